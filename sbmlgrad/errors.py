@@ -1,0 +1,51 @@
+"""What can go wrong, in the user's words.
+
+Every error that a user can cause or meet is a :class:`SbmlgradError`. Its text is one sentence or two
+that name the file or SBML id, what is wrong and the remedy; the command line prints it after ``error: ``
+and exits with status 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class SbmlgradError(Exception):
+    """Base of all errors that sbmlgrad raises on purpose."""
+
+
+class SbmlError(SbmlgradError):
+    """A file is missing, is not XML, is not SBML, or breaks SBML's own rules."""
+
+
+class UnsupportedError(SbmlgradError):
+    """A model uses constructs that sbmlgrad refuses; ``reasons`` holds one sentence for each."""
+
+    def __init__(self, source: str, reasons: Iterable[str]):
+        self.source = source
+        self.reasons = tuple(reasons)
+        super().__init__(f"{source}: " + "; ".join(self.reasons))
+
+
+class UnknownIdError(SbmlgradError):
+    """An id was named that the model does not have, or that cannot be used in this way."""
+
+
+class TableError(SbmlgradError):
+    """A table of measurements cannot be read or does not match the model."""
+
+
+class SimulationError(SbmlgradError):
+    """An exact simulation could not be completed as asked."""
+
+
+class PropensityError(SimulationError):
+    """A propensity was negative, infinite or not a number; the message names reaction, time and trajectory."""
+
+
+class TruncationError(SimulationError):
+    """A trajectory needed more events than allowed; nothing is returned rather than a shortened ensemble."""
+
+
+class FitError(SbmlgradError):
+    """A fit was asked for that cannot be done: bounds that exclude the start, nothing to fit, no data."""

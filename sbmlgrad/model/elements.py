@@ -1,0 +1,129 @@
+"""The parts of a model as frozen dataclasses.
+
+Mathematics is held as sympy expressions over the symbols of :func:`symbol`: one symbol for each SBML id,
+``reaction.parameter`` for local parameters, and :data:`TIME`. A species symbol means what it means in a
+kinetic law: an amount where ``hasOnlySubstanceUnits`` is set or the compartment has no size to divide by
+(spatial dimensions 0), a concentration elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import sympy
+
+TIME = sympy.Symbol("<time>")  # no SBML id contains "<", so this cannot collide
+AVOGADRO = 6.02214179e23  # the value that SBML L3 fixes for its csymbol
+
+
+def symbol(identifier: str) -> sympy.Symbol:
+    """The symbol that stands for an SBML id; never parsed, so ``lambda`` or ``I`` are ids like any other."""
+    return sympy.Symbol(identifier)
+
+
+@dataclass(frozen=True)
+class Compartment:
+    """A compartment; ``size`` is None where the file leaves it unset."""
+
+    id: str
+    name: str
+    size: float | None
+    dimensions: float
+    constant: bool
+    units: str
+
+
+@dataclass(frozen=True)
+class Species:
+    """A species with its initial value as the file gives it (an amount, a concentration or neither).
+
+    ``molecules_per_unit`` is the number of molecules in one unit of amount.
+    """
+
+    id: str
+    name: str
+    compartment: str
+    initial_amount: float | None
+    initial_concentration: float | None
+    only_substance_units: bool
+    boundary: bool
+    constant: bool
+    conversion_factor: str | None
+    units: str
+    molecules_per_unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A global parameter, or a local one whose id is ``reaction.parameter``; ``value`` None if unset."""
+
+    id: str
+    name: str
+    value: float | None
+    constant: bool
+    units: str
+
+
+@dataclass(frozen=True)
+class SpeciesReference:
+    """One reactant or product: the species and how much of it one unit of extent uses or makes.
+
+    ``stoichiometry`` is a number or a sympy expression; ``id`` is set where other mathematics may refer to it. Where
+    an initial assignment or a rule sets that id, ``stoichiometry`` is its symbol.
+    """
+
+    species: str
+    stoichiometry: sympy.Expr
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A reaction with its kinetic law in extent per time, verbatim (never divided by a compartment size)."""
+
+    id: str
+    name: str
+    reversible: bool
+    reactants: tuple[SpeciesReference, ...]
+    products: tuple[SpeciesReference, ...]
+    modifiers: tuple[str, ...]
+    kinetic_law: sympy.Expr
+    local_parameters: tuple[Parameter, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model came from: the path or ``<text>``, and the document itself as text, unchanged."""
+
+    path: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Elements:
+    """All that a document declares, in document order, keyed by id.
+
+    ``assignment_rules`` and ``initial_assignments`` map the id that is assigned to its expression.
+    ``extent_molecules`` is the number of molecules in one unit of reaction extent.
+    ``conversion_factor`` is the id of the parameter that the model names as such, or None.
+    ``time_units`` and ``substance_units`` are in words ("hour", "nanomole"), "" where undeclared.
+    ``warnings`` are sentences that ``info`` prints.
+    """
+
+    id: str
+    name: str
+    level: int
+    version: int
+    compartments: Mapping[str, Compartment]
+    species: Mapping[str, Species]
+    parameters: Mapping[str, Parameter]
+    reactions: Mapping[str, Reaction]
+    assignment_rules: Mapping[str, sympy.Expr]
+    initial_assignments: Mapping[str, sympy.Expr]
+    extent_molecules: float
+    conversion_factor: str | None
+    time_units: str
+    substance_units: str
+    source: Source
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,242 @@
+"""A model with numbers: what its mathematics says at the start, and what its kinetic laws give."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from sbmlgrad.errors import UnknownIdError
+from sbmlgrad.model.elements import TIME, Elements, Species
+from sbmlgrad.model.evaluate import assignment_order, evaluate, symbol_ids
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model as its document declares it (``elements``) and the numbers that were changed since.
+
+    ``changes`` maps ids to values: parameters, compartments and ``reaction.parameter``; a species id is its initial
+    amount, ``[S]`` its initial concentration. Make them with :meth:`with_parameters`, which checks them.
+    Assignments that depend on each other in a circle raise :class:`~sbmlgrad.errors.SbmlError`.
+    """
+
+    elements: Elements
+    changes: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _ = self.assignment_order, self.initial_order  # a circle of assignments is an error here, not later
+
+    @property
+    def name(self) -> str:
+        """The name of the model, else its id."""
+        return self.elements.name or self.elements.id
+
+    @property
+    def species_ids(self) -> tuple[str, ...]:
+        """The ids of the species in document order."""
+        return tuple(self.elements.species)
+
+    @property
+    def reaction_ids(self) -> tuple[str, ...]:
+        """The ids of the reactions in document order."""
+        return tuple(self.elements.reactions)
+
+    def with_parameters(self, changes: Mapping[str, float]) -> Model:
+        """A model with other numbers.
+
+        Parameters
+        ----------
+        changes
+            Values by id: parameters, compartments (size), local parameters as ``reaction.parameter``, species as ``S``
+            (initial amount) or ``[S]`` (initial concentration).
+
+        Raises
+        ------
+        UnknownIdError
+            The model has no such id, or a rule or an initial assignment sets it.
+        """
+        merged = dict(self.changes)
+        for identifier, value in changes.items():
+            self._check_changeable(identifier)
+            other = identifier[1:-1] if identifier.startswith("[") else f"[{identifier}]"
+            if other in changes:
+                raise self._unknown(f"'{identifier}' and '{other}' are both given; give the amount or the concentration")
+            merged.pop(other, None)
+            merged[identifier] = float(value)
+        return Model(self.elements, merged)
+
+    def quantities(self) -> dict[str, float]:
+        """Every number that :meth:`with_parameters` takes, by id, with the changes made so far.
+
+        Species stand under their id with the initial amount, in the units of amount of the document; what the
+        document leaves unset is nan.
+        """
+        start = self.initial_values()
+        return {
+            identifier: self._amount(identifier, start) if identifier in self.elements.species else start[identifier]
+            for identifier in (*self._declared, *self.elements.species)
+            if identifier not in self._assigned
+        }
+
+    def initial_values(self) -> dict[str, float]:
+        """The value of every symbol at time 0 as formulas see it, by id.
+
+        Initial assignments and assignment rules are evaluated in dependency order. A species has the amount or the
+        concentration that its symbol means. ``<time>`` is 0.
+        """
+        values = {TIME.name: 0.0, **self._stoichiometries}
+        for identifier in self.evaluation_order:
+            values[identifier] = self._initial_value(identifier, values)
+        return values
+
+    @cached_property
+    def assignment_order(self) -> tuple[str, ...]:
+        """The ids that assignment rules set, each after those it depends on."""
+        rules = self.elements.assignment_rules
+        needs = {identifier: symbol_ids(rule) for identifier, rule in rules.items()}
+        return assignment_order(needs, self.elements.source.path)
+
+    @cached_property
+    def initial_order(self) -> tuple[str, ...]:
+        """The ids that initial assignments or assignment rules set at time 0, each after those it depends on."""
+        return tuple(identifier for identifier in self.evaluation_order if identifier in self._assigned)
+
+    def reaction_rates(self, changes: Mapping[str, float] | None = None) -> pandas.Series:
+        """The kinetic laws, in extent per time, by reaction id.
+
+        Parameters
+        ----------
+        changes
+            Values that differ from the initial state, as the symbols in kinetic laws mean them: a species is an
+            amount or a concentration, whichever its symbol stands for. Nothing else moves with them but what
+            assignment rules set; initial assignments are not made again. ``<time>`` can be set too.
+
+        Raises
+        ------
+        UnknownIdError
+            The model has no such id, or an assignment rule sets it.
+        """
+        import pandas
+
+        values, rules = self.initial_values(), self.elements.assignment_rules
+        for identifier, value in (changes or {}).items():
+            if identifier not in values:
+                raise self._unknown_id(identifier, values)
+            if identifier in rules:
+                raise self._unknown(self._assigned_text(identifier))
+            values[identifier] = float(value)
+        if changes:
+            for identifier in self.assignment_order:
+                values[identifier] = evaluate(rules[identifier], values)
+        rates = [evaluate(reaction.kinetic_law, values) for reaction in self.elements.reactions.values()]
+        return pandas.Series(rates, index=pandas.Index(self.reaction_ids, name="reaction"), name="rate", dtype=float)
+
+    @cached_property
+    def _assigned(self) -> Mapping[str, Any]:
+        return {**self.elements.initial_assignments, **self.elements.assignment_rules}
+
+    @cached_property
+    def _declared(self) -> Mapping[str, float | None]:
+        """Parameters, compartments and local parameters with the values in the document."""
+        local = [parameter for reaction in self.elements.reactions.values() for parameter in reaction.local_parameters]
+        return {
+            **{parameter.id: parameter.value for parameter in self.elements.parameters.values()},
+            **{compartment.id: compartment.size for compartment in self.elements.compartments.values()},
+            **{parameter.id: parameter.value for parameter in local},
+        }
+
+    @cached_property
+    def _stoichiometries(self) -> Mapping[str, float]:
+        """Species references that formulas can refer to, where nothing assigns them."""
+        return {
+            reference.id: float(reference.stoichiometry)
+            for reaction in self.elements.reactions.values()
+            for reference in (*reaction.reactants, *reaction.products)
+            if reference.id is not None and reference.id not in self._assigned
+        }
+
+    @cached_property
+    def evaluation_order(self) -> tuple[str, ...]:
+        """Every id with a value at time 0 (but species references), each after those it depends on."""
+        needs: dict[str, Iterable[str]] = {identifier: () for identifier in self._declared}
+        for species in self.elements.species.values():
+            # a circle through a compartment is one only where its size converts this initial value
+            given_as_amount = self.initial_value(species.id)[1]
+            converts = given_as_amount != self._means_amount(species)
+            needs[species.id] = (species.compartment,) if converts else ()
+        needs.update({identifier: symbol_ids(expression) for identifier, expression in self._assigned.items()})
+        return assignment_order(needs, self.elements.source.path)
+
+    def _initial_value(self, identifier: str, values: Mapping[str, float]) -> float:
+        if identifier in self._assigned:
+            return evaluate(self._assigned[identifier], values)
+        if identifier not in self.elements.species:
+            value = self.changes.get(identifier, self._declared[identifier])
+            return math.nan if value is None else value
+        species = self.elements.species[identifier]
+        value, is_amount = self.initial_value(species.id)
+        if is_amount == self._means_amount(species):
+            return value
+        size = values[species.compartment]
+        if not is_amount:
+            return value * size
+        return value / size if size else math.nan
+
+    def initial_value(self, identifier: str) -> tuple[float, bool]:
+        """The initial value that was given for a species, and whether it is an amount (else a concentration)."""
+        species = self.elements.species[identifier]
+        if species.id in self.changes:
+            return self.changes[species.id], True
+        if f"[{species.id}]" in self.changes:
+            return self.changes[f"[{species.id}]"], False
+        if species.initial_amount is not None:
+            return species.initial_amount, True
+        if species.initial_concentration is not None:
+            return species.initial_concentration, False
+        return math.nan, self._means_amount(species)
+
+    def _means_amount(self, species: Species) -> bool:
+        return species.only_substance_units or self.elements.compartments[species.compartment].dimensions == 0
+
+    def _amount(self, identifier: str, values: Mapping[str, float]) -> float:
+        species = self.elements.species[identifier]
+        if self._means_amount(species):
+            return values[identifier]
+        value, is_amount = self.initial_value(species.id)  # not through the concentration: that would round twice
+        return value if is_amount else value * values[species.compartment]
+
+    def _check_changeable(self, identifier: str) -> None:
+        plain = identifier[1:-1] if identifier.startswith("[") and identifier.endswith("]") else identifier
+        species = self.elements.species.get(plain)
+        if species is None and (plain != identifier or plain not in self._declared):
+            known = [*self._declared, *self.elements.species, *(f"[{name}]" for name in self.elements.species)]
+            raise self._unknown_id(identifier, known)
+        if plain in self._assigned:
+            raise self._unknown(self._assigned_text(plain))
+        if plain != identifier and species and self.elements.compartments[species.compartment].dimensions == 0:
+            raise self._unknown(f"'{plain}' has no concentration: its compartment has no size; set the amount '{plain}'")
+
+    def _assigned_text(self, identifier: str) -> str:
+        what = "an assignment rule" if identifier in self.elements.assignment_rules else "an initial assignment"
+        needs = symbol_ids(self._assigned[identifier])
+        if not needs:
+            return f"'{identifier}' is set by {what} to a constant; change that in the file"
+        return f"'{identifier}' is set by {what}; change what it depends on instead: {', '.join(needs)}"
+
+    def _unknown_id(self, identifier: str, known: Iterable[str]) -> UnknownIdError:
+        known = list(known)
+        if identifier in self.elements.reactions:
+            return self._unknown(f"'{identifier}' is a reaction; change a parameter of its kinetic law instead")
+        local = [name for name in known if name.endswith(f".{identifier}")]
+        close = (local or difflib.get_close_matches(identifier, known, n=3))[:3]
+        hint = f"did you mean {' or '.join(close)}?" if close else "see the ids that the model declares"
+        return self._unknown(f"no parameter, compartment or species '{identifier}'; {hint}")
+
+    def _unknown(self, problem: str) -> UnknownIdError:
+        return UnknownIdError(f"{self.elements.source.path}: {problem}")

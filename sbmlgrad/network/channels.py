@@ -1,0 +1,217 @@
+"""What can happen in a model: every reaction as jumps of molecule counts with a law in events per time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import sympy
+
+from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, symbol
+from sbmlgrad.model.evaluate import evaluate
+from sbmlgrad.model.functions import build, number, piecewise, substitute
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.split import signed_parts, split_reversible, vanishes
+
+_WHOLE = 1e-9  # relative distance from a whole number that is rounding, not meaning
+_HOPELESS = 1e12  # molecules of one species beyond which exact simulation is refused
+_LARGEST_GUARD = 8  # a law is searched for its zeros at this many counts; beyond, it is guarded without asking
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One way in which counts change: a reaction, or one direction of a reversible one."""
+
+    name: str
+    law: sympy.Expr  # events per time, over count symbols and the model's other symbols
+    jumps: Mapping[str, int]  # species id -> change of its count
+
+
+def count_symbol(species: str) -> sympy.Symbol:
+    """The symbol of a species' molecule count."""
+    return sympy.Symbol(f"count:{species}")
+
+
+def product(*factors: sympy.Expr) -> sympy.Expr:
+    """The product, without factors of 1."""
+    return build(sympy.Mul, *[factor for factor in factors if factor != 1])
+
+
+def ratio(above: sympy.Expr, below: sympy.Expr) -> sympy.Expr:
+    """The quotient; ``above`` itself where ``below`` is 1."""
+    return above if below == 1 else build(sympy.Mul, above, build(sympy.Pow, below, sympy.Integer(-1)))
+
+
+class Chemistry:
+    """A model read as a jump process; ``reasons`` collects why exact simulation is refused.
+
+    ``state`` are the species that reactions change, ``in_counts`` maps their symbols to expressions of count
+    symbols, ``rules`` are the assignment rules that follow the state, in order, in those terms, and ``moving``
+    are all symbols whose value follows the state. ``structural`` are ids whose values enter the jumps.
+    """
+
+    def __init__(self, model: Model):
+        self.model = model
+        self.elements = model.elements
+        self.initial = model.initial_values()
+        self.reasons: list[str] = []
+        self.state = tuple(s.id for s in self.elements.species.values() if self._reacts(s))
+        self.in_counts = {symbol(s): self.value(s, self.amount_of_count(s)) for s in self.state}
+        self.moving: set[sympy.Symbol] = {*self.in_counts, *(count_symbol(s) for s in self.state)}
+        self.rules = self._moving_rules()
+        self._signs: dict[str, bool] = {}
+        self.structural: set[str] = set()
+        self.channels = tuple(c for reaction in self.elements.reactions.values() for c in self._channels(reaction))
+        self._check_counts()
+
+    def is_amount(self, species: Species) -> bool:
+        """Whether the species' symbol stands for its amount rather than its concentration."""
+        return species.only_substance_units or self.elements.compartments[species.compartment].dimensions == 0
+
+    def amount_of_count(self, identifier: str) -> sympy.Expr:
+        """The amount of a species of the state, in terms of its count."""
+        return ratio(count_symbol(identifier), number(self.elements.species[identifier].molecules_per_unit))
+
+    def value(self, identifier: str, amount: sympy.Expr) -> sympy.Expr:
+        """What the species' symbol means, for an expression of its amount."""
+        species = self.elements.species[identifier]
+        return amount if self.is_amount(species) else ratio(amount, symbol(species.compartment))
+
+    def amount(self, identifier: str, value: sympy.Expr) -> sympy.Expr:
+        """The amount, for an expression of what the species' symbol means."""
+        species = self.elements.species[identifier]
+        return value if self.is_amount(species) else product(value, symbol(species.compartment))
+
+    def translate(self, expression: sympy.Expr) -> sympy.Expr:
+        """The expression with count symbols for the symbols of the state."""
+        return substitute(expression, self.in_counts)
+
+    def surely_positive(self, expression: sympy.Expr) -> bool:
+        """Whether the form of the expression keeps it from being negative, for non-negative quantities."""
+        parts = signed_parts(expression)
+        return parts is not None and parts[1] == 0 and not self._signs_unknown(expression)
+
+    def depends_on_time(self, expression: sympy.Expr) -> bool:
+        """Whether time enters, directly or through assignment rules."""
+        return TIME in self._through_rules(expression)
+
+    def _reacts(self, species: Species) -> bool:
+        if species.boundary or species.constant or species.id in self.elements.assignment_rules:
+            return False
+        return any(ref.species == species.id for r in self.elements.reactions.values() for ref in _sides(r))
+
+    def _moving_rules(self) -> dict[str, sympy.Expr]:
+        rules = {}
+        for identifier in self.model.assignment_order:
+            expression = self.translate(self.elements.assignment_rules[identifier])
+            if expression.free_symbols & (self.moving | {TIME}):
+                self.moving.add(symbol(identifier))
+                rules[identifier] = expression
+        return rules
+
+    def _through_rules(self, expression: sympy.Expr) -> set[sympy.Symbol]:
+        found: set[sympy.Symbol] = set()
+        pending = list(expression.free_symbols)
+        while pending:
+            item = pending.pop()
+            if item not in found:
+                found.add(item)
+                rule = self.elements.assignment_rules.get(item.name)
+                pending.extend(rule.free_symbols if rule is not None else ())
+        return found
+
+    def _signs_unknown(self, expression: sympy.Expr) -> bool:
+        """Whether rule variables that may be negative enter."""
+        for item in expression.free_symbols & {symbol(i) for i in self.elements.assignment_rules}:
+            if item.name not in self._signs:
+                self._signs[item.name] = not self.surely_positive(self.elements.assignment_rules[item.name])
+            if self._signs[item.name]:
+                return True
+        return False
+
+    def _channels(self, reaction: Reaction) -> Iterator[Channel]:
+        if self.depends_on_time(reaction.kinetic_law):
+            self.reasons.append(
+                f"reaction {reaction.id!r}: its kinetic law depends on time, which exact simulation cannot follow yet"
+            )
+            return
+        jumps = self._jumps(reaction)
+        if not jumps:
+            return
+        law = product(number(self.elements.extent_molecules), self.translate(reaction.kinetic_law))
+        parts = None
+        if not self._signs_unknown(law):
+            parts = split_reversible(law, self._counts(reaction.reactants), self._counts(reaction.products))
+        if parts is None:
+            yield self._guarded(Channel(reaction.id, law, jumps))
+        else:
+            back = {species: -change for species, change in jumps.items()}
+            yield self._guarded(Channel(reaction.id, parts[0], jumps))
+            yield self._guarded(Channel(f"{reaction.id} (reverse)", parts[1], back))
+
+    def _jumps(self, reaction: Reaction) -> dict[str, int]:
+        changes: dict[str, float] = {}
+        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+            for reference in side:
+                if reference.species in self.state:
+                    change = sign * self._molecules(reaction, reference)
+                    changes[reference.species] = changes.get(reference.species, 0.0) + change
+        for identifier, change in changes.items():
+            if not abs(change - np.round(change)) <= _WHOLE * max(1.0, abs(change)):
+                self.reasons.append(
+                    f"reaction {reaction.id!r}: changes {identifier!r} by {change:g} molecules, not a whole number; "
+                    "check its stoichiometry, units and conversion factor"
+                )
+        return {s: round(change) for s, change in changes.items() if np.isfinite(change) and round(change) != 0}
+
+    def _molecules(self, reaction: Reaction, reference: SpeciesReference) -> float:
+        """Molecules of the referenced species in one event."""
+        expression = symbol(reference.id) if reference.id in self.initial else reference.stoichiometry
+        if self._through_rules(expression) & (self.moving | {TIME}):
+            self.reasons.append(
+                f"reaction {reaction.id!r}: the stoichiometry of {reference.species!r} changes during the simulation"
+            )
+            return 0.0
+        self.structural |= {item.name for item in self._through_rules(expression)}
+        species = self.elements.species[reference.species]
+        factor = species.conversion_factor or self.elements.conversion_factor
+        self.structural |= {factor} if factor else set()
+        conversion = (self.initial[factor] if factor else 1.0) * species.molecules_per_unit
+        return evaluate(expression, self.initial) * conversion / self.elements.extent_molecules
+
+    def _counts(self, side: Iterable[SpeciesReference]) -> list[sympy.Symbol]:
+        return [count_symbol(s) for s in dict.fromkeys(ref.species for ref in side) if s in self.state]
+
+    def _guarded(self, channel: Channel) -> Channel:
+        """The channel with its law zero wherever firing would take molecules that are not there."""
+        conditions = []
+        for identifier, change in channel.jumps.items():
+            count = count_symbol(identifier)
+            if change < 0 and not (
+                -change <= _LARGEST_GUARD and all(vanishes(channel.law, count, n) for n in range(-change))
+            ):
+                conditions.append(build(sympy.Ge, count, sympy.Integer(-change)))
+        if not conditions:
+            return channel
+        condition = conditions[0] if len(conditions) == 1 else build(sympy.And, *conditions)
+        return Channel(channel.name, piecewise([(channel.law, condition)], sympy.Integer(0)), channel.jumps)
+
+    def _check_counts(self) -> None:
+        for identifier in self.state:
+            species = self.elements.species[identifier]
+            size = 1.0 if self.is_amount(species) else self.initial[species.compartment]
+            count = self.initial[identifier] * size * species.molecules_per_unit
+            if not np.isfinite(count):
+                self.reasons.append(f"species {identifier!r}: has no initial value; give it one with {identifier}=value")
+            elif count < 0:
+                self.reasons.append(f"species {identifier!r}: starts with a negative amount")
+            elif count > _HOPELESS:
+                self.reasons.append(
+                    f"species {identifier!r}: starts with {count:.3g} molecules, which is hopeless for exact simulation; "
+                    "if its units do not mean what they say, give molecules_per_unit"
+                )
+
+
+def _sides(reaction: Reaction) -> tuple[SpeciesReference, ...]:
+    return (*reaction.reactants, *reaction.products)

@@ -1,0 +1,150 @@
+"""Net rate laws: which part of ``kf*A - kr*B`` is forward and which is backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
+from typing import Any
+
+import sympy
+
+from sbmlgrad.model.functions import build, piecewise, substitute
+
+Parts = tuple[sympy.Expr, sympy.Expr]
+_POSITIVE = (sympy.exp, sympy.Abs, sympy.factorial)
+_ZERO = sympy.Integer(0)
+
+
+def signed_parts(law: sympy.Expr) -> Parts | None:
+    """``law = positive - negative`` where both are non-negative as long as all symbols are.
+
+    Works through sums, products, whole powers, positive denominators and piecewise branches, and takes symbols
+    for counts, so that ``A*(A - 1)`` is one positive part; None where a sign cannot be told from the form.
+    """
+    if isinstance(law, sympy.Number):
+        return (law, _ZERO) if law >= 0 else (_ZERO, -law) if law < 0 else None
+    if isinstance(law, sympy.Symbol):
+        return law, _ZERO
+    kind = law.func
+    if kind in _POSITIVE:
+        return law, _ZERO
+    if kind is sympy.Add:
+        return _each(law.args, lambda parts: (_sum(p for p, _ in parts), _sum(n for _, n in parts)))
+    if kind is sympy.Mul:
+        rest = [factor for factor in law.args if not _counts_down(factor, law.args)]
+        steps = [factor for factor in law.args if factor not in rest]
+        parts = _each(rest, lambda parts: reduce(_multiply, parts))
+        return parts and reduce(_multiply, [(step, _ZERO) for step in steps], parts)
+    if kind is sympy.Pow:
+        return _power(law)
+    if kind in (sympy.Max, sympy.Min):
+        inner = [signed_parts(arg) for arg in law.args]
+        return (law, _ZERO) if all(p and p[1] == 0 for p in inner) else None
+    if kind is sympy.Piecewise:
+        conditions = [branch.args[1] for branch in law.args]
+        values = [branch.args[0] for branch in law.args]
+        return _each(values, lambda parts: tuple(_branches(side, conditions) for side in zip(*parts, strict=True)))
+    return None
+
+
+def split_reversible(
+    law: sympy.Expr, reactants: Sequence[sympy.Symbol], products: Sequence[sympy.Symbol]
+) -> Parts | None:
+    """Forward and backward laws of a net law, or None where it is not the difference of two.
+
+    A backward law must vanish when a product is absent (or, with no products, not depend on the reactants), and
+    a forward law when a reactant is. So ``k*A*(A - 1)`` is one law of a pair of molecules, not two reactions.
+    """
+    parts = signed_parts(law)
+    if parts is None or parts[1] == 0:
+        return None
+    forward, backward = parts
+    if _needs(forward, reactants, products) and _needs(backward, products, reactants):
+        return parts
+    return None
+
+
+def vanishes(law: sympy.Expr, symbol: sympy.Symbol, value: int = 0) -> bool:
+    """Whether the law is 0 by its form when ``symbol`` has this value (undecided counts as no)."""
+    return _is_zero(substitute(law, {symbol: sympy.Integer(value)}))
+
+
+def _is_zero(node: Any) -> bool:
+    if isinstance(node, sympy.Number):
+        return bool(node == 0)
+    if node.func is sympy.Mul:
+        return any(_is_zero(arg) for arg in node.args)
+    if node.func is sympy.Add:
+        if all(isinstance(arg, sympy.Number) for arg in node.args):
+            return bool(sum(node.args) == 0)
+        return all(_is_zero(arg) for arg in node.args)
+    if node.func is sympy.Pow:
+        exponent = node.args[1]
+        return bool(isinstance(exponent, sympy.Number) and exponent > 0 and _is_zero(node.args[0]))
+    if node.func is sympy.Piecewise:
+        return all(_is_zero(branch.args[0]) for branch in node.args)
+    return False
+
+
+def _needs(law: sympy.Expr, consumed: Sequence[sympy.Symbol], others: Sequence[sympy.Symbol]) -> bool:
+    if not consumed:
+        return not law.free_symbols & set(others)
+    return all(vanishes(law, symbol) for symbol in consumed)
+
+
+def _counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
+    """Whether ``factor`` is ``A - n`` beside ``A, A - 1, ..., A - n + 1``: a falling factorial, never negative."""
+    if factor.func is not sympy.Add or len(factor.args) != 2:
+        return False
+    symbols = [arg for arg in factor.args if isinstance(arg, sympy.Symbol)]
+    steps = [arg for arg in factor.args if isinstance(arg, sympy.Integer) and arg < 0]
+    if not symbols or not steps:
+        return False
+    lower = symbols[0] if steps[0] == -1 else build(sympy.Add, symbols[0], steps[0] + 1)
+    return any(set(f.args) == set(lower.args) and f.func is lower.func and (f.args or f == lower) for f in factors) and (
+        steps[0] == -1 or _counts_down(next(f for f in factors if set(f.args) == set(lower.args)), factors)
+    )
+
+
+def _each(nodes: Iterable[Any], combine: Callable[[list[Parts]], Any]) -> Parts | None:
+    parts = [signed_parts(node) for node in nodes]
+    return None if any(p is None for p in parts) else combine([p for p in parts if p is not None])
+
+
+def _power(law: sympy.Expr) -> Parts | None:
+    base, exponent = law.args
+    inner = signed_parts(base)
+    if inner is None:
+        return None
+    if inner[1] == 0:
+        return law, _ZERO
+    if isinstance(exponent, sympy.Integer) and exponent % 2 == 0:
+        return law, _ZERO
+    if isinstance(exponent, sympy.Integer) and 0 < exponent <= 5:
+        return reduce(_multiply, [inner] * int(exponent))
+    return None
+
+
+def _multiply(a: Parts, b: Parts) -> Parts:
+    return (
+        _sum([_product(a[0], b[0]), _product(a[1], b[1])]),
+        _sum([_product(a[0], b[1]), _product(a[1], b[0])]),
+    )
+
+
+def _product(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
+    if a == 0 or b == 0:
+        return _ZERO
+    if a == 1:
+        return b
+    return a if b == 1 else build(sympy.Mul, a, b)
+
+
+def _sum(terms: Iterable[sympy.Expr]) -> sympy.Expr:
+    return build(sympy.Add, *[term for term in terms if term != 0])
+
+
+def _branches(values: Sequence[sympy.Expr], conditions: Sequence[Any]) -> sympy.Expr:
+    if all(value == 0 for value in values):
+        return _ZERO
+    return piecewise(list(zip(values[:-1], conditions[:-1], strict=True)), values[-1])

@@ -1,0 +1,1 @@
+"""SBML documents in and out: the only room that imports libsbml."""

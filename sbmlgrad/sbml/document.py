@@ -1,0 +1,125 @@
+"""From a path or XML text to a libsbml document that can be trusted to be one."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import libsbml
+
+from sbmlgrad.errors import SbmlError
+from sbmlgrad.model.elements import Source
+
+_BIOMODELS_ID = re.compile(r"(BIOMD|MODEL)\d{10}")
+_DECLARATION = re.compile(r"<\?xml\s[^>]*\?>")
+_PACKAGE_IN_ERROR = re.compile(r"\b[Pp]ackage '?(\w+)'?")
+_DEEPEST_XML = 1000  # elements; libsbml recurses, and a crash of it would end the process
+_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
+
+
+def read_source(source: str | Path) -> Source:
+    """The text of a document, from a path or from text that starts with "<"."""
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("<"):
+        return Source("<text>", source)
+    if isinstance(source, str) and "\n" in source:
+        raise SbmlError("<text>: this is neither a path nor XML: SBML text starts with '<'; give one of the two")
+    path = Path(source)
+    if isinstance(source, str) and not source.strip():
+        raise SbmlError("no file was named: give the path of an SBML file, or its text")
+    try:
+        return Source(str(path), _decoded(path.read_bytes(), str(path)))
+    except FileNotFoundError:
+        if _BIOMODELS_ID.fullmatch(str(source)):
+            raise SbmlError(
+                f"{source}: download from BioModels is not there yet; download the file and give its path"
+            ) from None
+        raise SbmlError(f"{path}: there is no such file; give the path of an SBML file") from None
+    except IsADirectoryError:
+        raise SbmlError(f"{path}: this is a folder; give the path of an SBML file in it") from None
+    except (OSError, ValueError) as error:
+        raise SbmlError(f"{path}: the file cannot be read ({error}); check its name and permissions") from None
+
+
+def parse(source: Source) -> Any:
+    """The libsbml document of a text, in Level 2 or 3; raises :class:`SbmlError` for all that is not one."""
+    _check_xml(source)
+    document = libsbml.readSBMLFromString(_bare(source.text))
+    _check_errors(document, source.path)
+    if document.getModel() is None:
+        raise SbmlError(f"{source.path}: the document holds no model; export it again with one")
+    if document.getLevel() == 1:
+        converted = document.setLevelAndVersion(2, 4, False)
+        if not converted or document.getLevel() != 2 or document.getModel() is None:
+            raise SbmlError(
+                f"{source.path}: SBML Level 1 that cannot be converted to Level 2; convert it with the tool that made it"
+            )
+    return document
+
+
+def _bare(text: str) -> str:
+    """The text from its first "<" on, declaring the encoding in which libsbml gets it: the declared one is undone."""
+    text = text.lstrip("\ufeff \t\r\n")
+    return _DECLARATION.sub('<?xml version="1.0" encoding="UTF-8"?>', text, count=1) if text.startswith("<?xml") else text
+
+
+def _decoded(content: bytes, path: str) -> str:
+    if not content.strip():
+        raise SbmlError(f"{path}: the file is empty; export the model again")
+    for mark, compression in _COMPRESSED.items():
+        if content.startswith(mark):
+            raise SbmlError(f"{path}: the file is compressed ({compression}); unpack it and give the SBML file inside")
+    declared = re.match(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']", content)
+    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
+    encoding = encoding or (declared.group(1).decode("ascii") if declared else "utf-8")
+    try:
+        return content.decode(encoding)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise SbmlError(f"{path}: the file is not XML: it is not text in {encoding} ({error})") from None
+
+
+def _check_xml(source: Source) -> None:
+    """Well-formed XML with root ``sbml``, no document type and no absurd depth; found before libsbml sees it."""
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth == 1 and name.rpartition(" ")[2] != "sbml":
+            found = name.rpartition(" ")[2]
+            raise SbmlError(f"{source.path}: XML but not SBML: the root is <{found}>; give an SBML file")
+        if depth > _DEEPEST_XML:
+            raise SbmlError(
+                f"{source.path}: line {parser.CurrentLineNumber}: elements are nested more than {_DEEPEST_XML} deep;"
+                " split the formula there with assignment rules"
+            )
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def doctype(*_: Any) -> None:
+        raise SbmlError(f"{source.path}: the file declares a document type, which SBML has not; remove <!DOCTYPE ...>")
+
+    parser = expat.ParserCreate("utf-8", " ")
+    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
+    try:
+        parser.Parse(_bare(source.text).encode("utf-8", "surrogatepass"), True)
+    except expat.ExpatError as error:
+        raise SbmlError(f"{source.path}: not XML: {error}; export the model again or mend that line") from None
+
+
+def _check_errors(document: Any, path: str) -> None:
+    for index in range(document.getNumErrors()):
+        error = document.getError(index)
+        if error.getSeverity() < libsbml.LIBSBML_SEV_ERROR:
+            continue
+        detail = " ".join(error.getMessage().split()).rstrip(".")
+        package = _PACKAGE_IN_ERROR.search(detail)
+        if package and (document.getLevel() < 3 or not document.getPackageRequired(package.group(1))):
+            continue  # layout and the like, which files in BioModels break too: not read here
+        detail = detail.partition(" Reference: ")[2] or detail  # first comes what any SBML file must be
+        raise SbmlError(f"{path}: line {error.getLine()}: not valid SBML: {detail}; mend that line")

@@ -1,0 +1,261 @@
+"""An SBML document as a :class:`~sbmlgrad.model.model.Model`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import sympy
+
+from sbmlgrad.errors import SbmlError, UnsupportedError
+from sbmlgrad.model.elements import (
+    Compartment,
+    Elements,
+    Parameter,
+    Reaction,
+    Source,
+    Species,
+    SpeciesReference,
+    symbol,
+)
+from sbmlgrad.model.functions import number
+from sbmlgrad.model.model import Model
+from sbmlgrad.sbml.document import parse, read_source
+from sbmlgrad.sbml.mathml import Scope
+from sbmlgrad.sbml.quantities import Quantities, in_words, listing, substance_units
+from sbmlgrad.sbml.support import ignored, unsupported
+
+
+def read_sbml(source: str | Path, molecules_per_unit: float | None = None) -> Model:
+    """Read an SBML model (Level 1, 2 or 3) from a path or from XML text.
+
+    Parameters
+    ----------
+    source
+        The path of a file, or the document itself: text that starts with ``<``.
+    molecules_per_unit
+        Molecules in one unit of substance, for all species and for reaction extent, whatever the units in the file
+        say.
+
+    Raises
+    ------
+    SbmlError
+        The file is missing, is not SBML, or breaks SBML's own rules so that it cannot be computed.
+    UnsupportedError
+        The model uses constructs that sbmlgrad refuses; all of them are named.
+    """
+    if molecules_per_unit is not None and not 0 < molecules_per_unit < math.inf:
+        raise SbmlError(f"molecules_per_unit is {molecules_per_unit}; it must be a positive number")
+    origin = read_source(source)
+    document = parse(origin)
+    reasons = unsupported(document)
+    if reasons:
+        raise UnsupportedError(origin.path, reasons)
+    return Model(_Reader(document, origin).elements(molecules_per_unit))
+
+
+class _Reader:
+    """One document being read. The document stays referenced here: libsbml's nodes die with it."""
+
+    def __init__(self, document: Any, source: Source):
+        self.document, self.model, self.source = document, document.getModel(), source
+        self.warnings: list[str] = list(ignored(document))
+        self.laws: dict[str, sympy.Expr] = {}
+        self.open_laws: list[str] = []
+        self.reactions = {reaction.getId(): reaction for reaction in self.model.getListOfReactions()}
+        functions = {item.getId(): item.getMath() for item in self.model.getListOfFunctionDefinitions()}
+        self.scope = Scope(source.path, self._ids(), functions, self._rate)
+
+    def error(self, problem: str) -> SbmlError:
+        return SbmlError(f"{self.source.path}: {problem}")
+
+    def elements(self, molecules_per_unit: float | None) -> Elements:
+        """Everything the document declares; raises for what cannot be computed."""
+        model, quantities = self.model, Quantities(self.model, molecules_per_unit)
+        rules = self._assignments(model.getListOfRules(), "getVariable", "assignment rule")
+        initial = self._assignments(model.getListOfInitialAssignments(), "getSymbol", "initial assignment")
+        for identifier in rules.keys() & initial.keys():
+            raise self.error(f"'{identifier}' has an assignment rule and an initial assignment; remove one of them")
+        self.assigned = rules.keys() | initial.keys()
+        elements = Elements(
+            id=model.getId(),
+            name=model.getName(),
+            level=self.document.getLevel(),
+            version=self.document.getVersion(),
+            compartments={item.getId(): self._compartment(item) for item in model.getListOfCompartments()},
+            species={item.getId(): self._species(item, quantities) for item in model.getListOfSpecies()},
+            parameters={item.getId(): _parameter(item) for item in model.getListOfParameters()},
+            reactions={name: self._reaction(item) for name, item in self.reactions.items()},
+            assignment_rules=rules,
+            initial_assignments=initial,
+            extent_molecules=quantities.extent(),
+            conversion_factor=self._conversion_factor(model, "the model"),
+            time_units=in_words(model, model.getTimeUnits() if model.getLevel() > 2 else "time"),
+            substance_units=in_words(model, substance_units(model)),
+            source=self.source,
+        )
+        return replace(elements, warnings=(*self.warnings, *self._unset(elements), *quantities.warnings))
+
+    def _unset(self, elements: Elements) -> Iterable[str]:
+        """Warnings of numbers that nothing in the document sets; they are nan."""
+        unset = {
+            "initial amount or concentration": [
+                item.id
+                for item in elements.species.values()
+                if item.initial_amount is None and item.initial_concentration is None
+            ],
+            "value": [item.id for item in elements.parameters.values() if item.value is None],
+            "size": [
+                item.id for item in elements.compartments.values() if item.size is None and item.dimensions > 0
+            ],
+        }
+        for what, identifiers in unset.items():
+            lacking = [f"'{identifier}'" for identifier in identifiers if identifier not in self.assigned]
+            if lacking:
+                yield f"{listing(lacking)}: no {what} is given; set it before anything is computed"
+
+    def _ids(self) -> frozenset[str]:
+        """The ids that stand for a number in formulas, after a check that no id is declared twice."""
+        model = self.model
+        numbers = [*model.getListOfCompartments(), *model.getListOfSpecies(), *model.getListOfParameters()]
+        if self.document.getLevel() > 2:
+            numbers += [reference for reference in self._references() if reference.getId()]
+        seen: set[str] = set()
+        for item in (*numbers, *model.getListOfReactions(), *model.getListOfFunctionDefinitions()):
+            identifier = item.getId()
+            if not identifier:
+                raise self.error(f"line {item.getLine()}: <{item.getElementName()}> has no id; give it one")
+            if identifier in seen:
+                raise self.error(f"line {item.getLine()}: the id '{identifier}' is declared twice; rename one of them")
+            seen.add(identifier)
+        return frozenset(item.getId() for item in numbers)
+
+    def _references(self) -> Iterable[Any]:
+        for reaction in self.model.getListOfReactions():
+            yield from reaction.getListOfReactants()
+            yield from reaction.getListOfProducts()
+
+    def _assignments(self, items: Iterable[Any], target: str, what: str) -> dict[str, sympy.Expr]:
+        assignments: dict[str, sympy.Expr] = {}
+        for item in items:
+            identifier = getattr(item, target)()
+            if identifier not in self.scope.ids:
+                raise self.error(f"the {what} of '{identifier}' sets an id that is not declared; declare it")
+            if identifier in assignments:
+                raise self.error(f"'{identifier}' has two {what}s; remove one of them")
+            if item.getMath() is not None:  # Level 3 Version 2 allows none, and then nothing is assigned
+                assignments[identifier] = self.scope.expression(item.getMath(), f"the {what} of '{identifier}'")
+        return assignments
+
+    def _compartment(self, item: Any) -> Compartment:
+        dimensions = item.getSpatialDimensionsAsDouble()
+        size = item.getSize() if item.isSetSize() else None
+        if size is None and self.document.getLevel() < 3 and dimensions > 0:
+            size = 1.0
+        return Compartment(
+            id=item.getId(),
+            name=item.getName(),
+            size=size,
+            dimensions=3.0 if math.isnan(dimensions) else dimensions,
+            constant=item.getConstant(),
+            units=item.getUnits(),
+        )
+
+    def _species(self, item: Any, quantities: Quantities) -> Species:
+        identifier = item.getId()
+        if self.model.getCompartment(item.getCompartment()) is None:
+            raise self.error(f"species '{identifier}' is in compartment '{item.getCompartment()}', which is not declared")
+        return Species(
+            id=identifier,
+            name=item.getName(),
+            compartment=item.getCompartment(),
+            initial_amount=item.getInitialAmount() if item.isSetInitialAmount() else None,
+            initial_concentration=item.getInitialConcentration() if item.isSetInitialConcentration() else None,
+            only_substance_units=item.getHasOnlySubstanceUnits(),
+            boundary=item.getBoundaryCondition(),
+            constant=item.getConstant(),
+            conversion_factor=self._conversion_factor(item, f"species '{identifier}'"),
+            units=item.getSubstanceUnits(),
+            molecules_per_unit=quantities.species(item),
+        )
+
+    def _conversion_factor(self, item: Any, owner: str) -> str | None:
+        identifier = item.getConversionFactor() if self.document.getLevel() > 2 else ""
+        if identifier and self.model.getParameter(identifier) is None:
+            raise self.error(f"the conversion factor '{identifier}' of {owner} is no parameter; declare it as one")
+        return identifier or None
+
+    def _reaction(self, item: Any) -> Reaction:
+        identifier = item.getId()
+        law = self._rate(identifier)
+        assert law is not None
+        return Reaction(
+            id=identifier,
+            name=item.getName(),
+            reversible=item.getReversible(),
+            reactants=tuple(self._reference(reference, identifier) for reference in item.getListOfReactants()),
+            products=tuple(self._reference(reference, identifier) for reference in item.getListOfProducts()),
+            modifiers=tuple(modifier.getSpecies() for modifier in item.getListOfModifiers()),
+            kinetic_law=law,
+            local_parameters=tuple(
+                _parameter(parameter, f"{identifier}.") for parameter in _local_parameters(item.getKineticLaw())
+            ),
+        )
+
+    def _reference(self, item: Any, reaction: str) -> SpeciesReference:
+        species, identifier = item.getSpecies(), item.getId() if self.document.getLevel() > 2 else ""
+        if self.model.getSpecies(species) is None:
+            raise self.error(f"reaction '{reaction}' names the species '{species}', which is not declared; declare it")
+        return SpeciesReference(species, self._stoichiometry(item, reaction), identifier or None)
+
+    def _stoichiometry(self, item: Any, reaction: str) -> sympy.Expr:
+        if item.isSetStoichiometryMath():
+            return self.scope.expression(item.getStoichiometryMath().getMath(), f"a stoichiometry in '{reaction}'")
+        if self.document.getLevel() > 2:
+            if item.getId() in self.assigned:
+                return symbol(item.getId())
+            if not item.isSetStoichiometry():
+                self.warnings.append(f"reaction '{reaction}' leaves the stoichiometry of '{item.getSpecies()}' open: 1")
+                return sympy.Integer(1)
+            return number(item.getStoichiometry())
+        return number(item.getStoichiometry() / (item.getDenominator() or 1))
+
+    def _rate(self, identifier: str) -> sympy.Expr | None:
+        """The kinetic law of a reaction, converted once; None where the id is no reaction."""
+        if identifier in self.laws:
+            return self.laws[identifier]
+        item = self.reactions.get(identifier)
+        if item is None:
+            return None
+        law = item.getKineticLaw()
+        if law is None or law.getMath() is None:
+            raise self.error(f"reaction '{identifier}' has no kinetic law; add one, or remove the reaction")
+        if identifier in self.open_laws:
+            circle = " -> ".join([*self.open_laws, identifier])
+            raise self.error(f"the kinetic laws of {circle} use each other's rates in a circle; break it")
+        self.open_laws.append(identifier)
+        names = [parameter.getId() for parameter in _local_parameters(law)]
+        for name in names:
+            if names.count(name) > 1:
+                raise self.error(f"reaction '{identifier}' declares the parameter '{name}' twice; rename one of them")
+        local = {name: symbol(f"{identifier}.{name}") for name in names}
+        self.laws[identifier] = self.scope.expression(law.getMath(), f"reaction '{identifier}'", local)
+        self.open_laws.pop()
+        return self.laws[identifier]
+
+
+def _local_parameters(law: Any) -> list[Any]:
+    return list(law.getListOfLocalParameters() if law.getLevel() > 2 else law.getListOfParameters())
+
+
+def _parameter(item: Any, prefix: str = "") -> Parameter:
+    return Parameter(
+        id=prefix + item.getId(),
+        name=item.getName(),
+        value=item.getValue() if item.isSetValue() else None,
+        constant=item.getConstant(),
+        units=item.getUnits(),
+    )

@@ -1,0 +1,267 @@
+"""Ensembles of any size: chunks of trajectories on all cores, bounded memory, errors with names.
+
+A trajectory's randomness depends on the seed and its own number alone, so how an ensemble is cut into chunks
+does not change a bit of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time as clock
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.random import Streams, streams
+from sbmlgrad.simulation.ssa import Kernel, Lanes, PathFunctional, build_kernel
+
+MAX_EVENTS = 100_000_000
+"""How many events a trajectory may take unless told otherwise."""
+
+GRAIN = 256
+"""Chunks are whole multiples of this many trajectories, and moments are summed grain by grain in order."""
+
+_SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
+_WINDOW = 4
+_LARGEST_DRAW = 2**32 - 2
+_kernels: WeakKeyDictionary[ReactionNetwork, dict[Any, Kernel]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What to simulate: initial counts, coefficients, observation times, trajectories and seed.
+
+    ``x0`` may hold fractions: a trajectory then starts from one of the two neighbouring whole numbers, so that
+    the mean is right. ``aux`` is handed to the path functional.
+    """
+
+    network: ReactionNetwork
+    x0: Sequence[float]
+    coefficients: tuple[Any, ...]
+    times: np.ndarray
+    n: int
+    seed: int
+    start: float = 0.0
+    max_events: int = MAX_EVENTS
+    functional: PathFunctional | None = None
+    aux: Any = ()
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive trajectories: ``records[q]`` is (times, trajectories), counts first, then the functional's."""
+
+    first: int
+    records: tuple[np.ndarray, ...]
+    events: int
+
+
+def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
+    """Simulate chunk by chunk, in order, with as many chunks at work as there are cores.
+
+    ``progress`` labels a progress bar on stderr, which shows only on a terminal.
+
+    Raises
+    ------
+    TruncationError
+        if a trajectory needs more than ``max_events`` events.
+    PropensityError
+        if a propensity is negative or not finite.
+    """
+    _check(ensemble)
+    workers, lanes = layout(ensemble.n)
+    kernel = _kernel(ensemble, lanes)
+    firsts = range(0, ensemble.n, lanes)
+    keys = streams(ensemble.seed)
+    bar = tqdm(total=ensemble.n, desc=progress, unit="traj", disable=None if progress else True, leave=False)
+    with bar, ThreadPoolExecutor(workers) as pool:
+        pending: list[Future[Chunk]] = []
+        waiting = iter(firsts)
+        stop = _Stop()
+        try:
+            while True:
+                for first in waiting:
+                    pending.append(pool.submit(_run_chunk, kernel, ensemble, keys, first, stop))
+                    if len(pending) > workers:
+                        break
+                if not pending:
+                    return
+                chunk = pending.pop(0).result()
+                bar.update(chunk.records[0].shape[1])
+                yield chunk
+        finally:
+            stop.asked = True
+            for future in pending:
+                future.cancel()
+
+
+def layout(n: int) -> tuple[int, int]:
+    """Worker threads and trajectories a chunk for an ensemble of ``n``."""
+    if jax.default_backend() != "cpu":
+        return 1, min(1 << 17, _round_up(n, GRAIN))
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if n <= GRAIN:
+        return 1, max(8, 1 << (n - 1).bit_length())
+    largest = 4096
+    chunks = -(-n // largest)
+    if n > workers * 2 * GRAIN:
+        chunks = _round_up(chunks, workers)
+    return workers, _round_up(-(-n // chunks), GRAIN)
+
+
+class _Stop:
+    """Tells chunks at work that nobody waits for them any more."""
+
+    asked = False
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+def _check(ensemble: Ensemble) -> None:
+    times = np.asarray(ensemble.times)
+    if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
+        raise SimulationError("times: expected one or more finite numbers")
+    if times[0] < ensemble.start or np.any(np.diff(times) <= 0):
+        raise SimulationError(f"times: expected increasing numbers from {ensemble.start:g} on")
+    if ensemble.n < 1:
+        raise SimulationError(f"n: expected at least one trajectory, got {ensemble.n}")
+    if not 0 < ensemble.max_events <= _LARGEST_DRAW:
+        raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")
+    if np.any(np.asarray(ensemble.x0) < 0) or not np.all(np.isfinite(ensemble.x0)):
+        raise SimulationError("initial counts: expected finite numbers that are not negative")
+
+
+def _kernel(ensemble: Ensemble, lanes: int) -> Kernel:
+    times = min(len(ensemble.times), _SEGMENT)
+    block = _block(ensemble)
+    key = (lanes, times, block, ensemble.functional)
+    known = _kernels.setdefault(ensemble.network, {})
+    if key not in known:
+        known[key] = build_kernel(ensemble.network, lanes, times, block, _WINDOW, ensemble.functional)
+    return known[key]
+
+
+def _block(ensemble: Ensemble) -> int:
+    """Steps between looks at the observation times: fewer where observations come thick and fast."""
+    rates = _propensities(ensemble, np.asarray(ensemble.x0)[:, None])
+    spacing = (ensemble.times[-1] - ensemble.start) / len(ensemble.times)
+    expected = float(rates.sum()) * spacing
+    return 16 if not expected < 6 else 4
+
+
+def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> Chunk:
+    count = min(kernel.lanes, ensemble.n - first)
+    trajectory = (first + np.arange(kernel.lanes)).astype(np.uint32)
+    x0 = tuple(np.float64(v) for v in ensemble.x0)
+    state = kernel.start(x0, ensemble.aux, keys, trajectory, np.float64(ensemble.start))
+    state = state._replace(index=jnp.where(np.arange(kernel.lanes) < count, 0, kernel.times).astype(jnp.int32))
+    parts = []
+    for begin in range(0, len(ensemble.times), kernel.times):
+        times = ensemble.times[begin : begin + kernel.times]
+        padded = np.concatenate([times, np.full(kernel.times - len(times), times[-1])])
+        if begin:
+            state = state._replace(index=jnp.where(state.index >= kernel.times, 0, state.index))
+            state = state._replace(index=jnp.where(np.arange(kernel.lanes) < count, state.index, kernel.times))
+        state = _finish_segment(kernel, ensemble, keys, trajectory, state, padded, first, count, stop)
+        parts.append([np.asarray(record)[: len(times), :count] for record in state.records])
+    records = tuple(np.concatenate(rows) if len(parts) > 1 else rows[0] for rows in zip(*parts, strict=True))
+    visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
+    events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count
+    return Chunk(first, records, events)
+
+
+def _finish_segment(
+    kernel: Kernel,
+    ensemble: Ensemble,
+    keys: Streams,
+    trajectory: np.ndarray,
+    state: Lanes,
+    times: np.ndarray,
+    first: int,
+    count: int,
+    stop: _Stop,
+) -> Lanes:
+    """Call the loop until all lanes are through, in calls short enough to interrupt and to watch."""
+    blocks = 64
+    while True:
+        before = clock.perf_counter()
+        state = kernel.advance(
+            state,
+            times,
+            ensemble.coefficients,
+            ensemble.aux,
+            keys,
+            trajectory,
+            np.int64(blocks),
+            np.float32(1.0),
+        )
+        index, draws = np.asarray(state.index)[:count], np.asarray(state.draws)[:count]
+        if np.any(np.asarray(state.broken)[:count]):
+            raise _propensity_error(ensemble, state, first, count)
+        done = bool(np.all(index >= kernel.times))
+        if int(draws.max(initial=0)) > min(ensemble.max_events, MAX_EVENTS) // 100:
+            _check_effort(ensemble, state, first, count, done)
+        if done:
+            return state
+        if stop.asked:
+            raise SimulationError("the simulation was stopped")
+        if clock.perf_counter() - before < 0.25:
+            blocks *= 2
+
+
+def _check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, done: bool) -> None:
+    """Refuse trajectories that have used up their events, or clearly will.
+
+    The forecast, present total propensity times remaining time, counts only once a hundredth of the allowance
+    is spent, so that a short burst at the start is no reason to stop.
+    """
+    draws = np.asarray(state.draws)[:count].astype(np.float64)
+    time = np.asarray(state.time)[:count]
+    x = np.stack([np.asarray(row)[:count] for row in state.x])
+    totals = _propensities(ensemble, x).sum(axis=0)
+    forecast = draws + (0.0 if done else totals * (ensemble.times[-1] - time))
+    if forecast.max() > ensemble.max_events:
+        lane = int(np.argmax(forecast))
+        largest = int(np.argmax(x[:, lane]))
+        raise TruncationError(
+            f"trajectory {first + lane}: at time {time[lane]:g} it has taken {draws[lane]:.3g} events and heads for "
+            f"{forecast[lane]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
+            f"{ensemble.network.species[largest]!r} is at {x[largest, lane]:.6g} molecules. "
+            "If it should not explode, check the rates; else end earlier or raise max_events"
+        )
+
+
+def _propensity_error(ensemble: Ensemble, state: Lanes, first: int, count: int) -> PropensityError:
+    lane = int(np.argmax(np.asarray(state.broken)[:count]))
+    x = np.array([[float(row[lane])] for row in state.x])
+    values = _propensities(ensemble, x)[:, 0]
+    worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
+    counts = ", ".join(f"{s}={v:.6g}" for s, v in zip(ensemble.network.species, x[:, 0], strict=True))
+    return PropensityError(
+        f"reaction {ensemble.network.reactions[worst]!r}: its propensity is {values[worst]:g} at time "
+        f"{float(state.time[lane]):g} in trajectory {first + lane} ({_shortened(counts)}); exact simulation needs "
+        "finite laws that are not negative: write a reversible law as two reactions, or check its parameters"
+    )
+
+
+def _shortened(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else text[:most] + " ..."
+
+
+def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
+    """Propensities (reactions, lanes) at counts (species, lanes)."""
+    assert ensemble.network.rates is not None
+    rates: Callable[..., tuple[Any, ...]] = ensemble.network.rates
+    values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)
+    return np.stack([np.broadcast_to(np.asarray(v), x.shape[1:]) for v in values]) if values else np.zeros((0, x.shape[1]))

@@ -1,0 +1,210 @@
+"""Simulate a model or a network: the one entry point to trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.errors import SimulationError, UnknownIdError
+from sbmlgrad.model.model import Model
+from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run
+from sbmlgrad.simulation.moments import Moments
+
+if TYPE_CHECKING:
+    import pandas
+
+_KEPT_BYTES = 2**30  # counts are kept by default up to this size
+_discrete: WeakKeyDictionary[Model, dict[Any, DiscreteModel]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """An ensemble of exact trajectories at given times.
+
+    Attributes
+    ----------
+    mean, sd
+        DataFrames with index ``time`` and a column for each species (amount) or other observable; ``sd`` is the
+        sample standard deviation, nan for one trajectory.
+    n, seed, events
+        Trajectories, the seed, and how many reactions fired in all of them.
+    species
+        The species of ``counts``: those that reactions change.
+    """
+
+    times: np.ndarray
+    mean: pandas.DataFrame
+    sd: pandas.DataFrame
+    n: int
+    seed: int
+    events: int
+    species: tuple[str, ...]
+    _counts: np.ndarray | None = field(repr=False, default=None)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Molecule counts, int64 array (n, times, species)."""
+        if self._counts is None:
+            raise SimulationError("counts were not kept for an ensemble of this size; simulate with keep_counts=True")
+        return self._counts
+
+    def to_table(self) -> pandas.DataFrame:
+        """Columns ``time, S-mean, S-sd``, or ``time, S`` for a single trajectory, as CSV files have them."""
+        if self.n == 1:
+            return self.mean.reset_index()
+        columns = {}
+        for name in self.mean.columns:
+            columns[f"{name}-mean"] = self.mean[name]
+            columns[f"{name}-sd"] = self.sd[name]
+        import pandas
+
+        return pandas.DataFrame(columns).rename_axis("time").reset_index()
+
+
+def simulate(
+    model: Model | ReactionNetwork,
+    times: Sequence[float] | np.ndarray,
+    n: int = 1000,
+    seed: int = 0,
+    parameters: Mapping[str, float] | None = None,
+    method: str = "ssa",
+    select: Sequence[str] | None = None,
+    start: float = 0.0,
+    keep_counts: bool | None = None,
+    max_events: int = MAX_EVENTS,
+    progress: bool = False,
+) -> Simulation:
+    """Exact stochastic simulation (Gillespie's direct method) of an ensemble.
+
+    Parameters
+    ----------
+    model
+        A :class:`Model` or a :class:`ReactionNetwork`.
+    times
+        Increasing observation times (times,), in the model's unit of time, not before ``start``.
+    n, seed
+        How many trajectories; the same seed gives the same trajectories on the same platform.
+    parameters
+        Values that replace the model's, by id (``S`` initial amount, ``[S]`` initial concentration).
+    select
+        Observables: species ids (amounts), ``[S]`` (concentrations), rule variables. All by default.
+    keep_counts
+        Whether ``counts`` are kept; by default where they take less than 1 GiB.
+    max_events
+        A trajectory that needs more events raises :class:`TruncationError`.
+    progress
+        Whether to show a progress bar on a terminal.
+
+    Raises
+    ------
+    UnsupportedError, UnknownIdError, PropensityError, TruncationError
+    """
+    if method != "ssa":
+        raise SimulationError(f"method {method!r}: not available; use 'ssa'")
+    times = np.asarray(times, dtype=np.float64)
+    prepared = prepare(model, parameters, select)
+    network = prepared.network
+    counts = np.round(prepared.counts)
+    ensemble = Ensemble(network, counts, prepared.coefficients, times, n, seed, start, max_events)
+    if keep_counts is None:
+        keep_counts = n * times.size * len(network.species) * 8 <= _KEPT_BYTES
+    kept = np.empty((n, times.size, len(network.species)), np.int64) if keep_counts else None
+    moments, events = Moments(), 0
+    for chunk in run(ensemble, "simulate" if progress else None):
+        moments.add(prepared.observe(chunk.records))
+        events += chunk.events
+        if kept is not None:
+            kept[chunk.first : chunk.first + chunk.records[0].shape[1]] = np.stack(chunk.records, axis=-1).swapaxes(0, 1)
+    return Simulation(
+        times=times,
+        mean=_frame(times, prepared.observables, moments.mean),
+        sd=_frame(times, prepared.observables, moments.sd),
+        n=n,
+        seed=seed,
+        events=events,
+        species=network.species,
+        _counts=kept,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network with numbers: unrounded initial counts, coefficients, and what to look at."""
+
+    network: ReactionNetwork
+    counts: np.ndarray
+    coefficients: tuple[Any, ...]
+    observables: tuple[str, ...]
+    _observe: Any = field(repr=False)
+
+    def observe(self, records: Sequence[np.ndarray]) -> np.ndarray:
+        """Observables (observables, times, trajectories) of count records (times, trajectories), one a species."""
+        values = self._observe(tuple(records), self.coefficients)
+        shape = records[0].shape
+        return np.stack([np.broadcast_to(np.asarray(value), shape) for value in values])
+
+
+def prepare(
+    model: Model | ReactionNetwork,
+    parameters: Mapping[str, float] | None = None,
+    select: Sequence[str] | None = None,
+) -> Prepared:
+    """Put numbers and observables to a model or a network."""
+    if isinstance(model, ReactionNetwork):
+        return _prepare_network(model, parameters or {}, select)
+    discrete = discretised(model, select)
+    changes = dict(parameters or {})
+    if any(name not in discrete.quantities or name in discrete.structural or not value >= 0 for name, value in changes.items()):
+        discrete = discretised(model.with_parameters(changes), select)
+        changes = {}
+    quantities = {**discrete.quantities, **changes}
+    counts, coefficients = discrete.start(tuple(jnp.float64(v) for v in quantities.values()))
+    return Prepared(
+        discrete.network,
+        np.array([float(v) for v in counts]),
+        tuple(np.float64(v) for v in coefficients),
+        discrete.observables,
+        discrete.observe,
+    )
+
+
+def discretised(model: Model, select: Sequence[str] | None = None) -> DiscreteModel:
+    """The discrete form of a model, made once for each choice of observables."""
+    known = _discrete.setdefault(model, {})
+    key = tuple(select) if select is not None else None
+    if key not in known:
+        known[key] = discretise(model, key)
+        if not known[key].channels:
+            raise SimulationError(f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate")
+    return known[key]
+
+
+def _prepare_network(
+    network: ReactionNetwork, parameters: Mapping[str, float], select: Sequence[str] | None
+) -> Prepared:
+    unknown = [name for name in parameters if name not in network.parameters]
+    unknown += [name for name in select or () if name not in network.species]
+    if unknown:
+        raise UnknownIdError(f"the network has no {unknown[0]!r}; it has {', '.join((*network.parameters, *network.species))}")
+    names = tuple(select) if select is not None else network.species
+    places = [network.species.index(name) for name in names]
+    values = {**network.parameters, **{k: np.asarray(v, dtype=np.float64) for k, v in parameters.items()}}
+    return Prepared(
+        network,
+        np.asarray(network.x0),
+        tuple(values.values()),
+        names,
+        lambda x, coefficients: tuple(x[i] for i in places),
+    )
+
+
+def _frame(times: np.ndarray, names: Sequence[str], values: np.ndarray) -> pandas.DataFrame:
+    import pandas
+
+    return pandas.DataFrame(values.T, index=pandas.Index(times, name="time"), columns=list(names))

@@ -1,0 +1,281 @@
+"""The exact simulation loop: Gillespie's direct method on many trajectories at once.
+
+One array holds one species of all trajectories ("lanes"). A block draws the random numbers of ``block`` steps,
+takes the steps, and records the lanes that have reached their next observation time; a lane that has reached
+it waits, at most to the end of the block, and then draws afresh, which is exact because waiting times are
+memoryless. Lanes may be up to ``window`` observations apart, so that none waits for the slowest.
+
+Everything that decides exactness is in float64: counts are integers up to 2**53, choices are made with
+53-bit uniforms, and time is carried as float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.random import Streams, exponential, uniform
+
+Arrays = tuple[Array, ...]
+
+
+class Step(NamedTuple):
+    """One step of all lanes, as a path functional sees it."""
+
+    x: Arrays  # counts before the step, one array a species
+    propensities: Arrays  # one array a reaction, at x
+    total: Array  # their sum
+    wait: Array  # time that passes in this step
+    fires: Array  # whether a reaction fires; if not, an observation time is reached
+    reaction: Array  # float32 index of the reaction that fires, the number of reactions where none does
+    coefficients: Arrays
+
+
+class PathFunctional(Protocol):
+    """Quantities carried along each trajectory beside its counts, such as derivatives."""
+
+    def initial(self, x: Arrays, aux: Any) -> Arrays:
+        """Their values at the start, one array of lanes each."""
+
+    def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
+        """Their values after a step."""
+
+    def record(self, carry: Arrays, x: Arrays, aux: Any) -> Arrays:
+        """What is written down at an observation time."""
+
+
+class Lanes(NamedTuple):
+    """The state of all lanes between two calls of the loop."""
+
+    x: Arrays
+    time: Array
+    until: Array  # next observation time
+    index: Array  # its index
+    draws: Array  # random draws used so far, uint32
+    broken: Array  # a propensity was negative or not finite
+    carry: Arrays  # of the path functional
+    records: tuple[Array, ...]  # (times + window, lanes) each
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The compiled loop for one network and one shape of run."""
+
+    start: Callable[..., Lanes]
+    advance: Callable[..., Lanes]
+    lanes: int
+    times: int
+
+
+class _Nothing:
+    """The path functional of a plain simulation."""
+
+    def initial(self, x: Arrays, aux: Any) -> Arrays:
+        return ()
+
+    def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
+        return ()
+
+    def record(self, carry: Arrays, x: Arrays, aux: Any) -> Arrays:
+        return ()
+
+
+def select_by(index: Array, values: Sequence[Any], default: Any) -> Array:
+    """``values[index]`` for each lane, as compares and selects; equal numbers share one select."""
+    result = jnp.full(index.shape, default, jnp.float64)
+    groups: dict[Any, list[int]] = {}
+    for position, value in enumerate(values):
+        key = float(value) if isinstance(value, (int, float, np.number)) else ("array", position)
+        groups.setdefault(key, []).append(position)
+    for positions in groups.values():
+        value = values[positions[0]]
+        if isinstance(value, (int, float, np.number)) and value == default:
+            continue
+        chosen = reduce(jnp.logical_or, [index == np.float32(j) for j in positions])
+        result = jnp.where(chosen, value, result)
+    return result
+
+
+def materialise(value: Array, one: Array) -> Array:
+    """Compute ``value`` once rather than again in every consumer.
+
+    XLA for CPUs fuses cheap producers into each of their consumers, and so would evaluate all propensities
+    once for every species. It does not duplicate a division, hence the division by ``one``, a runtime 1.
+    """
+    return value / one
+
+
+def _take_step(
+    network: ReactionNetwork,
+    functional: PathFunctional,
+    x: Arrays,
+    time: Array,
+    until: Array,
+    carry: Arrays,
+    exponentials: Array,
+    uniforms: Array,
+    coefficients: Arrays,
+    aux: Any,
+    one: Array,
+) -> tuple[Arrays, Array, Arrays]:
+    assert network.rates is not None
+    shape = time.shape
+    propensities = tuple(jnp.broadcast_to(a, shape) for a in network.rates(x, coefficients))
+    sums = [propensities[0]]
+    for value in propensities[1:]:
+        sums.append(sums[-1] + value)
+    total = sums[-1]
+    arrival = time + exponentials.astype(jnp.float64) / total
+    # A total of 0 gives infinity or NaN, and so "not before the observation time".
+    fires = (arrival < until) & (total < jnp.inf)
+    if not network.nonnegative:
+        fires = fires & (reduce(jnp.minimum, propensities) >= 0)
+    threshold = uniforms * total
+    reaction = reduce(add, [(threshold >= s).astype(jnp.float32) for s in sums[:-1]], jnp.zeros(shape, jnp.float32))
+    reaction = materialise(jnp.where(fires, reaction, np.float32(len(sums))), one)
+    moved = tuple(
+        count + select_by(reaction, list(jumps), 0.0) if jumps.any() else count
+        for count, jumps in zip(x, network.stoichiometry, strict=True)
+    )
+    now = jnp.where(fires, arrival, until)
+    step = Step(x, propensities, total, now - time, fires, reaction, coefficients)
+    return moved, now, functional.advance(carry, step, aux)
+
+
+def _broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
+    assert network.rates is not None
+    values = [jnp.broadcast_to(a, x[0].shape) for a in network.rates(x, coefficients)]
+    wrong = ~(reduce(add, values) < jnp.inf)
+    return wrong if network.nonnegative else wrong | ~(reduce(jnp.minimum, values) >= 0)
+
+
+def build_kernel(
+    network: ReactionNetwork,
+    lanes: int,
+    times: int,
+    block: int,
+    window: int,
+    functional: PathFunctional | None = None,
+) -> Kernel:
+    """Build and jit the loop; compilation happens at the first call.
+
+    Parameters
+    ----------
+    lanes, times
+        How many trajectories and observation times a call handles.
+    block
+        Steps between two looks at the observation times.
+    window
+        How many observations lanes may be apart.
+    """
+    functional = functional or _Nothing()
+    window = min(window, times)
+
+    def start(x0: Arrays, aux: Any, streams: Streams, trajectory: Array, begin: Array) -> Lanes:
+        x = tuple(_initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
+        carry = tuple(jnp.broadcast_to(c, (lanes,)) for c in functional.initial(x, aux))
+        time = jnp.full(lanes, begin)
+        recorded = len(x) + len(jax.eval_shape(lambda c, x: functional.record(c, x, aux), carry, x))
+        records = tuple(jnp.zeros((times + window, lanes)) for _ in range(recorded))
+        zero = jnp.zeros(lanes, jnp.int32)
+        state = Lanes(x, time, time, zero, zero.astype(jnp.uint32), zero.astype(bool), carry, records)
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)  # no two alike, to be donated
+
+    def advance(
+        state: Lanes,
+        observations: Array,
+        coefficients: Arrays,
+        aux: Any,
+        streams: Streams,
+        trajectory: Array,
+        blocks: Array,
+        one: Array,
+    ) -> Lanes:
+        schedule = jnp.concatenate([observations, observations[-1:]])
+
+        def run_block(loop: tuple[Array, Lanes]) -> tuple[Array, Lanes]:
+            done, state = loop
+            draw = state.draws + lax.broadcasted_iota(jnp.uint32, (block, lanes), 0)
+            trajectories = jnp.broadcast_to(trajectory, (block, lanes))
+            exponentials = exponential(streams.waiting, trajectories, draw)
+            uniforms = uniform(streams.choice, trajectories, draw)
+
+            def step(row: Array, inner: tuple[Arrays, Array, Array, Arrays]) -> tuple[Arrays, Array, Array, Arrays]:
+                x, time, used, carry = inner
+                used = used + (time < state.until)
+                x, time, carry = _take_step(
+                    network,
+                    functional,
+                    x,
+                    time,
+                    state.until,
+                    carry,
+                    lax.dynamic_index_in_dim(exponentials, row, 0, keepdims=False),
+                    lax.dynamic_index_in_dim(uniforms, row, 0, keepdims=False),
+                    coefficients,
+                    aux,
+                    one,
+                )
+                return x, time, used, carry
+
+            x, time, used, carry = lax.fori_loop(0, block, step, (state.x, state.time, state.draws, state.carry))
+            state = state._replace(x=x, time=time, draws=used, carry=carry)
+            return done + 1, observe(state, coefficients)
+
+        def observe(state: Lanes, coefficients: Arrays) -> Lanes:
+            broken = state.broken | _broken(network, state.x, coefficients)
+            base = jnp.min(jnp.where(broken, times, state.index))  # rows below it are complete
+            zero = jnp.zeros_like(base)
+            ready = (state.time >= state.until) & (state.index < times) & (state.index < base + window) & ~broken
+            row = (lax.broadcasted_iota(jnp.int32, (window, lanes), 0) == state.index - base) & ready
+            values = state.x + functional.record(state.carry, state.x, aux)
+            records = tuple(
+                lax.dynamic_update_slice(
+                    record,
+                    jnp.where(row, value, lax.dynamic_slice(record, (base, zero), (window, lanes))),
+                    (base, zero),
+                )
+                for record, value in zip(state.records, values, strict=True)
+            )
+            index = state.index + ready
+            until = jnp.where(ready, schedule[index], state.until)
+            return state._replace(index=index, until=until, broken=broken, records=records)
+
+        def unfinished(loop: tuple[Array, Lanes]) -> Array:
+            done, state = loop
+            return (done < blocks) & jnp.any((state.index < times) & ~state.broken)
+
+        # A segment begins at the time of the last one's end, and may itself begin with an observation.
+        state = state._replace(until=jnp.where(state.index == 0, schedule[0], state.until))
+        return lax.while_loop(unfinished, run_block, (jnp.zeros((), blocks.dtype), state))[1]
+
+    options = compiler_options()
+    return Kernel(
+        start,
+        jax.jit(advance, donate_argnums=0, compiler_options=options),
+        lanes,
+        times,
+    )
+
+
+def _initial_count(value: Array, streams: Streams, trajectory: Array, species: int) -> Array:
+    """Whole counts with the given mean: the lower neighbour or the upper one."""
+    low = jnp.floor(value)
+    draw = uniform(streams.rounding, trajectory, jnp.full_like(trajectory, species))
+    return low + (draw < value - low)
+
+
+def compiler_options() -> dict[str, Any] | None:
+    """XLA options for this platform: full-width vectors, and one thread a chunk since chunks run side by side."""
+    if jax.default_backend() != "cpu":
+        return None
+    return {"xla_cpu_multi_thread_eigen": False, "xla_cpu_prefer_vector_width": 512}
