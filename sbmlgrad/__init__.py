@@ -1,14 +1,51 @@
 """Calibrate SBML models where noise and small molecule numbers matter."""
 
-import jax
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-# Exactness needs 64 bits: counts beyond 2**24, probabilities below 1e-7, clocks that do not stall.
-jax.config.update("jax_enable_x64", True)
-
-from sbmlgrad.model.model import Model
-from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.sbml.read import read_sbml
-from sbmlgrad.simulation import Simulation, simulate
+if TYPE_CHECKING:
+    from sbmlgrad.fitting import Fit, fit
+    from sbmlgrad.gradient.sensitivity import sensitivity
+    from sbmlgrad.model.model import Model
+    from sbmlgrad.network.network import ReactionNetwork
+    from sbmlgrad.sbml.read import read_sbml
+    from sbmlgrad.sbml.write import write_sbml
+    from sbmlgrad.simulation.simulate import Simulation, simulate
 
 __version__ = "0.1.0"
-__all__ = ["Model", "ReactionNetwork", "Simulation", "__version__", "read_sbml", "simulate"]
+__all__ = [
+    "Fit",
+    "Model",
+    "ReactionNetwork",
+    "Simulation",
+    "__version__",
+    "fit",
+    "read_sbml",
+    "sensitivity",
+    "simulate",
+    "write_sbml",
+]
+
+_HOMES = {
+    "Fit": "sbmlgrad.fitting",
+    "Model": "sbmlgrad.model.model",
+    "ReactionNetwork": "sbmlgrad.network.network",
+    "Simulation": "sbmlgrad.simulation.simulate",
+    "fit": "sbmlgrad.fitting",
+    "read_sbml": "sbmlgrad.sbml.read",
+    "sensitivity": "sbmlgrad.gradient.sensitivity",
+    "simulate": "sbmlgrad.simulation.simulate",
+    "write_sbml": "sbmlgrad.sbml.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: JAX takes seconds, and ``sbmlgrad --help`` must not."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

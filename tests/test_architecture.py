@@ -21,9 +21,9 @@ FLOORS = (
     {"model"},
     {"sbml", "tables"},
     {"network"},
-    {"simulate"},
+    {"simulation"},
     {"gradient"},
-    {"fit"},
+    {"fitting"},
     {"report"},
     {"testsuite", "benchmark"},
     {"cli", "__main__", ""},
@@ -146,12 +146,23 @@ def test_imports_point_down(module: Module) -> None:
     assert imports_from_above(module, KNOWN) == []
 
 
+@each_module
+def test_simulation_knows_no_documents(module: Module) -> None:
+    if module.room in {"network", "simulation", "gradient"}:
+        assert {room_of(target) for target in module.targets(KNOWN)}.isdisjoint({"sbml", "tables"})
+
+
 def test_modules_form_no_cycle() -> None:
     graph = {name: module.targets(KNOWN) - {name} for name, module in MODULES.items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail("import cycle: " + " <- ".join(error.args[1]))
+
+
+def test_no_public_name_hides_a_room() -> None:
+    public = {name.rpartition(".")[2] for name in MODULES[PACKAGE].imports - KNOWN}
+    assert public & set(FLOOR_OF) == set(), "sbmlgrad.NAME would be the room or the function, as imports go"
 
 
 @each_module
@@ -198,8 +209,8 @@ def test_the_page_draws_every_room() -> None:
 # The checks above would pass on a house that they cannot see into, so they are tried on a small one.
 SMALL_HOUSE = {
     "sbmlgrad",
-    "sbmlgrad.fit",
-    "sbmlgrad.fit.result",
+    "sbmlgrad.fitting",
+    "sbmlgrad.fitting.result",
     "sbmlgrad.tables",
     "sbmlgrad.model.elements",
     "sbmlgrad.sbml.math",
@@ -209,14 +220,14 @@ SMALL_HOUSE = {
 @pytest.mark.parametrize(
     ("line", "target"),
     [
-        ("import sbmlgrad.fit.result", "sbmlgrad.fit.result"),
-        ("from sbmlgrad.fit.result import Result", "sbmlgrad.fit.result"),
-        ("from sbmlgrad.fit import result", "sbmlgrad.fit.result"),
-        ("from ..fit import result", "sbmlgrad.fit.result"),
-        ("from .. import fit", "sbmlgrad.fit"),
-        ("from ..fit import Result", "sbmlgrad.fit"),
+        ("import sbmlgrad.fitting.result", "sbmlgrad.fitting.result"),
+        ("from sbmlgrad.fitting.result import Result", "sbmlgrad.fitting.result"),
+        ("from sbmlgrad.fitting import result", "sbmlgrad.fitting.result"),
+        ("from ..fitting import result", "sbmlgrad.fitting.result"),
+        ("from .. import fitting", "sbmlgrad.fitting"),
+        ("from ..fitting import Result", "sbmlgrad.fitting"),
         ("from sbmlgrad import __version__", "sbmlgrad"),
-        ("def read():\n    from ..fit.result import Result", "sbmlgrad.fit.result"),
+        ("def read():\n    from ..fitting.result import Result", "sbmlgrad.fitting.result"),
         ("from ..tables import read_table", "sbmlgrad.tables"),
     ],
 )

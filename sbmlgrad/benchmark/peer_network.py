@@ -1,4 +1,4 @@
-"""A model as plain reactions, for simulators that do not read SBML themselves or read it by running its text."""
+"""A model as plain reactions, for simulators that do not read SBML or that read it by running its text."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from sbmlgrad.sbml.read import read_sbml
 class PeerNetwork:
     """Counts that change by reactions, with propensities over names that are safe in any language.
 
-    ``species`` and ``parameters`` are SBML ids; ``names`` and ``coefficients`` are what the ``laws`` call them
-    (``s0000``, ``p0000``), in the same order, which is also alphabetical. ``initial`` is (species,), ``values``
-    (parameters,), ``reactants`` and ``products`` are (species, reactions).
+    ``species`` and ``parameters`` are SBML ids; ``names`` and ``coefficients`` are what the ``laws`` call
+    them (``s0000``, ``p0000``), in the same order, which is also alphabetical. ``initial`` is (species,),
+    ``values`` (parameters,), ``reactants`` and ``products`` are (species, reactions).
     """
 
     species: tuple[str, ...]
@@ -63,7 +63,7 @@ def read_network(path: str | Path) -> PeerNetwork:
     Raises
     ------
     UnsupportedError
-        if the laws depend on time, a stoichiometry is not a number, or an amount is not a number of molecules.
+        if a law depends on time, a stoichiometry is not a number, or an amount does not count molecules.
     """
     model = read_sbml(path)
     reasons = list(_reasons(model))
@@ -77,16 +77,16 @@ def read_network(path: str | Path) -> PeerNetwork:
     used = {s.name for law in laws for s in law.free_symbols}
     parameters = tuple(name for name in (*elements.parameters, *local) if name in used)
 
+    volumes = [1.0 if _is_amount(model, s.id) else start[s.compartment] for s in free]
     meaning: dict[Any, Any] = {symbol(identifier): sympy.Float(value) for identifier, value in start.items()}
-    size = [1.0 if _is_amount(model, s.id) else start[s.compartment] for s in free]
-    for name, species, volume in zip(_names("s", free), free, size, strict=True):
+    for name, species, volume in zip(_names("s", free), free, volumes, strict=True):
         meaning[symbol(species.id)] = sympy.Symbol(name) if volume == 1 else sympy.Symbol(name) / volume
     for name, identifier in zip(_names("p", parameters), parameters, strict=True):
         meaning[symbol(identifier)] = sympy.Symbol(name)
     rows = {s.id: i for i, s in enumerate(free)}
     return PeerNetwork(
         species=tuple(rows),
-        initial=np.array([start[s.id] * volume for s, volume in zip(free, size, strict=True)]),
+        initial=np.array([start[s.id] * volume for s, volume in zip(free, volumes, strict=True)]),
         parameters=parameters,
         values=np.array([start[identifier] for identifier in parameters]),
         reactants=_matrix(rows, [r.reactants for r in elements.reactions.values()]),
@@ -103,7 +103,9 @@ def _reasons(model: Model) -> Iterable[str]:
         for reference in (*reaction.reactants, *reaction.products):
             if not reference.stoichiometry.is_number:
                 yield f"the stoichiometry of {reference.species} in {reaction.id} is not a number"
-    units = {species.molecules_per_unit for species in elements.species.values()} | {elements.extent_molecules}
+    units = {species.molecules_per_unit for species in elements.species.values()} | {
+        elements.extent_molecules
+    }
     if units - {1.0}:
         yield "amounts are not counts, and other simulators would take them for counts; declare units of item"
 

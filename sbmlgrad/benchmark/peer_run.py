@@ -21,9 +21,9 @@ class PeerRun:
     """One timed run of another simulator.
 
     ``seconds`` is wall-clock time without building and compiling; a slow simulator may have run fewer
-    ``trajectories`` than asked for. ``mean`` is the mean amount of each species at the end, by SBML id, to show
-    that the same thing was simulated. ``gradient`` is filled by those that differentiate: the derivative of the
-    mean of the first species in ``mean`` with respect to each parameter.
+    ``trajectories`` than asked for. ``mean`` is the mean amount of each species at the end, by SBML id, to
+    show that the same thing was simulated. ``gradient`` is filled by those that differentiate: the
+    derivative of the mean of the first species in ``mean`` with respect to each parameter.
     """
 
     name: str

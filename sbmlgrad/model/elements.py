@@ -69,8 +69,8 @@ class Parameter:
 class SpeciesReference:
     """One reactant or product: the species and how much of it one unit of extent uses or makes.
 
-    ``stoichiometry`` is a number or a sympy expression; ``id`` is set where other mathematics may refer to it. Where
-    an initial assignment or a rule sets that id, ``stoichiometry`` is its symbol.
+    ``stoichiometry`` is a number or a sympy expression; ``id`` is set where other formulas may refer to it.
+    Where an initial assignment or a rule sets that id, ``stoichiometry`` is its symbol.
     """
 
     species: str

@@ -18,8 +18,8 @@ from sbmlgrad.model.functions import quotient, rem
 def evaluate(expression: Any, values: Mapping[str, float]) -> float:
     """The value of an expression with ``values`` for its symbols, by id.
 
-    Arithmetic is IEEE float64 throughout: 1/0 is inf, 0/0 is nan, overflow is inf, and nothing raises for want of a
-    number. A truth value comes back as 1.0 or 0.0.
+    Arithmetic is IEEE float64 throughout: 1/0 is inf, 0/0 is nan, overflow is inf, and nothing raises for
+    want of a number. A truth value comes back as 1.0 or 0.0.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def assignment_order(dependencies: Mapping[str, Iterable[str]], source: str) -> 
     except CycleError as error:
         cycle = " -> ".join(reversed(error.args[1]))
         raise SbmlError(
-            f"{source}: the assignments of {cycle} depend on each other in a circle; break the circle by removing"
+            f"{source}: the assignments of {cycle} depend on each other in a circle; break it by removing"
             " one of these rules or initial assignments"
         ) from None
 

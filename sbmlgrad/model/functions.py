@@ -1,8 +1,8 @@
 """Sympy nodes built exactly as a file writes them, and the two functions that sympy lacks.
 
-Sympy's constructors simplify, sort and fold as they build: they cancel ``S/S``, they fold ``9**9**9**9`` in exact
-integers, they compare the conditions of a piecewise pairwise. All of that changes what a formula means at 0/0
-or takes time that a hostile file can choose. :func:`build` makes the node and leaves it alone;
+Sympy's constructors simplify, sort and fold as they build: they cancel ``S/S``, they fold ``9**9**9**9`` in
+exact integers, they compare the conditions of a piecewise pairwise. All of that changes what a formula means
+at 0/0 or takes time that a hostile file can choose. :func:`build` makes the node and leaves it alone;
 :func:`substitute` replaces symbols in the same spirit.
 """
 
@@ -19,20 +19,20 @@ from sympy.logic.boolalg import Boolean
 _EXACT_INTEGERS = 2**53  # every integer below is a float64
 
 
-class quotient(sympy.Function):  # type: ignore[misc]
+class quotient(sympy.Function):
     """``quotient(a, b)``: a/b rounded towards zero."""
 
     nargs = 2
 
 
-class rem(sympy.Function):  # type: ignore[misc]
+class rem(sympy.Function):
     """``rem(a, b)``: what remains of a after division by b, with the sign of a (C's ``fmod``)."""
 
     nargs = 2
 
 
 def number(value: float) -> sympy.Expr:
-    """The sympy number for a float: an Integer where it is integral, a 53-bit Float elsewhere, oo, -oo or nan."""
+    """The sympy number for a float: an Integer where it is integral, else a 53-bit Float, oo, -oo or nan."""
     value = float(value)
     if value != value:
         return sympy.nan
@@ -59,7 +59,7 @@ def build(kind: Any, *args: Any) -> Any:
 
 
 def piecewise(pairs: list[tuple[Any, Any]], otherwise: Any) -> sympy.Expr:
-    """``Piecewise`` with the (value, condition) pairs in order, then ``otherwise`` under the condition true."""
+    """``Piecewise`` of (value, condition) pairs in order, with ``otherwise`` under the condition true."""
     branches = [build(ExprCondPair, value, condition) for value, condition in pairs]
     return build(sympy.Piecewise, *branches, build(ExprCondPair, otherwise, sympy.true))
 
@@ -115,10 +115,14 @@ def _flat(kind: Any, args: tuple[Any, ...]) -> Any:
 
 
 def _logical(kind: Any, args: tuple[Any, ...]) -> Any:
+    neutral = sympy.true if kind is sympy.And else sympy.false
+    if kind is not sympy.Xor and ~neutral in args:
+        return ~neutral
     # sympy holds these as sets, so an argument may stand once; two equal ones cancel under Xor
-    once = [arg for arg, times in Counter(args).items() if kind is not sympy.Xor or times % 2]
+    counts = Counter(arg for arg in args if arg is not neutral)
+    once = [arg for arg, times in counts.items() if kind is not sympy.Xor or times % 2]
     if len(once) < 2:
-        return once[0] if once else sympy.sympify(kind is sympy.And)
+        return once[0] if once else neutral
     node = sympy.Basic.__new__(kind, *once)  # the constructors canonicalise and compare all relations
     node._argset = frozenset(once)
     return node

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Model:
     """A model as its document declares it (``elements``) and the numbers that were changed since.
 
-    ``changes`` maps ids to values: parameters, compartments and ``reaction.parameter``; a species id is its initial
-    amount, ``[S]`` its initial concentration. Make them with :meth:`with_parameters`, which checks them.
+    ``changes`` maps ids to values: parameters, compartments and ``reaction.parameter``; a species id is its
+    initial amount, ``[S]`` its initial concentration. :meth:`with_parameters` makes them, with checks.
     Assignments that depend on each other in a circle raise :class:`~sbmlgrad.errors.SbmlError`.
     """
 
@@ -53,8 +53,8 @@ class Model:
         Parameters
         ----------
         changes
-            Values by id: parameters, compartments (size), local parameters as ``reaction.parameter``, species as ``S``
-            (initial amount) or ``[S]`` (initial concentration).
+            Values by id: parameters, compartments (size), local parameters as ``reaction.parameter``, species
+            as ``S`` (initial amount) or ``[S]`` (initial concentration).
 
         Raises
         ------
@@ -66,7 +66,9 @@ class Model:
             self._check_changeable(identifier)
             other = identifier[1:-1] if identifier.startswith("[") else f"[{identifier}]"
             if other in changes:
-                raise self._unknown(f"'{identifier}' and '{other}' are both given; give the amount or the concentration")
+                raise self._unknown(
+                    f"'{identifier}' and '{other}' are both given; give the amount or the concentration"
+                )
             merged.pop(other, None)
             merged[identifier] = float(value)
         return Model(self.elements, merged)
@@ -79,7 +81,9 @@ class Model:
         """
         start = self.initial_values()
         return {
-            identifier: self._amount(identifier, start) if identifier in self.elements.species else start[identifier]
+            identifier: self._amount(identifier, start)
+            if identifier in self.elements.species
+            else start[identifier]
             for identifier in (*self._declared, *self.elements.species)
             if identifier not in self._assigned
         }
@@ -87,8 +91,8 @@ class Model:
     def initial_values(self) -> dict[str, float]:
         """The value of every symbol at time 0 as formulas see it, by id.
 
-        Initial assignments and assignment rules are evaluated in dependency order. A species has the amount or the
-        concentration that its symbol means. ``<time>`` is 0.
+        Initial assignments and assignment rules are evaluated in dependency order. A species has the amount
+        or the concentration that its symbol means. ``<time>`` is 0.
         """
         values = {TIME.name: 0.0, **self._stoichiometries}
         for identifier in self.evaluation_order:
@@ -104,7 +108,7 @@ class Model:
 
     @cached_property
     def initial_order(self) -> tuple[str, ...]:
-        """The ids that initial assignments or assignment rules set at time 0, each after those it depends on."""
+        """The ids that initial assignments or rules set at time 0, each after those it depends on."""
         return tuple(identifier for identifier in self.evaluation_order if identifier in self._assigned)
 
     def reaction_rates(self, changes: Mapping[str, float] | None = None) -> pandas.Series:
@@ -113,9 +117,9 @@ class Model:
         Parameters
         ----------
         changes
-            Values that differ from the initial state, as the symbols in kinetic laws mean them: a species is an
-            amount or a concentration, whichever its symbol stands for. Nothing else moves with them but what
-            assignment rules set; initial assignments are not made again. ``<time>`` can be set too.
+            Values that differ from the initial state, as the symbols in kinetic laws mean them: a species is
+            an amount or a concentration, whichever its symbol stands for. Nothing else moves with them but
+            what assignment rules set; initial assignments are not made again. ``<time>`` can be set too.
 
         Raises
         ------
@@ -135,7 +139,9 @@ class Model:
             for identifier in self.assignment_order:
                 values[identifier] = evaluate(rules[identifier], values)
         rates = [evaluate(reaction.kinetic_law, values) for reaction in self.elements.reactions.values()]
-        return pandas.Series(rates, index=pandas.Index(self.reaction_ids, name="reaction"), name="rate", dtype=float)
+        return pandas.Series(
+            rates, index=pandas.Index(self.reaction_ids, name="reaction"), name="rate", dtype=float
+        )
 
     @cached_property
     def _assigned(self) -> Mapping[str, Any]:
@@ -144,7 +150,11 @@ class Model:
     @cached_property
     def _declared(self) -> Mapping[str, float | None]:
         """Parameters, compartments and local parameters with the values in the document."""
-        local = [parameter for reaction in self.elements.reactions.values() for parameter in reaction.local_parameters]
+        local = [
+            parameter
+            for reaction in self.elements.reactions.values()
+            for parameter in reaction.local_parameters
+        ]
         return {
             **{parameter.id: parameter.value for parameter in self.elements.parameters.values()},
             **{compartment.id: compartment.size for compartment in self.elements.compartments.values()},
@@ -164,13 +174,15 @@ class Model:
     @cached_property
     def evaluation_order(self) -> tuple[str, ...]:
         """Every id with a value at time 0 (but species references), each after those it depends on."""
-        needs: dict[str, Iterable[str]] = {identifier: () for identifier in self._declared}
+        needs: dict[str, Iterable[str]] = dict.fromkeys(self._declared, ())
         for species in self.elements.species.values():
             # a circle through a compartment is one only where its size converts this initial value
             given_as_amount = self.initial_value(species.id)[1]
             converts = given_as_amount != self._means_amount(species)
             needs[species.id] = (species.compartment,) if converts else ()
-        needs.update({identifier: symbol_ids(expression) for identifier, expression in self._assigned.items()})
+        needs.update(
+            {identifier: symbol_ids(expression) for identifier, expression in self._assigned.items()}
+        )
         return assignment_order(needs, self.elements.source.path)
 
     def _initial_value(self, identifier: str, values: Mapping[str, float]) -> float:
@@ -189,7 +201,7 @@ class Model:
         return value / size if size else math.nan
 
     def initial_value(self, identifier: str) -> tuple[float, bool]:
-        """The initial value that was given for a species, and whether it is an amount (else a concentration)."""
+        """The initial value given for a species, and whether it is an amount (else a concentration)."""
         species = self.elements.species[identifier]
         if species.id in self.changes:
             return self.changes[species.id], True
@@ -208,22 +220,36 @@ class Model:
         species = self.elements.species[identifier]
         if self._means_amount(species):
             return values[identifier]
-        value, is_amount = self.initial_value(species.id)  # not through the concentration: that would round twice
+        value, is_amount = self.initial_value(
+            species.id
+        )  # not through the concentration: that would round twice
         return value if is_amount else value * values[species.compartment]
 
     def _check_changeable(self, identifier: str) -> None:
         plain = identifier[1:-1] if identifier.startswith("[") and identifier.endswith("]") else identifier
         species = self.elements.species.get(plain)
         if species is None and (plain != identifier or plain not in self._declared):
-            known = [*self._declared, *self.elements.species, *(f"[{name}]" for name in self.elements.species)]
+            known = [
+                *self._declared,
+                *self.elements.species,
+                *(f"[{name}]" for name in self.elements.species),
+            ]
             raise self._unknown_id(identifier, known)
         if plain in self._assigned:
             raise self._unknown(self._assigned_text(plain))
-        if plain != identifier and species and self.elements.compartments[species.compartment].dimensions == 0:
-            raise self._unknown(f"'{plain}' has no concentration: its compartment has no size; set the amount '{plain}'")
+        if (
+            plain != identifier
+            and species
+            and self.elements.compartments[species.compartment].dimensions == 0
+        ):
+            raise self._unknown(
+                f"'{plain}' has no concentration: its compartment has no size; set the amount '{plain}'"
+            )
 
     def _assigned_text(self, identifier: str) -> str:
-        what = "an assignment rule" if identifier in self.elements.assignment_rules else "an initial assignment"
+        what = (
+            "an assignment rule" if identifier in self.elements.assignment_rules else "an initial assignment"
+        )
         needs = symbol_ids(self._assigned[identifier])
         if not needs:
             return f"'{identifier}' is set by {what} to a constant; change that in the file"
@@ -232,7 +258,9 @@ class Model:
     def _unknown_id(self, identifier: str, known: Iterable[str]) -> UnknownIdError:
         known = list(known)
         if identifier in self.elements.reactions:
-            return self._unknown(f"'{identifier}' is a reaction; change a parameter of its kinetic law instead")
+            return self._unknown(
+                f"'{identifier}' is a reaction; change a parameter of its kinetic law instead"
+            )
         local = [name for name in known if name.endswith(f".{identifier}")]
         close = (local or difflib.get_close_matches(identifier, known, n=3))[:3]
         hint = f"did you mean {' or '.join(close)}?" if close else "see the ids that the model declares"

@@ -14,8 +14,9 @@ from sbmlgrad.errors import SbmlError
 from sbmlgrad.model.elements import Source
 
 _BIOMODELS_ID = re.compile(r"(BIOMD|MODEL)\d{10}")
-_DECLARATION = re.compile(r"<\?xml\s[^>]*\?>")
+_DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 _PACKAGE_IN_ERROR = re.compile(r"\b[Pp]ackage '?(\w+)'?")
+_REFERENCE = re.compile(r" Reference: L\dV\d Sections? [\d., and]*\d\.? ?")
 _DEEPEST_XML = 1000  # elements; libsbml recurses, and a crash of it would end the process
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
@@ -26,7 +27,9 @@ def read_source(source: str | Path) -> Source:
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("<"):
         return Source("<text>", source)
     if isinstance(source, str) and "\n" in source:
-        raise SbmlError("<text>: this is neither a path nor XML: SBML text starts with '<'; give one of the two")
+        raise SbmlError(
+            "<text>: this is neither a path nor XML: SBML text starts with '<'; give one of the two"
+        )
     path = Path(source)
     if isinstance(source, str) and not source.strip():
         raise SbmlError("no file was named: give the path of an SBML file, or its text")
@@ -41,7 +44,9 @@ def read_source(source: str | Path) -> Source:
     except IsADirectoryError:
         raise SbmlError(f"{path}: this is a folder; give the path of an SBML file in it") from None
     except (OSError, ValueError) as error:
-        raise SbmlError(f"{path}: the file cannot be read ({error}); check its name and permissions") from None
+        raise SbmlError(
+            f"{path}: the file cannot be read ({error}); check its name and permissions"
+        ) from None
 
 
 def parse(source: Source) -> Any:
@@ -55,15 +60,16 @@ def parse(source: Source) -> Any:
         converted = document.setLevelAndVersion(2, 4, False)
         if not converted or document.getLevel() != 2 or document.getModel() is None:
             raise SbmlError(
-                f"{source.path}: SBML Level 1 that cannot be converted to Level 2; convert it with the tool that made it"
+                f"{source.path}: SBML Level 1 that does not convert to Level 2; export it as Level 2 or 3"
             )
     return document
 
 
 def _bare(text: str) -> str:
-    """The text from its first "<" on, declaring the encoding in which libsbml gets it: the declared one is undone."""
-    text = text.lstrip("\ufeff \t\r\n")
-    return _DECLARATION.sub('<?xml version="1.0" encoding="UTF-8"?>', text, count=1) if text.startswith("<?xml") else text
+    """The text declared as UTF-8, whatever it declared before; its lines keep their numbers."""
+    body = text.lstrip("\ufeff \t\r\n")
+    space = text[: len(text) - len(body)].removeprefix("\ufeff")
+    return '<?xml version="1.0" encoding="UTF-8"?>' + space + _DECLARATION.sub("", body, count=1)
 
 
 def _decoded(content: bytes, path: str) -> str:
@@ -71,7 +77,9 @@ def _decoded(content: bytes, path: str) -> str:
         raise SbmlError(f"{path}: the file is empty; export the model again")
     for mark, compression in _COMPRESSED.items():
         if content.startswith(mark):
-            raise SbmlError(f"{path}: the file is compressed ({compression}); unpack it and give the SBML file inside")
+            raise SbmlError(
+                f"{path}: the file is compressed ({compression}); unpack it and give the SBML file inside"
+            )
     declared = re.match(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']", content)
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
     encoding = encoding or (declared.group(1).decode("ascii") if declared else "utf-8")
@@ -82,7 +90,7 @@ def _decoded(content: bytes, path: str) -> str:
 
 
 def _check_xml(source: Source) -> None:
-    """Well-formed XML with root ``sbml``, no document type and no absurd depth; found before libsbml sees it."""
+    """Well-formed XML with root ``sbml``, no document type, no absurd depth: before libsbml sees it."""
     depth = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -93,7 +101,7 @@ def _check_xml(source: Source) -> None:
             raise SbmlError(f"{source.path}: XML but not SBML: the root is <{found}>; give an SBML file")
         if depth > _DEEPEST_XML:
             raise SbmlError(
-                f"{source.path}: line {parser.CurrentLineNumber}: elements are nested more than {_DEEPEST_XML} deep;"
+                f"{source.path}: line {parser.CurrentLineNumber}: elements are more than {_DEEPEST_XML} deep;"
                 " split the formula there with assignment rules"
             )
 
@@ -102,14 +110,18 @@ def _check_xml(source: Source) -> None:
         depth -= 1
 
     def doctype(*_: Any) -> None:
-        raise SbmlError(f"{source.path}: the file declares a document type, which SBML has not; remove <!DOCTYPE ...>")
+        raise SbmlError(
+            f"{source.path}: the file declares a document type, which SBML has not; remove <!DOCTYPE ...>"
+        )
 
     parser = expat.ParserCreate("utf-8", " ")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
     try:
         parser.Parse(_bare(source.text).encode("utf-8", "surrogatepass"), True)
     except expat.ExpatError as error:
-        raise SbmlError(f"{source.path}: not XML: {error}; export the model again or mend that line") from None
+        raise SbmlError(
+            f"{source.path}: not XML: {error}; export the model again or mend that line"
+        ) from None
 
 
 def _check_errors(document: Any, path: str) -> None:
@@ -121,5 +133,7 @@ def _check_errors(document: Any, path: str) -> None:
         package = _PACKAGE_IN_ERROR.search(detail)
         if package and (document.getLevel() < 3 or not document.getPackageRequired(package.group(1))):
             continue  # layout and the like, which files in BioModels break too: not read here
-        detail = detail.partition(" Reference: ")[2] or detail  # first comes what any SBML file must be
-        raise SbmlError(f"{path}: line {error.getLine()}: not valid SBML: {detail}; mend that line")
+        # the message begins with what any SBML file must be; what is wrong in this one follows the reference
+        found = _REFERENCE.split(detail, maxsplit=1)[1:]
+        problem = ": ".join(part for part in (error.getShortMessage(), *found) if part)
+        raise SbmlError(f"{path}: line {error.getLine()}: not valid SBML: {problem}; mend that line")

@@ -1,22 +1,27 @@
 """Mathematics of an SBML document as sympy expressions, node by node, never through text.
 
-Nothing is simplified: an expression says what the file says, with function definitions and the rates of reactions
-put in place. What is purely numeric is folded in float64. These nodes occur, and no others:
+Nothing is simplified: an expression says what the file says, with function definitions and the rates of
+reactions put in place. What is purely numeric is folded in float64. These nodes occur, and no others:
 
-=====================  =============================================================================================
-numbers                ``Integer`` (below 2**53), ``Float`` (53 bits), ``S.Half`` (only as exponent: a square root),
-                       ``S.Infinity``, ``S.NegativeInfinity``, ``S.NaN``; pi, e and Avogadro's number are Floats
-symbols                ``Symbol``: an SBML id, ``reaction.parameter``, or ``<time>``
-arithmetic             ``Add``, ``Mul``, ``Pow`` (a division is ``Mul(a, Pow(b, -1))``; 0**0 is 1)
-functions              ``exp``, ``log`` (natural), ``sympy.codegen.cfunctions.log10`` and ``log2``, ``Abs``, ``floor``,
-                       ``ceiling``, ``factorial`` (gamma(x+1)), ``Max``, ``Min``, and of ``sbmlgrad.model.functions``
-                       ``quotient`` (truncated) and ``rem`` (C's fmod)
-trigonometry           ``sin cos tan sec csc cot``, ``asin acos atan asec acsc acot``, ``sinh cosh tanh sech csch
-                       coth``, ``asinh acosh atanh asech acsch acoth``; acot(x) is atan(1/x), and so on
-``Piecewise``          args are ``ExprCondPair(value, condition)``; the last condition is always ``true``
-conditions             ``Eq Ne Lt Le Gt Ge`` of numbers, ``And``, ``Or`` (any number of args), ``Xor`` (odd number
-                       true), ``Not``, ``true``, ``false``
-=====================  =============================================================================================
+numbers
+    ``Integer`` (below 2**53), ``Float`` (53 bits), ``S.Half`` (only as exponent: a square root),
+    ``S.Infinity``, ``S.NegativeInfinity``, ``S.NaN``. Pi, e and Avogadro's number are Floats.
+symbols
+    ``Symbol``: an SBML id, ``reaction.parameter``, or ``<time>``.
+arithmetic
+    ``Add``, ``Mul``, ``Pow``. A division a/b is ``Mul(a, Pow(b, -1))``; x**0 is 1 for every x.
+functions
+    ``exp``, ``log`` (natural), ``log10`` and ``log2`` of ``sympy.codegen.cfunctions``, ``Abs``, ``floor``,
+    ``ceiling``, ``factorial`` (gamma(x+1)), ``Max`` and ``Min`` (two args or more), and ``quotient``
+    (truncated) and ``rem`` (C's fmod) of ``sbmlgrad.model.functions``.
+trigonometry
+    ``sin cos tan sec csc cot sinh cosh tanh sech csch coth`` and their inverses ``asin acos atan asec acsc
+    acot asinh acosh atanh asech acsch acoth``; sec(x) is 1/cos(x), acot(x) is atan(1/x), and so on.
+``Piecewise``
+    Its args are ``ExprCondPair(value, condition)``; the last condition is ``true``.
+conditions
+    ``Eq Ne Lt Le Gt Ge`` of two numbers, ``And``, ``Or``, ``Xor`` (an odd number of args is true) of two args
+    or more, ``Not``, ``true``, ``false``.
 
 Values are numbers and conditions are truth values throughout: where a file mixes them, a truth value becomes
 ``Piecewise((1, c), (0, True))`` and a number x becomes ``Ne(x, 0)``. Conditions may hold ``Piecewise``.
@@ -27,6 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import libsbml
@@ -37,7 +43,16 @@ from sympy.logic.boolalg import BooleanAtom
 from sbmlgrad.errors import SbmlError
 from sbmlgrad.model.elements import AVOGADRO, TIME, symbol
 from sbmlgrad.model.evaluate import evaluate
-from sbmlgrad.model.functions import as_number, as_truth, build, number, piecewise, quotient, rem, size_and_depth
+from sbmlgrad.model.functions import (
+    as_number,
+    as_truth,
+    build,
+    number,
+    piecewise,
+    quotient,
+    rem,
+    size_and_depth,
+)
 
 _LARGEST_FORMULA = 200_000  # nodes, with function definitions put in place
 _DEEPEST_FORMULA = 150  # levels; sympy recurses over them, several calls to each
@@ -47,8 +62,8 @@ _DEEPEST_FORMULA = 150  # levels; sympy recurses over them, several calls to eac
 class Scope:
     """What ids mean in the formulas of one document.
 
-    ``functions`` maps ids to their lambda nodes; ``rate`` gives the kinetic law of a reaction id, or None where the
-    id is no reaction.
+    ``functions`` maps ids to their lambda nodes; ``rate`` gives the kinetic law of a reaction
+    id, or None where the id is no reaction.
     """
 
     source: str
@@ -56,7 +71,9 @@ class Scope:
     functions: Mapping[str, Any]
     rate: Callable[[str], sympy.Expr | None]
 
-    def expression(self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None = None) -> sympy.Expr:
+    def expression(
+        self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None = None
+    ) -> sympy.Expr:
         """The number-valued expression of a libsbml ASTNode; ``local`` are the symbols of local parameters.
 
         Raises :class:`SbmlError` naming ``where`` for unknown ids and functions, wrong numbers of arguments,
@@ -98,7 +115,9 @@ class _Formula:
         if kind in _SUMS:
             return self.folded(sympy.Add, [self.term(child, sign) for child, sign in _terms(node)])
         if kind in _NARY:
-            return self.folded(_NARY[kind][0], [_NARY[kind][1](self.convert(c)) for c in _operands(node, kind)])
+            return self.folded(
+                _NARY[kind][0], [_NARY[kind][1](self.convert(c)) for c in _operands(node, kind)]
+            )
         args = [self.convert(child) for child in _children(node)]
         return self.operator(node, kind, args)
 
@@ -117,7 +136,9 @@ class _Formula:
             return symbol(identifier)
         rate = self.scope.rate(identifier)
         if rate is None:
-            raise self.error(f"uses '{identifier}', which the model does not declare; declare it or mend the formula")
+            raise self.error(
+                f"uses '{identifier}', which the model does not declare; declare it or mend the formula"
+            )
         self.grow(size_and_depth(rate, _LARGEST_FORMULA)[0])
         return rate
 
@@ -127,16 +148,20 @@ class _Formula:
         return expression, self.nodes - before
 
     def call(self, identifier: str, args: list[tuple[Any, int]]) -> Any:
-        """A function definition's body with its arguments bound: names outside of it are never in sight of it."""
+        """A function definition's body with its arguments bound; names outside are never in sight of it."""
         body = self.scope.functions.get(identifier)
         if body is None:
-            raise self.error(f"calls '{identifier}', which is no function definition; define it or mend the formula")
+            raise self.error(
+                f"calls '{identifier}', which is no function definition; define it or mend the formula"
+            )
         if identifier in self.open_functions:
             circle = " -> ".join([*self.open_functions, identifier])
             raise self.error(f"calls a function that calls itself ({circle}); SBML allows no recursion")
         parameters = [child.getName() for child in _children(body)][:-1]
         if len(parameters) != len(args):
-            raise self.error(f"calls '{identifier}' with {len(args)} arguments; its definition has {len(parameters)}")
+            raise self.error(
+                f"calls '{identifier}' with {len(args)} arguments; its definition has {len(parameters)}"
+            )
         outside, self.bound = self.bound, dict(zip(parameters, args, strict=True))
         self.open_functions.append(identifier)
         result = self.convert(body.getChild(body.getNumChildren() - 1))
@@ -154,7 +179,7 @@ class _Formula:
             return self.piecewise(args)
         if kind in _RELATIONS and count >= 2:
             numbers = [as_number(arg) for arg in args]
-            chain = [self.folded(_RELATIONS[kind], pair) for pair in zip(numbers, numbers[1:], strict=False)]
+            chain = [self.folded(_RELATIONS[kind], pair) for pair in pairwise(numbers)]
             return chain[0] if len(chain) == 1 else self.folded(sympy.And, chain)
         if kind == libsbml.AST_LOGICAL_NOT and count == 1:
             return self.folded(sympy.Not, [as_truth(args[0])])
@@ -174,7 +199,9 @@ class _Formula:
             return self.folded(sympy.Max if kind == libsbml.AST_FUNCTION_MAX else sympy.Min, numbers)
         formula = libsbml.formulaToL3String(node) or f"node {kind}"
         shown = formula if len(formula) < 60 else formula[:60] + "..."
-        raise self.error(f"holds {shown}, which SBML's MathML does not define for {count} arguments; mend it there")
+        raise self.error(
+            f"holds {shown}, which SBML's MathML does not define for {count} arguments; mend it there"
+        )
 
     def folded(self, kind: Any, args: Any) -> Any:
         """The node, or its value in float64 where all its arguments are numbers already."""
@@ -191,7 +218,9 @@ class _Formula:
 
     def divided(self, numerator: Any, denominator: Any) -> Any:
         if isinstance(numerator, sympy.Number) and isinstance(denominator, sympy.Number):
-            return number(evaluate(build(sympy.Mul, numerator, build(sympy.Pow, denominator, sympy.Integer(-1))), {}))
+            return number(
+                evaluate(build(sympy.Mul, numerator, build(sympy.Pow, denominator, sympy.Integer(-1))), {})
+            )
         inverse = self.folded(sympy.Pow, [denominator, sympy.Integer(-1)])
         return inverse if numerator == 1 else self.folded(sympy.Mul, [numerator, inverse])
 
@@ -265,7 +294,9 @@ _LEAVES: dict[int, Callable[[Any], Any]] = {
     libsbml.AST_REAL: _decimal,
     libsbml.AST_REAL_E: _decimal,
     libsbml.AST_RATIONAL: lambda node: number(
-        evaluate(build(sympy.Mul, number(node.getNumerator()), sympy.Pow(number(node.getDenominator()), -1)), {})
+        evaluate(
+            build(sympy.Mul, number(node.getNumerator()), sympy.Pow(number(node.getDenominator()), -1)), {}
+        )
     ),
     libsbml.AST_CONSTANT_PI: lambda node: number(math.pi),
     libsbml.AST_CONSTANT_E: lambda node: number(math.e),

@@ -1,7 +1,8 @@
 """How many molecules one unit of substance is.
 
-A count of molecules is what exact simulation works on, and units say how to get there: ``item`` is a molecule,
-``mole`` is Avogadro's number of them. Where the units say neither, an amount is taken as a count, with a warning.
+A count of molecules is what exact simulation works on, and units say how to get there: ``item`` is a
+molecule, ``mole`` is Avogadro's number of them. Where the units say neither, an amount is taken as a count,
+with a warning.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _REMEDY = "amounts are taken as numbers of molecules; state molecules_per_unit i
 class Quantities:
     """The substance units of one model: molecules in a unit of each species and of extent.
 
-    ``override``, where given, is the answer for all of them. ``warnings`` collects one sentence for each way in
-    which the units leave the number open.
+    ``override``, where given, is the answer for all of them. ``warnings`` collects one sentence for each way
+    in which the units leave the number open.
     """
 
     def __init__(self, model: Any, override: float | None = None):
@@ -40,7 +41,8 @@ class Quantities:
 
     def extent(self) -> float:
         """Molecules in one unit of reaction extent."""
-        return self._molecules(extent_units(self._model), "reaction extent")
+        user = "reaction extent" if self._model.getNumReactions() else ""
+        return self._molecules(extent_units(self._model), user)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ class Quantities:
         if self._override is not None:
             return self._override
         count, reason = self._count(units)
-        if reason:
+        if reason and user:
             self._open.setdefault(reason, []).append(user)
         return count
 
@@ -75,8 +77,12 @@ def substance_units(model: Any) -> str:
 
 
 def extent_units(model: Any) -> str:
-    """The id of the unit of reaction extent; "" where undeclared."""
-    return model.getExtentUnits() if model.getLevel() > 2 else "substance"
+    """The id of the unit of reaction extent; where undeclared, that of all amounts; "" if they differ."""
+    declared = model.getExtentUnits() if model.getLevel() > 2 else "substance"
+    if declared and (declared != "substance" or model.getUnitDefinition("substance") is not None):
+        return declared
+    amounts = {species.getSubstanceUnits() or substance_units(model) for species in model.getListOfSpecies()}
+    return amounts.pop() if len(amounts) == 1 else ""
 
 
 def in_words(model: Any, units: str) -> str:

@@ -26,7 +26,8 @@ def ignored(document: Any) -> tuple[str, ...]:
     """One warning for each construct that is passed over without changing the mathematics."""
     model = document.getModel()
     warnings = [
-        f"the package '{name}' is ignored: the document does not require it" for name, needed in packages(document)
+        f"the package '{name}' is ignored: the document does not require it"
+        for name, needed in packages(document)
         if not needed
     ]
     if model.getNumConstraints():
@@ -38,12 +39,12 @@ def packages(document: Any) -> Iterator[tuple[str, bool]]:
     """The Level 3 packages that a document uses, with whether it declares them as required."""
     for index in range(document.getNumPlugins()):
         name = document.getPlugin(index).getPackageName()
-        if document.getLevel() > 2 and name not in _RANDOM = {getattr(libsbml, name) for name in dir(libsbml) if name.startswith("AST_DISTRIB_FUNCTION_")}
-_READ_HERE:
+        if document.getLevel() > 2 and name not in _READ_HERE:
             yield name, document.getPackageRequired(name)
     for index in range(document.getNumUnknownPackages()):
-        yield document.getUnknownPackagePrefix(index), document.getPackageRequired(
-            document.getUnknownPackageURI(index)
+        yield (
+            document.getUnknownPackagePrefix(index),
+            document.getPackageRequired(document.getUnknownPackageURI(index)),
         )
 
 
@@ -79,9 +80,8 @@ def _dynamics(model: Any) -> Iterator[str]:
             formula = libsbml.formulaToL3String(rule.getMath()) if rule.getMath() else ""
             yield f"algebraic rule 0 = {_short(formula)} (algebraic rules are not supported)"
     for reaction in model.getListOfReactions():
-        if reaction.getLevel() < 3 or reaction.getVersion() < 2:
-            if reaction.isSetFast() and reaction.getFast():
-                yield f"reaction '{reaction.getId()}' is fast (fast reactions are not supported)"
+        if reaction.isSetFast() and reaction.getFast():
+            yield f"reaction '{reaction.getId()}' is fast (fast reactions are not supported)"
 
 
 def _formulas(model: Any) -> Iterator[str]:

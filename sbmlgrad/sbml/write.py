@@ -27,11 +27,10 @@ from sbmlgrad.sbml.edit import FIT_NAMESPACE, bare_id, edit_values, format_numbe
 
 ElementTree.register_namespace("sbmlgrad", FIT_NAMESPACE)
 
-_DECLARATION = re.compile(r"\ufeff?<\?xml\s[^>]*?\?>")
+_DECLARATION = re.compile(r"<\?xml\s[^>]*?\?>")
 _ENCODING = re.compile(r"""encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
-_BEFORE_DECLARATION = re.compile(
-    r"\A[ \t\r\n]+(?=<\?xml\s)"
-)  # XML allows no white space there, our reader does
+# XML allows no white space before its declaration; our reader does.
+_BEFORE_DECLARATION = re.compile(r"\A[ \t\r\n]+(?=<\?xml\s)")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -241,8 +240,8 @@ def _same(left: float | None, right: float | None) -> bool:
 
 
 def _encode(text: str, source: str) -> bytes:
-    """The bytes of a document in the encoding that it declares, UTF-8 where it declares none."""
-    declaration = _DECLARATION.match(text)
+    """The bytes of a document in its declared encoding, UTF-8 where it declares none or has a mark."""
+    declaration = _DECLARATION.match(text)  # no match after a byte order mark, which readers follow first
     declared = _ENCODING.search(declaration[0]) if declaration else None
     encoding = declared[1] if declared else "utf-8"
     try:

@@ -164,7 +164,7 @@ def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, st
     count = min(kernel.lanes, ensemble.n - first)
     trajectory = (first + np.arange(kernel.lanes)).astype(np.uint32)
     x0 = tuple(np.float64(v) for v in ensemble.x0)
-    state = kernel.start(x0, ensemble.aux, keys, trajectory, np.float64(ensemble.start))
+    state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, trajectory, np.float64(ensemble.start))
     state = state._replace(index=jnp.where(np.arange(kernel.lanes) < count, 0, kernel.times).astype(jnp.int32))
     parts = []
     for begin in range(0, len(ensemble.times), kernel.times):

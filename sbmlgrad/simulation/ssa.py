@@ -43,13 +43,13 @@ class Step(NamedTuple):
 class PathFunctional(Protocol):
     """Quantities carried along each trajectory beside its counts, such as derivatives."""
 
-    def initial(self, x: Arrays, aux: Any) -> Arrays:
+    def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
         """Their values at the start, one array of lanes each."""
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
         """Their values after a step."""
 
-    def record(self, carry: Arrays, x: Arrays, aux: Any) -> Arrays:
+    def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
         """What is written down at an observation time."""
 
 
@@ -79,13 +79,13 @@ class Kernel:
 class _Nothing:
     """The path functional of a plain simulation."""
 
-    def initial(self, x: Arrays, aux: Any) -> Arrays:
+    def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
         return ()
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
         return ()
 
-    def record(self, carry: Arrays, x: Arrays, aux: Any) -> Arrays:
+    def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
         return ()
 
 
@@ -180,11 +180,11 @@ def build_kernel(
     functional = functional or _Nothing()
     window = min(window, times)
 
-    def start(x0: Arrays, aux: Any, streams: Streams, trajectory: Array, begin: Array) -> Lanes:
+    def start(x0: Arrays, coefficients: Arrays, aux: Any, streams: Streams, trajectory: Array, begin: Array) -> Lanes:
         x = tuple(_initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
-        carry = tuple(jnp.broadcast_to(c, (lanes,)) for c in functional.initial(x, aux))
+        carry = tuple(jnp.broadcast_to(c, (lanes,)) for c in functional.initial(x, coefficients, aux))
         time = jnp.full(lanes, begin)
-        recorded = len(x) + len(jax.eval_shape(lambda c, x: functional.record(c, x, aux), carry, x))
+        recorded = len(x) + len(jax.eval_shape(lambda c, x: functional.record(c, x, coefficients, aux), carry, x))
         records = tuple(jnp.zeros((times + window, lanes)) for _ in range(recorded))
         zero = jnp.zeros(lanes, jnp.int32)
         state = Lanes(x, time, time, zero, zero.astype(jnp.uint32), zero.astype(bool), carry, records)
@@ -237,7 +237,7 @@ def build_kernel(
             zero = jnp.zeros_like(base)
             ready = (state.time >= state.until) & (state.index < times) & (state.index < base + window) & ~broken
             row = (lax.broadcasted_iota(jnp.int32, (window, lanes), 0) == state.index - base) & ready
-            values = state.x + functional.record(state.carry, state.x, aux)
+            values = state.x + functional.record(state.carry, state.x, coefficients, aux)
             records = tuple(
                 lax.dynamic_update_slice(
                     record,

@@ -1,0 +1,1 @@
+"""Calibration: losses, scales, the optimiser, standard errors and the result."""

@@ -1,0 +1,288 @@
+"""Fit a model to a table: the one entry point to calibration."""
+
+from __future__ import annotations
+
+import os
+import time as clock
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.loss import Target, target
+from sbmlgrad.fitting.optimise import Evaluate, Path, Row, search, settle
+from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
+from sbmlgrad.fitting.result import Fit
+from sbmlgrad.fitting.uncertainty import Noise, covariance, noise, scale
+from sbmlgrad.gradient.estimate import Differentiable, Estimate, by_name, differentiable, estimate, named_estimator
+from sbmlgrad.gradient.estimator import Estimator
+from sbmlgrad.model.model import Model
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.simulate import discretised, prepare, simulate
+from sbmlgrad.tables.measurements import match, read_measurements
+
+if TYPE_CHECKING:
+    import pandas
+
+_SEARCH_STEPS = 60
+_SETTLE_STEPS = 60
+_SEEN_TRAJECTORIES = 4000  # for covariances of the data and for the curves of the report
+
+
+def fit(
+    model: Model,
+    data: str | os.PathLike[str] | pandas.DataFrame,
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float] | None = None,
+    n: int = 2000,
+    seed: int = 0,
+    method: str = "ssa",
+    estimator: str = "auto",
+    progress: bool = False,
+) -> Fit:
+    """Estimate parameters of a model by matching simulated moments to measurements.
+
+    Parameters
+    ----------
+    data
+        A CSV file or DataFrame: trajectories (``time, S``) or moments (``time, S-mean, S-sd``); ``S`` amounts,
+        ``[S]`` concentrations, variables of assignment rules.
+    parameters
+        Bounds (lower, upper) by id, or None: parameters, compartments, ``reaction.parameter``, ``S`` (initial
+        amount) and ``[S]`` (initial concentration).
+    init
+        Start values that differ from the model's.
+    n
+        Trajectories simulated for each step; fresh random numbers each time.
+    seed
+        Same seed, same result on the same platform.
+    estimator
+        Of the gradient, as for :func:`sbmlgrad.sensitivity`.
+
+    Raises
+    ------
+    TableError, UnknownIdError, FitError, UnsupportedError, PropensityError, TruncationError
+    """
+    begun = clock.perf_counter()
+    if method != "ssa":
+        raise FitError(f"method {method!r}: not available; use 'ssa'")
+    if n < 20:
+        raise FitError(f"n: {n} trajectories are too few for moments; give at least 20")
+    source = model.elements.source.path
+    measurements = read_measurements(data)
+    match(measurements, _observable_ids(model))
+    model = by_name(model.with_parameters(_checked(model, parameters, init)), tuple(parameters))
+    aim = target(measurements)
+    discrete = discretised(model, aim.observables)
+    chosen = choose(parameters, discrete.quantities, init or {}, source)
+    moments = differentiable(discrete, chosen.names, squares=aim.squares)
+    _check_reach(moments, chosen, aim, source)
+    gradient = named_estimator(estimator)
+    path = Path(chosen.to_scale(chosen.start), aim)
+    with tqdm(desc="fit", unit="step", disable=None if progress else True, leave=False) as bar:
+        error = _follow(model, moments, gradient, chosen, path, n, seed, bar)
+    tables = _tables(model, chosen, path, error)
+    fitted = model.with_parameters(dict(zip(chosen.names, chosen.from_scale(path.point).tolist(), strict=True)))
+    return Fit(
+        model=fitted,
+        **tables,
+        loss=float(np.sum(np.square(path.residuals))),
+        converged=path.converged,
+        message=path.message,
+        warnings=_warnings(path, tables["parameters"]),
+        start=dict(zip(chosen.names, chosen.start.tolist(), strict=True)),
+        curves=_curves(fitted, path, seed),
+        data=measurements.source,
+        n=n,
+        seed=seed,
+        estimator=gradient.name,
+        seconds=clock.perf_counter() - begun,
+    )
+
+
+def _follow(
+    model: Model,
+    moments: Differentiable,
+    gradient: Estimator,
+    parameters: Parameters,
+    path: Path,
+    n: int,
+    seed: int,
+    bar: tqdm,
+) -> _DataError:
+    """Search, put simulated errors on trajectories and search again, then settle."""
+    evaluate = _evaluator(moments, path.target.times, gradient, n, seed)
+    phases = [search(evaluate, parameters, path, _SEARCH_STEPS)]
+    if path.target.trajectory.any():
+        for _ in range(2):  # errors follow the estimate, which follows the errors
+            phases.append(_with_model_errors(model, evaluate, parameters, path, seed))
+    error = _DataError(model, parameters, n, seed)
+    phases.append(settle(evaluate, parameters, path, _SETTLE_STEPS, error))
+    for phase in phases:
+        for row in phase:
+            bar.set_postfix_str(f"{row.phase}, loss {row.loss:.4g}", refresh=False)
+            bar.update()
+    return error
+
+
+def _with_model_errors(
+    model: Model, evaluate: Evaluate, parameters: Parameters, path: Path, seed: int
+) -> Iterator[Row]:
+    path.target = path.target.with_model_errors(_trajectories(model, parameters, path, seed).std(axis=-1))
+    yield from search(evaluate, parameters, path, _SEARCH_STEPS // 3, damping=1e-2)
+
+
+def _evaluator(moments: Differentiable, times: np.ndarray, gradient: Estimator, n: int, seed: int) -> Evaluate:
+    half = -(-n // 2)
+
+    def evaluate(values: np.ndarray, step: int) -> tuple[Estimate, Estimate]:
+        seeds = np.random.SeedSequence((abs(seed), step)).generate_state(2)
+        first, second = (
+            estimate(moments, values, times, half, int(s), gradient, start=min(0.0, float(times[0]))) for s in seeds
+        )
+        return first, second
+
+    return evaluate
+
+
+class _DataError:
+    """The error that the data leave in each parameter, on the optimiser's scale."""
+
+    def __init__(self, model: Model, parameters: Parameters, n: int, seed: int):
+        self._model, self._parameters, self.n, self._seed = model, parameters, n, seed
+        self._noise: Noise | None = None
+
+    def __call__(self, path: Path) -> np.ndarray:
+        if self._noise is None:
+            self._noise = noise(path.target, _trajectories(self._model, self._parameters, path, self._seed))
+        return np.sqrt(np.diag(self.covariance(path)))
+
+    def covariance(self, path: Path) -> np.ndarray:
+        assert self._noise is not None and path.jacobian is not None and path.residuals is not None
+        factors = scale(path.target, self._noise, path.jacobian, path.residuals, float(self.n * path.looks))
+        return covariance(self._noise, path.jacobian, factors)
+
+
+def _trajectories(model: Model, parameters: Parameters, path: Path, seed: int) -> np.ndarray:
+    """Simulated observables (observables, times, n) at the present point."""
+    values = dict(zip(parameters.names, parameters.from_scale(path.point).tolist(), strict=True))
+    prepared = prepare(model, values, path.target.observables)
+    times = path.target.times
+    ensemble = Ensemble(
+        prepared.network,
+        prepared.counts,
+        prepared.coefficients,
+        times,
+        _SEEN_TRAJECTORIES,
+        int(np.random.SeedSequence((abs(seed), 2**32 - 1)).generate_state(1)[0]),
+        start=min(0.0, float(times[0])),
+    )
+    return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
+
+
+def _observable_ids(model: Model) -> Collection[str]:
+    species = model.elements.species
+    return {*model.initial_values(), *(f"[{s}]" for s in species)} - {"<time>"}
+
+
+def _checked(model: Model, parameters: Mapping[str, Bounds], init: Mapping[str, float] | None) -> Mapping[str, float]:
+    """Start values to put into the model; raises :class:`UnknownIdError` for ids that cannot be fitted."""
+    known = model.quantities()
+    model.with_parameters({name: known.get(name, 1.0) for name in parameters})
+    return init or {}
+
+
+def _check_reach(moments: Differentiable, parameters: Parameters, aim: Target, source: str) -> None:
+    """Refuse parameters that nothing simulated depends on."""
+    tangents = moments.ensemble(parameters.start, aim.times, 1, 0, named_estimator("auto")).aux
+    for name, counts, coefficients in zip(parameters.names, tangents.counts, tangents.coefficients, strict=True):
+        if all(t is None for t in (*counts, *coefficients)):
+            raise FitError(f"{source}: {name!r} enters no reaction or observable, so the data cannot tell its value")
+
+
+def _tables(model: Model, parameters: Parameters, path: Path, error: _DataError) -> dict[str, pandas.DataFrame]:
+    """Estimates, their correlations, the history and the residuals."""
+    import pandas
+
+    values = parameters.from_scale(path.point)
+    slope = parameters.slope(values)
+    spread = error.covariance(path) + (0.0 if path.mc_covariance is None else path.mc_covariance)
+    stderr = np.sqrt(np.diag(spread))
+    with np.errstate(invalid="ignore"):
+        correlation = spread / np.outer(stderr, stderr)
+    names = pandas.Index(parameters.names, name="parameter")
+    upper = np.where(parameters.upper >= 1e300, np.inf, parameters.upper)
+    table = {
+        "estimate": values,
+        "stderr": stderr * slope,
+        "lower": parameters.lower,
+        "upper": upper,
+        "at_bound": parameters.at_bound(values),
+    }
+    history = pandas.DataFrame(
+        {
+            "step": range(len(path.rows)),
+            "phase": [row.phase for row in path.rows],
+            "loss": [row.loss for row in path.rows],
+            "loss_stderr": [row.noise for row in path.rows],
+            "n": error.n,
+            **{name: [row.values[i] for row in path.rows] for i, name in enumerate(parameters.names)},
+        }
+    )
+    aim = path.target
+    assert path.residuals is not None
+    measured = pandas.DataFrame(
+        {
+            "observable": [aim.observables[i] for i in aim.observable],
+            "statistic": np.where(aim.spread, "sd", np.where(aim.trajectory, "value", "mean")),
+            "time": aim.times[aim.time],
+            "measured": aim.value,
+            "predicted": aim.value + path.residuals * aim.error,
+            "error": aim.error,
+            "residual": path.residuals,
+        }
+    )
+    return {
+        "parameters": pandas.DataFrame(table, index=names),
+        "correlation": pandas.DataFrame(correlation, index=names, columns=names.rename(None)),
+        "history": history,
+        "measured": measured,
+    }
+
+
+def _curves(fitted: Model, path: Path, seed: int) -> pandas.DataFrame:
+    """Means and sds of the fitted model on a dense grid of times."""
+    import pandas
+
+    times = np.unique(np.concatenate([path.target.times, np.linspace(*path.target.times[[0, -1]], 101)]))
+    begin = min(0.0, float(times[0]))
+    simulation = simulate(
+        fitted, times, _SEEN_TRAJECTORIES, seed, select=path.target.observables, start=begin, keep_counts=False
+    )
+    return pandas.concat(
+        [
+            pandas.DataFrame(
+                {
+                    "observable": name,
+                    "time": times,
+                    "mean": simulation.mean[name].to_numpy(),
+                    "mean_stderr": simulation.sd[name].to_numpy() / np.sqrt(simulation.n),
+                    "sd": simulation.sd[name].to_numpy(),
+                }
+            )
+            for name in path.target.observables
+        ],
+        ignore_index=True,
+    )
+
+
+def _warnings(path: Path, parameters: pandas.DataFrame) -> tuple[str, ...]:
+    texts = [] if path.converged else [path.message]
+    for name, row in parameters.iterrows():
+        if row["at_bound"]:
+            texts.append(f"{name} stands at a bound; widen its bounds or fix it")
+        if not np.isfinite(row["stderr"]):
+            texts.append(f"{name} is not determined by these data; fix it or measure more")
+    return tuple(texts)

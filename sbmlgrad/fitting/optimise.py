@@ -1,0 +1,209 @@
+"""The optimiser: Gauss-Newton directions from noisy gradients, taken by optax, to an end that the noise defines.
+
+First a damped search: steps are taken back where the loss rises beyond its noise, and the search ends when the
+decrease that the gradient still promises is no larger than its noise promises. Then the fit settles: every
+further look gives an independent estimate of the optimum, and their running average is the result
+(Polyak & Juditsky, SIAM J. Control Optim. 1992) once its Monte Carlo error is small beside the error that the
+data leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.gradient.estimate import Estimate
+
+Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
+"""(parameter values, step) -> moments from two independent halves of an ensemble"""
+
+_LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
+_SETTLED = 0.25  # Monte Carlo error over the error that the data leave
+_FEWEST_LOOKS = 6
+
+
+class Look(NamedTuple):
+    """What one pair of ensembles says at one point, on the optimiser's scale.
+
+    Products of two quantities take one from each half, so that noise does not enter squared.
+    """
+
+    loss: float
+    noise: float
+    gradient: np.ndarray
+    scatter: np.ndarray  # half the difference of the two gradients: a draw of the gradient's noise
+    curvature: np.ndarray  # Gauss-Newton: half the expected Hessian of the loss
+    jacobian: np.ndarray  # of the weighted residuals (m, P)
+    residuals: np.ndarray  # weighted (m,)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step of the history."""
+
+    phase: str
+    loss: float
+    noise: float
+    values: np.ndarray
+
+
+@dataclass
+class Path:
+    """How a fit went: its rows, where it is now, and why it stopped."""
+
+    point: np.ndarray
+    target: Target
+    rows: list[Row] = field(default_factory=list)
+    message: str = ""
+    converged: bool = False
+    mc_covariance: np.ndarray | None = None
+    jacobian: np.ndarray | None = None
+    residuals: np.ndarray | None = None
+    looks: int = 0
+
+
+def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) -> Look:
+    """Loss, gradient and curvature from the two halves."""
+    first, second = (target.residuals(m) for m in moments)
+    left, right = (target.jacobian(m) * slope / target.error[:, None] for m in moments)
+    if not (np.all(np.isfinite(first + second)) and np.all(np.isfinite(left + right))):
+        raise FitError("the simulated moments or their derivatives are not finite here; tighten the bounds")
+    one, two = left.T @ second, right.T @ first
+    cross = left.T @ right
+    middle = (first + second) / 2
+    return Look(
+        loss=float(first @ second),
+        noise=float(abs(middle @ (first - second))),
+        gradient=(one + two) / 2,
+        scatter=(one - two) / 2,
+        curvature=(cross + cross.T) / 2,
+        jacobian=(left + right) / 2,
+        residuals=middle,
+    )
+
+
+def gauss_newton() -> optax.GradientTransformationExtraArgs:
+    """Turn a gradient into the damped Gauss-Newton direction.
+
+    ``update`` takes ``curvature`` (P, P) and ``damping``, the fraction of its diagonal that is added (Marquardt,
+    SIAM J. Appl. Math. 1963), and remembers curvatures with a half-life of one step, to look through their noise.
+    """
+
+    def init(params: Any) -> Any:
+        return jnp.zeros((params.size, params.size))
+
+    def update(updates: Any, state: Any, params: Any = None, *, curvature: Any, damping: Any, **_: Any) -> Any:
+        state = jnp.where(jnp.any(state != 0), 0.5 * (state + curvature), curvature)
+        return jnp.asarray(solve(np.asarray(state), np.asarray(updates), float(damping))), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def solve(curvature: np.ndarray, gradient: np.ndarray, damping: float = 0.0) -> np.ndarray:
+    """The Gauss-Newton direction; directions that the data do not see (or that noise makes negative) stay put."""
+    scale = np.sqrt(np.maximum(np.diag(curvature), 0.0))
+    scale = np.where(scale > 0, scale, np.inf)
+    scaled = curvature / np.outer(scale, scale)
+    values, vectors = np.linalg.eigh((scaled + scaled.T) / 2)
+    seen = values + damping > 1e-6 * max(float(values.max(initial=0.0)), 1e-12)
+    inverse = np.where(seen, 1.0 / np.where(seen, values + damping, 1.0), 0.0)
+    return (vectors @ (inverse * (vectors.T @ (gradient / scale)))) / scale
+
+
+def search(evaluate: Evaluate, parameters: Parameters, path: Path, steps: int, damping: float = 0.1) -> Iterator[Row]:
+    """Go downhill until the noise hides the slope, at most ``steps`` looks."""
+    optimiser = optax.chain(gauss_newton(), optax.clip(_LARGEST_STEP), optax.scale(-1.0))
+    state = optimiser.init(jnp.asarray(path.point))
+    accepted: tuple[np.ndarray, Look] | None = None
+    quiet = 0
+    for _ in range(steps):
+        seen = _look_at(evaluate, parameters, path)
+        path.rows.append(Row("search", seen.loss, seen.noise, parameters.from_scale(path.point)))
+        yield path.rows[-1]
+        if accepted and seen.loss > accepted[1].loss + 2 * (seen.noise + accepted[1].noise) and damping < 1e6:
+            damping *= 10
+            path.point, seen = accepted
+        else:
+            damping = max(damping / 3, 1e-4)
+            accepted = (path.point, seen)
+            quiet = quiet + 1 if _hidden(seen) else 0
+            if quiet == 2:
+                return
+        free = _free(parameters, path.point, seen.gradient)
+        step, state = optimiser.update(
+            jnp.asarray(np.where(free, seen.gradient, 0.0)),
+            state,
+            jnp.asarray(path.point),
+            curvature=np.where(np.outer(free, free), seen.curvature, 0.0),
+            damping=damping,
+        )
+        path.point = parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(path.point), step)))
+
+
+def settle(
+    evaluate: Evaluate,
+    parameters: Parameters,
+    path: Path,
+    steps: int,
+    data_error: Callable[[Path], np.ndarray],
+) -> Iterator[Row]:
+    """Average independent estimates of the optimum until their error is small beside the data's."""
+    targets: list[np.ndarray] = []
+    curvature = np.zeros((len(parameters.names),) * 2)
+    path.jacobian, path.residuals = np.zeros(()), np.zeros(())
+    noise = np.full(len(parameters.names), np.inf)
+    wanted = noise
+    for k in range(1, steps + 1):
+        seen = _look_at(evaluate, parameters, path)
+        path.rows.append(Row("settle", seen.loss, seen.noise, parameters.from_scale(path.point)))
+        yield path.rows[-1]
+        curvature = curvature + (seen.curvature - curvature) / k
+        path.jacobian = path.jacobian + (seen.jacobian - path.jacobian) / k
+        path.residuals = path.residuals + (seen.residuals - path.residuals) / k
+        free = _free(parameters, path.point, seen.gradient)
+        shown = np.where(np.outer(free, free), curvature, 0.0)
+        step = np.clip(solve(shown, np.where(free, seen.gradient, 0.0)), -_LARGEST_STEP, _LARGEST_STEP)
+        targets.append(parameters.clip(path.point - step))
+        path.point = np.mean(targets, axis=0)
+        path.looks = k
+        if k >= _FEWEST_LOOKS:
+            path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k
+            noise = np.sqrt(np.diag(path.mc_covariance))
+            wanted = np.maximum(_SETTLED * data_error(path), 1e-5)
+            if np.all(noise <= wanted):
+                path.converged = True
+                path.message = f"settled: Monte Carlo error at most {_SETTLED:g} of the data's after {k} looks"
+                return
+    worst = parameters.names[int(np.argmax(noise / wanted))]
+    path.message = (
+        f"stopped after {steps} looks with Monte Carlo error in {worst!r} above {_SETTLED:g} of the data's; "
+        "raise n for a sharper result"
+    )
+
+
+def _look_at(evaluate: Evaluate, parameters: Parameters, path: Path) -> Look:
+    values = parameters.from_scale(path.point)
+    moments = evaluate(values, len(path.rows))
+    seen = look(moments, path.target, parameters.slope(values))
+    return seen
+
+
+def _hidden(seen: Look) -> bool:
+    """Whether the decrease promised by the gradient is what its noise alone would promise."""
+    promise = seen.gradient @ solve(seen.curvature, seen.gradient, 1e-3)
+    noise = seen.scatter @ solve(seen.curvature, seen.scatter, 1e-3)
+    return bool(promise <= 4 * noise or promise <= 1e-6 * max(abs(seen.loss), 1e-12))
+
+
+def _free(parameters: Parameters, point: np.ndarray, gradient: np.ndarray) -> np.ndarray:
+    """Which parameters can move: not those pushed against a bound."""
+    lower, upper = parameters.to_scale(parameters.lower), parameters.to_scale(parameters.upper)
+    return ~(((point <= lower) & (gradient > 0)) | ((point >= upper) & (gradient < 0)))

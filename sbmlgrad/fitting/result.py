@@ -1,0 +1,142 @@
+"""What a fit gives back: numbers, pictures, files."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sbmlgrad.errors import FitError
+from sbmlgrad.model.model import Model
+from sbmlgrad.report.content import FitContent
+from sbmlgrad.sbml.write import FitRecord
+
+if TYPE_CHECKING:
+    import pandas
+
+LOSS = "weighted least squares of moments"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted model with its error bars.
+
+    Attributes
+    ----------
+    model
+        The model with the estimates put in.
+    parameters
+        DataFrame by parameter: ``estimate``, ``stderr``, ``lower``, ``upper`` (the bounds of the search, infinite
+        where there are none) and ``at_bound``.
+    correlation
+        DataFrame of correlations between the estimates.
+    loss
+        Sum of squared weighted residuals at the estimate.
+    converged, message
+        Whether the stopping rule was met, and what it said.
+    """
+
+    model: Model
+    parameters: pandas.DataFrame
+    correlation: pandas.DataFrame
+    loss: float
+    converged: bool
+    message: str
+    seconds: float
+    seed: int
+    n: int
+    estimator: str
+    data: str
+    warnings: tuple[str, ...]
+    start: Mapping[str, float]
+    history: pandas.DataFrame = field(repr=False)
+    measured: pandas.DataFrame = field(repr=False)
+    curves: pandas.DataFrame = field(repr=False)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw data against fit into a png, svg or pdf file."""
+        from sbmlgrad.report.plots import plot_fit, save_figure
+
+        save_figure(plot_fit(self.content()), path)
+
+    def report(self, folder: str | os.PathLike[str]) -> None:
+        """Write a report: ``index.html`` with pictures, and its tables as CSV."""
+        from sbmlgrad.report.html import write_report
+
+        write_report(self.content(), folder)
+
+    def record(self) -> FitRecord:
+        """What the annotation of the fitted document says."""
+        return FitRecord(
+            parameters={
+                name: (float(row["estimate"]), float(row["stderr"])) for name, row in self.parameters.iterrows()
+            },
+            data=self.data,
+            loss=LOSS,
+            loss_value=self.loss,
+            seed=self.seed,
+            version=version("sbmlgrad"),
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of ``fit.json``; infinite numbers become null."""
+        columns = ("estimate", "stderr", "lower", "upper")
+        return {
+            "parameters": {
+                name: {column: _finite(row[column]) for column in columns} for name, row in self.parameters.iterrows()
+            },
+            "loss": _finite(self.loss),
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "version": version("sbmlgrad"),
+        }
+
+    def save_json(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_dict` as JSON, whole or not at all."""
+        target = Path(path)
+        try:
+            with NamedTemporaryFile("w", dir=target.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+                json.dump(self.to_dict(), file, indent=2, allow_nan=False)
+                file.write("\n")
+            os.replace(file.name, target)
+        except OSError as error:
+            raise FitError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+
+    def content(self) -> FitContent:
+        """What the report shows."""
+        elements = self.model.elements
+        parameters = self.parameters.copy()
+        parameters.insert(0, "start", [self.start[name] for name in parameters.index])
+        return FitContent(
+            title=f"Fit of {self.model.name or Path(elements.source.path).stem}",
+            model=elements.source.path,
+            data=self.data,
+            parameters=parameters,
+            measured=self.measured,
+            curves=self.curves,
+            history=self.history,
+            correlation=self.correlation,
+            facts={
+                "Loss": f"{LOSS}: {self.loss:.6g}",
+                "Stopped": self.message,
+                "Gradient": self.estimator,
+                "Trajectories a step": str(self.n),
+                "Seed": str(self.seed),
+                "Wall time": f"{self.seconds:.1f} s",
+                "sbmlgrad": version("sbmlgrad"),
+            },
+            warnings=self.warnings,
+        )
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,200 @@
+"""Derivatives of moments: run an estimator over an ensemble and average its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.errors import SbmlgradError, UnknownIdError
+from sbmlgrad.gradient.estimator import Estimator, Problem, Samples, Tangents
+from sbmlgrad.gradient.score import Score
+from sbmlgrad.gradient.straight_through import StraightThrough
+from sbmlgrad.model.model import Model
+from sbmlgrad.network import DiscreteModel, ReactionNetwork
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.moments import Moments
+
+ESTIMATORS: Mapping[str, Estimator] = {
+    "straight_through": StraightThrough(),
+    "score": Score(),
+}
+
+
+def named_estimator(name: str) -> Estimator:
+    """The estimator of this name; ``auto`` is straight-through through the generator window."""
+    if name == "auto":
+        return ESTIMATORS["straight_through"]
+    if name not in ESTIMATORS:
+        raise SbmlgradError(f"estimator {name!r}: not available; choose auto, {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Differentiable:
+    """Moments of observables as functions of some quantities of a model or network.
+
+    Built once for a set of ``parameters`` and evaluated at many values of theirs without recompiling.
+    """
+
+    problem: Problem
+    parameters: tuple[str, ...]
+    observables: tuple[str, ...]
+    _start: Any = field(repr=False)
+    """values of the parameters (P,) -> (counts, coefficients)"""
+
+    def ensemble(
+        self, values: Sequence[float], times: np.ndarray, n: int, seed: int, estimator: Estimator, start: float = 0.0
+    ) -> Ensemble:
+        """The ensemble that carries the estimator at these values of the parameters."""
+        point = jnp.asarray(values, jnp.float64)
+        counts, coefficients = self._start(point)
+        tangents = _tangents(self._start, point)
+        return Ensemble(
+            network=self.problem.network,
+            x0=[float(c) for c in counts],
+            coefficients=tuple(np.asarray(c) for c in coefficients),
+            times=np.asarray(times, dtype=np.float64),
+            n=n,
+            seed=seed,
+            start=start,
+            functional=_functional(self.problem, estimator),
+            aux=tangents,
+        )
+
+    def samples(self, ensemble: Ensemble, estimator: Estimator, progress: str | None = None) -> Iterator[Samples]:
+        """Chunks of per-trajectory values and derivatives, in order."""
+        size = len(self.problem.network.species)
+        for chunk in run(ensemble, progress):
+            counts, records = chunk.records[:size], chunk.records[size:]
+            values = self.problem.values(tuple(counts), ensemble.coefficients)
+            stacked = np.stack([np.broadcast_to(np.asarray(v), counts[0].shape) for v in values])
+            yield estimator.samples(self.problem, stacked, records, len(self.parameters))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Means over an ensemble with standard errors: values (functions, times), derivatives (parameters, functions, times)."""
+
+    values: np.ndarray
+    values_stderr: np.ndarray
+    derivatives: np.ndarray
+    stderr: np.ndarray
+    n: int
+
+
+def estimate(
+    target: Differentiable,
+    values: Sequence[float],
+    times: np.ndarray,
+    n: int,
+    seed: int,
+    estimator: Estimator,
+    start: float = 0.0,
+    progress: str | None = None,
+) -> Estimate:
+    """Expected functions and their derivatives at ``values`` of the parameters."""
+    level, slope = Moments(), Moments()
+    for samples in target.samples(target.ensemble(values, times, n, seed, estimator, start), estimator, progress):
+        level.add(samples.values)
+        slope.add(samples.derivatives)
+    return Estimate(level.mean, level.stderr, slope.mean, slope.stderr, n)
+
+
+def differentiable(
+    model: DiscreteModel | ReactionNetwork, parameters: Sequence[str], squares: bool = False
+) -> Differentiable:
+    """Prepare the moments of a model's observables for differentiation by ``parameters``.
+
+    Raises :class:`UnknownIdError` for a name that is no quantity of the model.
+    """
+    known = model.quantities if isinstance(model, DiscreteModel) else model.parameters
+    for name in parameters:
+        if name not in known:
+            raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(known)}")
+    if isinstance(model, ReactionNetwork):
+        return _of_network(model, tuple(parameters), squares)
+    problem = Problem(model.network, model.observe, len(model.observables), model.position, squares)
+    names, given = list(model.quantities), tuple(model.quantities.values())
+    places = [names.index(name) for name in parameters]
+
+    def start(point: jax.Array) -> tuple[Any, Any]:
+        quantities: list[Any] = [jnp.float64(v) for v in given]
+        for i, place in enumerate(places):
+            quantities[place] = point[i]
+        return model.start(quantities)
+
+    return Differentiable(problem, tuple(parameters), model.observables, start)
+
+
+def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], squares: bool) -> Differentiable:
+    for name in parameters:
+        if np.ndim(network.parameters[name]):
+            raise SbmlgradError(f"parameter {name!r}: is an array; only numbers can be differentiated by so far")
+    size = len(network.species)
+    problem = Problem(network, lambda x, coefficients: x, size, tuple(range(size)), squares)
+    names = list(network.parameters)
+
+    def start(point: jax.Array) -> tuple[Any, Any]:
+        values = [jnp.asarray(v) for v in network.parameters.values()]
+        for i, name in enumerate(parameters):
+            values[names.index(name)] = point[i]
+        return tuple(jnp.float64(c) for c in network.x0), tuple(values)
+
+    return Differentiable(problem, parameters, network.species, start)
+
+
+_functionals: dict[Any, Any] = {}
+
+
+def _functional(problem: Problem, estimator: Estimator) -> Any:
+    """One functional for each problem and estimator, so that its compiled loop is found again."""
+    key = (id(problem), estimator)
+    if key not in _functionals:
+        _functionals[key] = (problem, estimator.functional(problem))
+    return _functionals[key][1]
+
+
+def _tangents(start: Any, point: jax.Array) -> Tangents:
+    """Derivatives of counts and coefficients, with None where they are zero for any value."""
+    jacobian = jax.jacfwd(start)(point)
+    depends = _dependence(start, point)
+    sides = []
+    for side, mask in zip(jacobian, depends, strict=True):
+        sides.append(
+            tuple(
+                tuple(np.asarray(leaf)[..., p] if used[p] else None for leaf, used in zip(side, mask, strict=True))
+                for p in range(len(point))
+            )
+        )
+    return Tangents(*sides)
+
+
+def _dependence(start: Any, point: jax.Array) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each output of ``start``, which entries of ``point`` reach it: NaN in, NaN out."""
+    size = len(point)
+    masks: list[list[Any]] = []
+    for p in range(size):
+        poisoned = start(point.at[p].set(jnp.nan))
+        masks.append([[bool(np.any(np.isnan(np.asarray(leaf)))) for leaf in side] for side in poisoned])
+    counts = [np.array([mask[0][i] for mask in masks]) for i in range(len(masks[0][0]))] if masks else []
+    coefficients = [np.array([mask[1][i] for mask in masks]) for i in range(len(masks[0][1]))] if masks else []
+    return counts, coefficients
+
+
+def by_name(model: Model, names: Sequence[str]) -> Model:
+    """The model with initial values given in the kind (amount or concentration) in which they are named."""
+    changes = {}
+    quantities = model.quantities()
+    for name in names:
+        plain = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+        if plain in model.elements.species and plain in quantities:
+            value, is_amount = model.initial_value(plain)
+            if is_amount != (plain == name):
+                size = model.initial_values()[model.elements.species[plain].compartment]
+                changes[name] = value / size if is_amount else value * size
+    return model.with_parameters(changes) if changes else model

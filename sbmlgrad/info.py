@@ -1,0 +1,205 @@
+"""What is in a model, how it can be simulated, and what to look out for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sympy
+
+from sbmlgrad.errors import UnsupportedError
+from sbmlgrad.model.elements import Reaction
+from sbmlgrad.model.model import Model
+from sbmlgrad.network import Channel, DiscreteModel, discretise
+from sbmlgrad.network.channels import count_symbol
+from sbmlgrad.network.split import signed_parts, vanishes
+from sbmlgrad.sbml.read import read_sbml
+
+_REVERSE = " (reverse)"
+_ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Info:
+    """What ``sbmlgrad info`` says of a model; ``reasons`` are those against exact simulation, if any.
+
+    ``molecules`` are the smallest and largest initial counts, ``events`` is the total propensity at the start,
+    ``split`` are the reactions that run as two, ``quantities`` are what can be set or fitted, with values.
+    Where a model is refused, what could not be found out is empty.
+    """
+
+    source: str
+    name: str = ""
+    level: int | None = None
+    version: int | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    reasons: tuple[str, ...] = ()
+    molecules: tuple[float, float] | None = None
+    events: float | None = None
+    time_units: str = ""
+    split: tuple[str, ...] = ()
+    quantities: Mapping[str, float] = field(default_factory=dict)
+    observables: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether exact simulation works."""
+        return not self.reasons
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything as JSON can hold it: what is not a finite number is null."""
+        return {"exact": self.exact} | {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+
+
+def describe(source: str | Path, molecules_per_unit: float | None = None) -> Info:
+    """Read a model and find out how it can be simulated.
+
+    Raises :class:`~sbmlgrad.errors.SbmlError` for what is not valid SBML; what is valid but not supported is an
+    answer, with its reasons.
+    """
+    try:
+        model = read_sbml(source, molecules_per_unit)
+    except UnsupportedError as error:
+        return Info(error.source, reasons=error.reasons)
+    elements = model.elements
+    known = Info(
+        source=elements.source.path,
+        name=model.name,
+        level=elements.level,
+        version=elements.version,
+        numbers={
+            "compartments": len(elements.compartments),
+            "species": len(elements.species),
+            "parameters": len(elements.parameters),
+            "reactions": len(elements.reactions),
+        },
+        time_units=elements.time_units,
+        quantities=model.quantities(),
+        warnings=elements.warnings,
+    )
+    try:
+        discrete = discretise(model)
+    except UnsupportedError as error:
+        return replace(known, reasons=error.reasons)
+    if not discrete.channels:
+        return replace(known, reasons=("no reaction changes anything, so there is nothing to simulate",))
+    return _with_chemistry(known, discrete)
+
+
+def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
+    counts = np.asarray(discrete.network.x0)
+    names = [channel.name for channel in discrete.channels]
+    return replace(
+        known,
+        molecules=(float(counts.min()), float(counts.max())),
+        events=_events(discrete),
+        split=tuple(name.removesuffix(_REVERSE) for name in names if name.endswith(_REVERSE)),
+        quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.structural},
+        observables=discrete.observables,
+        warnings=(*known.warnings, *_rounding(discrete), *_signs(discrete), *_mean_field(discrete)),
+    )
+
+
+def _events(discrete: DiscreteModel) -> float:
+    """The total propensity at the start."""
+    network = discrete.network
+    assert network.rates is not None
+    counts = tuple(np.round(count)[None] for count in np.asarray(network.x0))
+    return float(sum(float(np.sum(rate)) for rate in network.rates(counts, network.coefficients)))
+
+
+def _rounding(discrete: DiscreteModel) -> Iterator[str]:
+    species = zip(discrete.network.species, np.asarray(discrete.network.x0), strict=True)
+    # half a molecule of a million is no news
+    odd = [f"{name!r} ({count:.6g})" for name, count in species if abs(count - round(count)) > _ROUNDING * count]
+    if odd:
+        yield (
+            f"{_listing(odd)}: the initial number of molecules is not whole and will be rounded; "
+            "set whole ones, as in --set id=value"
+        )
+
+
+def _signs(discrete: DiscreteModel) -> Iterator[str]:
+    for channel in discrete.channels:
+        parts = signed_parts(channel.law)
+        if parts is not None and parts[1] != 0:
+            yield (
+                f"reaction {channel.name!r}: its law is a difference that is not split into two directions, and "
+                "simulation stops where it becomes negative; write it as two reactions"
+            )
+
+
+def _mean_field(discrete: DiscreteModel) -> Iterator[str]:
+    """Reactions of several molecules of one kind whose law does not know that there may be too few."""
+    reactions = discrete.model.elements.reactions
+    for channel in discrete.channels:
+        for species, number in _consumed(reactions[channel.name.removesuffix(_REVERSE)], channel).items():
+            count = count_symbol(species)
+            if number >= 2 and count in channel.law.free_symbols and not vanishes(channel.law, count, 1):
+                factors = "*".join([species, *(f"({species} - {i})" for i in range(1, number))])
+                yield (
+                    f"reaction {channel.name!r}: takes {number} of {species!r} by a law for large numbers, such as "
+                    f"k*{'*'.join([species] * number)}, taken as it is; for few molecules write k*{factors}, "
+                    f"with {species} in molecules"
+                )
+
+
+def _consumed(reaction: Reaction, channel: Channel) -> dict[str, int]:
+    """Molecules of each species that an event needs; whole and constant stoichiometries only."""
+    side = reaction.products if channel.name.endswith(_REVERSE) else reaction.reactants
+    numbers: dict[str, int] = {}
+    for reference in side:
+        amount = reference.stoichiometry
+        if isinstance(amount, sympy.Number) and amount == int(amount):
+            numbers[reference.species] = numbers.get(reference.species, 0) + int(amount)
+    return numbers
+
+
+def as_text(info: Info) -> str:
+    """The lines that ``sbmlgrad info`` prints."""
+    return "\n".join(_lines(info))
+
+
+def _lines(info: Info) -> Iterator[str]:
+    yield f"{info.name} ({info.source})" if info.name else info.source
+    if info.level:
+        numbers = ", ".join(f"{number} {what}" for what, number in info.numbers.items())
+        yield f"SBML Level {info.level} Version {info.version}: {numbers}"
+    if info.exact:
+        per = info.time_units or "unit of time"
+        yield f"exact simulation: yes, about {info.events:.3g} events per {per} at the start"
+    else:
+        yield "exact simulation: no"
+        yield from (f"  {reason}" for reason in info.reasons)
+        yield "remedy: rewrite the model without these, or use a simulator of differential equations for it as it is"
+    if info.molecules:
+        low, high = info.molecules
+        yield f"initial molecules: {low:.6g} to {high:.6g} of a species"
+    if info.split:
+        yield f"run as two reactions, one a direction: {', '.join(info.split)}"
+    if info.quantities:
+        yield "can be set (--set) or fitted (-p):"
+        width = max(map(len, info.quantities))
+        yield from (f"  {name:<{width}}  {value:.6g}" for name, value in info.quantities.items())
+    if info.observables:
+        yield f"observables, [id] for concentrations: {', '.join(info.observables)}"
+    yield from (f"warning: {text}" for text in info.warnings)
+
+
+def _listing(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MOST_NAMED])
+    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

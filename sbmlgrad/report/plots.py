@@ -1,0 +1,352 @@
+"""Pictures of fits and simulations: figures without global state, saved as PNG, SVG or PDF.
+
+Ids and names come from files that nobody has checked: texts made of them never are mathematics, so a ``$``
+is a dollar sign, and they never pass through matplotlib's rule that a label ``_x`` is hidden.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.report.content import FitContent
+
+FORMATS = ("png", "svg", "pdf")
+# Ten colours that readers with colour vision deficiencies can tell apart (Petroff 2021, arXiv:2107.02270).
+COLOURS = (
+    "#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+MODEL, DATA, QUIET = COLOURS[0], "#1b1f24", "#6b7280"
+DASHES = ("-", "--", ":", "-.")
+NORMAL_95 = 1.96
+MOST_PANELS = 36
+MOST_LABELS = 40
+MANY_POINTS = 1000  # of a cloud of cells; more are drawn as pixels even in SVG and PDF
+PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
+STATISTICS = {"mean": ("value", "mean"), "sd": ("sd",)}  # what a panel draws -> measured statistics shown there
+
+
+def plot_fit(content: FitContent) -> Figure:
+    """Measurements and the fitted model over time, a panel per observable and one more for a measured sd."""
+    measured, curves = content.measured, content.curves
+    spread = set(measured.loc[measured["statistic"] == "sd", "observable"])
+    observables = list(pd.unique(pd.concat([measured["observable"], curves["observable"]])))
+    quantities = ("mean", "sd") if spread else ("mean",)
+    panels = [(name, quantity) for name in observables for quantity in quantities][:MOST_PANELS]
+    figure, axes = _panels(len(panels), columns=2 if spread else None)
+    conditions = _conditions(measured, curves)
+    for panel, (name, quantity) in zip(axes, panels, strict=True):
+        if quantity == "sd" and name not in spread:
+            panel.set_axis_off()
+            continue
+        for number, condition in enumerate(conditions):
+            colour = MODEL if len(conditions) == 1 else COLOURS[number % len(COLOURS)]
+            _draw_curve(panel, _pick(curves, name, condition), quantity, colour)
+            rows = _pick(measured, name, condition)
+            rows = rows[rows["statistic"].isin(STATISTICS[quantity])]
+            _draw_measured(panel, rows, DATA if len(conditions) == 1 else colour)
+        panel.set_title(_short(f"standard deviation of {name}" if quantity == "sd" else name), **PLAIN)
+        panel.set_ylabel("standard deviation" if quantity == "sd" else "value")
+        panel.set_xlabel("time")
+    _fit_legend(figure, content, conditions)
+    _say_left_out(figure, len(observables) * len(quantities) - len(panels), "panels")
+    return figure
+
+
+def plot_loss(content: FitContent) -> Figure:
+    """The loss at each step, with the noise of its estimate (1.96 standard errors)."""
+    history = content.steps
+    figure, (axes,) = _panels(1, width=7.5)
+    step, loss = _numbers(history, "step"), _numbers(history, "loss")
+    noise = NORMAL_95 * np.nan_to_num(_numbers(history, "loss_stderr"))
+    finite = loss[np.isfinite(loss)]
+    low = loss - noise
+    if finite.size and finite.min() > 0:
+        axes.set_yscale("log")
+        low = np.maximum(low, finite.min() / 2)  # noise larger than the loss would reach down to zero
+    axes.fill_between(step, low, loss + noise, color=MODEL, alpha=0.2, linewidth=0)
+    axes.plot(step, loss, color=MODEL, marker="o" if len(step) < 60 else None, markersize=3)
+    _mark_phases(axes, history)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    return figure
+
+
+def plot_parameters(content: FitContent) -> Figure:
+    """Each parameter over the steps, with its final estimate and standard error."""
+    parameters, traces = content.parameters, content.traces
+    names = list(parameters.index[:MOST_PANELS])
+    figure, axes = _panels(len(names), height=2.3)
+    step = _numbers(content.steps, "step")
+    for panel, name in zip(axes, names, strict=True):
+        row = parameters.loc[name]
+        trace = _numbers(traces, name)
+        estimate, stderr = float(row["estimate"]), float(row["stderr"])
+        if math.isfinite(stderr):
+            panel.axhspan(estimate - stderr, estimate + stderr, color=MODEL, alpha=0.2, linewidth=0)
+        panel.axhline(estimate, color=MODEL, linewidth=1, linestyle="--")
+        panel.plot(step, trace, color=DATA, linewidth=1.2)
+        if row["at_bound"]:
+            bounds = np.array([row["lower"], row["upper"]], dtype=float)
+            panel.axhline(float(bounds[np.nanargmin(np.abs(bounds - estimate))]), color=COLOURS[1], linewidth=1.5)
+        known = trace[np.isfinite(trace)]
+        if known.size and known.min() > 0 and known.max() > 20 * known.min():
+            panel.set_yscale("log")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        panel.set_title(_short(str(name)), **PLAIN)
+        panel.set_xlabel("step")
+        panel.set_ylabel("value")
+    handles: dict[str, Artist] = {
+        "at each step": Line2D([], [], color=DATA),
+        "estimate": Line2D([], [], color=MODEL, linestyle="--"),
+        "± standard error": Patch(color=MODEL, alpha=0.2),
+    }
+    if parameters["at_bound"].any():
+        handles["bound that was reached"] = Line2D([], [], color=COLOURS[1])
+    _legend(figure, handles, loc="outside upper center", ncols=4)
+    _say_left_out(figure, len(parameters) - len(names), "parameters")
+    return figure
+
+
+def plot_residuals(content: FitContent) -> Figure:
+    """Standardised residuals over time, and how often each size occurs against the standard normal density."""
+    figure = _figure(8.5, 3.4)
+    over_time, spread = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
+    measured = content.measured[np.isfinite(content.measured["residual"])]
+    handles: dict[str, Artist] = {}
+    for number, (key, rows) in enumerate(measured.groupby(["observable", "statistic"], sort=False)):
+        name, statistic = (str(part) for part in key)
+        colour = COLOURS[number % len(COLOURS)]
+        over_time.plot(rows["time"], rows["residual"], **_dots(colour, len(rows)))
+        label = name if statistic == "value" else f"{statistic} of {name}"
+        handles[label] = Line2D([], [], color=colour, marker="o", linestyle="")
+    residuals = measured["residual"].to_numpy(dtype=float)
+    reach = max(4.0, float(np.abs(residuals).max(initial=0.0)) * 1.05)
+    if residuals.size:
+        bins = np.linspace(-reach, reach, min(61, 2 * int(math.sqrt(residuals.size)) + 5))
+        spread.hist(residuals, bins, density=True, orientation="horizontal", color=QUIET, alpha=0.5)
+    grid = np.linspace(-reach, reach, 201)
+    spread.plot(np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), grid, color=DATA, linewidth=1)
+    for axes in (over_time, spread):
+        _clean(axes)
+        axes.axhline(0, color=QUIET, linewidth=0.8)
+        for edge in (-NORMAL_95, NORMAL_95):
+            axes.axhline(edge, color=QUIET, linewidth=0.8, linestyle=":")
+    over_time.set_ylim(-reach, reach)
+    over_time.set_xlabel("time")
+    over_time.set_ylabel("residual / error")
+    spread.set_xlabel("density (line: standard normal)")
+    spread.set_ylabel("residual / error")
+    spread.yaxis.label.set_visible(False)
+    _legend(figure, handles, loc="outside upper center", ncols=5)
+    return figure
+
+
+def plot_simulation(mean: pd.DataFrame, sd: pd.DataFrame | None, title: str) -> Figure:
+    """A line per column over time (the index), with a band of one standard deviation where ``sd`` is given."""
+    wide = len(mean.columns) > 1
+    figure = _figure(8.0 if wide else 6.5, 4.2)
+    axes = figure.subplots()
+    _clean(axes)
+    time = mean.index.to_numpy(dtype=float)
+    handles: dict[str, Artist] = {}
+    for number, name in enumerate(mean.columns):
+        colour = COLOURS[number % len(COLOURS)]
+        dash = DASHES[number // len(COLOURS) % len(DASHES)]
+        value = _numbers(mean, name)
+        if sd is not None and name in sd:
+            width = _numbers(sd, name)
+            axes.fill_between(time, value - width, value + width, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(time, value, color=colour, linestyle=dash)
+        handles[str(name)] = Line2D([], [], color=colour, linestyle=dash)
+    axes.set_title(_short(title, 80), **PLAIN)
+    axes.set_xlabel("time")
+    axes.set_ylabel("value" if wide else _short(str(mean.columns[0])), **PLAIN)
+    axes.margins(x=0)
+    if wide:
+        _legend(figure, handles, loc="outside right upper", ncols=1 if len(handles) <= 20 else 2)
+    return figure
+
+
+def check_picture(path: str | Path) -> Path:
+    """Return ``path`` if a picture can be written there; SbmlgradError for an unknown suffix or no such folder."""
+    path = Path(path)
+    if path.suffix.lower().removeprefix(".") not in FORMATS:
+        raise SbmlgradError(f"{path}: unknown format of a picture; end the name in .png, .svg or .pdf")
+    if path.is_dir():
+        raise SbmlgradError(f"{path}: cannot write the picture, this is a folder; name a file")
+    if not path.parent.is_dir():
+        raise SbmlgradError(f"{path}: cannot write the picture, there is no folder {path.parent}; create it first")
+    return path
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a PNG, SVG or PDF, as the suffix says; a picture that fails leaves what was there untouched."""
+    path = check_picture(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        render(figure, part, path.suffix.lower().removeprefix("."))
+        os.replace(part, path)
+    except OSError as error:
+        raise SbmlgradError(f"{path}: cannot write the picture: {error.strerror}; choose another folder") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def render(figure: Figure, target: Any, format_: str, *, transparent: bool = False) -> None:
+    """Write a figure to a path or binary file in one of FORMATS, the same bytes each time."""
+    undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[format_]
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "sbmlgrad"}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a name in a script that the font lacks
+        figure.savefig(target, format=format_, metadata=undated, transparent=transparent)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _panels(
+    number: int, columns: int | None = None, width: float | None = None, height: float = 3.0
+) -> tuple[Figure, list[Axes]]:
+    """A figure with this many panels in rows, at least one."""
+    number = max(number, 1)
+    columns = columns or {1: 1, 2: 2, 4: 2}.get(number, 3)
+    rows = -(-number // columns)
+    figure = _figure(width or {1: 6.5, 2: 8.5}.get(columns, 10.5), 0.5 + height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for spare in axes[number:]:
+        spare.set_axis_off()
+    for panel in axes[:number]:
+        _clean(panel)
+    return figure, axes[:number]
+
+
+def _clean(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=QUIET, alpha=0.2, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+    axes.title.set_size(10)
+
+
+def _legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
+    """A legend of the figure, outside of its panels; the labels are set afterwards, as plain text."""
+    if not handles:
+        return
+    labels = [_short(label) for label in handles]
+    if len(labels) > MOST_LABELS:
+        labels = [*labels[: MOST_LABELS - 1], f"and {len(labels) - MOST_LABELS + 1} more"]
+        where["ncols"] = 2
+    keys = [*list(handles.values())[: len(labels)]]
+    legend = figure.legend(keys, ["-"] * len(keys), frameon=False, fontsize=8, **where)
+    for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set(text=label, **PLAIN)
+
+
+def _fit_legend(figure: Figure, content: FitContent, conditions: Sequence[Any]) -> None:
+    one = len(conditions) == 1
+    colour = MODEL if one else QUIET
+    handles: dict[str, Artist] = {"measured": Line2D([], [], color=DATA if one else QUIET, marker="o", linestyle="")}
+    handles["fitted mean"] = Line2D([], [], color=colour)
+    if np.any(_numbers(content.curves, "mean_stderr") > 0):
+        handles["95 % interval of the mean"] = Patch(color=colour, alpha=0.4, linewidth=0)
+    if np.any(_numbers(content.curves, "sd") > 0):
+        handles["± sd of single trajectories"] = Patch(color=colour, alpha=0.15, linewidth=0)
+    if not one:
+        for number, condition in enumerate(conditions):
+            handles[str(condition)] = Line2D([], [], color=COLOURS[number % len(COLOURS)], linewidth=3)
+    _legend(figure, handles, loc="outside upper center", ncols=4)
+
+
+def _draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str, colour: str) -> None:
+    curve = curve.sort_values("time")
+    time, value, sd = (_numbers(curve, name) for name in ("time", quantity, "sd"))
+    if quantity == "mean":
+        noise = NORMAL_95 * _numbers(curve, "mean_stderr")
+        axes.fill_between(time, value - sd, value + sd, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(time, value - noise, value + noise, color=colour, alpha=0.4, linewidth=0)
+    axes.plot(time, value, color=colour, linewidth=1.5)
+
+
+def _draw_measured(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
+    """Points; moments with their error, while single values show theirs as the band of the model."""
+    moments = rows[rows["statistic"] != "value"]
+    axes.errorbar(
+        _numbers(moments, "time"), _numbers(moments, "measured"), np.nan_to_num(_numbers(moments, "error")),
+        fmt="none", ecolor=colour, elinewidth=0.9, alpha=0.7,
+    )  # fmt: skip
+    axes.plot(rows["time"], rows["measured"], **_dots(colour, len(rows)))
+
+
+def _dots(colour: str, number: int) -> dict[str, Any]:
+    """How to draw this many points: smaller and fainter where there are many."""
+    crowd = number > 150
+    return {
+        "color": colour, "linestyle": "", "marker": "o", "zorder": 3, "markeredgewidth": 0,
+        "markersize": 2.5 if crowd else 4, "alpha": 0.35 if crowd else 0.9, "rasterized": number > MANY_POINTS,
+    }  # fmt: skip
+
+
+def _mark_phases(axes: Axes, history: pd.DataFrame) -> None:
+    """A line where each phase begins, and its name above the panel."""
+    if "phase" not in history or history.empty:
+        return
+    begins = history[history["phase"] != history["phase"].shift()]
+    if len(begins) < 2:
+        return
+    for row in begins.to_dict("records"):
+        axes.axvline(row["step"], color=QUIET, linewidth=0.8, linestyle=":")
+        axes.text(
+            row["step"], 1.01, " " + _short(str(row["phase"])), fontsize=8, color=QUIET,
+            transform=axes.get_xaxis_transform(), **PLAIN,
+        )  # fmt: skip
+
+
+def _say_left_out(figure: Figure, number: int, what: str) -> None:
+    if number > 0:
+        figure.supxlabel(f"and {number} more {what}, not drawn", fontsize=8, color=QUIET)
+
+
+def _conditions(*tables: pd.DataFrame) -> list[Any]:
+    """The conditions in order of appearance; [None] where no table tells them apart."""
+    columns = [table["condition"].dropna() for table in tables if "condition" in table]
+    return (list(pd.unique(pd.concat(columns))) if columns else []) or [None]
+
+
+def _pick(table: pd.DataFrame, observable: str, condition: Any) -> pd.DataFrame:
+    chosen = table["observable"] == observable
+    if condition is not None and "condition" in table:
+        chosen &= table["condition"] == condition
+    return table[chosen]
+
+
+def _numbers(table: pd.DataFrame, column: Any) -> np.ndarray:
+    """A column as floats, nan where it is blank or missing."""
+    if column not in table:
+        return np.full(len(table), np.nan)
+    return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
+
+
+def _short(text: str, most: int = 36) -> str:
+    """One line of at most this many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
