@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sbmlgrad.fitting import Fit, fit
+    from sbmlgrad.fitting.fit import fit
+    from sbmlgrad.fitting.result import Fit
     from sbmlgrad.gradient.sensitivity import sensitivity
     from sbmlgrad.model.model import Model
     from sbmlgrad.network.network import ReactionNetwork
@@ -27,11 +28,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Fit": "sbmlgrad.fitting",
+    "Fit": "sbmlgrad.fitting.result",
     "Model": "sbmlgrad.model.model",
     "ReactionNetwork": "sbmlgrad.network.network",
     "Simulation": "sbmlgrad.simulation.simulate",
-    "fit": "sbmlgrad.fitting",
+    "fit": "sbmlgrad.fitting.fit",
     "read_sbml": "sbmlgrad.sbml.read",
     "sensitivity": "sbmlgrad.gradient.sensitivity",
     "simulate": "sbmlgrad.simulation.simulate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ import sympy
 
 from sbmlgrad.errors import UnsupportedError
 from sbmlgrad.model.elements import Reaction
-from sbmlgrad.model.model import Model
 from sbmlgrad.network import Channel, DiscreteModel, discretise
 from sbmlgrad.network.channels import count_symbol
 from sbmlgrad.network.split import signed_parts, vanishes
@@ -28,9 +27,9 @@ _MOST_NAMED = 6
 class Info:
     """What ``sbmlgrad info`` says of a model; ``reasons`` are those against exact simulation, if any.
 
-    ``molecules`` are the smallest and largest initial counts, ``events`` is the total propensity at the start,
-    ``split`` are the reactions that run as two, ``quantities`` are what can be set or fitted, with values.
-    Where a model is refused, what could not be found out is empty.
+    ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start,
+    ``split`` the reactions that run as two, ``quantities`` what can be set or fitted, with values. Where a
+    model is refused, what could not be found out is empty.
     """
 
     source: str
@@ -54,14 +53,15 @@ class Info:
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON can hold it: what is not a finite number is null."""
-        return {"exact": self.exact} | {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+        said = {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+        return {"exact": self.exact, **said}
 
 
 def describe(source: str | Path, molecules_per_unit: float | None = None) -> Info:
     """Read a model and find out how it can be simulated.
 
-    Raises :class:`~sbmlgrad.errors.SbmlError` for what is not valid SBML; what is valid but not supported is an
-    answer, with its reasons.
+    Raises :class:`~sbmlgrad.errors.SbmlError` for what is not valid SBML; what is valid but not supported is
+    an answer, with its reasons.
     """
     try:
         model = read_sbml(source, molecules_per_unit)
@@ -80,7 +80,6 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
             "reactions": len(elements.reactions),
         },
         time_units=elements.time_units,
-        quantities=model.quantities(),
         warnings=elements.warnings,
     )
     try:
@@ -109,15 +108,16 @@ def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
 def _events(discrete: DiscreteModel) -> float:
     """The total propensity at the start."""
     network = discrete.network
-    assert network.rates is not None
+    rates: Callable[..., Sequence[Any]] | None = network.rates
+    assert rates is not None
     counts = tuple(np.round(count)[None] for count in np.asarray(network.x0))
-    return float(sum(float(np.sum(rate)) for rate in network.rates(counts, network.coefficients)))
+    return math.fsum(np.sum(rate) for rate in rates(counts, network.coefficients))
 
 
 def _rounding(discrete: DiscreteModel) -> Iterator[str]:
     species = zip(discrete.network.species, np.asarray(discrete.network.x0), strict=True)
     # half a molecule of a million is no news
-    odd = [f"{name!r} ({count:.6g})" for name, count in species if abs(count - round(count)) > _ROUNDING * count]
+    odd = [f"{name!r} ({x:.6g})" for name, x in species if abs(x - round(x)) > _ROUNDING * x]
     if odd:
         yield (
             f"{_listing(odd)}: the initial number of molecules is not whole and will be rounded; "
@@ -130,8 +130,8 @@ def _signs(discrete: DiscreteModel) -> Iterator[str]:
         parts = signed_parts(channel.law)
         if parts is not None and parts[1] != 0:
             yield (
-                f"reaction {channel.name!r}: its law is a difference that is not split into two directions, and "
-                "simulation stops where it becomes negative; write it as two reactions"
+                f"reaction {channel.name!r}: its law is a difference that is not split into two directions, "
+                "and simulation stops where it becomes negative; write it as two reactions"
             )
 
 
@@ -144,9 +144,9 @@ def _mean_field(discrete: DiscreteModel) -> Iterator[str]:
             if number >= 2 and count in channel.law.free_symbols and not vanishes(channel.law, count, 1):
                 factors = "*".join([species, *(f"({species} - {i})" for i in range(1, number))])
                 yield (
-                    f"reaction {channel.name!r}: takes {number} of {species!r} by a law for large numbers, such as "
-                    f"k*{'*'.join([species] * number)}, taken as it is; for few molecules write k*{factors}, "
-                    f"with {species} in molecules"
+                    f"reaction {channel.name!r}: takes {number} of {species!r} by a law for large numbers, "
+                    f"such as k*{'*'.join([species] * number)}, taken as it is; for few molecules write "
+                    f"k*{factors}, with {species} in molecules"
                 )
 
 
@@ -169,15 +169,15 @@ def as_text(info: Info) -> str:
 def _lines(info: Info) -> Iterator[str]:
     yield f"{info.name} ({info.source})" if info.name else info.source
     if info.level:
-        numbers = ", ".join(f"{number} {what}" for what, number in info.numbers.items())
+        numbers = ", ".join(f"{what} {number}" for what, number in info.numbers.items())
         yield f"SBML Level {info.level} Version {info.version}: {numbers}"
     if info.exact:
-        per = info.time_units or "unit of time"
+        per = "unit of time" if info.time_units in ("", "dimensionless") else info.time_units
         yield f"exact simulation: yes, about {info.events:.3g} events per {per} at the start"
     else:
         yield "exact simulation: no"
         yield from (f"  {reason}" for reason in info.reasons)
-        yield "remedy: rewrite the model without these, or use a simulator of differential equations for it as it is"
+        yield "remedy: change the model so that it needs none of these, or run it in COPASI or tellurium"
     if info.molecules:
         low, high = info.molecules
         yield f"initial molecules: {low:.6g} to {high:.6g} of a species"

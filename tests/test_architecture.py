@@ -23,8 +23,8 @@ FLOORS = (
     {"network"},
     {"simulation"},
     {"gradient"},
-    {"fitting"},
     {"report"},
+    {"fitting"},
     {"testsuite", "benchmark"},
     {"cli", "__main__", ""},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time as clock
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target, target
-from sbmlgrad.fitting.optimise import Evaluate, Path, Row, search, settle
+from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.uncertainty import Noise, covariance, noise, scale
@@ -112,26 +112,17 @@ def _follow(
     seed: int,
     bar: tqdm,
 ) -> _DataError:
-    """Search, put simulated errors on trajectories and search again, then settle."""
+    """Search, then settle."""
     evaluate = _evaluator(moments, path.target.times, gradient, n, seed)
-    phases = [search(evaluate, parameters, path, _SEARCH_STEPS)]
-    if path.target.trajectory.any():
-        for _ in range(2):  # errors follow the estimate, which follows the errors
-            phases.append(_with_model_errors(model, evaluate, parameters, path, seed))
     error = _DataError(model, parameters, n, seed)
-    phases.append(settle(evaluate, parameters, path, _SETTLE_STEPS, error))
-    for phase in phases:
+    for phase in (
+        search(evaluate, parameters, path, _SEARCH_STEPS),
+        settle(evaluate, parameters, path, _SETTLE_STEPS, error),
+    ):
         for row in phase:
             bar.set_postfix_str(f"{row.phase}, loss {row.loss:.4g}", refresh=False)
             bar.update()
     return error
-
-
-def _with_model_errors(
-    model: Model, evaluate: Evaluate, parameters: Parameters, path: Path, seed: int
-) -> Iterator[Row]:
-    path.target = path.target.with_model_errors(_trajectories(model, parameters, path, seed).std(axis=-1))
-    yield from search(evaluate, parameters, path, _SEARCH_STEPS // 3, damping=1e-2)
 
 
 def _evaluator(moments: Differentiable, times: np.ndarray, gradient: Estimator, n: int, seed: int) -> Evaluate:

@@ -4,24 +4,25 @@ Each measured number is compared with the simulated mean or standard deviation a
 
 - moments (``S-mean``, ``S-sd``): the measured sd, and sd / sqrt(2) for an sd, the relative errors of both moments
   of normal samples. How many cells stand behind them is not known; it is read off the residuals at the end;
-- trajectories (``S``): the simulated sd at that time, which :func:`model_errors` puts in once the fit is near;
-  before that one error for the whole series.
+- trajectories (``S``): an error that grows as the square root of the measured value, as numbers of molecules vary,
+  and is a tenth of the largest value there. (Errors from simulated sds were tried: as they follow the parameters,
+  they reward wide ensembles, and the fit drifts.)
 
-Errors have a floor of a hundredth of the series' largest value, for times where nothing varies yet.
+Errors have a floor, for times where nothing varies yet: that of a value of a hundredth of the series' largest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from sbmlgrad.gradient.estimate import Estimate
-from sbmlgrad.tables.measurements import Measurements
+from sbmlgrad.tables.measurements import Measurements, Series
 
-_FLOOR = 0.01
-_FIRST_ERROR = 0.1  # of the largest value: the error of trajectories while the fit is far
+_FLOOR = 0.01  # of the largest value of the series
+_LARGEST_ERROR = 0.1  # of the largest value, for trajectories
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,6 @@ class Target:
     def squares(self) -> bool:
         """Whether second moments have to be differentiated."""
         return bool(self.spread.any())
-
-    def with_model_errors(self, sd: np.ndarray) -> Target:
-        """The same with the simulated sds (observables, times) as errors of trajectories."""
-        simulated = np.hypot(sd[self.observable, self.time], self.floor)
-        return replace(self, error=np.where(self.trajectory, simulated, self.error))
 
     def predicted(self, moments: Estimate) -> np.ndarray:
         """Simulated counterparts of the measured numbers (m,)."""
@@ -105,9 +101,10 @@ def target(measurements: Measurements) -> Target:
     for s in series:
         size = len(s.times)
         single = s.statistic == "value"
-        label = ("trajectory", getattr(s, "replicate", None)) if single else ("moments",)
-        floor = _FLOOR * max(float(np.max(np.abs(s.values))), 1e-12)
-        error = np.full(size, _FIRST_ERROR / _FLOOR * floor) if single else _moment_errors(s, series, floor)
+        label = ("trajectory", s.replicate) if single else ("moments",)
+        floor = _FLOOR * (float(np.max(np.abs(s.values))) or 1.0)
+        error = _counting_errors(s.values, floor) if s.statistic != "sd" else np.zeros(size)
+        error = error if single else _moment_errors(s, series, error, floor)
         columns.append(
             {
                 "observable": np.full(size, observables.index(s.observable)),
@@ -123,11 +120,16 @@ def target(measurements: Measurements) -> Target:
     return Target(observables, times, **{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
 
 
-def _moment_errors(series: object, every: Sequence[object], floor: float) -> np.ndarray:
-    """Relative errors of a mean or sd series from the measured sd of the same observable, where there is one."""
-    sd = [s for s in every if s.observable == series.observable and s.statistic == "sd"]  # type: ignore[attr-defined]
-    if not sd:
-        return np.full(len(series.times), _FIRST_ERROR / _FLOOR * floor)  # type: ignore[attr-defined]
-    spread = np.interp(series.times, sd[0].times, sd[0].values)  # type: ignore[attr-defined]
-    scale = np.sqrt(0.5) if series.statistic == "sd" else 1.0  # type: ignore[attr-defined]
-    return np.hypot(spread * scale, floor)
+def _counting_errors(values: np.ndarray, floor: float) -> np.ndarray:
+    """Errors that grow as the square root of the value."""
+    largest = floor / _FLOOR
+    return _LARGEST_ERROR * np.sqrt(largest * np.maximum(np.abs(values), floor))
+
+
+def _moment_errors(series: Series, every: Sequence[Series], counting: np.ndarray, floor: float) -> np.ndarray:
+    """Relative errors of a mean or an sd from the measured sd of the same observable, where there is one."""
+    spreads = [s for s in every if s.observable == series.observable and s.statistic == "sd"]
+    if not spreads:
+        return counting
+    sd = np.hypot(np.interp(series.times, spreads[0].times, spreads[0].values), floor)
+    return sd * np.sqrt(0.5) if series.statistic == "sd" else sd

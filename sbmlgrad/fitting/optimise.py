@@ -122,19 +122,22 @@ def search(evaluate: Evaluate, parameters: Parameters, path: Path, steps: int, d
     """Go downhill until the noise hides the slope, at most ``steps`` looks."""
     optimiser = optax.chain(gauss_newton(), optax.clip(_LARGEST_STEP), optax.scale(-1.0))
     state = optimiser.init(jnp.asarray(path.point))
-    accepted: tuple[np.ndarray, Look] | None = None
+    best: tuple[np.ndarray, Look] | None = None
+    promised: list[float] = []
     quiet = 0
     for _ in range(steps):
         seen = _look_at(evaluate, parameters, path)
         path.rows.append(Row("search", seen.loss, seen.noise, parameters.from_scale(path.point)))
         yield path.rows[-1]
-        if accepted and seen.loss > accepted[1].loss + 2 * (seen.noise + accepted[1].noise) and damping < 1e6:
+        if best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
             damping *= 10
-            path.point, seen = accepted
+            path.point, seen = best
         else:
             damping = max(damping / 3, 1e-4)
-            accepted = (path.point, seen)
-            quiet = quiet + 1 if _hidden(seen) else 0
+            best = (path.point, seen) if best is None or seen.loss < best[1].loss else best
+            promised.append(_promise(seen.scatter, seen.curvature))
+            hidden = _promise(seen.gradient, seen.curvature) <= 4 * float(np.mean(promised[-5:])) + 1e-6 * abs(seen.loss)
+            quiet = quiet + 1 if hidden else 0
             if quiet == 2:
                 return
         free = _free(parameters, path.point, seen.gradient)
@@ -179,8 +182,13 @@ def settle(
             noise = np.sqrt(np.diag(path.mc_covariance))
             wanted = np.maximum(_SETTLED * data_error(path), 1e-5)
             if np.all(noise <= wanted):
-                path.converged = True
+                path.converged = not _risen(path.rows)
                 path.message = f"settled: Monte Carlo error at most {_SETTLED:g} of the data's after {k} looks"
+                if not path.converged:
+                    path.message = (
+                        "the loss is higher at the end than on the way, so these gradients mislead here; "
+                        "start elsewhere, raise n, or use estimator 'score'"
+                    )
                 return
     worst = parameters.names[int(np.argmax(noise / wanted))]
     path.message = (
@@ -196,11 +204,18 @@ def _look_at(evaluate: Evaluate, parameters: Parameters, path: Path) -> Look:
     return seen
 
 
-def _hidden(seen: Look) -> bool:
-    """Whether the decrease promised by the gradient is what its noise alone would promise."""
-    promise = seen.gradient @ solve(seen.curvature, seen.gradient, 1e-3)
-    noise = seen.scatter @ solve(seen.curvature, seen.scatter, 1e-3)
-    return bool(promise <= 4 * noise or promise <= 1e-6 * max(abs(seen.loss), 1e-12))
+def _risen(rows: list[Row]) -> bool:
+    """Whether settling ended clearly above the best that the search saw."""
+    settled = [row for row in rows if row.phase == "settle"][-_FEWEST_LOOKS:]
+    searched = [row.loss for row in rows if row.phase == "search"]
+    end = float(np.median([row.loss for row in settled]))
+    noise = float(np.mean([row.noise for row in rows]))
+    return bool(searched) and end > min(searched) + 4 * noise + 0.1 * abs(end)
+
+
+def _promise(gradient: np.ndarray, curvature: np.ndarray) -> float:
+    """The decrease of the loss that a gradient promises; for a draw of its noise, what noise alone would promise."""
+    return float(gradient @ solve(curvature, gradient, 1e-3))
 
 
 def _free(parameters: Parameters, point: np.ndarray, gradient: np.ndarray) -> np.ndarray:

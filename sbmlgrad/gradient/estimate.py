@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import SbmlgradError, UnknownIdError
+from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.estimator import Estimator, Problem, Samples, Tangents
 from sbmlgrad.gradient.score import Score
 from sbmlgrad.gradient.straight_through import StraightThrough
@@ -20,17 +21,16 @@ from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.moments import Moments
 
 ESTIMATORS: Mapping[str, Estimator] = {
+    "auto": Automatic(),
     "straight_through": StraightThrough(),
     "score": Score(),
 }
 
 
 def named_estimator(name: str) -> Estimator:
-    """The estimator of this name; ``auto`` is straight-through through the generator window."""
-    if name == "auto":
-        return ESTIMATORS["straight_through"]
+    """The estimator of this name."""
     if name not in ESTIMATORS:
-        raise SbmlgradError(f"estimator {name!r}: not available; choose auto, {', '.join(ESTIMATORS)}")
+        raise SbmlgradError(f"estimator {name!r}: not available; choose {', '.join(ESTIMATORS)}")
     return ESTIMATORS[name]
 
 
@@ -73,7 +73,7 @@ class Differentiable:
             counts, records = chunk.records[:size], chunk.records[size:]
             values = self.problem.values(tuple(counts), ensemble.coefficients)
             stacked = np.stack([np.broadcast_to(np.asarray(v), counts[0].shape) for v in values])
-            yield estimator.samples(self.problem, stacked, records, len(self.parameters))
+            yield estimator.samples(self.problem, stacked, records, ensemble.aux)
 
 
 @dataclass(frozen=True)

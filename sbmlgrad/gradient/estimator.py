@@ -49,6 +49,11 @@ class Problem:
         """How many functions there are."""
         return self.size * (2 if self.squares else 1)
 
+    @property
+    def of_counts_alone(self) -> bool:
+        """Whether the observables are counts, so that they hold no parameters themselves."""
+        return all(place is not None for place in self.linear)
+
     def values(self, x: Arrays, coefficients: Arrays) -> Arrays:
         """The functions at a state."""
         observed = self.observe(x, coefficients)
@@ -104,7 +109,9 @@ class Estimator(Protocol):
     def functional(self, problem: Problem) -> PathFunctional:
         """What to carry along each trajectory; its ``aux`` are :class:`Tangents`."""
 
-    def samples(self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], parameters: int) -> Samples:
+    def samples(
+        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
+    ) -> Samples:
         """Samples from values (functions, times, n) and the functional's records (times, n)."""
 
 

@@ -29,14 +29,22 @@ class Score:
         """The score of the path so far and, where observables hold parameters, their direct derivative."""
         return _PathScore(problem)
 
-    def samples(self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], parameters: int) -> Samples:
+    def records(self, problem: Problem, parameters: int) -> int:
+        """How many records the functional makes."""
+        return parameters * (1 if problem.of_counts_alone else 1 + problem.functions)
+
+    def samples(
+        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
+    ) -> Samples:
         """(f(X_t) - mean of f) W_t for each trajectory."""
-        scores = np.stack(records[:parameters])
-        direct = np.stack(records[parameters:]).reshape(parameters, problem.functions, *values.shape[1:])
-        n = values.shape[-1]
+        parameters, n = len(tangents.counts), values.shape[-1]
+        scores = np.reshape(records[:parameters], (parameters, 1, *values.shape[1:]))
         # Each trajectory is compared with the mean of the others, so that centring itself adds no bias.
         others = (values.sum(axis=-1, keepdims=True) - values) / max(n - 1, 1)
-        return Samples(values, (values - others) * scores[:, None] + direct)
+        derivatives = (values - others) * scores
+        if not problem.of_counts_alone:
+            derivatives = derivatives + np.reshape(records[parameters:], derivatives.shape)
+        return Samples(values, derivatives)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +72,8 @@ class _PathScore:
         return tuple(result)
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
+        if self.problem.of_counts_alone:
+            return carry
         still = [None] * len(x)
         direct = [
             jnp.broadcast_to(value, x[0].shape)

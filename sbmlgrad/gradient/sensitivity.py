@@ -38,8 +38,9 @@ def sensitivity(
     n, seed
         Trajectories and seed.
     estimator
-        ``straight_through`` (through the generator window; biased by one or two percent, low variance, any
-        parameter), ``score`` (unbiased; no initial amounts), or ``auto``, at present straight_through.
+        ``score`` (score function; unbiased, but not for initial amounts), ``straight_through`` (through the generator
+        window; any parameter, low variance, biased where single molecules decide), or ``auto``: the score
+        function, with straight_through for initial amounts.
     select
         Observables, as for :func:`sbmlgrad.simulate`.
 

@@ -41,14 +41,17 @@ class StraightThrough:
         """Tangents of counts, of the time since the last observation, and of the generator integrals."""
         return _Pushforward(problem, self.window is not None)
 
-    def samples(self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], parameters: int) -> Samples:
+    def samples(
+        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
+    ) -> Samples:
         """The derivative of f(X_s) + integral_s^t (A f) for each observation time t."""
+        parameters = len(tangents.counts)
         size = problem.functions * parameters
         shape = (parameters, problem.functions, *values.shape[1:])
-        integrals = np.stack(records[:size]).reshape(shape)
+        integrals = np.reshape(records[:size], shape)
         if self.window is None:
             return Samples(values, integrals)
-        states = np.stack(records[size:]).reshape(shape)
+        states = np.reshape(records[size:], shape)
         derivatives = integrals.copy()
         derivatives[:, :, self.window :] -= (integrals - states)[:, :, : -self.window]
         return Samples(values, derivatives)
@@ -70,6 +73,8 @@ class _Pushforward:
         return tuple(carry)
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
+        if not carry:
+            return ()
         network = self.problem.network
         inverse = 1.0 / step.total
         fired = select_by(step.reaction, step.propensities, 1.0)

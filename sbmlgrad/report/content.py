@@ -1,4 +1,4 @@
-"""What a report of a fit shows: plain tables and words, so that this room need not know how they were found."""
+"""What a report of a fit shows: plain tables and words, whoever found them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class FitContent:
     """index parameter id; columns start, estimate, stderr, lower, upper (bounds of the search), at_bound"""
     measured: pd.DataFrame
     """a row per measurement: (condition,) observable, statistic ("value", "mean" or "sd"), time, measured,
-    predicted, error (standard deviation that the residual was weighed with), residual (standardised)"""
+    predicted, error (a standard deviation), residual (predicted minus measured, in units of the error)"""
     curves: pd.DataFrame
     """the fitted model on a dense grid: (condition,) observable, time, mean, mean_stderr, sd"""
     history: pd.DataFrame
-    """a row per step: step, loss, loss_stderr, n (trajectories), phase, then a column per parameter. A parameter
-    may be called ``n`` or ``loss`` too: of two columns of one name, the second is the parameter."""
+    """a row per step: step, loss, loss_stderr, n (trajectories), phase, then a column per parameter. A
+    parameter may be called ``n`` or ``loss`` too: of two columns of one name, the second is the parameter."""
     correlation: pd.DataFrame
     """parameter x parameter, of the estimates"""
     facts: Mapping[str, str]

@@ -45,7 +45,8 @@ def write_report(content: FitContent, folder: str | Path) -> None:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
-        raise SbmlgradError(f"{folder}: cannot write the report: {error.strerror}; choose another folder") from error
+        reason = error.strerror or error
+        raise SbmlgradError(f"{folder}: cannot write the report: {reason}; name another folder") from error
 
 
 def check_folder(folder: str | Path) -> Path:
@@ -58,12 +59,15 @@ def check_folder(folder: str | Path) -> Path:
         return folder
     if not folder.is_dir():
         raise SbmlgradError(f"{folder}: cannot write the report, this is a file; name a folder")
-    held = {path.name for path in folder.iterdir()}
-    others = sorted(held - {PAGE, *TABLES})
-    if not others and (not held or _is_report(folder / PAGE)):
+    try:
+        held = {path.name for path in folder.iterdir()}
+        known = {PAGE, *TABLES} if _is_report(folder / PAGE) else set()
+    except OSError as error:
+        raise SbmlgradError(f"{folder}: cannot be read: {error.strerror}; name another folder") from error
+    if held <= known:
         return folder
-    found = others[0] if others else min(held)
-    raise SbmlgradError(f"{folder}: holds {found!r}, which is no report of sbmlgrad; name a new or empty folder")
+    found = min(held - known)
+    raise SbmlgradError(f"{folder}: holds {found!r}, no part of a report; name a new or empty folder")
 
 
 def _is_report(page: Path) -> bool:
@@ -101,7 +105,6 @@ def render_page(content: FitContent) -> str:
     correlation = content.correlation.iloc[:MOST_CORRELATED, :MOST_CORRELATED]
     return environment.from_string(source).render(
         content=content,
-        version=content.facts.get("version", ""),
         parameters=[_parameter_row(str(name), row) for name, row in content.parameters.iterrows()],
         correlation=[
             (str(name), [_correlation_cell(value) for value in row])

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -20,9 +20,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.report.content import FitContent
@@ -30,16 +31,17 @@ from sbmlgrad.report.content import FitContent
 FORMATS = ("png", "svg", "pdf")
 # Ten colours that readers with colour vision deficiencies can tell apart (Petroff 2021, arXiv:2107.02270).
 COLOURS = (
-    "#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+    "#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#94a4a2",
+    "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 MODEL, DATA, QUIET = COLOURS[0], "#1b1f24", "#6b7280"
-DASHES = ("-", "--", ":", "-.")
+DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 NORMAL_95 = 1.96
 MOST_PANELS = 36
 MOST_LABELS = 40
 MANY_POINTS = 1000  # of a cloud of cells; more are drawn as pixels even in SVG and PDF
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
-STATISTICS = {"mean": ("value", "mean"), "sd": ("sd",)}  # what a panel draws -> measured statistics shown there
+STATISTICS = {"mean": ("value", "mean"), "sd": ("sd",)}  # curve of a panel -> measured statistics in it
 
 
 def plot_fit(content: FitContent) -> Figure:
@@ -78,7 +80,7 @@ def plot_loss(content: FitContent) -> Figure:
     finite = loss[np.isfinite(loss)]
     low = loss - noise
     if finite.size and finite.min() > 0:
-        axes.set_yscale("log")
+        _log_scale(axes)
         low = np.maximum(low, finite.min() / 2)  # noise larger than the loss would reach down to zero
     axes.fill_between(step, low, loss + noise, color=MODEL, alpha=0.2, linewidth=0)
     axes.plot(step, loss, color=MODEL, marker="o" if len(step) < 60 else None, markersize=3)
@@ -92,23 +94,23 @@ def plot_loss(content: FitContent) -> Figure:
 def plot_parameters(content: FitContent) -> Figure:
     """Each parameter over the steps, with its final estimate and standard error."""
     parameters, traces = content.parameters, content.traces
-    names = list(parameters.index[:MOST_PANELS])
-    figure, axes = _panels(len(names), height=2.3)
+    shown = parameters.iloc[:MOST_PANELS]
+    figure, axes = _panels(len(shown), height=2.3)
     step = _numbers(content.steps, "step")
-    for panel, name in zip(axes, names, strict=True):
-        row = parameters.loc[name]
+    for panel, (name, row) in zip(axes, shown.iterrows(), strict=False):
         trace = _numbers(traces, name)
         estimate, stderr = float(row["estimate"]), float(row["stderr"])
         if math.isfinite(stderr):
             panel.axhspan(estimate - stderr, estimate + stderr, color=MODEL, alpha=0.2, linewidth=0)
         panel.axhline(estimate, color=MODEL, linewidth=1, linestyle="--")
         panel.plot(step, trace, color=DATA, linewidth=1.2)
-        if row["at_bound"]:
-            bounds = np.array([row["lower"], row["upper"]], dtype=float)
-            panel.axhline(float(bounds[np.nanargmin(np.abs(bounds - estimate))]), color=COLOURS[1], linewidth=1.5)
+        bounds = [float(b) for b in (row["lower"], row["upper"]) if pd.notna(b) and math.isfinite(b)]
+        if row["at_bound"] and bounds:
+            reached = min(bounds, key=lambda bound: abs(bound - estimate))
+            panel.axhline(reached, color=COLOURS[1], linewidth=1.5)
         known = trace[np.isfinite(trace)]
         if known.size and known.min() > 0 and known.max() > 20 * known.min():
-            panel.set_yscale("log")
+            _log_scale(panel)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         panel.set_title(_short(str(name)), **PLAIN)
         panel.set_xlabel("step")
@@ -121,22 +123,22 @@ def plot_parameters(content: FitContent) -> Figure:
     if parameters["at_bound"].any():
         handles["bound that was reached"] = Line2D([], [], color=COLOURS[1])
     _legend(figure, handles, loc="outside upper center", ncols=4)
-    _say_left_out(figure, len(parameters) - len(names), "parameters")
+    _say_left_out(figure, len(parameters) - len(shown), "parameters")
     return figure
 
 
 def plot_residuals(content: FitContent) -> Figure:
-    """Standardised residuals over time, and how often each size occurs against the standard normal density."""
+    """Standardised residuals over time, and their distribution against the standard normal density."""
     figure = _figure(8.5, 3.4)
     over_time, spread = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
     measured = content.measured[np.isfinite(content.measured["residual"])]
-    handles: dict[str, Artist] = {}
+    handles: dict[str, Artist] = {"standard normal": Line2D([], [], color=DATA, linewidth=1)}
     for number, (key, rows) in enumerate(measured.groupby(["observable", "statistic"], sort=False)):
         name, statistic = (str(part) for part in key)
         colour = COLOURS[number % len(COLOURS)]
         over_time.plot(rows["time"], rows["residual"], **_dots(colour, len(rows)))
         label = name if statistic == "value" else f"{statistic} of {name}"
-        handles[label] = Line2D([], [], color=colour, marker="o", linestyle="")
+        handles[label] = Line2D([], [], color=colour, marker="o", linestyle="", markersize=4)
     residuals = measured["residual"].to_numpy(dtype=float)
     reach = max(4.0, float(np.abs(residuals).max(initial=0.0)) * 1.05)
     if residuals.size:
@@ -152,7 +154,7 @@ def plot_residuals(content: FitContent) -> Figure:
     over_time.set_ylim(-reach, reach)
     over_time.set_xlabel("time")
     over_time.set_ylabel("residual / error")
-    spread.set_xlabel("density (line: standard normal)")
+    spread.set_xlabel("density")
     spread.set_ylabel("residual / error")
     spread.yaxis.label.set_visible(False)
     _legend(figure, handles, loc="outside upper center", ncols=5)
@@ -160,7 +162,7 @@ def plot_residuals(content: FitContent) -> Figure:
 
 
 def plot_simulation(mean: pd.DataFrame, sd: pd.DataFrame | None, title: str) -> Figure:
-    """A line per column over time (the index), with a band of one standard deviation where ``sd`` is given."""
+    """A line per column over time (the index), with a band of one standard deviation if ``sd`` is given."""
     wide = len(mean.columns) > 1
     figure = _figure(8.0 if wide else 6.5, 4.2)
     axes = figure.subplots()
@@ -186,14 +188,14 @@ def plot_simulation(mean: pd.DataFrame, sd: pd.DataFrame | None, title: str) -> 
 
 
 def check_picture(path: str | Path) -> Path:
-    """Return ``path`` if a picture can be written there; SbmlgradError for an unknown suffix or no such folder."""
+    """Return ``path``; raise SbmlgradError if its suffix is unknown or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower().removeprefix(".") not in FORMATS:
         raise SbmlgradError(f"{path}: unknown format of a picture; end the name in .png, .svg or .pdf")
     if path.is_dir():
-        raise SbmlgradError(f"{path}: cannot write the picture, this is a folder; name a file")
+        raise SbmlgradError(f"{path}: this is a folder; name a file for the picture")
     if not path.parent.is_dir():
-        raise SbmlgradError(f"{path}: cannot write the picture, there is no folder {path.parent}; create it first")
+        raise SbmlgradError(f"{path}: there is no folder {path.parent} for the picture; create it first")
     return path
 
 
@@ -205,7 +207,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         render(figure, part, path.suffix.lower().removeprefix("."))
         os.replace(part, path)
     except OSError as error:
-        raise SbmlgradError(f"{path}: cannot write the picture: {error.strerror}; choose another folder") from error
+        reason = error.strerror or error
+        raise SbmlgradError(f"{path}: cannot write the picture: {reason}; name another folder") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -219,7 +222,8 @@ def render(figure: Figure, target: Any, format_: str, *, transparent: bool = Fal
 
 
 def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
+    figure = Figure(figsize=(width, height), dpi=150, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -244,8 +248,16 @@ def _clean(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=QUIET, alpha=0.2, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8)
-    axes.title.set_size(10)
+    axes.tick_params(which="both", labelsize=8)
+    for text in (axes.xaxis.label, axes.yaxis.label):
+        text.set_fontsize(9)
+    axes.title.set_fontsize(10)
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
 
 
 def _legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
@@ -265,8 +277,10 @@ def _legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
 def _fit_legend(figure: Figure, content: FitContent, conditions: Sequence[Any]) -> None:
     one = len(conditions) == 1
     colour = MODEL if one else QUIET
-    handles: dict[str, Artist] = {"measured": Line2D([], [], color=DATA if one else QUIET, marker="o", linestyle="")}
-    handles["fitted mean"] = Line2D([], [], color=colour)
+    handles: dict[str, Artist] = {
+        "measured": Line2D([], [], color=DATA if one else QUIET, marker="o", linestyle="", markersize=4),
+        "fitted mean": Line2D([], [], color=colour),
+    }
     if np.any(_numbers(content.curves, "mean_stderr") > 0):
         handles["95 % interval of the mean"] = Patch(color=colour, alpha=0.4, linewidth=0)
     if np.any(_numbers(content.curves, "sd") > 0):
@@ -301,8 +315,8 @@ def _dots(colour: str, number: int) -> dict[str, Any]:
     """How to draw this many points: smaller and fainter where there are many."""
     crowd = number > 150
     return {
-        "color": colour, "linestyle": "", "marker": "o", "zorder": 3, "markeredgewidth": 0,
-        "markersize": 2.5 if crowd else 4, "alpha": 0.35 if crowd else 0.9, "rasterized": number > MANY_POINTS,
+        "color": colour, "linestyle": "", "marker": "o", "markeredgewidth": 0, "zorder": 1.5 if crowd else 3,
+        "markersize": 2.5 if crowd else 4, "alpha": 0.3 if crowd else 0.9, "rasterized": number > MANY_POINTS,
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class _Reader:
         self.warnings: list[str] = list(ignored(document))
         self.laws: dict[str, sympy.Expr] = {}
         self.open_laws: list[str] = []
+        self.assigned: Set[str] = frozenset()  # what rules and initial assignments set
         self.reactions = {reaction.getId(): reaction for reaction in self.model.getListOfReactions()}
         functions = {item.getId(): item.getMath() for item in self.model.getListOfFunctionDefinitions()}
         self.scope = Scope(source.path, self._ids(), functions, self._rate)

@@ -1,8 +1,8 @@
 """Measurements over time, from a CSV file or a DataFrame.
 
 A table has a column ``time`` and a column for each thing measured: an id as it is (``S``, ``[S]``) for one
-trajectory, or ``S-mean`` and ``S-sd`` for the moments of many. A column ``replicate`` or ``cell`` says which of
-several tracked trajectories a row belongs to. Blank cells are missing values.
+trajectory, or ``S-mean`` and ``S-sd`` for the moments of many. A column ``replicate`` or ``cell`` says which
+of several tracked trajectories a row belongs to. Blank cells are missing values.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
     table = _of_frame(data) if isinstance(data, pd.DataFrame) else _read_csv(os.fspath(data))
     layout = _Layout.of(table)
     if not table.rows:
-        raise TableError(f"{table.source}: there is nothing under the names of the columns; add a row for each time")
+        raise TableError(f"{table.source}: there are no rows under the columns' names; add one for each time")
     times, labels = _times(table, layout), _labels(table, layout)
     trajectories: dict[str | None, list[int]] = {}
-    for row in np.argsort(times, kind="stable"):
+    for row in np.argsort(times, kind="stable").tolist():
         trajectories.setdefault(labels[row], []).append(row)
     series = []
     for place, observable, statistic in layout.measured:
@@ -93,8 +93,8 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
             rows = [row for row in trajectories[label] if not math.isnan(values[row])]
             kept = _without_repeats(table, place, times, values, rows, statistic, label)
             if kept:
-                points = times[kept], values[kept]
-                series.append(Series(observable, statistic, *points, 1 if statistic == "value" else None, label))
+                behind = 1 if statistic == "value" else None
+                series.append(Series(observable, statistic, times[kept], values[kept], behind, label))
     if not series:
         raise TableError(f"{table.source}: all cells beside 'time' are blank; fill in what was measured")
     return Measurements(table.source, tuple(series))
@@ -111,7 +111,7 @@ def match(measurements: Measurements, known_ids: Collection[str]) -> None:
             continue
         names = [f"{name}{suffix}" for name in sorted(known) for suffix in ("", "-mean", "-sd")]
         close = difflib.get_close_matches(series.column, names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"the model has {_listing(sorted(known_ids))}"
+        hint = f"did you mean {' or '.join(close)}?" if close else f"it has {_listing(sorted(known_ids))}"
         raise TableError(
             f"{measurements.source}: column {series.column!r} matches nothing in the model; {hint}; "
             "rename the column or remove it"
@@ -161,11 +161,11 @@ def _read_csv(path: str) -> _Table:
     except IsADirectoryError:
         raise TableError(f"{path}: this is a folder; give the path of a table in it") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise TableError(f"{path}: this is not CSV ({error}); export the table as CSV text in UTF-8") from None
+        raise TableError(f"{path}: this is not CSV ({error}); export the table as CSV in UTF-8") from None
     except (OSError, ValueError) as error:
         raise TableError(f"{path}: cannot be read ({error}); check its name and permissions") from None
     if not lines:
-        raise TableError(f"{path}: the file is empty; it needs a line 'time,...' with the names of its columns")
+        raise TableError(f"{path}: the file is empty; its first line must name the columns, as in 'time,S'")
     header, rows = lines[0][1], lines[1:]
     for line, cells in rows:
         if len(cells) != len(header):
@@ -198,8 +198,10 @@ def _of_frame(frame: pd.DataFrame) -> _Table:
     if "time" not in frame.columns and "time" in frame.index.names:
         frame = frame.reset_index()
     columns = [frame.iloc[:, i].tolist() for i in range(frame.shape[1])]
+    cells: list[Sequence[Any]]
     cells = [["" if _is_missing(cell) else cell for cell in row] for row in zip(*columns, strict=True)]
-    return _Table("table", [str(name).strip() for name in frame.columns], cells, [f"row {i}" for i in frame.index])
+    header = [str(name).strip() for name in frame.columns]
+    return _Table("table", header, cells, [f"row {label}" for label in frame.index])
 
 
 def _is_missing(cell: Any) -> bool:
@@ -211,7 +213,7 @@ def _is_missing(cell: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which column is what: time, the label of a trajectory, and (place, observable, statistic) of the rest."""
+    """Which column is what: time, label of the trajectory, and (place, observable, statistic) of the rest."""
 
     time: int
     label: int | None
@@ -224,7 +226,7 @@ class _Layout:
             if not name:
                 raise TableError(f"{table.source}: column {place + 1} has no name; name it or remove it")
             if name in header[:place]:
-                raise TableError(f"{table.source}: there are two columns {name!r}; rename or remove one of them")
+                raise TableError(f"{table.source}: there are two columns {name!r}; rename or remove one")
         if "time" not in header:
             raise _no_time(table)
         if "condition" in header:
@@ -242,7 +244,8 @@ class _Layout:
         ]
         if not measured:
             raise TableError(
-                f"{table.source}: there is no column beside 'time'; add one for each id measured, such as S or S-mean"
+                f"{table.source}: there is no column beside 'time'; add one for each id that was measured, "
+                "such as S or S-mean"
             )
         _check_kinds(table, measured, labels)
         return cls(header.index("time"), header.index(labels[0]) if labels else None, measured)
@@ -265,13 +268,13 @@ def _check_kinds(table: _Table, measured: list[tuple[int, str, Statistic]], labe
         column = table.header[place]
         if observable in single:
             raise TableError(
-                f"{table.source}: columns {observable!r} and {column!r}: one is a trajectory, the other a moment "
-                "of many; keep one of them"
+                f"{table.source}: columns {observable!r} and {column!r}: one is a trajectory, the other a "
+                "moment of many; keep one of them"
             )
         if labels:
             raise TableError(
-                f"{table.source}: column {column!r} is a moment of many trajectories, but {labels[0]!r} marks "
-                "single ones; remove one of the two"
+                f"{table.source}: column {column!r} is a moment of many trajectories, but {labels[0]!r} "
+                "marks single ones; remove one of the two"
             )
 
 
@@ -321,8 +324,9 @@ def _label(cell: Hashable) -> str:
 def _values(table: _Table, place: int, statistic: Statistic) -> np.ndarray:
     values = _numbers(table, place)
     if statistic == "sd":
-        for row in np.flatnonzero(values < 0):
-            raise table.error(row, place, f"{values[row]:g} is negative, which no standard deviation is; correct it")
+        for row in np.flatnonzero(values < 0).tolist():
+            problem = f"{values[row]:g} is negative, which no standard deviation is; correct it"
+            raise table.error(row, place, problem)
     return values
 
 
@@ -338,11 +342,10 @@ def _number(table: _Table, row: int, place: int, cell: Any) -> float:
         value = math.nan if isinstance(cell, str) and "_" in cell else float(cell)  # Python reads 1_000
     except (TypeError, ValueError, OverflowError):
         value = math.nan
-    if math.isnan(value):
-        problem = f"{_shortened(str(cell))!r} is not a number; write one with a decimal point"
+    if not math.isfinite(value):
+        what = "finite number" if math.isinf(value) else "number"
+        problem = f"{_shortened(str(cell))!r} is not a {what}; write one with a decimal point"
         raise table.error(row, place, f"{problem}, or leave the cell blank if the value is missing")
-    if math.isinf(value):
-        raise table.error(row, place, f"{cell} is not a finite number; leave the cell blank if the value is missing")
     return value
 
 
@@ -368,8 +371,8 @@ def _without_repeats(
             raise table.error(
                 row,
                 place,
-                f"time {times[row]:g} is there twice, with {values[kept[-1]]:g} ({table.places[kept[-1]]}) and "
-                f"{values[row]:g}; {_remedy(table.header[place], statistic, label)}",
+                f"time {times[row]:g} is there twice, with {values[kept[-1]]:g} ({table.places[kept[-1]]}) "
+                f"and {values[row]:g}; {_remedy(table.header[place], statistic, label)}",
             )
     return kept
 
@@ -380,6 +383,6 @@ def _remedy(column: str, statistic: Statistic, label: str | None) -> str:
     if label is not None:
         return f"keep one row for each time of trajectory {label!r}"
     return (
-        "keep one of them, or number tracked trajectories in a column 'replicate'; snapshots of single cells cannot "
-        f"be read yet: give their moments as '{column}-mean' and '{column}-sd'"
+        "keep one of them, or number tracked trajectories in a column 'replicate'; snapshots of single cells "
+        f"cannot be read yet: give their moments as '{column}-mean' and '{column}-sd'"
     )

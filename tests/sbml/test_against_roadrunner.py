@@ -19,9 +19,9 @@ FILES = sorted((DATA / "biomodels").glob("*.xml"))
 FEW = {f"BIOMD{number:010d}" for number in range(1, 200, 8)}  # 25 of them: kept in the default run
 
 RELATIVE = 1e-9
-FLOOR = 1e-12  # of the largest rate in the model: a law that is a difference can cancel to rounding errors
+FLOOR = 1e-15  # of the largest rate in the model: a law that is a difference can cancel to rounding errors
 
-# Species without an initial value: not a number here, as in SBML, but 0 in libroadrunner, so 0 is set for them.
+# Species without an initial value: not a number here, but 0 in libroadrunner. So 0 is set for them.
 UNSET = {"BIOMD0000000113": ["W_star"]}
 
 

@@ -1,0 +1,488 @@
+"""The command line: arguments in, the Python interface called, results and one-line errors out.
+
+What takes time to import is imported inside the commands, so that help and usage errors come at once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from sbmlgrad import __version__
+from sbmlgrad.errors import SbmlgradError
+
+if TYPE_CHECKING:
+    import numpy
+    import pandas
+
+    from sbmlgrad.fitting.result import Fit
+    from sbmlgrad.model.model import Model
+
+T = TypeVar("T")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_DEBUG = "sbmlgrad.debug"
+_MOST_TRAJECTORIES = 2**31
+_LARGEST_SEED = 2**63 - 1
+
+
+# ---- errors --------------------------------------------------------------------------------------------
+
+
+class _Failure(click.ClickException):
+    """Anything but wrong usage: one line on stderr, exit status 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"error: {self.message}", file=file, err=True)
+
+
+class _Commands(click.Group):
+    """A group whose commands end with one line instead of a traceback, which ``--debug`` adds."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:
+            # whoever read our output has had enough; Python must not complain when it flushes the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(1) from None
+        except (Exception, KeyboardInterrupt) as error:
+            if ctx.meta.get(_DEBUG):
+                traceback.print_exc()
+            raise _Failure(_printable(_in_words(error))) from None
+
+
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, SbmlgradError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's
+        return "out of memory; ask for fewer trajectories (-n) or fewer times (--points)"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror or error}; check the path, its permissions and the space there"
+    return (
+        f"unexpected {type(error).__name__}: {str(error)[:300]}; this is a bug in sbmlgrad: "
+        "run again with --debug and report what it shows"
+    )
+
+
+def _printable(text: str) -> str:
+    """One line, without control characters that a file may have brought in."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_DEBUG] = True  # shared by the contexts of group and command
+
+
+# ---- values of options ---------------------------------------------------------------------------------
+# click takes any function for a type, and BadParameter makes it name the option.
+
+
+def _number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{text!r} is not a finite number")
+    return value
+
+
+def _assignment(text: str) -> tuple[str, float]:
+    """``id=value``."""
+    identifier, equals, value = (part.strip() for part in text.partition("="))
+    if not identifier or not equals:
+        raise click.BadParameter(f"{text!r} is not of the form id=value")
+    return identifier, _number(value)
+
+
+def _bounded(text: str) -> tuple[str, tuple[float, float] | None]:
+    """``id`` or ``id=lower:upper``."""
+    identifier, equals, bounds = (part.strip() for part in text.partition("="))
+    if identifier and not equals:
+        return identifier, None
+    lower, colon, upper = bounds.partition(":")
+    if not identifier or not colon:
+        raise click.BadParameter(f"{text!r} is not of the form id or id=lower:upper")
+    limits = _number(lower), _number(upper)
+    if not limits[0] < limits[1]:
+        raise click.BadParameter(f"{text!r}: the lower bound must be below the upper one")
+    return identifier, limits
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    """Ids separated by commas."""
+    identifiers = tuple(part.strip() for part in text.split(","))
+    if "" in identifiers:
+        raise click.BadParameter(f"{text!r} has an empty place between commas")
+    return identifiers
+
+
+def _once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Pairs of a repeated option as a mapping; an id that is given twice is wrong usage."""
+    result: dict[str, T] = {}
+    for identifier, value in pairs:
+        if identifier in result:
+            raise click.UsageError(f"{option}: {identifier!r} is given twice")
+        result[identifier] = value
+    return result
+
+
+# ---- options that commands share -----------------------------------------------------------------------
+
+
+def _together(*decorators: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _n_option(default: int, help_text: str, least: int = 1) -> Decorator:
+    size = click.IntRange(least, _MOST_TRAJECTORIES)
+    return click.option("-n", "n", type=size, default=default, show_default=True, help=help_text)
+
+
+def _output_option(*names: str, metavar: str, help_text: str) -> Decorator:
+    return click.option(*names, type=click.Path(), metavar=metavar, help=help_text)
+
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_remember_debug,
+    help="Show the traceback of an error.",
+)
+model_options = _together(
+    click.argument("model", metavar="MODEL"),
+    click.option(
+        "--molecules-per-unit",
+        type=_number,
+        metavar="NUMBER",
+        help="Molecules in one unit of amount, whatever the units in the file say.",
+    ),
+    debug_option,
+)
+time_options = _together(
+    click.option("--end", type=_number, required=True, metavar="TIME", help="Last output time."),
+    click.option(
+        "--points",
+        type=click.IntRange(min=2),
+        required=True,
+        metavar="NUMBER",
+        help="Number of output times, equally spaced from start to end.",
+    ),
+    click.option(
+        "--start", type=_number, default=0.0, show_default=True, metavar="TIME", help="First output time."
+    ),
+)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(0, _LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="The same seed gives the same result.",
+)
+method_option = click.option(
+    "--method",
+    type=click.Choice(["ssa", "ode"]),
+    default="ssa",
+    show_default=True,
+    help="Exact stochastic simulation, or rate equations.",
+)
+
+
+# ---- the commands --------------------------------------------------------------------------------------
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sbmlgrad", message="%(prog)s %(version)s")
+@debug_option
+def main() -> None:
+    """Simulate SBML models exactly, and calibrate them from data.
+
+    MODEL is an SBML file. Exit status: 0 done, 2 wrong usage, 1 any other error.
+    """
+
+
+@main.command()
+@model_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
+    """Say what is in MODEL, how it can be simulated, and what to look out for."""
+    from sbmlgrad.info import as_text, describe
+
+    found = describe(model, molecules_per_unit)
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else as_text(found))
+
+
+@main.command()
+@model_options
+@time_options
+@_n_option(1000, "Number of trajectories; 1 gives the trajectory itself instead of mean and sd.")
+@seed_option
+@method_option
+@click.option(
+    "--set", "changes", type=_assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL."
+)
+@click.option(
+    "--select", type=_ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration."
+)
+@_output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
+@_output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
+def simulate(
+    model: str,
+    molecules_per_unit: float | None,
+    end: float,
+    points: int,
+    start: float,
+    changes: Sequence[tuple[str, float]],
+    output: str | None,
+    plot: str | None,
+    **options: Any,  # n, seed, method, select: handed on as they are
+) -> None:
+    """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory."""
+    times, parameters = _times(start, end, points), _once("--set", changes)
+    _check_outputs([model], {"-o": output, "--plot": plot})
+    if plot:
+        from sbmlgrad.report.plots import check_picture
+
+        check_picture(plot)
+    import sbmlgrad as sg
+
+    loaded = sg.read_sbml(model, molecules_per_unit)
+    result = sg.simulate(loaded, times, parameters=parameters, start=start, progress=True, **options)
+    if plot:
+        from sbmlgrad.report.plots import plot_simulation, save_figure
+
+        sd = result.sd if result.n > 1 else None
+        save_figure(plot_simulation(result.mean, sd, loaded.name or model), plot)
+    _write_frame(result.to_table(), output)
+    _warn(loaded)
+
+
+@main.command()
+@model_options
+@time_options
+@click.option(
+    *("-p", "--parameter", "parameters"),
+    type=_ids,
+    multiple=True,
+    required=True,
+    metavar="ID,...",
+    help="Parameters to differentiate by.",
+)
+@_n_option(10_000, "Number of trajectories.", least=2)
+@seed_option
+@click.option(
+    "--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated."
+)
+@_output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
+def sensitivity(
+    model: str,
+    molecules_per_unit: float | None,
+    end: float,
+    points: int,
+    start: float,
+    parameters: Sequence[tuple[str, ...]],
+    output: str | None,
+    **options: Any,  # n, seed, estimator: handed on as they are
+) -> None:
+    """Derivatives of the means of MODEL by parameters, with standard errors.
+
+    Writes the table time,species,parameter,sensitivity,stderr.
+    """
+    times = _times(start, end, points)
+    names = list(_once("-p", ((name, None) for group in parameters for name in group)))
+    _check_outputs([model], {"-o": output})
+    import sbmlgrad as sg
+
+    loaded = sg.read_sbml(model, molecules_per_unit)
+    table = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
+    _write_frame(table, output)
+    _warn(loaded)
+
+
+@main.command()
+@model_options
+@click.argument("data", metavar="DATA.csv")
+@click.option(
+    *("-p", "--parameter", "parameters"),
+    type=_bounded,
+    multiple=True,
+    required=True,
+    metavar="ID[=LOWER:UPPER]",
+    help="A parameter to fit, and where it may be.",
+)
+@click.option(
+    "--init", type=_assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value."
+)
+@_n_option(2000, "Number of trajectories in a step.", least=20)
+@seed_option
+@method_option
+@_output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
+@_output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
+@_output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
+def fit(
+    model: str,
+    molecules_per_unit: float | None,
+    data: str,
+    parameters: Sequence[tuple[str, tuple[float, float] | None]],
+    init: Sequence[tuple[str, float]],
+    output: str | None,
+    report: str | None,
+    json_output: str | None,
+    **options: Any,  # n, seed, method: handed on as they are
+) -> None:
+    """Fit parameters of MODEL to the measurements in DATA.csv.
+
+    DATA.csv holds trajectories (time,S) or moments (time,S-mean,S-sd). The estimates are printed; the fitted
+    model, a report and JSON are written where asked for.
+    """
+    wanted, begin = _once("-p", parameters), _once("--init", init)
+    _check_outputs([model, data], {"-o": output, "--json": json_output}, report)
+    if report:
+        from sbmlgrad.report.html import check_folder
+
+        check_folder(report)
+    import sbmlgrad as sg
+
+    loaded = sg.read_sbml(model, molecules_per_unit)
+    result = sg.fit(loaded, data, parameters=wanted, init=begin, progress=True, **options)
+    written = _write_fit(result, output, report, json_output)
+    click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
+    click.echo(_printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))
+    click.echo(f"wrote {', '.join(written) if written else 'nothing; -o fitted.xml writes the fitted model'}")
+    _warn(loaded, result.warnings)
+
+
+@main.command()
+@click.argument("cases_dir", metavar="CASES_DIR")
+@click.option("--case", "cases", multiple=True, metavar="00001", help="Run this case; all if not given.")
+@_n_option(10_000, "Number of trajectories in a case.", least=2)
+@seed_option
+@debug_option
+def testsuite(cases_dir: str, cases: Sequence[str], n: int, seed: int) -> None:
+    """Run stochastic cases of the SBML Test Suite, a line for each.
+
+    CASES_DIR holds the folders 00001, 00002, ... Exit status 1 if a case fails.
+    """
+    import sbmlgrad as sg
+    from sbmlgrad.testsuite import run_cases
+
+    ended: Counter[str] = Counter()
+    for result in run_cases(cases_dir, cases or None, n, seed, sg.simulate):
+        click.echo(_printable(f"{result.case} {result.status}: {result.detail}"))
+        ended[result.status] += 1
+    click.echo(f"{ended['passed']} passed, {ended['failed']} failed, {ended['skipped']} skipped")
+    if ended["failed"]:
+        raise click.exceptions.Exit(1)
+
+
+@main.command()
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@click.option("--peers", is_flag=True, help="Measure other simulators that are installed, too.")
+@_output_option("-o", "--output", metavar="JSON", help_text="Where the numbers go as JSON.")
+@debug_option
+def benchmark(models: Sequence[str], peers: bool, output: str | None) -> None:
+    """Measure the speed of simulation and of gradients on MODELs."""
+    _check_outputs(models, {"-o": output})
+    from sbmlgrad.benchmark.run import run_benchmark
+
+    run_benchmark(list(models), peers=peers, output=output)
+
+
+# ---- inputs and outputs --------------------------------------------------------------------------------
+
+
+def _times(start: float, end: float, points: int) -> numpy.ndarray:
+    if not start < end:
+        raise click.UsageError(f"--end {end:g} must be later than --start {start:g}")
+    import numpy
+
+    return numpy.linspace(start, end, points)
+
+
+def _check_outputs(reads: Iterable[str], files: Mapping[str, str | None], folder: str | None = None) -> None:
+    """Refuse places that cannot be written, or where something else lies, before the work begins."""
+    taken = {os.path.realpath(path): "an input" for path in reads}
+    for option, path in {**files, "--report": folder}.items():
+        if path is not None:
+            place = os.path.realpath(path)
+            if place in taken:
+                raise click.UsageError(f"{option}: {path!r} is {taken[place]} too; give another name")
+            taken[place] = f"the output of {option}"
+    for path in files.values():
+        if path is not None:
+            _check_file(path)
+    if folder is not None:
+        place = os.path.realpath(folder)
+        existing = next(above for above in Path(place, "x").parents if above.exists())
+        _check_folder(existing if existing.is_dir() else existing.parent, folder)
+
+
+def _check_file(path: str) -> None:
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise SbmlgradError(f"{path}: cannot be written, this is a folder; name a file")
+    if not target.parent.is_dir():
+        raise SbmlgradError(f"{path}: cannot be written, there is no folder {target.parent}; create it first")
+    if target.is_file() or not target.exists():  # devices are written in place
+        _check_folder(target.parent, path)
+
+
+def _check_folder(folder: Path, wanted: str) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SbmlgradError(f"{wanted}: cannot be written: {error.strerror}; choose another place") from None
+
+
+def _write_frame(frame: pandas.DataFrame, path: str | None) -> None:
+    if path is None:
+        click.echo(frame.to_csv(index=False, lineterminator="\n"), nl=False)
+        return
+    from sbmlgrad.tables import write_table
+
+    write_table(frame, path)
+
+
+def _write_fit(result: Fit, output: str | None, report: str | None, json_output: str | None) -> list[str]:
+    """Write what was asked for; returns the names of what was written."""
+    import sbmlgrad as sg
+
+    if output:
+        sg.write_sbml(result.model, output, fit=result.record())
+    if report:
+        result.report(report)
+    if json_output:
+        result.save_json(json_output)
+    return [path for path in (output, report, json_output) if path]
+
+
+def _warn(model: Model, more: Iterable[str] = ()) -> None:
+    """What was taken for granted about a model, once the result is there."""
+    for warning in (*model.elements.warnings, *more):
+        click.echo(f"warning: {_printable(f'{model.elements.source.path}: {warning}')}", err=True)
