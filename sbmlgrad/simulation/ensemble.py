@@ -163,16 +163,14 @@ def _block(ensemble: Ensemble) -> int:
 def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> Chunk:
     count = min(kernel.lanes, ensemble.n - first)
     trajectory = (first + np.arange(kernel.lanes)).astype(np.uint32)
-    x0 = tuple(np.float64(v) for v in ensemble.x0)
-    state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, trajectory, np.float64(ensemble.start))
-    state = state._replace(index=jnp.where(np.arange(kernel.lanes) < count, 0, kernel.times).astype(jnp.int32))
+    idle = np.arange(kernel.lanes) >= count  # lanes beyond the last trajectory
+    x0 = [float(value) for value in ensemble.x0]
+    state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, first, ensemble.start)
     parts = []
     for begin in range(0, len(ensemble.times), kernel.times):
         times = ensemble.times[begin : begin + kernel.times]
         padded = np.concatenate([times, np.full(kernel.times - len(times), times[-1])])
-        if begin:
-            state = state._replace(index=jnp.where(state.index >= kernel.times, 0, state.index))
-            state = state._replace(index=jnp.where(np.arange(kernel.lanes) < count, state.index, kernel.times))
+        state = state._replace(position=np.where(idle, kernel.times, 0).astype(np.int32))
         state = _finish_segment(kernel, ensemble, keys, trajectory, state, padded, first, count, stop)
         parts.append([np.asarray(record)[: len(times), :count] for record in state.records])
     records = tuple(np.concatenate(rows) if len(parts) > 1 else rows[0] for rows in zip(*parts, strict=True))
@@ -206,10 +204,10 @@ def _finish_segment(
             np.int64(blocks),
             np.float32(1.0),
         )
-        index, draws = np.asarray(state.index)[:count], np.asarray(state.draws)[:count]
+        position, draws = np.asarray(state.position)[:count], np.asarray(state.draws)[:count]
         if np.any(np.asarray(state.broken)[:count]):
             raise _propensity_error(ensemble, state, first, count)
-        done = bool(np.all(index >= kernel.times))
+        done = bool(np.all(position >= kernel.times))
         if int(draws.max(initial=0)) > min(ensemble.max_events, MAX_EVENTS) // 100:
             _check_effort(ensemble, state, first, count, done)
         if done:

@@ -6,9 +6,8 @@ as 1, 2, 3", SC 2011), computed inline on arrays so that it fuses into the simul
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -18,8 +17,8 @@ _PARITY = np.uint32(0x1BD11BDA)
 _ROUNDS = 20
 
 
-def threefry2x32(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Encrypt two words of counter under two words of key; all are uint32 arrays that broadcast."""
+def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Encrypt two words of counter under two words of key; all are uint32 arrays, numpy's or JAX's."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ _PARITY)
     first, second = counter[0] + schedule[0], counter[1] + schedule[1]
     for group in range(_ROUNDS // 4):
@@ -41,9 +40,11 @@ class Streams(NamedTuple):
 
 
 def streams(seed: int) -> Streams:
-    """The keys that belong to a seed (any integer of 64 bits)."""
-    root = jax.random.key(seed, impl="threefry2x32")
-    return Streams(*(jax.random.key_data(jax.random.fold_in(root, i)) for i in range(len(Streams._fields))))
+    """The keys that belong to a seed, an integer of which 64 bits count."""
+    words = (np.uint32(seed & 0xFFFFFFFF), np.uint32((seed >> 32) & 0xFFFFFFFF))
+    use = np.arange(len(Streams._fields), dtype=np.uint32)
+    keys = np.stack(threefry2x32(words, (np.zeros_like(use), use)), axis=1)
+    return Streams(*keys)
 
 
 def uniform(key: Array, trajectory: Array, draw: Array) -> Array:

@@ -54,12 +54,12 @@ class PathFunctional(Protocol):
 
 
 class Lanes(NamedTuple):
-    """The state of all lanes between two calls of the loop."""
+    """The state of all lanes between two calls of the loop, (lanes,) each."""
 
     x: Arrays
     time: Array
     until: Array  # next observation time
-    index: Array  # its index
+    position: Array  # its place among the times
     draws: Array  # random draws used so far, uint32
     broken: Array  # a propensity was negative or not finite
     carry: Arrays  # of the path functional
@@ -180,15 +180,22 @@ def build_kernel(
     functional = functional or _Nothing()
     window = min(window, times)
 
-    def start(x0: Arrays, coefficients: Arrays, aux: Any, streams: Streams, trajectory: Array, begin: Array) -> Lanes:
+    def start(x0: Sequence[float], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float) -> Lanes:
+        """Lanes of the trajectories from ``first`` on, at time ``begin``; made by numpy, which starts faster."""
+        trajectory = (first + np.arange(lanes)).astype(np.uint32)
         x = tuple(_initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
-        carry = tuple(jnp.broadcast_to(c, (lanes,)) for c in functional.initial(x, coefficients, aux))
-        time = jnp.full(lanes, begin)
+        carry = tuple(np.broadcast_to(c, lanes) for c in functional.initial(x, coefficients, aux))
         recorded = len(x) + len(jax.eval_shape(lambda c, x: functional.record(c, x, coefficients, aux), carry, x))
-        records = tuple(jnp.zeros((times + window, lanes)) for _ in range(recorded))
-        zero = jnp.zeros(lanes, jnp.int32)
-        state = Lanes(x, time, time, zero, zero.astype(jnp.uint32), zero.astype(bool), carry, records)
-        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), state)  # no two alike, to be donated
+        return Lanes(
+            x=x,
+            time=np.full(lanes, begin),
+            until=np.full(lanes, begin),
+            position=np.zeros(lanes, np.int32),
+            draws=np.zeros(lanes, np.uint32),
+            broken=np.zeros(lanes, bool),
+            carry=carry,
+            records=tuple(np.zeros((times + window, lanes)) for _ in range(recorded)),
+        )
 
     def advance(
         state: Lanes,
@@ -233,10 +240,10 @@ def build_kernel(
 
         def observe(state: Lanes, coefficients: Arrays) -> Lanes:
             broken = state.broken | _broken(network, state.x, coefficients)
-            base = jnp.min(jnp.where(broken, times, state.index))  # rows below it are complete
+            base = jnp.min(jnp.where(broken, times, state.position))  # rows below it are complete
             zero = jnp.zeros_like(base)
-            ready = (state.time >= state.until) & (state.index < times) & (state.index < base + window) & ~broken
-            row = (lax.broadcasted_iota(jnp.int32, (window, lanes), 0) == state.index - base) & ready
+            ready = (state.time >= state.until) & (state.position < times) & (state.position < base + window) & ~broken
+            row = (lax.broadcasted_iota(jnp.int32, (window, lanes), 0) == state.position - base) & ready
             values = state.x + functional.record(state.carry, state.x, coefficients, aux)
             records = tuple(
                 lax.dynamic_update_slice(
@@ -246,16 +253,16 @@ def build_kernel(
                 )
                 for record, value in zip(state.records, values, strict=True)
             )
-            index = state.index + ready
-            until = jnp.where(ready, schedule[index], state.until)
-            return state._replace(index=index, until=until, broken=broken, records=records)
+            position = state.position + ready
+            until = jnp.where(ready, schedule[position], state.until)
+            return state._replace(position=position, until=until, broken=broken, records=records)
 
         def unfinished(loop: tuple[Array, Lanes]) -> Array:
             done, state = loop
-            return (done < blocks) & jnp.any((state.index < times) & ~state.broken)
+            return (done < blocks) & jnp.any((state.position < times) & ~state.broken)
 
         # A segment begins at the time of the last one's end, and may itself begin with an observation.
-        state = state._replace(until=jnp.where(state.index == 0, schedule[0], state.until))
+        state = state._replace(until=jnp.where(state.position == 0, schedule[0], state.until))
         return lax.while_loop(unfinished, run_block, (jnp.zeros((), blocks.dtype), state))[1]
 
     options = compiler_options()
@@ -267,11 +274,13 @@ def build_kernel(
     )
 
 
-def _initial_count(value: Array, streams: Streams, trajectory: Array, species: int) -> Array:
+def _initial_count(value: float, streams: Streams, trajectory: np.ndarray, species: int) -> np.ndarray:
     """Whole counts with the given mean: the lower neighbour or the upper one."""
-    low = jnp.floor(value)
-    draw = uniform(streams.rounding, trajectory, jnp.full_like(trajectory, species))
-    return low + (draw < value - low)
+    low = np.floor(value)
+    if low == value:
+        return np.full(trajectory.shape, value)
+    draw = uniform(streams.rounding, trajectory, np.full_like(trajectory, species))
+    return np.asarray(low + (draw < value - low), dtype=np.float64)
 
 
 def compiler_options() -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.report import (
     FitContent,
     check_folder,
+    html,
     plot_fit,
     plot_loss,
     plot_parameters,
@@ -172,6 +173,12 @@ def test_a_failing_picture_leaves_the_old_one(tmp_path: Path, monkeypatch: pytes
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages with empty pictures, for tests of where files go."""
+    monkeypatch.setattr(html, "render", lambda *_, **__: None)
+
+
 def full_disk(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
@@ -190,6 +197,7 @@ def test_a_report_needs_nothing_else_and_escapes_names(content: FitContent, tmp_
     assert list(table.index) == list(NAMES)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_earlier_report_is_replaced(content: FitContent, tmp_path: Path) -> None:
     write_report(content, tmp_path / "report")
     write_report(replace(content, title="the second"), tmp_path / "report")
@@ -197,6 +205,7 @@ def test_an_earlier_report_is_replaced(content: FitContent, tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_an_empty_folder_is_used(content: FitContent, tmp_path: Path) -> None:
     write_report(content, tmp_path)
     assert (tmp_path / PAGE).is_file()
@@ -210,6 +219,7 @@ def test_a_folder_with_anything_else_is_refused(found: str, content: FitContent,
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_report_with_another_file_in_it_is_refused(content: FitContent, tmp_path: Path) -> None:
     write_report(content, tmp_path / "report")
     (tmp_path / "report" / "fitted.xml").write_text("mine")
@@ -224,6 +234,7 @@ def test_a_file_in_the_way_is_refused(content: FitContent, tmp_path: Path) -> No
             write_report(content, tmp_path / target)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_failing_report_leaves_the_old_one(
     content: FitContent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

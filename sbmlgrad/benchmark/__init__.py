@@ -1,0 +1,1 @@
+"""Speed of simulation and gradients, beside other simulators in the same run."""

@@ -1,0 +1,235 @@
+"""The benchmark: events per second of simulation and gradient, ours and others', from SBML files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+
+from sbmlgrad.benchmark.peers import PEERS
+from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.gradient.estimate import differentiable, estimate, named_estimator
+from sbmlgrad.model.model import Model
+from sbmlgrad.sbml.read import read_sbml
+from sbmlgrad.simulation.simulate import discretised, simulate
+
+DEFAULT_MODELS = ("dimerisation", "vilar_oscillator", "repressilator")
+EVENTS = 394  # per trajectory: the run ends where a trajectory has taken about as many
+_TRAJECTORIES = 10_000
+_REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table; ``ratio`` is our speed in the same task over this one's."""
+
+    model: str
+    task: str  # "simulate" or "gradient"
+    tool: str
+    version: str
+    trajectories: int
+    events_per_trajectory: float
+    seconds: float
+    million_events_per_second: float
+    ratio: float
+
+
+def run_benchmark(
+    models: Sequence[str] = (),
+    peers: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    trajectories: int = _TRAJECTORIES,
+    say: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """Measure models (files; by default three from ``models/``), print a table and write it as JSON.
+
+    Every run goes from 0 to a time at which a trajectory has taken about ``EVENTS`` events, and is observed there.
+    Compilation is left out, except in ``first call``: read, generate, compile and simulate 1,000 trajectories.
+    The gradient is of all species' means by all parameters that matter: its cost is that of the forward run times
+    ``forward / gradient``.
+    """
+    rows: list[Result] = []
+    facts = _facts(trajectories)
+    say(", ".join(f"{key} {value}" for key, value in facts.items()))
+    for path in models or _default_models():
+        say(f"\n{path}")
+        for row in _measure_model(str(path), trajectories, peers):
+            rows.append(row)
+            say(_line(row))
+    table = pd.DataFrame([asdict(row) for row in rows])
+    if output is not None:
+        _write_json(Path(output), {"facts": facts, "results": [asdict(row) for row in rows]})
+    return table
+
+
+def _default_models() -> Iterable[str]:
+    paths = [Path("models") / name / "model.xml" for name in DEFAULT_MODELS]
+    absent = [path for path in paths if not path.exists()]
+    if absent:
+        raise SbmlgradError(f"{absent[0]}: no such file here; name the models to measure")
+    return [str(path) for path in paths]
+
+
+def _measure_model(path: str, trajectories: int, peers: bool) -> Iterator[Result]:
+    name = Path(path).parent.name if Path(path).stem == "model" else Path(path).stem
+
+    def result(task: str, tool: str, made_by: str, n: int, seconds: float, ours: float) -> Result:
+        speed = n * events / seconds / 1e6
+        return Result(name, task, tool, made_by, n, events, seconds, speed, ours / speed if ours else 1.0)
+
+    model = read_sbml(path)
+    end, events = _end(model)
+    first = _first_call(path, end)
+    own = version("sbmlgrad")
+    seconds = _timed(lambda seed: simulate(model, [0.0, end], trajectories, seed, keep_counts=False))
+    forward = result("simulate", "sbmlgrad", own, trajectories, seconds, 0.0)
+    yield Result(name, "first call", "sbmlgrad", own, 1000, events, first, 1000 * events / first / 1e6, 1.0)
+    yield forward
+    gradients = list(_gradients(model, end, trajectories))
+    best = 0.0
+    for tool, seconds in gradients:
+        row = result("gradient", tool, own, trajectories, seconds, 0.0)
+        best = best or row.million_events_per_second
+        yield row
+    if peers:
+        yield from _measure_peers(path, end, trajectories, forward.million_events_per_second, best, result)
+
+
+def _measure_peers(
+    path: str, end: float, trajectories: int, forward: float, gradient: float, result: Callable[..., Result]
+) -> Iterator[Result]:
+    for peer in PEERS:
+        reason = peer.available()
+        if reason is not None:
+            print(f"  {peer.name}: skipped, {reason}")
+            continue
+        try:
+            run = peer.run(path, end, 2, trajectories, 1)
+        except Exception as error:  # a peer's failure is a result, whatever it raises
+            print(f"  {peer.name}: failed, {type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}")
+            continue
+        task, ours = ("gradient", gradient) if run.gradient else ("simulate", forward)
+        yield result(task, run.name, run.version, run.trajectories, run.seconds, ours)
+
+
+def _end(model: Model) -> tuple[float, float]:
+    """A time, and the mean number of events up to it, near ``EVENTS``."""
+    network = discretised(model).network
+    assert network.rates is not None
+    rates = network.rates(tuple(np.array([c]) for c in network.x0), network.coefficients)
+    end = 10.0 / max(float(sum(np.sum(a) for a in rates)), 1e-9)
+    for _ in range(60):
+        events = simulate(model, [end], 256, seed=1, keep_counts=False).events / 256
+        if events >= 0.9 * EVENTS:
+            break
+        end *= min(4.0, 1.02 * EVENTS / max(events, 1.0))
+    end = float(f"{end * EVENTS / events:.3g}")
+    return end, simulate(model, [end], 10_000, seed=1, keep_counts=False).events / 10_000
+
+
+def _first_call(path: str, end: float) -> float:
+    """Seconds to read, generate, compile and run 1,000 trajectories, JAX itself being imported."""
+    with _without_compilation_cache():
+        begun = time.perf_counter()
+        simulate(read_sbml(path), [0.0, end], 1000, seed=1)
+        return time.perf_counter() - begun
+
+
+@contextmanager
+def _without_compilation_cache() -> Iterator[None]:
+    enabled = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", enabled)
+
+
+def _gradients(model: Model, end: float, trajectories: int) -> Iterator[tuple[str, float]]:
+    """Seconds for the derivatives of all means by all parameters, for each estimator."""
+    discrete = discretised(model)
+    used = [name for name in discrete.quantities if name in _rate_parameters(model)]
+    target = differentiable(discrete, used)
+    values = [discrete.quantities[name] for name in used]
+    for name in ("auto", "straight_through"):
+        if name == "straight_through" and len(used) > 4:
+            continue  # its cost grows with parameters times species
+        chosen = named_estimator(name)
+
+        def sample(seed: int) -> Any:
+            return estimate(target, values, np.array([end]), trajectories, seed, chosen)  # noqa: B023
+
+        label = "score" if name == "auto" else name
+        yield f"sbmlgrad {label}, {len(used)} parameters", _timed(sample)
+
+
+def _rate_parameters(model: Model) -> set[str]:
+    """Parameters (global and local) that kinetic laws use."""
+    laws = [reaction.kinetic_law for reaction in model.elements.reactions.values()]
+    names = {item.name for law in laws for item in law.free_symbols}
+    local = {p.id for reaction in model.elements.reactions.values() for p in reaction.local_parameters}
+    return names & ({*model.elements.parameters} | local)
+
+
+def _timed(sample: Callable[[int], Any]) -> float:
+    """The median time of a sample, after one that compiles."""
+    sample(0)
+    seconds = []
+    for seed in range(1, _REPEATS + 1):
+        begun = time.perf_counter()
+        sample(seed)
+        seconds.append(time.perf_counter() - begun)
+    return median(seconds)
+
+
+def _line(row: Result) -> str:
+    ratio = "" if row.tool.startswith("sbmlgrad") else f"   ours is {row.ratio:8.1f} x"
+    return (
+        f"  {row.task:10s} {row.tool:42s} {row.version:9s} {row.trajectories:7d} trajectories {row.seconds:9.3f} s "
+        f"{row.million_events_per_second:9.2f} M events/s{ratio}"
+    )
+
+
+def _facts(trajectories: int) -> dict[str, str]:
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "sbmlgrad": version("sbmlgrad"),
+        "jax": version("jax"),
+        "device": jax.devices()[0].device_kind,
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "python": platform.python_version(),
+        "trajectories": str(trajectories),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    try:
+        with NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+        os.replace(file.name, path)
+    except OSError as error:
+        raise SbmlgradError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

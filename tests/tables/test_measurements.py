@@ -1,0 +1,230 @@
+"""Tables of measurements: what is read, and the one line that says what is wrong with a table."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sbmlgrad.errors import TableError
+from sbmlgrad.tables import Measurements, match, read_measurements, write_table
+
+
+def table(folder: Path, text: str) -> Path:
+    path = folder / "data.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def read(folder: Path, text: str) -> Measurements:
+    return read_measurements(table(folder, text))
+
+
+def refusal(folder: Path, text: str) -> str:
+    """The message for a table that cannot be read, which is one line and begins with the file."""
+    path = table(folder, text)
+    with pytest.raises(TableError) as caught:
+        read_measurements(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+# ---- what is read --------------------------------------------------------------------------------------
+
+
+def test_a_trajectory_has_one_series_a_column(tmp_path: Path) -> None:
+    result = read(tmp_path, "time,S,[I]\n0,760,3.5\n1,750,\n2,700,4e1\n")
+    first, second = result.series
+    assert (first.observable, first.statistic, first.replicates, first.replicate) == ("S", "value", 1, None)
+    assert first.times.tolist() == [0, 1, 2]
+    assert first.values.tolist() == [760, 750, 700]
+    assert second.observable == second.column == "[I]"
+    assert second.times.tolist() == [0, 2]  # blank is missing
+    assert second.values.tolist() == [3.5, 40]
+
+
+def test_moments_are_means_and_sds(tmp_path: Path) -> None:
+    result = read(tmp_path, "time,A-mean,A-sd,[B]-mean\n0,1,0,5\n2,3,1.5,6\n")
+    found = [(s.observable, s.statistic, s.column, s.replicates) for s in result.series]
+    assert found == [
+        ("A", "mean", "A-mean", None),
+        ("A", "sd", "A-sd", None),
+        ("[B]", "mean", "[B]-mean", None),
+    ]
+
+
+@pytest.mark.parametrize("name", ["replicate", "cell"])
+def test_tracked_trajectories_keep_their_labels(tmp_path: Path, name: str) -> None:
+    result = read(tmp_path, f"{name},time,A\nb,1,4\na,0,1\nb,0,3\na,1,2\n")
+    assert [(s.replicate, s.values.tolist()) for s in result.series] == [("b", [3, 4]), ("a", [1, 2])]
+    assert [s.replicates for s in result.series] == [1, 1]
+
+
+def test_rows_are_sorted_and_identical_ones_count_once(tmp_path: Path) -> None:
+    (series,) = read(tmp_path, "time,A\n2,5\n0,1\n2,5\n1,3\n").series
+    assert series.times.tolist() == [0, 1, 2]
+    assert series.values.tolist() == [1, 3, 5]
+
+
+def test_rows_of_one_time_may_complete_each_other(tmp_path: Path) -> None:
+    first, second = read(tmp_path, "time,A,B\n0,1,\n0,,2\n").series
+    assert (first.values.tolist(), second.values.tolist()) == ([1], [2])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefftime,A\n0,1\n1,2\n",
+        "time;A\n0;1\n1;2\n",
+        "time\tA\n0\t1\n1\t2\n",
+        "\n time , A ,\n\n 0 , 1 ,\n,,\n1,2,\n",
+        '"time","A"\r\n"0","1"\r\n"1","2"\r\n',
+        "time,A,B\n0,1,\n1,2,\n",  # nothing was measured of B
+    ],
+    ids=["byte order mark", "semicolons", "tabs", "blanks", "quotes", "empty column"],
+)
+def test_what_spreadsheets_write_is_read(tmp_path: Path, text: str) -> None:
+    (series,) = read(tmp_path, text).series
+    assert series.times.tolist() == [0, 1]
+    assert series.values.tolist() == [1, 2]
+
+
+def test_a_frame_is_read_like_a_file() -> None:
+    frame = pd.DataFrame({"time": [1, 0, 2], "A": [2.0, 1.0, np.nan], "replicate": [1.0, 1.0, 2.0]})
+    (series,) = read_measurements(frame).series
+    assert (series.replicate, series.times.tolist(), series.values.tolist()) == ("1", [0, 1], [1, 2])
+    by_index = frame[["time", "A"]].set_index("time")
+    assert read_measurements(by_index).series[0].times.tolist() == [0, 1]
+
+
+def test_a_frame_names_its_rows() -> None:
+    frame = pd.DataFrame({"time": [0, 1], "A": [1, "many"]}, index=["first", "second"])
+    with pytest.raises(TableError, match=r"^table: row second, column 'A': 'many' is not a number"):
+        read_measurements(frame)
+
+
+def test_many_replicates_are_read_in_reasonable_time(tmp_path: Path) -> None:
+    rows = [f"{cell},{time},{cell + time}" for cell in range(2000) for time in range(10)]
+    assert len(read(tmp_path, "\n".join(["cell,time,A", *rows])).series) == 2000
+
+
+# ---- what is refused -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("\n \n", "the file is empty"),
+        ("time,A\n", "there are no rows"),
+        ("time,A\n0,\n1,\n", "all cells beside 'time' are blank"),
+        ("time\n0\n", "there is no column beside 'time'"),
+        ("replicate,time\n1,0\n", "there is no column beside 'time'"),
+        ("A,B\n0,1\n", "there is no column 'time' among 'A', 'B'"),
+        ("0,1\n1,2\n", "the first line must name the columns"),
+        ("Time,A\n0,1\n", "rename 'Time' to 'time'"),
+        ("t,A\n0,1\n", "rename 't' to 'time'"),
+        ("time,A,A\n0,1,2\n", "there are two columns 'A'"),
+        (",time,A\n0,0,1\n", "column 1 has no name"),
+        ("time,A,condition\n0,1,x\n", "column 'condition': several conditions in one table cannot be fitted"),
+        ("time,A,cell,replicate\n0,1,1,1\n", "columns 'replicate' and 'cell'"),
+        ("time,A,A-sd\n0,1,1\n", "columns 'A' and 'A-sd'"),
+        ("time,A-mean,cell\n0,1,1\n", "column 'A-mean' is a moment of many trajectories, but 'cell' marks"),
+        ("time,A\n0,1,2\n", "line 2 has 3 cells, but there are 2 columns"),
+        ("time,A\n0,1\n\n1\n", "line 4 has 1 cells"),
+        ("time,A\n0,1\n1,abc\n", "line 3, column 'A': 'abc' is not a number"),
+        ("time,A\n0,1\n\n\n1,NA\n", "line 5, column 'A': 'NA' is not a number"),
+        ("time,A\n0,nan\n", "line 2, column 'A': 'nan' is not a number"),
+        ("time;A\n0;0,5\n", "line 2, column 'A': '0,5' is not a number; write one with a decimal point"),
+        ("time,A\n0,1_000\n", "'1_000' is not a number"),
+        ("time,A\n0,inf\n", "line 2, column 'A': 'inf' is not a finite number"),
+        ("time,A\n0,1e999\n", "'1e999' is not a finite number"),
+        ("time,A\n0,__import__('os').system('touch owned')\n", "line 2, column 'A': \"__import__('os')"),
+        ("time,A\n-1,1\n", "line 2, column 'time': time -1 is negative"),
+        ("time,A\n0,1\n,1\n", "line 3, column 'time': there is no time"),
+        ("time,A\nnan,1\n", "line 2, column 'time': 'nan' is not a number"),
+        ("time,A\n2 min,1\n", "line 2, column 'time': '2 min' is not a number"),
+        ("time,A-sd\n0,-0.5\n", "line 2, column 'A-sd': -0.5 is negative"),
+        ("time,cell,A\n0,,1\n", "line 2, column 'cell': it is blank"),
+        ("time,A\n0,1\n1,2\n0,3\n", "line 4, column 'A': time 0 is there twice, with 1 (line 2) and 3"),
+        ("time,A-mean\n0,1\n0,3\n", "keep one row for each time"),
+        ("time,cell,A\n0,x,1\n0,x,3\n", "keep one row for each time of trajectory 'x'"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_place_and_remedy(tmp_path: Path, text: str, message: str) -> None:
+    refused = refusal(tmp_path, text)
+    assert message in refused
+    assert ";" in refused  # what to do follows
+    assert not list(tmp_path.glob("owned"))
+
+
+def test_snapshots_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "time,A\n0,1\n0,2\n1,4\n1,5\n")
+    assert "snapshots of single cells cannot be read yet" in message
+    assert "'replicate'" in message
+    assert "'A-mean' and 'A-sd'" in message
+
+
+def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="there is no such file"):
+        read_measurements(tmp_path / "nowhere.csv")
+    with pytest.raises(TableError, match="this is a folder"):
+        read_measurements(tmp_path)
+    (tmp_path / "book.csv").write_bytes(b"PK\x03\x04\xff\xfe\x00\x80")
+    with pytest.raises(TableError, match="this is not CSV"):
+        read_measurements(tmp_path / "book.csv")
+    with pytest.raises(TableError, match="this is not CSV"):
+        read(tmp_path, f'time,A\n0,"{"x" * 200_000}"\n')
+    with pytest.raises(TableError, match="cannot be read"):
+        read_measurements("a\0b.csv")
+
+
+# ---- columns and the model -----------------------------------------------------------------------------
+
+
+def test_columns_must_match_the_model(tmp_path: Path) -> None:
+    known = {"Susceptible", "Infected", "total"}
+    match(read(tmp_path, "time,Infected-mean,[Susceptible],total\n0,1,2,3\n"), known)
+    with pytest.raises(
+        TableError, match=r"column 'Infectd' matches nothing in the model; did you mean Infected"
+    ):
+        match(read(tmp_path, "time,Infectd\n0,1\n"), known)
+    with pytest.raises(TableError, match=r"column 'Infected-std' .* did you mean Infected-sd"):
+        match(read(tmp_path, "time,Infected-std\n0,1\n"), known)
+    with pytest.raises(TableError, match=r"column 'x' .* it has 'Infected', 'Susceptible', 'total'; rename"):
+        match(read(tmp_path, "time,x\n0,1\n"), known)
+
+
+# ---- tables out ----------------------------------------------------------------------------------------
+
+
+def test_a_written_table_reads_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"time": [0.0, 0.1], "A-mean": [1 / 3, 2.0], "A-sd": [0.0, np.nan]})
+    path = tmp_path / "out.csv"
+    path.write_text("old")
+    write_table(frame, path)
+    assert path.read_bytes().startswith(b"time,A-mean,A-sd\n0.0,0.333")
+    mean, sd = read_measurements(path).series
+    assert mean.values.tolist() == [1 / 3, 2.0]  # to the last bit
+    assert sd.times.tolist() == [0.0]
+    assert [file.name for file in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_table_goes_through_a_link_and_into_a_device(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"time": [0.0], "A": [1.0]})
+    (tmp_path / "there.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
+    write_table(frame, tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "there.csv").read_text() == "time,A\n0.0,1.0\n"
+    write_table(frame, "/dev/null")
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("place", ["no/folder/out.csv", "."])
+def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path, place: str) -> None:
+    with pytest.raises(TableError, match=r"cannot be written: [^\n]+; choose another place$"):
+        write_table(pd.DataFrame({"time": [0.0]}), tmp_path / place)
+    assert not list(tmp_path.iterdir())
