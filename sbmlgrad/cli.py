@@ -439,7 +439,7 @@ def _check_outputs(reads: Iterable[str], files: Mapping[str, str | None], folder
     if folder is not None:
         place = os.path.realpath(folder)
         existing = next(above for above in Path(place, "x").parents if above.exists())
-        _check_folder(existing if existing.is_dir() else existing.parent, folder)
+        _check_folder(existing, folder)
 
 
 def _check_file(path: str) -> None:

@@ -212,16 +212,16 @@ def _tables(model: Model, parameters: Parameters, path: Path, error: _DataError)
         "upper": upper,
         "at_bound": parameters.at_bound(values),
     }
-    history = pandas.DataFrame(
+    steps = pandas.DataFrame(
         {
             "step": range(len(path.rows)),
             "phase": [row.phase for row in path.rows],
             "loss": [row.loss for row in path.rows],
             "loss_stderr": [row.noise for row in path.rows],
             "n": error.n,
-            **{name: [row.values[i] for row in path.rows] for i, name in enumerate(parameters.names)},
         }
     )
+    traces = pandas.DataFrame([row.values for row in path.rows], columns=list(parameters.names))
     aim = path.target
     assert path.residuals is not None
     measured = pandas.DataFrame(
@@ -238,7 +238,7 @@ def _tables(model: Model, parameters: Parameters, path: Path, error: _DataError)
     return {
         "parameters": pandas.DataFrame(table, index=names),
         "correlation": pandas.DataFrame(correlation, index=names, columns=names.rename(None)),
-        "history": history,
+        "history": pandas.concat([steps, traces], axis=1),  # a parameter may be called "n" or "loss"
         "measured": measured,
     }
 

@@ -26,7 +26,7 @@ Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""
 
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
-_SETTLED = 0.25  # Monte Carlo error over the error that the data leave
+_SETTLED = 0.5  # Monte Carlo error over the error that the data leave
 _FEWEST_LOOKS = 6
 
 

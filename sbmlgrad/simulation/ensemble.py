@@ -30,6 +30,8 @@ MAX_EVENTS = 100_000_000
 GRAIN = 256
 """Chunks are whole multiples of this many trajectories, and moments are summed grain by grain in order."""
 
+_CACHE_BYTES = 1_600_000  # what a chunk's arrays may take: measured best where they stay near a core's L2 cache
+_RANDOM_ARRAYS = 30  # of 8 bytes a lane: random numbers of a block, times and indices
 _SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
 _WINDOW = 4
 _LARGEST_DRAW = 2**32 - 2
@@ -78,7 +80,7 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
         if a propensity is negative or not finite.
     """
     _check(ensemble)
-    workers, lanes = layout(ensemble.n)
+    workers, lanes = layout(ensemble.n, _arrays(ensemble))
     kernel = _kernel(ensemble, lanes)
     firsts = range(0, ensemble.n, lanes)
     keys = streams(ensemble.seed)
@@ -104,18 +106,27 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
                 future.cancel()
 
 
-def layout(n: int) -> tuple[int, int]:
-    """Worker threads and trajectories a chunk for an ensemble of ``n``."""
+def layout(n: int, arrays: int) -> tuple[int, int]:
+    """Worker threads and trajectories a chunk for an ensemble of ``n`` that carries so many ``arrays``."""
     if jax.default_backend() != "cpu":
         return 1, min(1 << 17, _round_up(n, GRAIN))
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n <= GRAIN:
         return 1, max(8, 1 << (n - 1).bit_length())
-    largest = 4096
+    largest = max(2 * GRAIN, _CACHE_BYTES // (8 * (arrays + _RANDOM_ARRAYS)) // GRAIN * GRAIN)
     chunks = -(-n // largest)
     if n > workers * 2 * GRAIN:
         chunks = _round_up(chunks, workers)
     return workers, _round_up(-(-n // chunks), GRAIN)
+
+
+def _arrays(ensemble: Ensemble) -> int:
+    """About how many arrays of lanes a step of the loop goes through."""
+    carried = 0
+    if ensemble.functional is not None:
+        lane = tuple(np.zeros(1) for _ in ensemble.x0)
+        carried = len(ensemble.functional.initial(lane, ensemble.coefficients, ensemble.aux))
+    return 4 * len(ensemble.x0) + 2 * carried
 
 
 class _Stop:
@@ -157,7 +168,7 @@ def _block(ensemble: Ensemble) -> int:
     rates = _propensities(ensemble, np.asarray(ensemble.x0)[:, None])
     spacing = (ensemble.times[-1] - ensemble.start) / len(ensemble.times)
     expected = float(rates.sum()) * spacing
-    return 16 if not expected < 6 else 4
+    return 4 if expected < 8 else 8 if expected < 40 else 16
 
 
 def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> Chunk:
