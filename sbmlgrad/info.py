@@ -172,7 +172,8 @@ def _lines(info: Info) -> Iterator[str]:
         numbers = ", ".join(f"{what} {number}" for what, number in info.numbers.items())
         yield f"SBML Level {info.level} Version {info.version}: {numbers}"
     if info.exact:
-        per = "unit of time" if info.time_units in ("", "dimensionless") else info.time_units
+        known = info.time_units.isalpha() and info.time_units != "dimensionless"
+        per = info.time_units if known else "unit of time"
         yield f"exact simulation: yes, about {info.events:.3g} events per {per} at the start"
     else:
         yield "exact simulation: no"

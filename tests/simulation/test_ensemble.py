@@ -99,7 +99,7 @@ def test_no_layout_changes_a_bit(
     window: int,
     segment: int,
 ) -> None:
-    monkeypatch.setattr(ensemble, "layout", lambda n: (workers, lanes))
+    monkeypatch.setattr(ensemble, "layout", lambda *_: (workers, lanes))
     monkeypatch.setattr(ensemble, "_block", lambda _: block)
     monkeypatch.setattr(ensemble, "_WINDOW", window)
     monkeypatch.setattr(ensemble, "_SEGMENT", segment)
@@ -112,9 +112,10 @@ def test_no_layout_changes_a_bit(
 
 @pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 4096, 10_001, 300_000])
 def test_chunks_are_whole_grains(n: int) -> None:
-    workers, lanes = ensemble.layout(n)
-    assert workers >= 1
-    assert lanes % ensemble.GRAIN == 0 or lanes >= n
+    for arrays in (4, 100, 10_000):
+        workers, lanes = ensemble.layout(n, arrays)
+        assert workers >= 1
+        assert lanes % ensemble.GRAIN == 0 or lanes >= n
 
 
 def test_moments_are_those_of_the_trajectories(reference: Simulation) -> None:
