@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sbmlgrad.about import __version__
+
 if TYPE_CHECKING:
     from sbmlgrad.fitting.fit import fit
     from sbmlgrad.fitting.result import Fit
@@ -13,7 +15,6 @@ if TYPE_CHECKING:
     from sbmlgrad.sbml.write import write_sbml
     from sbmlgrad.simulation.simulate import Simulation, simulate
 
-__version__ = "0.1.0"
 __all__ = [
     "Fit",
     "Model",

@@ -193,9 +193,7 @@ time_options = _together(
         metavar="NUMBER",
         help="Number of output times, equally spaced from start to end.",
     ),
-    click.option(
-        "--start", type=_number, default=0.0, show_default=True, metavar="TIME", help="First output time."
-    ),
+    click.option("--start", type=_number, default=0.0, show_default=True, metavar="TIME", help="First output time."),
 )
 seed_option = click.option(
     "--seed",
@@ -243,12 +241,8 @@ def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
 @_n_option(1000, "Number of trajectories; 1 gives the trajectory itself instead of mean and sd.")
 @seed_option
 @method_option
-@click.option(
-    "--set", "changes", type=_assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL."
-)
-@click.option(
-    "--select", type=_ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration."
-)
+@click.option("--set", "changes", type=_assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
+@click.option("--select", type=_ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
 @_output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 @_output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
 def simulate(
@@ -295,9 +289,7 @@ def simulate(
 )
 @_n_option(10_000, "Number of trajectories.", least=2)
 @seed_option
-@click.option(
-    "--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated."
-)
+@click.option("--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated.")
 @_output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 def sensitivity(
     model: str,
@@ -335,9 +327,7 @@ def sensitivity(
     metavar="ID[=LOWER:UPPER]",
     help="A parameter to fit, and where it may be.",
 )
-@click.option(
-    "--init", type=_assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value."
-)
+@click.option("--init", type=_assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
 @_n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option

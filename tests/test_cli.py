@@ -41,18 +41,14 @@ def side(tag: str, species: Sequence[str]) -> str:
     return f"<{tag}>{''.join(references)}</{tag}>" if species else ""
 
 
-def sbml(
-    species: dict[str, float], parameters: dict[str, float], reactions: Sequence[Reaction], more: str = ""
-) -> str:
+def sbml(species: dict[str, float], parameters: dict[str, float], reactions: Sequence[Reaction], more: str = "") -> str:
     """A document whose species are numbers of molecules."""
     listed_species = "".join(
         f'<species id="{s}" compartment="cell" initialAmount="{x}" substanceUnits="item" '
         'hasOnlySubstanceUnits="true" boundaryCondition="false" constant="false"/>'
         for s, x in species.items()
     )
-    listed_parameters = "".join(
-        f'<parameter id="{p}" value="{x}" constant="true"/>' for p, x in parameters.items()
-    )
+    listed_parameters = "".join(f'<parameter id="{p}" value="{x}" constant="true"/>' for p, x in parameters.items())
     listed_reactions = "".join(
         f'<reaction id="{name}" reversible="false" fast="false">{side("listOfReactants", reactants)}'
         f"{side('listOfProducts', products)}<kineticLaw>{MATH.format(law)}</kineticLaw></reaction>"
@@ -172,9 +168,7 @@ def test_info_simulate_and_sensitivity_of_every_model(models_dir: Path, name: st
 
 
 def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
-    done(
-        "simulate", "model.xml", "--end", 4, "--points", 9, "-n", 500, "-o", "moments.csv", "--plot", "x.png"
-    )
+    done("simulate", "model.xml", "--end", 4, "--points", 9, "-n", 500, "-o", "moments.csv", "--plot", "x.png")
     assert (folder / "x.png").read_bytes().startswith(b"\x89PNG")
     outputs = ("-o", "fitted.xml", "--json", "fit.json", "--report", "report")
     fitting = ("-p", "k=1:100", "-p", "g", "--init", "k=6", "-n", 100, "--seed", 3)
@@ -418,9 +412,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
         (("passed", "failed", "failed"), 1, "1 passed, 2 failed, 0 skipped"),
     ],
 )
-def test_testsuite_counts(
-    monkeypatch: pytest.MonkeyPatch, states: Sequence[str], code: int, last: str
-) -> None:
+def test_testsuite_counts(monkeypatch: pytest.MonkeyPatch, states: Sequence[str], code: int, last: str) -> None:
     def run_cases(folder: str, cases: Sequence[str] | None, n: int, seed: int, _: object) -> Iterator[Any]:
         assert (folder, cases, n, seed) == ("cases", ("1", "2"), 100, 5)
         for number, status in enumerate(states):
@@ -463,9 +455,7 @@ def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
-@pytest.mark.parametrize(
-    "line", ["--help", "fit --help", "simulate m.xml", "fit m.xml d.csv -p k=3", "--version"]
-)
+@pytest.mark.parametrize("line", ["--help", "fit --help", "simulate m.xml", "fit m.xml d.csv -p k=3", "--version"])
 def test_help_and_wrong_usage_come_without_heavy_imports(line: str) -> None:
     code = (
         "import sys\nfrom sbmlgrad.cli import main\n"

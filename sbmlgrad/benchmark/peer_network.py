@@ -103,9 +103,7 @@ def _reasons(model: Model) -> Iterable[str]:
         for reference in (*reaction.reactants, *reaction.products):
             if not reference.stoichiometry.is_number:
                 yield f"the stoichiometry of {reference.species} in {reaction.id} is not a number"
-    units = {species.molecules_per_unit for species in elements.species.values()} | {
-        elements.extent_molecules
-    }
+    units = {species.molecules_per_unit for species in elements.species.values()} | {elements.extent_molecules}
     if units - {1.0}:
         yield "amounts are not counts, and other simulators would take them for counts; declare units of item"
 

@@ -70,9 +70,7 @@ class GillesPy2:
     def available(self) -> str | None:
         lacking = [tool for tool in ("g++", "make") if shutil.which(tool) is None]
         if lacking:
-            return (
-                f"GillesPy2 compiles C++, and {' and '.join(lacking)} cannot be found; install a C++ compiler"
-            )
+            return f"GillesPy2 compiles C++, and {' and '.join(lacking)} cannot be found; install a C++ compiler"
         return missing("gillespy2", "gillespy2")
 
     def run(self, model_path: str | Path, end: float, points: int, trajectories: int, seed: int) -> PeerRun:
@@ -114,9 +112,7 @@ class GillesPy2:
             # nfloat, because the text becomes C++, where 1/3 is 0
             text = str(sympy.nfloat(law))
             model.add_reaction(
-                gillespy2.Reaction(
-                    name=f"r{j:04d}", reactants=sides[0], products=sides[1], propensity_function=text
-                )
+                gillespy2.Reaction(name=f"r{j:04d}", reactants=sides[0], products=sides[1], propensity_function=text)
             )
         return model
 
@@ -227,9 +223,7 @@ class StochastixGradient:
             most = max(1, min(trajectories, STORED // (steps * sum(network.reactants.shape))))
             seconds, n, (gradient, (amounts, overflow)) = measure(sample, most, seed)
         if overflow.any():
-            raise SimulationError(
-                f"{model_path}: {self.name} needed more than {steps} steps; take another seed"
-            )
+            raise SimulationError(f"{model_path}: {self.name} needed more than {steps} steps; take another seed")
         slopes = dict(zip(network.parameters, gradient.tolist(), strict=True))
         mean = _mean(network.species, amounts)
         return PeerRun(self.name, version("stochastix"), seconds, n, mean, slopes)

@@ -7,21 +7,21 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
+from sbmlgrad.about import __version__
 from sbmlgrad.benchmark.peers import PEERS
 from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.files import write_text
 from sbmlgrad.gradient.estimate import differentiable, estimate, named_estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.sbml.read import read_sbml
@@ -72,7 +72,7 @@ def run_benchmark(
             say(_line(row))
     table = pd.DataFrame([asdict(row) for row in rows])
     if output is not None:
-        _write_json(Path(output), {"facts": facts, "results": [asdict(row) for row in rows]})
+        write_text(output, json.dumps({"facts": facts, "results": [asdict(row) for row in rows]}, indent=2) + "\n")
     return table
 
 
@@ -94,7 +94,7 @@ def _measure_model(path: str, trajectories: int, peers: bool) -> Iterator[Result
     model = read_sbml(path)
     end, events = _end(model)
     first = _first_call(path, end)
-    own = version("sbmlgrad")
+    own = __version__
     seconds = _timed(lambda seed: simulate(model, [0.0, end], trajectories, seed, keep_counts=False))
     forward = result("simulate", "sbmlgrad", own, trajectories, seconds, 0.0)
     yield Result(name, "first call", "sbmlgrad", own, 1000, events, first, 1000 * events / first / 1e6, 1.0)
@@ -120,7 +120,7 @@ def _measure_peers(
         try:
             run = peer.run(path, end, 2, trajectories, 1)
         except Exception as error:  # a peer's failure is a result, whatever it raises
-            print(f"  {peer.name}: failed, {type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}")
+            print(f"  {peer.name}: failed, {type(error).__name__}: {str(error)[:80]!r}")
             continue
         task, ours = ("gradient", gradient) if run.gradient else ("simulate", forward)
         yield result(task, run.name, run.version, run.trajectories, run.seconds, ours)
@@ -143,20 +143,9 @@ def _end(model: Model) -> tuple[float, float]:
 
 def _first_call(path: str, end: float) -> float:
     """Seconds to read, generate, compile and run 1,000 trajectories, JAX itself being imported."""
-    with _without_compilation_cache():
-        begun = time.perf_counter()
-        simulate(read_sbml(path), [0.0, end], 1000, seed=1)
-        return time.perf_counter() - begun
-
-
-@contextmanager
-def _without_compilation_cache() -> Iterator[None]:
-    enabled = jax.config.jax_enable_compilation_cache
-    jax.config.update("jax_enable_compilation_cache", False)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_compilation_cache", enabled)
+    begun = time.perf_counter()
+    simulate(read_sbml(path), [0.0, end], 1000, seed=1)
+    return time.perf_counter() - begun
 
 
 def _gradients(model: Model, end: float, trajectories: int) -> Iterator[tuple[str, float]]:
@@ -207,7 +196,7 @@ def _line(row: Result) -> str:
 def _facts(trajectories: int) -> dict[str, str]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
-        "sbmlgrad": version("sbmlgrad"),
+        "sbmlgrad": __version__,
         "jax": version("jax"),
         "device": jax.devices()[0].device_kind,
         "processor": _processor(),
@@ -223,13 +212,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    try:
-        with NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-        os.replace(file.name, path)
-    except OSError as error:
-        raise SbmlgradError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time as clock
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,7 +16,14 @@ from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.uncertainty import Noise, covariance, noise, scale
-from sbmlgrad.gradient.estimate import Differentiable, Estimate, by_name, differentiable, estimate, named_estimator
+from sbmlgrad.gradient.estimate import (
+    Differentiable,
+    Estimate,
+    by_name,
+    differentiable,
+    estimate,
+    named_estimator,
+)
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.ensemble import Ensemble, run
@@ -110,7 +117,7 @@ def _follow(
     path: Path,
     n: int,
     seed: int,
-    bar: tqdm,
+    bar: tqdm[Any],
 ) -> _DataError:
     """Search, then settle."""
     evaluate = _evaluator(moments, path.target.times, gradient, n, seed)
@@ -151,7 +158,7 @@ class _DataError:
         return np.sqrt(np.diag(self.covariance(path)))
 
     def covariance(self, path: Path) -> np.ndarray:
-        assert self._noise is not None and path.jacobian is not None and path.residuals is not None
+        assert self._noise is not None
         factors = scale(path.target, self._noise, path.jacobian, path.residuals, float(self.n * path.looks))
         return covariance(self._noise, path.jacobian, factors)
 
@@ -223,7 +230,6 @@ def _tables(model: Model, parameters: Parameters, path: Path, error: _DataError)
     )
     traces = pandas.DataFrame([row.values for row in path.rows], columns=list(parameters.names))
     aim = path.target
-    assert path.residuals is not None
     measured = pandas.DataFrame(
         {
             "observable": [aim.observables[i] for i in aim.observable],
@@ -247,10 +253,18 @@ def _curves(fitted: Model, path: Path, seed: int) -> pandas.DataFrame:
     """Means and sds of the fitted model on a dense grid of times."""
     import pandas
 
-    times = np.unique(np.concatenate([path.target.times, np.linspace(*path.target.times[[0, -1]], 101)]))
+    times = np.unique(
+        np.concatenate([path.target.times, np.linspace(path.target.times[0], path.target.times[-1], 101)])
+    )
     begin = min(0.0, float(times[0]))
     simulation = simulate(
-        fitted, times, _SEEN_TRAJECTORIES, seed, select=path.target.observables, start=begin, keep_counts=False
+        fitted,
+        times,
+        _SEEN_TRAJECTORIES,
+        seed,
+        select=path.target.observables,
+        start=begin,
+        keep_counts=False,
     )
     return pandas.concat(
         [

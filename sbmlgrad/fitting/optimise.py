@@ -65,8 +65,8 @@ class Path:
     message: str = ""
     converged: bool = False
     mc_covariance: np.ndarray | None = None
-    jacobian: np.ndarray | None = None
-    residuals: np.ndarray | None = None
+    jacobian: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    residuals: np.ndarray = field(default_factory=lambda: np.zeros(()))
     looks: int = 0
 
 
@@ -136,7 +136,9 @@ def search(evaluate: Evaluate, parameters: Parameters, path: Path, steps: int, d
             damping = max(damping / 3, 1e-4)
             best = (path.point, seen) if best is None or seen.loss < best[1].loss else best
             promised.append(_promise(seen.scatter, seen.curvature))
-            hidden = _promise(seen.gradient, seen.curvature) <= 4 * float(np.mean(promised[-5:])) + 1e-6 * abs(seen.loss)
+            hidden = _promise(seen.gradient, seen.curvature) <= 4 * float(np.mean(promised[-5:])) + 1e-6 * abs(
+                seen.loss
+            )
             quiet = quiet + 1 if hidden else 0
             if quiet == 2:
                 return

@@ -7,14 +7,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sbmlgrad.errors import FitError
+from sbmlgrad.about import __version__
+from sbmlgrad.files import write_text
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord
@@ -77,13 +76,13 @@ class Fit:
         """What the annotation of the fitted document says."""
         return FitRecord(
             parameters={
-                name: (float(row["estimate"]), float(row["stderr"])) for name, row in self.parameters.iterrows()
+                str(name): (float(row["estimate"]), float(row["stderr"])) for name, row in self.parameters.iterrows()
             },
             data=self.data,
             loss=LOSS,
             loss_value=self.loss,
             seed=self.seed,
-            version=version("sbmlgrad"),
+            version=__version__,
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         )
 
@@ -97,19 +96,12 @@ class Fit:
             "loss": _finite(self.loss),
             "seconds": self.seconds,
             "seed": self.seed,
-            "version": version("sbmlgrad"),
+            "version": __version__,
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
         """Write :meth:`to_dict` as JSON, whole or not at all."""
-        target = Path(path)
-        try:
-            with NamedTemporaryFile("w", dir=target.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-                json.dump(self.to_dict(), file, indent=2, allow_nan=False)
-                file.write("\n")
-            os.replace(file.name, target)
-        except OSError as error:
-            raise FitError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
 
     def content(self) -> FitContent:
         """What the report shows."""
@@ -132,7 +124,7 @@ class Fit:
                 "Trajectories a step": str(self.n),
                 "Seed": str(self.seed),
                 "Wall time": f"{self.seconds:.1f} s",
-                "sbmlgrad": version("sbmlgrad"),
+                "sbmlgrad": __version__,
             },
             warnings=self.warnings,
         )

@@ -9,7 +9,7 @@ amounts, which are fixed and so have no score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class Automatic:
     """Score function for everything but initial amounts, straight-through for those."""
 
     name: str = "auto"
-    score: Score = Score()
-    straight_through: StraightThrough = StraightThrough()
+    score: Score = field(default_factory=Score)
+    straight_through: StraightThrough = field(default_factory=StraightThrough)
 
     def functional(self, problem: Problem) -> _Both:
         """Both functionals, each with its share of the parameters."""
@@ -53,7 +53,10 @@ class _Both:
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         scored, pushed, _ = _split(aux)
-        return (*self.score.initial(x, coefficients, scored), *self.pushforward.initial(x, coefficients, pushed))
+        return (
+            *self.score.initial(x, coefficients, scored),
+            *self.pushforward.initial(x, coefficients, pushed),
+        )
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
         scored, pushed, _ = _split(aux)

@@ -48,7 +48,13 @@ class Differentiable:
     """values of the parameters (P,) -> (counts, coefficients)"""
 
     def ensemble(
-        self, values: Sequence[float], times: np.ndarray, n: int, seed: int, estimator: Estimator, start: float = 0.0
+        self,
+        values: Sequence[float] | np.ndarray,
+        times: np.ndarray,
+        n: int,
+        seed: int,
+        estimator: Estimator,
+        start: float = 0.0,
     ) -> Ensemble:
         """The ensemble that carries the estimator at these values of the parameters."""
         point = jnp.asarray(values, jnp.float64)
@@ -78,7 +84,7 @@ class Differentiable:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Means over an ensemble with standard errors: values (functions, times), derivatives (parameters, functions, times)."""
+    """Means over an ensemble: values (functions, times) and derivatives (parameters, functions, times), with errors."""
 
     values: np.ndarray
     values_stderr: np.ndarray
@@ -89,7 +95,7 @@ class Estimate:
 
 def estimate(
     target: Differentiable,
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     times: np.ndarray,
     n: int,
     seed: int,

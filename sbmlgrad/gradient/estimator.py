@@ -104,7 +104,10 @@ class Samples(NamedTuple):
 class Estimator(Protocol):
     """An estimator carries a path functional along trajectories and reads samples off its records."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called by."""
+        ...
 
     def functional(self, problem: Problem) -> PathFunctional:
         """What to carry along each trajectory; its ``aux`` are :class:`Tangents`."""
@@ -116,7 +119,11 @@ class Estimator(Protocol):
 
 
 def push(
-    function: Callable[..., Any], x: Arrays, coefficients: Arrays, dx: Sequence[Any], dcoefficients: Sequence[Any]
+    function: Callable[..., Any],
+    x: Arrays,
+    coefficients: Arrays,
+    dx: Sequence[Any],
+    dcoefficients: Sequence[Any],
 ) -> tuple[Any, Any]:
     """Value and directional derivative of ``function(x, coefficients)``; None stands for a zero tangent."""
     primals = (*x, *coefficients)

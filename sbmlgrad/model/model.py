@@ -81,9 +81,7 @@ class Model:
         """
         start = self.initial_values()
         return {
-            identifier: self._amount(identifier, start)
-            if identifier in self.elements.species
-            else start[identifier]
+            identifier: self._amount(identifier, start) if identifier in self.elements.species else start[identifier]
             for identifier in (*self._declared, *self.elements.species)
             if identifier not in self._assigned
         }
@@ -139,9 +137,7 @@ class Model:
             for identifier in self.assignment_order:
                 values[identifier] = evaluate(rules[identifier], values)
         rates = [evaluate(reaction.kinetic_law, values) for reaction in self.elements.reactions.values()]
-        return pandas.Series(
-            rates, index=pandas.Index(self.reaction_ids, name="reaction"), name="rate", dtype=float
-        )
+        return pandas.Series(rates, index=pandas.Index(self.reaction_ids, name="reaction"), name="rate", dtype=float)
 
     @cached_property
     def _assigned(self) -> Mapping[str, Any]:
@@ -150,11 +146,7 @@ class Model:
     @cached_property
     def _declared(self) -> Mapping[str, float | None]:
         """Parameters, compartments and local parameters with the values in the document."""
-        local = [
-            parameter
-            for reaction in self.elements.reactions.values()
-            for parameter in reaction.local_parameters
-        ]
+        local = [parameter for reaction in self.elements.reactions.values() for parameter in reaction.local_parameters]
         return {
             **{parameter.id: parameter.value for parameter in self.elements.parameters.values()},
             **{compartment.id: compartment.size for compartment in self.elements.compartments.values()},
@@ -180,9 +172,7 @@ class Model:
             given_as_amount = self.initial_value(species.id)[1]
             converts = given_as_amount != self._means_amount(species)
             needs[species.id] = (species.compartment,) if converts else ()
-        needs.update(
-            {identifier: symbol_ids(expression) for identifier, expression in self._assigned.items()}
-        )
+        needs.update({identifier: symbol_ids(expression) for identifier, expression in self._assigned.items()})
         return assignment_order(needs, self.elements.source.path)
 
     def _initial_value(self, identifier: str, values: Mapping[str, float]) -> float:
@@ -220,9 +210,7 @@ class Model:
         species = self.elements.species[identifier]
         if self._means_amount(species):
             return values[identifier]
-        value, is_amount = self.initial_value(
-            species.id
-        )  # not through the concentration: that would round twice
+        value, is_amount = self.initial_value(species.id)  # not through the concentration: that would round twice
         return value if is_amount else value * values[species.compartment]
 
     def _check_changeable(self, identifier: str) -> None:
@@ -237,19 +225,13 @@ class Model:
             raise self._unknown_id(identifier, known)
         if plain in self._assigned:
             raise self._unknown(self._assigned_text(plain))
-        if (
-            plain != identifier
-            and species
-            and self.elements.compartments[species.compartment].dimensions == 0
-        ):
+        if plain != identifier and species and self.elements.compartments[species.compartment].dimensions == 0:
             raise self._unknown(
                 f"'{plain}' has no concentration: its compartment has no size; set the amount '{plain}'"
             )
 
     def _assigned_text(self, identifier: str) -> str:
-        what = (
-            "an assignment rule" if identifier in self.elements.assignment_rules else "an initial assignment"
-        )
+        what = "an assignment rule" if identifier in self.elements.assignment_rules else "an initial assignment"
         needs = symbol_ids(self._assigned[identifier])
         if not needs:
             return f"'{identifier}' is set by {what} to a constant; change that in the file"
@@ -258,9 +240,7 @@ class Model:
     def _unknown_id(self, identifier: str, known: Iterable[str]) -> UnknownIdError:
         known = list(known)
         if identifier in self.elements.reactions:
-            return self._unknown(
-                f"'{identifier}' is a reaction; change a parameter of its kinetic law instead"
-            )
+            return self._unknown(f"'{identifier}' is a reaction; change a parameter of its kinetic law instead")
         local = [name for name in known if name.endswith(f".{identifier}")]
         close = (local or difflib.get_close_matches(identifier, known, n=3))[:3]
         hint = f"did you mean {' or '.join(close)}?" if close else "see the ids that the model declares"

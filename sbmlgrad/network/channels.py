@@ -144,11 +144,11 @@ class Chemistry:
         if not self._signs_unknown(law):
             parts = split_reversible(law, self._counts(reaction.reactants), self._counts(reaction.products))
         if parts is None:
-            yield self._guarded(Channel(reaction.id, law, jumps))
+            yield self._guarded(Channel(reaction.id, law, jumps), reaction, reaction.reactants)
         else:
             back = {species: -change for species, change in jumps.items()}
-            yield self._guarded(Channel(reaction.id, parts[0], jumps))
-            yield self._guarded(Channel(f"{reaction.id} (reverse)", parts[1], back))
+            yield self._guarded(Channel(reaction.id, parts[0], jumps), reaction, reaction.reactants)
+            yield self._guarded(Channel(f"{reaction.id} (reverse)", parts[1], back), reaction, reaction.products)
 
     def _jumps(self, reaction: Reaction) -> dict[str, int]:
         changes: dict[str, float] = {}
@@ -183,15 +183,21 @@ class Chemistry:
     def _counts(self, side: Iterable[SpeciesReference]) -> list[sympy.Symbol]:
         return [count_symbol(s) for s in dict.fromkeys(ref.species for ref in side) if s in self.state]
 
-    def _guarded(self, channel: Channel) -> Channel:
-        """The channel with its law zero wherever firing would take molecules that are not there."""
-        conditions = []
-        for identifier, change in channel.jumps.items():
-            count = count_symbol(identifier)
-            if change < 0 and not (
-                -change <= _LARGEST_GUARD and all(vanishes(channel.law, count, n) for n in range(-change))
-            ):
-                conditions.append(build(sympy.Ge, count, sympy.Integer(-change)))
+    def _guarded(self, channel: Channel, reaction: Reaction, consumed: Iterable[SpeciesReference]) -> Channel:
+        """The channel with its law zero wherever molecules that it takes, or only needs, are not there."""
+        needed = {species: -change for species, change in channel.jumps.items() if change < 0}
+        taken: dict[str, float] = {}
+        for reference in consumed:
+            if reference.species in self.state:
+                molecules = self._molecules(reaction, reference)
+                taken[reference.species] = taken.get(reference.species, 0.0) + molecules
+        for species, molecules in taken.items():
+            needed[species] = max(needed.get(species, 0), round(molecules) if np.isfinite(molecules) else 0)
+        conditions = [
+            build(sympy.Ge, count_symbol(species), sympy.Integer(least))
+            for species, least in needed.items()
+            if not _vanishes_below(channel.law, count_symbol(species), least)
+        ]
         if not conditions:
             return channel
         condition = conditions[0] if len(conditions) == 1 else build(sympy.And, *conditions)
@@ -203,14 +209,21 @@ class Chemistry:
             size = 1.0 if self.is_amount(species) else self.initial[species.compartment]
             count = self.initial[identifier] * size * species.molecules_per_unit
             if not np.isfinite(count):
-                self.reasons.append(f"species {identifier!r}: has no initial value; give it one with {identifier}=value")
+                self.reasons.append(
+                    f"species {identifier!r}: has no initial value; give it one with {identifier}=value"
+                )
             elif count < 0:
                 self.reasons.append(f"species {identifier!r}: starts with a negative amount")
             elif count > _HOPELESS:
                 self.reasons.append(
-                    f"species {identifier!r}: starts with {count:.3g} molecules, which is hopeless for exact simulation; "
+                    f"species {identifier!r}: starts with {count:.3g} molecules, hopeless for exact simulation; "
                     "if its units do not mean what they say, give molecules_per_unit"
                 )
+
+
+def _vanishes_below(law: sympy.Expr, count: sympy.Symbol, least: int) -> bool:
+    """Whether the law is zero by its form for every count below ``least``."""
+    return least <= _LARGEST_GUARD and all(vanishes(law, count, n) for n in range(least))
 
 
 def _sides(reaction: Reaction) -> tuple[SpeciesReference, ...]:

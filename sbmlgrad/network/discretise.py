@@ -141,9 +141,7 @@ class _Writer:
     def __init__(self, chemistry: Chemistry):
         self._chemistry = chemistry
         self._pool: dict[Any, sympy.Symbol] = {}
-        self._given = {
-            s: name for s in chemistry.elements.species if (name := _given_as(chemistry, s)) is not None
-        }
+        self._given = {s: name for s in chemistry.elements.species if (name := _given_as(chemistry, s)) is not None}
         self.quantities = self._quantities()
 
     def state_function(self, name: str, expressions: Sequence[sympy.Expr]) -> tuple[Any, str]:

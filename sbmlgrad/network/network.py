@@ -13,7 +13,7 @@ from jax import Array
 
 from sbmlgrad.errors import SbmlgradError
 
-Rates = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
+Rates = Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,10 @@ class ReactionNetwork:
         set_("species", tuple(self.species) or tuple(f"X{i}" for i in range(count)))
         set_("reactions", tuple(self.reactions) or tuple(f"R{j}" for j in range(reactions)))
         set_("x0", np.asarray(self.x0, dtype=np.float64))
-        set_("parameters", {name: np.asarray(value, dtype=np.float64) for name, value in self.parameters.items()})
+        set_(
+            "parameters",
+            {name: np.asarray(value, dtype=np.float64) for name, value in self.parameters.items()},
+        )
         if np.shape(self.x0) != (count,):
             raise SbmlgradError(f"x0: expected {count} initial counts, one a species, got shape {np.shape(self.x0)}")
         if (len(self.species), len(self.reactions)) != (count, reactions):
@@ -80,7 +83,7 @@ class ReactionNetwork:
         if shape != expected:
             raise SbmlgradError(f"propensities: expected an array of shape {expected}, one a reaction, got {shape}")
 
-        def rates(x: tuple[Array, ...], coefficients: tuple[Array, ...]) -> tuple[Array, ...]:
+        def rates(x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> tuple[Any, ...]:
             parameters = dict(zip(names, coefficients, strict=True))
             lanes = jax.vmap(lambda state: propensities(state, parameters), in_axes=1, out_axes=1)
             return tuple(lanes(jnp.stack(x)))

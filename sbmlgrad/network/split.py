@@ -101,9 +101,9 @@ def _counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
     if not symbols or not steps:
         return False
     lower = symbols[0] if steps[0] == -1 else build(sympy.Add, symbols[0], steps[0] + 1)
-    return any(set(f.args) == set(lower.args) and f.func is lower.func and (f.args or f == lower) for f in factors) and (
-        steps[0] == -1 or _counts_down(next(f for f in factors if set(f.args) == set(lower.args)), factors)
-    )
+    return any(
+        set(f.args) == set(lower.args) and f.func is lower.func and (f.args or f == lower) for f in factors
+    ) and (steps[0] == -1 or _counts_down(next(f for f in factors if set(f.args) == set(lower.args)), factors))
 
 
 def _each(nodes: Iterable[Any], combine: Callable[[list[Parts]], Any]) -> Parts | None:

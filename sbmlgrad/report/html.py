@@ -27,7 +27,7 @@ MARK_WITHIN = 1024  # bytes from the beginning of the page
 MOST_CORRELATED = 40  # rows of the table of correlations
 
 
-def write_report(content: FitContent, folder: str | Path) -> None:
+def write_report(content: FitContent, folder: str | os.PathLike[str]) -> None:
     """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv.
 
     An earlier report in this place is replaced, at once and only when the new one is complete. Raises
@@ -49,7 +49,7 @@ def write_report(content: FitContent, folder: str | Path) -> None:
         raise SbmlgradError(f"{folder}: cannot write the report: {reason}; name another folder") from error
 
 
-def check_folder(folder: str | Path) -> Path:
+def check_folder(folder: str | os.PathLike[str]) -> Path:
     """Return the folder's full path if a report may be written there.
 
     Raises SbmlgradError if there is something else than an earlier report, which would be lost.

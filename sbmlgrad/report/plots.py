@@ -26,6 +26,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.files import replacing
 from sbmlgrad.report.content import FitContent
 
 FORMATS = ("png", "svg", "pdf")
@@ -187,7 +188,7 @@ def plot_simulation(mean: pd.DataFrame, sd: pd.DataFrame | None, title: str) -> 
     return figure
 
 
-def check_picture(path: str | Path) -> Path:
+def check_picture(path: str | os.PathLike[str]) -> Path:
     """Return ``path``; raise SbmlgradError if its suffix is unknown or its folder does not exist."""
     path = Path(path)
     if path.suffix.lower().removeprefix(".") not in FORMATS:
@@ -199,18 +200,11 @@ def check_picture(path: str | Path) -> Path:
     return path
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a PNG, SVG or PDF, as the suffix says; a picture that fails leaves what was there untouched."""
     path = check_picture(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as part:
         render(figure, part, path.suffix.lower().removeprefix("."))
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise SbmlgradError(f"{path}: cannot write the picture: {reason}; name another folder") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def render(figure: Figure, target: Any, format_: str, *, transparent: bool = False) -> None:

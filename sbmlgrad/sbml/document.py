@@ -27,9 +27,7 @@ def read_source(source: str | Path) -> Source:
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("<"):
         return Source("<text>", source)
     if isinstance(source, str) and "\n" in source:
-        raise SbmlError(
-            "<text>: this is neither a path nor XML: SBML text starts with '<'; give one of the two"
-        )
+        raise SbmlError("<text>: this is neither a path nor XML: SBML text starts with '<'; give one of the two")
     path = Path(source)
     if isinstance(source, str) and not source.strip():
         raise SbmlError("no file was named: give the path of an SBML file, or its text")
@@ -44,9 +42,7 @@ def read_source(source: str | Path) -> Source:
     except IsADirectoryError:
         raise SbmlError(f"{path}: this is a folder; give the path of an SBML file in it") from None
     except (OSError, ValueError) as error:
-        raise SbmlError(
-            f"{path}: the file cannot be read ({error}); check its name and permissions"
-        ) from None
+        raise SbmlError(f"{path}: the file cannot be read ({error}); check its name and permissions") from None
 
 
 def parse(source: Source) -> Any:
@@ -59,9 +55,7 @@ def parse(source: Source) -> Any:
     if document.getLevel() == 1:
         converted = document.setLevelAndVersion(2, 4, False)
         if not converted or document.getLevel() != 2 or document.getModel() is None:
-            raise SbmlError(
-                f"{source.path}: SBML Level 1 that does not convert to Level 2; export it as Level 2 or 3"
-            )
+            raise SbmlError(f"{source.path}: SBML Level 1 that does not convert to Level 2; export it as Level 2 or 3")
     return document
 
 
@@ -77,9 +71,7 @@ def _decoded(content: bytes, path: str) -> str:
         raise SbmlError(f"{path}: the file is empty; export the model again")
     for mark, compression in _COMPRESSED.items():
         if content.startswith(mark):
-            raise SbmlError(
-                f"{path}: the file is compressed ({compression}); unpack it and give the SBML file inside"
-            )
+            raise SbmlError(f"{path}: the file is compressed ({compression}); unpack it and give the SBML file inside")
     declared = re.match(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']", content)
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
     encoding = encoding or (declared.group(1).decode("ascii") if declared else "utf-8")
@@ -110,18 +102,14 @@ def _check_xml(source: Source) -> None:
         depth -= 1
 
     def doctype(*_: Any) -> None:
-        raise SbmlError(
-            f"{source.path}: the file declares a document type, which SBML has not; remove <!DOCTYPE ...>"
-        )
+        raise SbmlError(f"{source.path}: the file declares a document type, which SBML has not; remove <!DOCTYPE ...>")
 
     parser = expat.ParserCreate("utf-8", " ")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
     try:
         parser.Parse(_bare(source.text).encode("utf-8", "surrogatepass"), True)
     except expat.ExpatError as error:
-        raise SbmlError(
-            f"{source.path}: not XML: {error}; export the model again or mend that line"
-        ) from None
+        raise SbmlError(f"{source.path}: not XML: {error}; export the model again or mend that line") from None
 
 
 def _check_errors(document: Any, path: str) -> None:

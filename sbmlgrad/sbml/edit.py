@@ -24,9 +24,7 @@ _ATTRIBUTE = re.compile(rb"""([^\s=<>"'/]+)\s*=\s*("[^"]*"|'[^']*')""")
 _SBML_NAMESPACE = re.compile(r"http://www\.sbml\.org/sbml/level([123])(?:/version\d+(?:/core)?)?")
 
 
-def edit_values(
-    text: str, values: Mapping[str, float], annotation: str | None = None, source: str = "<text>"
-) -> str:
+def edit_values(text: str, values: Mapping[str, float], annotation: str | None = None, source: str = "<text>") -> str:
     """Return an SBML document with other values, and ``text`` itself where nothing changes.
 
     Raises UnknownIdError where an id is not in the document, or a value written for it would be ignored or is

@@ -71,9 +71,7 @@ class Scope:
     functions: Mapping[str, Any]
     rate: Callable[[str], sympy.Expr | None]
 
-    def expression(
-        self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None = None
-    ) -> sympy.Expr:
+    def expression(self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None = None) -> sympy.Expr:
         """The number-valued expression of a libsbml ASTNode; ``local`` are the symbols of local parameters.
 
         Raises :class:`SbmlError` naming ``where`` for unknown ids and functions, wrong numbers of arguments,
@@ -115,9 +113,7 @@ class _Formula:
         if kind in _SUMS:
             return self.folded(sympy.Add, [self.term(child, sign) for child, sign in _terms(node)])
         if kind in _NARY:
-            return self.folded(
-                _NARY[kind][0], [_NARY[kind][1](self.convert(c)) for c in _operands(node, kind)]
-            )
+            return self.folded(_NARY[kind][0], [_NARY[kind][1](self.convert(c)) for c in _operands(node, kind)])
         args = [self.convert(child) for child in _children(node)]
         return self.operator(node, kind, args)
 
@@ -136,9 +132,7 @@ class _Formula:
             return symbol(identifier)
         rate = self.scope.rate(identifier)
         if rate is None:
-            raise self.error(
-                f"uses '{identifier}', which the model does not declare; declare it or mend the formula"
-            )
+            raise self.error(f"uses '{identifier}', which the model does not declare; declare it or mend the formula")
         self.grow(size_and_depth(rate, _LARGEST_FORMULA)[0])
         return rate
 
@@ -151,17 +145,13 @@ class _Formula:
         """A function definition's body with its arguments bound; names outside are never in sight of it."""
         body = self.scope.functions.get(identifier)
         if body is None:
-            raise self.error(
-                f"calls '{identifier}', which is no function definition; define it or mend the formula"
-            )
+            raise self.error(f"calls '{identifier}', which is no function definition; define it or mend the formula")
         if identifier in self.open_functions:
             circle = " -> ".join([*self.open_functions, identifier])
             raise self.error(f"calls a function that calls itself ({circle}); SBML allows no recursion")
         parameters = [child.getName() for child in _children(body)][:-1]
         if len(parameters) != len(args):
-            raise self.error(
-                f"calls '{identifier}' with {len(args)} arguments; its definition has {len(parameters)}"
-            )
+            raise self.error(f"calls '{identifier}' with {len(args)} arguments; its definition has {len(parameters)}")
         outside, self.bound = self.bound, dict(zip(parameters, args, strict=True))
         self.open_functions.append(identifier)
         result = self.convert(body.getChild(body.getNumChildren() - 1))
@@ -199,9 +189,7 @@ class _Formula:
             return self.folded(sympy.Max if kind == libsbml.AST_FUNCTION_MAX else sympy.Min, numbers)
         formula = libsbml.formulaToL3String(node) or f"node {kind}"
         shown = formula if len(formula) < 60 else formula[:60] + "..."
-        raise self.error(
-            f"holds {shown}, which SBML's MathML does not define for {count} arguments; mend it there"
-        )
+        raise self.error(f"holds {shown}, which SBML's MathML does not define for {count} arguments; mend it there")
 
     def folded(self, kind: Any, args: Any) -> Any:
         """The node, or its value in float64 where all its arguments are numbers already."""
@@ -218,9 +206,7 @@ class _Formula:
 
     def divided(self, numerator: Any, denominator: Any) -> Any:
         if isinstance(numerator, sympy.Number) and isinstance(denominator, sympy.Number):
-            return number(
-                evaluate(build(sympy.Mul, numerator, build(sympy.Pow, denominator, sympy.Integer(-1))), {})
-            )
+            return number(evaluate(build(sympy.Mul, numerator, build(sympy.Pow, denominator, sympy.Integer(-1))), {}))
         inverse = self.folded(sympy.Pow, [denominator, sympy.Integer(-1)])
         return inverse if numerator == 1 else self.folded(sympy.Mul, [numerator, inverse])
 
@@ -294,9 +280,7 @@ _LEAVES: dict[int, Callable[[Any], Any]] = {
     libsbml.AST_REAL: _decimal,
     libsbml.AST_REAL_E: _decimal,
     libsbml.AST_RATIONAL: lambda node: number(
-        evaluate(
-            build(sympy.Mul, number(node.getNumerator()), sympy.Pow(number(node.getDenominator()), -1)), {}
-        )
+        evaluate(build(sympy.Mul, number(node.getNumerator()), sympy.Pow(number(node.getDenominator()), -1)), {})
     ),
     libsbml.AST_CONSTANT_PI: lambda node: number(math.pi),
     libsbml.AST_CONSTANT_E: lambda node: number(math.e),

@@ -79,9 +79,7 @@ class _Reader:
         rules = self._assignments(model.getListOfRules(), "getVariable", "assignment rule")
         initial = self._assignments(model.getListOfInitialAssignments(), "getSymbol", "initial assignment")
         for identifier in rules.keys() & initial.keys():
-            raise self.error(
-                f"'{identifier}' has an assignment rule and an initial assignment; remove one of them"
-            )
+            raise self.error(f"'{identifier}' has an assignment rule and an initial assignment; remove one of them")
         self.assigned = rules.keys() | initial.keys()
         elements = Elements(
             id=model.getId(),
@@ -111,11 +109,7 @@ class _Reader:
                 if item.initial_amount is None and item.initial_concentration is None
             ],
             "value": [item.id for item in elements.parameters.values() if item.value is None],
-            "size": [
-                item.id
-                for item in elements.compartments.values()
-                if item.size is None and item.dimensions > 0
-            ],
+            "size": [item.id for item in elements.compartments.values() if item.size is None and item.dimensions > 0],
         }
         for what, identifiers in unset.items():
             lacking = [f"'{identifier}'" for identifier in identifiers if identifier not in self.assigned]
@@ -134,9 +128,7 @@ class _Reader:
             if not identifier:
                 raise self.error(f"line {item.getLine()}: <{item.getElementName()}> has no id; give it one")
             if identifier in seen:
-                raise self.error(
-                    f"line {item.getLine()}: the id '{identifier}' is declared twice; rename one of them"
-                )
+                raise self.error(f"line {item.getLine()}: the id '{identifier}' is declared twice; rename one of them")
             seen.add(identifier)
         return frozenset(item.getId() for item in numbers)
 
@@ -154,9 +146,7 @@ class _Reader:
             if identifier in assignments:
                 raise self.error(f"'{identifier}' has two {what}s; remove one of them")
             if item.getMath() is not None:  # Level 3 Version 2 allows none, and then nothing is assigned
-                assignments[identifier] = self.scope.expression(
-                    item.getMath(), f"the {what} of '{identifier}'"
-                )
+                assignments[identifier] = self.scope.expression(item.getMath(), f"the {what} of '{identifier}'")
         return assignments
 
     def _compartment(self, item: Any) -> Compartment:
@@ -184,9 +174,7 @@ class _Reader:
             name=item.getName(),
             compartment=item.getCompartment(),
             initial_amount=item.getInitialAmount() if item.isSetInitialAmount() else None,
-            initial_concentration=item.getInitialConcentration()
-            if item.isSetInitialConcentration()
-            else None,
+            initial_concentration=item.getInitialConcentration() if item.isSetInitialConcentration() else None,
             only_substance_units=item.getHasOnlySubstanceUnits(),
             boundary=item.getBoundaryCondition(),
             constant=item.getConstant(),
@@ -198,9 +186,7 @@ class _Reader:
     def _conversion_factor(self, item: Any, owner: str) -> str | None:
         identifier = item.getConversionFactor() if self.document.getLevel() > 2 else ""
         if identifier and self.model.getParameter(identifier) is None:
-            raise self.error(
-                f"the conversion factor '{identifier}' of {owner} is no parameter; declare it as one"
-            )
+            raise self.error(f"the conversion factor '{identifier}' of {owner} is no parameter; declare it as one")
         return identifier or None
 
     def _reaction(self, item: Any) -> Reaction:
@@ -211,38 +197,29 @@ class _Reader:
             id=identifier,
             name=item.getName(),
             reversible=item.getReversible(),
-            reactants=tuple(
-                self._reference(reference, identifier) for reference in item.getListOfReactants()
-            ),
+            reactants=tuple(self._reference(reference, identifier) for reference in item.getListOfReactants()),
             products=tuple(self._reference(reference, identifier) for reference in item.getListOfProducts()),
             modifiers=tuple(modifier.getSpecies() for modifier in item.getListOfModifiers()),
             kinetic_law=law,
             local_parameters=tuple(
-                _parameter(parameter, f"{identifier}.")
-                for parameter in _local_parameters(item.getKineticLaw())
+                _parameter(parameter, f"{identifier}.") for parameter in _local_parameters(item.getKineticLaw())
             ),
         )
 
     def _reference(self, item: Any, reaction: str) -> SpeciesReference:
         species, identifier = item.getSpecies(), item.getId() if self.document.getLevel() > 2 else ""
         if self.model.getSpecies(species) is None:
-            raise self.error(
-                f"reaction '{reaction}' names the species '{species}', which is not declared; declare it"
-            )
+            raise self.error(f"reaction '{reaction}' names the species '{species}', which is not declared; declare it")
         return SpeciesReference(species, self._stoichiometry(item, reaction), identifier or None)
 
     def _stoichiometry(self, item: Any, reaction: str) -> sympy.Expr:
         if item.isSetStoichiometryMath():
-            return self.scope.expression(
-                item.getStoichiometryMath().getMath(), f"a stoichiometry in '{reaction}'"
-            )
+            return self.scope.expression(item.getStoichiometryMath().getMath(), f"a stoichiometry in '{reaction}'")
         if self.document.getLevel() > 2:
             if item.getId() in self.assigned:
                 return symbol(item.getId())
             if not item.isSetStoichiometry():
-                self.warnings.append(
-                    f"reaction '{reaction}' leaves the stoichiometry of '{item.getSpecies()}' open: 1"
-                )
+                self.warnings.append(f"reaction '{reaction}' leaves the stoichiometry of '{item.getSpecies()}' open: 1")
                 return sympy.Integer(1)
             return number(item.getStoichiometry())
         return number(item.getStoichiometry() / (item.getDenominator() or 1))
@@ -264,9 +241,7 @@ class _Reader:
         names = [parameter.getId() for parameter in _local_parameters(law)]
         for name in names:
             if names.count(name) > 1:
-                raise self.error(
-                    f"reaction '{identifier}' declares the parameter '{name}' twice; rename one of them"
-                )
+                raise self.error(f"reaction '{identifier}' declares the parameter '{name}' twice; rename one of them")
         local = {name: symbol(f"{identifier}.{name}") for name in names}
         self.laws[identifier] = self.scope.expression(law.getMath(), f"reaction '{identifier}'", local)
         self.open_laws.pop()

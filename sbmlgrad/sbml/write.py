@@ -6,21 +6,19 @@ is read back with libSBML and compared with what was asked before the file appea
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
 
 import libsbml
 
 from sbmlgrad.errors import SbmlError
+from sbmlgrad.files import replacing
 from sbmlgrad.model.elements import Elements, Source
 from sbmlgrad.sbml.document import parse
 from sbmlgrad.sbml.edit import FIT_NAMESPACE, bare_id, edit_values, format_number
@@ -119,7 +117,8 @@ def write_sbml(model: ChangedModel, path: str | os.PathLike[str], fit: FitRecord
     text = edit_values(original, model.changes, annotation, source.path)
     if text != original:
         _verify(Source(source.path, original), Source(source.path, text), model.changes)
-    _replace_file(Path(os.path.realpath(path)), _encode(text, source.path))
+    with replacing(path) as part:
+        part.write_bytes(_encode(text, source.path))
 
 
 # ---- reading back --------------------------------------------------------------------------------------
@@ -214,8 +213,7 @@ def _compare_values(before: _Values, after: _Values, changes: Mapping[str, float
     for name, wanted, found in [*checks, *((name, old, stored.get(name)) for name, old in kept.items())]:
         if not _same(wanted, found):
             raise SbmlError(
-                f"{source}: not written, {name} reads back as {found} instead of {wanted}; report this with"
-                " the file"
+                f"{source}: not written, {name} reads back as {found} instead of {wanted}; report this with the file"
             )
 
 
@@ -250,21 +248,3 @@ def _encode(text: str, source: str) -> bytes:
     except LookupError:
         message = f"{source}: declares the unknown encoding {encoding}; convert the file to UTF-8"
         raise SbmlError(message) from None
-
-
-def _replace_file(target: Path, data: bytes) -> None:
-    """Write a file completely or not at all."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
-    except OSError as error:
-        raise SbmlError(f"{target}: cannot be written: {error.strerror}; choose another place") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

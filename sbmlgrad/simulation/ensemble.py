@@ -47,7 +47,7 @@ class Ensemble:
     """
 
     network: ReactionNetwork
-    x0: Sequence[float]
+    x0: Sequence[float] | np.ndarray
     coefficients: tuple[Any, ...]
     times: np.ndarray
     n: int
@@ -273,4 +273,6 @@ def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
     assert ensemble.network.rates is not None
     rates: Callable[..., tuple[Any, ...]] = ensemble.network.rates
     values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)
-    return np.stack([np.broadcast_to(np.asarray(v), x.shape[1:]) for v in values]) if values else np.zeros((0, x.shape[1]))
+    return (
+        np.stack([np.broadcast_to(np.asarray(v), x.shape[1:]) for v in values]) if values else np.zeros((0, x.shape[1]))
+    )

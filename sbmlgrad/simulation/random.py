@@ -47,14 +47,14 @@ def streams(seed: int) -> Streams:
     return Streams(*keys)
 
 
-def uniform(key: Array, trajectory: Array, draw: Array) -> Array:
+def uniform(key: Any, trajectory: Any, draw: Any) -> Array:
     """float64 uniforms in [0, 1) on the grid of 2**-53, so that a choice of probability 1e-12 is resolved."""
     high, low = threefry2x32((key[0], key[1]), (trajectory, draw))
     low = (low >> np.uint32(11)).astype(jnp.float64)
     return high.astype(jnp.float64) * 2.0**-32 + low * 2.0**-53
 
 
-def exponential(key: Array, trajectory: Array, draw: Array) -> Array:
+def exponential(key: Any, trajectory: Any, draw: Any) -> Array:
     """float32 standard exponentials from 64 random bits.
 
     The logarithm is taken in float32: its relative error of 1e-7 is unbiased to about 1e-8 and costs half

@@ -120,7 +120,9 @@ def simulate(
         moments.add(prepared.observe(chunk.records))
         events += chunk.events
         if kept is not None:
-            kept[chunk.first : chunk.first + chunk.records[0].shape[1]] = np.stack(chunk.records, axis=-1).swapaxes(0, 1)
+            kept[chunk.first : chunk.first + chunk.records[0].shape[1]] = np.stack(chunk.records, axis=-1).swapaxes(
+                0, 1
+            )
     return Simulation(
         times=times,
         mean=_frame(times, prepared.observables, moments.mean),
@@ -160,7 +162,10 @@ def prepare(
         return _prepare_network(model, parameters or {}, select)
     discrete = discretised(model, select)
     changes = dict(parameters or {})
-    if any(name not in discrete.quantities or name in discrete.structural or not value >= 0 for name, value in changes.items()):
+    if any(
+        name not in discrete.quantities or name in discrete.structural or not value >= 0
+        for name, value in changes.items()
+    ):
         discrete = discretised(model.with_parameters(changes), select)
         changes = {}
     quantities = {**discrete.quantities, **changes}
@@ -181,7 +186,9 @@ def discretised(model: Model, select: Sequence[str] | None = None) -> DiscreteMo
     if key not in known:
         known[key] = discretise(model, key)
         if not known[key].channels:
-            raise SimulationError(f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate")
+            raise SimulationError(
+                f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate"
+            )
     return known[key]
 
 
@@ -191,7 +198,9 @@ def _prepare_network(
     unknown = [name for name in parameters if name not in network.parameters]
     unknown += [name for name in select or () if name not in network.species]
     if unknown:
-        raise UnknownIdError(f"the network has no {unknown[0]!r}; it has {', '.join((*network.parameters, *network.species))}")
+        raise UnknownIdError(
+            f"the network has no {unknown[0]!r}; it has {', '.join((*network.parameters, *network.species))}"
+        )
     names = tuple(select) if select is not None else network.species
     places = [network.species.index(name) for name in names]
     values = {**network.parameters, **{k: np.asarray(v, dtype=np.float64) for k, v in parameters.items()}}

@@ -25,7 +25,8 @@ from jax import Array, lax
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, exponential, uniform
 
-Arrays = tuple[Array, ...]
+Row = Any  # one value a lane: an array of JAX or numpy
+Arrays = tuple[Row, ...]
 
 
 class Step(NamedTuple):
@@ -57,13 +58,13 @@ class Lanes(NamedTuple):
     """The state of all lanes between two calls of the loop, (lanes,) each."""
 
     x: Arrays
-    time: Array
-    until: Array  # next observation time
-    position: Array  # its place among the times
-    draws: Array  # random draws used so far, uint32
-    broken: Array  # a propensity was negative or not finite
+    time: Row
+    until: Row  # next observation time
+    position: Row  # its place among the times
+    draws: Row  # random draws used so far, uint32
+    broken: Row  # a propensity was negative or not finite
     carry: Arrays  # of the path functional
-    records: tuple[Array, ...]  # (times + window, lanes) each
+    records: Arrays  # (times + window, lanes) each
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def build_kernel(
 
         def run_block(loop: tuple[Array, Lanes]) -> tuple[Array, Lanes]:
             done, state = loop
-            draw = state.draws + lax.broadcasted_iota(jnp.uint32, (block, lanes), 0)
+            draw = state.draws[None] + lax.broadcasted_iota(jnp.uint32, (block, lanes), 0)
             trajectories = jnp.broadcast_to(trajectory, (block, lanes))
             exponentials = exponential(streams.waiting, trajectories, draw)
             uniforms = uniform(streams.choice, trajectories, draw)
@@ -243,12 +244,13 @@ def build_kernel(
             base = jnp.min(jnp.where(broken, times, state.position))  # rows below it are complete
             zero = jnp.zeros_like(base)
             ready = (state.time >= state.until) & (state.position < times) & (state.position < base + window) & ~broken
-            row = (lax.broadcasted_iota(jnp.int32, (window, lanes), 0) == state.position - base) & ready
+            ahead = lax.broadcasted_iota(jnp.int32, (window, lanes), 0)
+            row = (ahead == (state.position - base)[None]) & ready[None]
             values = state.x + functional.record(state.carry, state.x, coefficients, aux)
             records = tuple(
                 lax.dynamic_update_slice(
                     record,
-                    jnp.where(row, value, lax.dynamic_slice(record, (base, zero), (window, lanes))),
+                    jnp.where(row, value[None], lax.dynamic_slice(record, (base, zero), (window, lanes))),
                     (base, zero),
                 )
                 for record, value in zip(state.records, values, strict=True)

@@ -7,20 +7,19 @@ of several tracked trajectories a row belongs to. Blank cells are missing values
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import difflib
 import math
 import os
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from sbmlgrad.errors import TableError
+from sbmlgrad.files import write_text
 
 Statistic = Literal["value", "mean", "sd"]
 
@@ -119,21 +118,8 @@ def match(measurements: Measurements, known_ids: Collection[str]) -> None:
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Write the columns of a DataFrame as CSV, completely or not at all; raises :class:`TableError`."""
-    target = Path(os.path.realpath(path))
-    text = frame.to_csv(index=False, lineterminator="\n")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        if target.exists() and not target.is_file():
-            target.write_text(text, encoding="utf-8")  # a pipe or a device, which must not be replaced
-            return
-        temporary.write_text(text, encoding="utf-8", newline="")
-        temporary.replace(target)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written: {error.strerror}; choose another place") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    """Write the columns of a DataFrame as CSV, completely or not at all; raises :class:`SbmlgradError`."""
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 # ---- cells ---------------------------------------------------------------------------------------------
@@ -239,9 +225,7 @@ class _Layout:
             raise TableError(
                 f"{table.source}: columns 'replicate' and 'cell' both number trajectories; remove one of them"
             )
-        measured = [
-            (place, *_meaning(name)) for place, name in enumerate(header) if name not in ("time", *labels)
-        ]
+        measured = [(place, *_meaning(name)) for place, name in enumerate(header) if name not in ("time", *labels)]
         if not measured:
             raise TableError(
                 f"{table.source}: there is no column beside 'time'; add one for each id that was measured, "

@@ -52,9 +52,7 @@ class Ensemble(Protocol):
 class Simulate(Protocol):
     """The part of ``sbmlgrad.simulate`` that the cases need."""
 
-    def __call__(
-        self, model: Model, times: np.ndarray, /, *, n: int, seed: int, select: list[str]
-    ) -> Ensemble: ...
+    def __call__(self, model: Model, times: np.ndarray, /, *, n: int, seed: int, select: list[str]) -> Ensemble: ...
 
 
 @dataclass(frozen=True)
@@ -145,9 +143,7 @@ def read_case(folder: str | Path) -> Case:
     )
 
 
-def deviations(
-    case: Case, mean: pd.DataFrame, sd: pd.DataFrame, n: int
-) -> dict[tuple[str, Moment], np.ndarray]:
+def deviations(case: Case, mean: pd.DataFrame, sd: pd.DataFrame, n: int) -> dict[tuple[str, Moment], np.ndarray]:
     """Z or Y at each time (times,) for each (variable, moment) that the case asks for.
 
     With m and s the mean and standard deviation of ``n`` trajectories, mu and sigma those expected, Z is
@@ -305,9 +301,7 @@ def _case_folders(folder: Path, cases: Sequence[str] | None) -> list[Path]:
         raise TableError(f"{folder}: no cases here; give the folder that holds 00001, 00002, ...")
     unknown = [case for case in cases or () if case not in found]
     if unknown:
-        raise TableError(
-            f"{folder}: no case {', '.join(unknown)}; the cases are {min(found)} to {max(found)}"
-        )
+        raise TableError(f"{folder}: no case {', '.join(unknown)}; the cases are {min(found)} to {max(found)}")
     return [found[case] for case in cases] if cases else list(found.values())
 
 
@@ -320,9 +314,7 @@ def _at(case: Case, table: pd.DataFrame, column: str) -> np.ndarray:
     if column not in table.columns:
         raise TableError(f"case {case.name}: no column {column} among {', '.join(map(str, table.columns))}")
     if len(table) != len(case.times) or not np.allclose(table.index, case.times, rtol=1e-9, atol=1e-9):
-        raise TableError(
-            f"case {case.name}: {column} is not given at {case.steps + 1} times from {case.start:g}"
-        )
+        raise TableError(f"case {case.name}: {column} is not given at {case.steps + 1} times from {case.start:g}")
     return table[column].to_numpy(dtype=float)
 
 

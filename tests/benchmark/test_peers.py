@@ -84,9 +84,7 @@ def test_a_peer_simulates_birth_and_death(peer: Peer, birth_death: Path, points:
 def test_species_may_be_concentrations(tmp_path: Path) -> None:
     in_amounts = read_network(write(tmp_path / "amounts.xml"))
     # a law in concentrations, in a compartment of size 2, with twice the rate: the same propensity
-    in_concentrations = read_network(
-        write(tmp_path / "concentrations.xml", amounts="false", deaths=2 * DEATHS)
-    )
+    in_concentrations = read_network(write(tmp_path / "concentrations.xml", amounts="false", deaths=2 * DEATHS))
     for network in (in_amounts, in_concentrations):
         rates = [float(rate(np.array([6.0]), network.values)) for rate in network.propensities]
         assert rates == [BIRTHS, 6 * DEATHS]

@@ -100,7 +100,13 @@ def known(name: str, time: float) -> Case:
     )
 
 
-CASES = [("birth", 5.0), ("birth-death", 1.0), ("birth-death", 5.0), ("dimerisation", 5.0), ("dimerisation", 30.0)]
+CASES = [
+    ("birth", 5.0),
+    ("birth-death", 1.0),
+    ("birth-death", 5.0),
+    ("dimerisation", 5.0),
+    ("dimerisation", 30.0),
+]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]:g}")

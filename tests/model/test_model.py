@@ -258,9 +258,7 @@ def test_evaluation_is_ieee(expression: sympy.Basic, expected: float) -> None:
 
 
 def test_division_rounds_once() -> None:
-    assert (
-        evaluate(build(sympy.Mul, x, build(sympy.Pow, y, sympy.Integer(-1))), {"x": 5.0, "y": 3.0}) == 5 / 3
-    )
+    assert evaluate(build(sympy.Mul, x, build(sympy.Pow, y, sympy.Integer(-1))), {"x": 5.0, "y": 3.0}) == 5 / 3
 
 
 def test_substitution_evaluates_nothing() -> None:

@@ -98,7 +98,12 @@ def test_moles_are_molecules_times_avogadro(model: Make, scale: int, amount: flo
 
 
 def test_molecules_per_unit_overrides_the_units(model: Make) -> None:
-    made = ({"A": {"concentration": 2.0, "only": False}}, {"r": ("A -> ", "k*A*cell")}, {"k": 3.0}, {"cell": 5.0})
+    made = (
+        {"A": {"concentration": 2.0, "only": False}},
+        {"r": ("A -> ", "k*A*cell")},
+        {"k": 3.0},
+        {"cell": 5.0},
+    )
     discrete = discretise(model(*made, molecules_per_unit=100.0))
     assert discrete.network.x0.tolist() == [1000.0]
     assert rates_at(discrete)["r"] == pytest.approx(3.0 * 2.0 * 5.0 * 100)
@@ -132,7 +137,10 @@ def test_jumps_that_are_not_whole_are_refused(model: Make, equation: str) -> Non
 
 def test_stoichiometries_of_one_species_add_up(model: Make) -> None:
     discrete = discretise(
-        model({"A": {"amount": 10.0}}, {"r": ("A + A -> A", "A"), "s": ("0.5 A -> 1.5 A", "A"), "t": ("A -> A", "A")})
+        model(
+            {"A": {"amount": 10.0}},
+            {"r": ("A + A -> A", "A"), "s": ("0.5 A -> 1.5 A", "A"), "t": ("A -> A", "A")},
+        )
     )
     assert jumps(discrete) == {"r": {"A": -1}, "s": {"A": 1}}
 
@@ -225,9 +233,7 @@ def test_a_net_law_becomes_two_reactions(model: Make) -> None:
 
 def test_the_noise_of_a_net_law_is_that_of_two_reactions(model: Make) -> None:
     """At equilibrium each molecule is A or B by the toss of a coin: a binomial variance, not a smaller one."""
-    made = model(
-        {"A": {"amount": 100.0}, "B": {"amount": 0.0}}, {"r": ("A -> B", "k*(A - B/2)")}, {"k": 1.0}
-    )
+    made = model({"A": {"amount": 100.0}, "B": {"amount": 0.0}}, {"r": ("A -> B", "k*(A - B/2)")}, {"k": 1.0})
     counts = sg.simulate(made, [20.0], n=4000, seed=1).counts[:, 0, 0]
     assert abs(counts.mean() - 100 / 3) < 4 * np.sqrt(200 / 9 / 4000)
     assert counts.var() / (200 / 9) == pytest.approx(1, abs=4 * np.sqrt(2 / 4000))
@@ -268,9 +274,7 @@ def test_a_net_law_that_cannot_be_split_and_goes_negative_is_refused(model: Make
         sg.simulate(made, [100.0], n=20)
 
 
-@pytest.mark.parametrize(
-    "formula", ["k*A", "k*(A - B/2)", "A*k*2 + A"], ids=["rate", "net", "sum"]
-)
+@pytest.mark.parametrize("formula", ["k*A", "k*(A - B/2)", "A*k*2 + A"], ids=["rate", "net", "sum"])
 @pytest.mark.parametrize("how", ["value", "changed", "initial assignment", "rule"])
 def test_a_negative_parameter_is_never_taken_for_a_positive_one(model: Make, formula: str, how: str) -> None:
     """Symbols are taken to be non-negative, but only where they are."""
@@ -287,9 +291,7 @@ def test_a_negative_parameter_is_never_taken_for_a_positive_one(model: Make, for
 
 def test_a_law_that_changes_its_sign_with_a_real_number_is_found(model: Make) -> None:
     """h*(h - 1) is a falling factorial for a count; for the parameter h = 0.5 it is negative."""
-    made = model(
-        {"A": {"amount": 5}}, {"r": ("A -> ", "h*(h - 1)*A"), "s": ("A -> ", "A")}, {"h": 0.5}
-    )
+    made = model({"A": {"amount": 5}}, {"r": ("A -> ", "h*(h - 1)*A"), "s": ("A -> ", "A")}, {"h": 0.5})
     with pytest.raises(PropensityError, match="reaction 'r'"):
         sg.simulate(made, [1.0], n=20)
 
@@ -301,7 +303,10 @@ def test_a_law_that_changes_its_sign_with_a_real_number_is_found(model: Make) ->
     ("made", "message"),
     [
         (({"A": {"amount": 1}}, {"r": ("A -> ", "A*time")}), "'r': its kinetic law depends on time"),
-        (({"A": {"amount": 1}}, {"r": ("A -> ", "A*p")}, {"p": 0.0}, None, {"p": "time + 1"}), "'r': .* depends on time"),
+        (
+            ({"A": {"amount": 1}}, {"r": ("A -> ", "A*p")}, {"p": 0.0}, None, {"p": "time + 1"}),
+            "'r': .* depends on time",
+        ),
         (({"A": {"amount": -1}}, {"r": ("A -> ", "A")}), "'A': starts with a negative amount"),
         (({"A": {}}, {"r": ("A -> ", "A")}), "'A': has no initial value; .* A=value"),
         (({"A": {"amount": 1e13}}, {"r": ("A -> ", "A")}), "'A': starts with 1e\\+13 molecules, .* hopeless"),
@@ -350,7 +355,24 @@ def test_a_law_with_a_branch_missing_is_simulated_where_it_is_defined(model: Mak
 
 
 def test_ids_that_are_words_of_python_or_sympy(model: Make) -> None:
-    names = ["lambda", "S", "I", "E", "N", "Q", "O", "beta", "zeta", "gamma", "__class__", "x0", "k0", "t0", "jnp", "None"]
+    names = [
+        "lambda",
+        "S",
+        "I",
+        "E",
+        "N",
+        "Q",
+        "O",
+        "beta",
+        "zeta",
+        "gamma",
+        "__class__",
+        "x0",
+        "k0",
+        "t0",
+        "jnp",
+        "None",
+    ]
     species = {name: {"amount": 10.0 + i} for i, name in enumerate(names)}
     discrete = discretise(
         model(species, {f"r{i}": (f"{name} -> ", f"pi_*{name}") for i, name in enumerate(names)}, {"pi_": 2.0})
@@ -390,7 +412,9 @@ def test_published_models_start_and_react_as_the_model_says(published: sg.Model)
     for spread in (None, 0.5, 1.0):
         counts = dict(zip(discrete.network.species, map(float, start), strict=True))
         if spread is not None:
-            counts = {s: np.floor(c * random.uniform(1 - spread, 2) + random.integers(10, 1000)) for s, c in counts.items()}
+            counts = {
+                s: np.floor(c * random.uniform(1 - spread, 2) + random.integers(10, 1000)) for s, c in counts.items()
+            }
         laws = published.reaction_rates({s: c / units[s] for s, c in counts.items()}) * elements.extent_molecules
         compare(discrete, counts, laws.to_dict())
 

@@ -86,9 +86,7 @@ UNARY: list[tuple[Any, tuple[float, float], Callable[[Any], Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "domain", "reference"), UNARY, ids=lambda value: getattr(value, "__name__", ""))
-def test_functions_of_one_argument(
-    kind: Any, domain: tuple[float, float], reference: Callable[[Any], Any]
-) -> None:
+def test_functions_of_one_argument(kind: Any, domain: tuple[float, float], reference: Callable[[Any], Any]) -> None:
     points = np.random.default_rng(0).uniform(*domain, size=(1, 50))
     agree(build(kind, A), [A], points)
     function, _ = generated([build(kind, A)], [A])
@@ -117,14 +115,14 @@ NODES: dict[str, tuple[Any, Callable[[float, float], float]]] = {
     "power of two": (power(A, B), lambda a, b: a**b),
     "real power": (power(A, number(-1.7)), lambda a, b: a**-1.7),
     "zeroth power": (power(A, sympy.Integer(0)), lambda a, b: 1.0),
-    **{
-        f"power {n}": (power(A, sympy.Integer(n)), lambda a, b, n=n: a**n)
-        for n in (1, 2, 5, 8, 9, 23, -2, -8, -9)
-    },
+    **{f"power {n}": (power(A, sympy.Integer(n)), lambda a, b, n=n: a**n) for n in (1, 2, 5, 8, 9, 23, -2, -8, -9)},
     "quotient": (build(quotient, A, B), lambda a, b: float(math.trunc(a / b))),
     "remainder": (build(rem, A, B), math.fmod),
     "remainder of a negative": (build(rem, build(sympy.Mul, MINUS, A), B), lambda a, b: math.fmod(-a, b)),
-    "quotient of a negative": (build(quotient, build(sympy.Mul, MINUS, A), B), lambda a, b: math.trunc(-a / b)),
+    "quotient of a negative": (
+        build(quotient, build(sympy.Mul, MINUS, A), B),
+        lambda a, b: math.trunc(-a / b),
+    ),
     "maximum": (build(sympy.Max, A, B, number(1.0)), lambda a, b: max(a, b, 1.0)),
     "minimum": (build(sympy.Min, A, B, number(1.0)), lambda a, b: min(a, b, 1.0)),
     "piecewise": (
@@ -201,7 +199,11 @@ def test_symbols_that_stand_for_numbers_divide_like_numbers() -> None:
     program.define(B, sympy.Integer(0))
     outputs = [
         program.value(e)
-        for e in (power(B, MINUS), build(sympy.Mul, sympy.Integer(2), power(B, MINUS)), build(quotient, ONE, B))
+        for e in (
+            power(B, MINUS),
+            build(sympy.Mul, sympy.Integer(2), power(B, MINUS)),
+            build(quotient, ONE, B),
+        )
     ]
     function = compile_source(program.source(outputs), "f")
     with np.errstate(all="ignore"):
@@ -297,8 +299,34 @@ def magnitude(node: Any) -> Any:
 # ---- the source ----------------------------------------------------------------------------------------
 
 HOSTILE = [
-    *("lambda", "S", "I", "E", "pi", "None", "__class__", "__builtins__", "jnp", "gamma", "x0", "t0", "f", "x"),
-    *("__import__('os').system('false')", "a\nb", "a'b", 'a"b', "a;b", "\u03b1", "count:A", "", "0", "return"),
+    *(
+        "lambda",
+        "S",
+        "I",
+        "E",
+        "pi",
+        "None",
+        "__class__",
+        "__builtins__",
+        "jnp",
+        "gamma",
+        "x0",
+        "t0",
+        "f",
+        "x",
+    ),
+    *(
+        "__import__('os').system('false')",
+        "a\nb",
+        "a'b",
+        'a"b',
+        "a;b",
+        "\u03b1",
+        "count:A",
+        "",
+        "0",
+        "return",
+    ),
 ]
 
 

@@ -37,10 +37,7 @@ def points(expressions: list[Any], number: int = 40) -> list[dict[str, float]]:
     random = np.random.default_rng(0)
     names = sorted({symbol.name for e in expressions for symbol in e.free_symbols})
     return [
-        {
-            name: float(random.integers(0, 9) if name in COUNTS else random.uniform(0.05, 3.0))
-            for name in names
-        }
+        {name: float(random.integers(0, 9) if name in COUNTS else random.uniform(0.05, 3.0)) for name in names}
         for _ in range(number)
     ]
 
@@ -167,7 +164,17 @@ def test_forms_that_cannot_be_negative(formula: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "formula", ["sin(A)", "ln(A)", "1/(A - B)", "max(A - B, 0)", "(A - B)^0.5", "log10(A)", "floor(A - B)", "2^(-A) - sin(B)"]
+    "formula",
+    [
+        "sin(A)",
+        "ln(A)",
+        "1/(A - B)",
+        "max(A - B, 0)",
+        "(A - B)^0.5",
+        "log10(A)",
+        "floor(A - B)",
+        "2^(-A) - sin(B)",
+    ],
 )
 def test_forms_whose_sign_is_unknown(formula: str) -> None:
     assert signed_parts(law(formula)) is None
@@ -217,13 +224,17 @@ def laws(depth: int) -> st.SearchStrategy[Any]:
         return leaves
     inner = laws(depth - 1)
     several = st.lists(inner, min_size=2, max_size=3)
-    conditions = st.sampled_from([build(sympy.Gt, sympy.Symbol("k"), sympy.Integer(1)), build(sympy.Lt, *symbols("AB"))])
+    conditions = st.sampled_from(
+        [build(sympy.Gt, sympy.Symbol("k"), sympy.Integer(1)), build(sympy.Lt, *symbols("AB"))]
+    )
     return st.one_of(
         leaves,
         several.map(lambda args: build(sympy.Add, *args)),
         several.map(lambda args: build(sympy.Mul, *args)),
         st.tuples(inner, st.integers(0, 4)).map(lambda p: build(sympy.Pow, p[0], sympy.Integer(p[1]))),
-        inner.map(lambda e: build(sympy.Pow, build(sympy.Add, sympy.Symbol("k"), build(sympy.Abs, e)), sympy.Integer(-1))),
+        inner.map(
+            lambda e: build(sympy.Pow, build(sympy.Add, sympy.Symbol("k"), build(sympy.Abs, e)), sympy.Integer(-1))
+        ),
         inner.map(lambda e: build(sympy.exp, build(sympy.Mul, sympy.Integer(-1), build(sympy.Abs, e)))),
         st.tuples(inner, conditions, inner).map(lambda p: piecewise([(p[0], p[1])], p[2])),
     )

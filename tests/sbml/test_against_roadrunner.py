@@ -25,15 +25,10 @@ FLOOR = 1e-15  # of the largest rate in the model: a law that is a difference ca
 UNSET = {"BIOMD0000000113": ["W_star"]}
 
 
-@pytest.mark.skipif(
-    not FILES, reason=f"no models at {DATA / 'biomodels'}; set SBMLGRAD_DATA to the data folder"
-)
+@pytest.mark.skipif(not FILES, reason=f"no models at {DATA / 'biomodels'}; set SBMLGRAD_DATA to the data folder")
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, id=path.stem, marks=[] if path.stem in FEW else [pytest.mark.slow])
-        for path in FILES
-    ],
+    [pytest.param(path, id=path.stem, marks=[] if path.stem in FEW else [pytest.mark.slow]) for path in FILES],
 )
 def test_rates_are_those_of_roadrunner(path: Path) -> None:
     try:
@@ -74,6 +69,4 @@ def compare(model: Model, state: dict[str, float], reference: Any) -> None:
     assert theirs.keys() == set(ours.index)
     largest = max((abs(rate) for rate in theirs.values() if math.isfinite(rate)), default=0.0)
     for identifier, rate in ours.items():
-        assert rate == pytest.approx(theirs[identifier], rel=RELATIVE, abs=FLOOR * largest, nan_ok=True), (
-            identifier
-        )
+        assert rate == pytest.approx(theirs[identifier], rel=RELATIVE, abs=FLOOR * largest, nan_ok=True), identifier

@@ -206,9 +206,7 @@ def test_nothing_is_simplified() -> None:
     assert evaluate(law(apply("times", "<cn>0</cn>", "<infinity/>")), {}) != 0.0
 
 
-@pytest.mark.parametrize(
-    "name", ["lambda", "import", "S", "I", "E", "pi", "__class__", "time", "N", "Q", "oo"]
-)
+@pytest.mark.parametrize("name", ["lambda", "import", "S", "I", "E", "pi", "__class__", "time", "N", "Q", "oo"])
 def test_ids_are_only_ids(name: str) -> None:
     formula = apply("times", f"<ci>{name}</ci>", "<ci>k</ci>")
     hostile = model(formula, parameters=f"k {name}")
@@ -267,8 +265,7 @@ def nested(depth: int, wrap: str) -> str:
             call("f11", "<ci>x</ci>"),
             function("f0", "a", apply("sin", "<ci>a</ci>"))
             + "".join(
-                function(f"f{n}", "a", apply("plus", *[call(f"f{n - 1}", "<ci>a</ci>")] * 10))
-                for n in range(1, 12)
+                function(f"f{n}", "a", apply("plus", *[call(f"f{n - 1}", "<ci>a</ci>")] * 10)) for n in range(1, 12)
             ),
         ),
     ],

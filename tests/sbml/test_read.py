@@ -161,9 +161,7 @@ ONE = math("<cn>1</cn>")
         (lists(species=species()), "species 'S' is in compartment 'cell', which is not declared"),
         (lists(reactions=reaction(law=None)), "reaction 'R' has no kinetic law"),
         (
-            lists(
-                reactions=reaction(inside=lists(reactants='<speciesReference species="S" constant="true"/>'))
-            ),
+            lists(reactions=reaction(inside=lists(reactants='<speciesReference species="S" constant="true"/>'))),
             "reaction 'R' names the species 'S', which is not declared",
         ),
         (lists(rules=RULE.format("k", ONE)), "assignment rule of 'k' sets an id that is not declared"),
@@ -324,8 +322,7 @@ def test_local_parameters_hide_global_ids() -> None:
         compartments=CELL,
         species=species(),
         parameters=parameter("k", "2"),
-        reactions='<reaction id="R" reversible="false" fast="false">'
-        f"<kineticLaw>{law}{local}</kineticLaw></reaction>",
+        reactions=f'<reaction id="R" reversible="false" fast="false"><kineticLaw>{law}{local}</kineticLaw></reaction>',
     )
     model = read_sbml(document(content))
     assert [item.id for item in model.elements.reactions["R"].local_parameters] == ["R.k", "R.S"]
@@ -404,9 +401,7 @@ def test_undeclared_extent_is_in_the_unit_of_all_amounts(level: tuple[int, int])
 
 @pytest.mark.parametrize(("kind", "molecules"), [("item", 1.0), ("mole", AVOGADRO)])
 def test_level_2_can_define_its_substance(kind: str, molecules: float) -> None:
-    definition = (
-        f'<unitDefinition id="substance"><listOfUnits><unit kind="{kind}"/></listOfUnits></unitDefinition>'
-    )
+    definition = f'<unitDefinition id="substance"><listOfUnits><unit kind="{kind}"/></listOfUnits></unitDefinition>'
     content = lists(
         unitDefinitions=definition,
         compartments=CELL_2,

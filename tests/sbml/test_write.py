@@ -229,9 +229,7 @@ UNSIZED = LEVEL2.replace('<compartment id="cell" size="2"/>', '<compartment id="
         (LEVEL2.replace('symbol="assigned"', 'symbol="cell"'), {"A": 2}, "an initial assignment; give [A]"),
     ],
 )
-def test_values_that_no_reader_would_see_are_refused(
-    document: str, values: dict[str, float], message: str
-) -> None:
+def test_values_that_no_reader_would_see_are_refused(document: str, values: dict[str, float], message: str) -> None:
     with pytest.raises(UnknownIdError, match=re.escape(message)):
         edit_values(document, values, source="m.xml")
 

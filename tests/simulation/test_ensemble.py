@@ -316,7 +316,10 @@ def test_networks_that_do_not_fit_together_are_refused(changed: dict[str, Any], 
 
 def test_parameters_of_a_network_can_be_changed_and_be_arrays() -> None:
     net = sg.ReactionNetwork(
-        JUMPS, lambda x, p: p["scale"] * (p["matrix"] @ x), x0=[10, 0], parameters={"scale": 1.0, "matrix": np.eye(2)}
+        JUMPS,
+        lambda x, p: p["scale"] * (p["matrix"] @ x),
+        x0=[10, 0],
+        parameters={"scale": 1.0, "matrix": np.eye(2)},
     )
     still = sg.simulate(net, [5.0], n=20, parameters={"scale": 0.0})
     assert np.all(still.counts[:, 0] == [10, 0])

@@ -363,9 +363,7 @@ def test_rates_of_any_size_make_exponential_lives() -> None:
 # ---- models and networks -------------------------------------------------------------------------------
 
 PYTHON = {
-    "dimerisation": network(
-        [[-2, 2], [1, -1]], lambda x: [0.001 * x[0] * (x[0] - 1), 0.1 * x[1]], [100, 0]
-    ),
+    "dimerisation": network([[-2, 2], [1, -1]], lambda x: [0.001 * x[0] * (x[0] - 1), 0.1 * x[1]], [100, 0]),
     "telegraph": network(
         [[-1, 1, 0, 0], [1, -1, 0, 0], [0, 0, 1, -1]],
         lambda x: [0.5 * x[0], 2.5 * x[1], 125.0 * x[1], 0.5 * x[2]],

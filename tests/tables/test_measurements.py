@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sbmlgrad.errors import TableError
+from sbmlgrad.errors import SbmlgradError, TableError
 from sbmlgrad.tables import Measurements, match, read_measurements, write_table
 
 
@@ -188,9 +188,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
 def test_columns_must_match_the_model(tmp_path: Path) -> None:
     known = {"Susceptible", "Infected", "total"}
     match(read(tmp_path, "time,Infected-mean,[Susceptible],total\n0,1,2,3\n"), known)
-    with pytest.raises(
-        TableError, match=r"column 'Infectd' matches nothing in the model; did you mean Infected"
-    ):
+    with pytest.raises(TableError, match=r"column 'Infectd' matches nothing in the model; did you mean Infected"):
         match(read(tmp_path, "time,Infectd\n0,1\n"), known)
     with pytest.raises(TableError, match=r"column 'Infected-std' .* did you mean Infected-sd"):
         match(read(tmp_path, "time,Infected-std\n0,1\n"), known)
@@ -231,6 +229,6 @@ def test_a_table_goes_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["no/folder/out.csv", "."])
 def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path, place: str) -> None:
-    with pytest.raises(TableError, match=r"cannot be written: [^\n]+; choose another place$"):
+    with pytest.raises(SbmlgradError, match=r"cannot be written: [^\n]+; choose another place$"):
         write_table(pd.DataFrame({"time": [0.0]}), tmp_path / place)
     assert not list(tmp_path.iterdir())

@@ -185,9 +185,7 @@ class Recorded:
         self.ensembles = ensembles
         self.seeds: list[int] = []
 
-    def __call__(
-        self, model: object, times: np.ndarray, /, *, n: int, seed: int, select: list[str]
-    ) -> Moments:
+    def __call__(self, model: object, times: np.ndarray, /, *, n: int, seed: int, select: list[str]) -> Moments:
         assert (n, select) == (N, ["X", "[Y]"])
         np.testing.assert_array_equal(times, TIMES)
         self.seeds.append(seed)

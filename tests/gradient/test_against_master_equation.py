@@ -1,0 +1,185 @@
+"""Gradient estimators against the derivatives of the chemical master equation (see conftest.py).
+
+Seeds are fixed. Comparisons allow three standard errors beyond the bias that an estimator may have, or reject
+below a probability of 1e-3 or 1e-4; a change of all random numbers would fail about one test in fifty runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import sbmlgrad as sg
+from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.gradient.estimate import Estimate, differentiable, estimate, named_estimator
+from sbmlgrad.gradient.estimator import Estimator
+from sbmlgrad.gradient.straight_through import StraightThrough
+from sbmlgrad.network import ReactionNetwork, discretise
+
+BIAS = 0.03  # of an estimator that is not exact, as a share of the derivative
+ESTIMATORS = ["auto", "straight_through", "score"]
+
+
+def run(case: Any, estimator: Estimator | str, n: int, seed: int = 1) -> Estimate:
+    """Means and second moments of all species at the case's time, and their derivatives."""
+    chosen = named_estimator(estimator) if isinstance(estimator, str) else estimator
+    target = differentiable(case.network, case.parameters, squares=True)
+    return estimate(target, case.values, np.array([case.time]), n, seed, chosen)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_values_and_derivatives_are_those_of_the_master_equation(case: Any, name: str) -> None:
+    """Within 3 % and three standard errors, where a standard error is 1 % (2 % for straight-through at its worst)."""
+    result = run(case, name, n=200_000)
+    assert np.all(np.abs(result.values[:, 0] - case.moments) < 4 * result.values_stderr[:, 0])
+    ratio = result.derivatives[..., 0] / case.derivatives
+    error = result.stderr[..., 0] / np.abs(case.derivatives)
+    assert error.max() < (0.02 if name == "straight_through" else 0.01)
+    allowed = BIAS if name == "straight_through" else 0.0
+    assert np.all(np.abs(ratio - 1) < allowed + np.maximum(3.7 * error, 1e-9)), ratio
+
+
+def test_the_default_is_within_three_per_cent(case: Any) -> None:
+    result = run(case, "auto", n=400_000, seed=2)
+    ratio = result.derivatives[..., 0] / case.derivatives
+    print(f"default estimator, {case.time:g}: {ratio.round(4).tolist()}")
+    assert np.all(np.abs(ratio - 1) < BIAS)
+
+
+# ---- standard errors -----------------------------------------------------------------------------------
+
+
+def z_scores(case: Any, name: str, n: int) -> np.ndarray:
+    """Errors in standard errors, of means and second moments of the first species: (seeds, parameters, 2)."""
+    species = len(case.network.species)
+    rows = []
+    for seed in range(20):
+        result = run(case, name, n, seed)
+        z = (result.derivatives[..., 0] - case.derivatives) / result.stderr[..., 0]
+        rows.append(z[:, [0, species]])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(("name", "n"), [("score", 5000), ("straight_through", 2000)])
+def test_errors_in_standard_errors_are_standard_normal(cases: list[Any], name: str, n: int) -> None:
+    """Twenty seeds: by Kolmogorov and Smirnov, and by their sum of squares, at a probability of 1e-3.
+
+    Straight-through has so few trajectories that its bias is below its noise; for a birth at a constant rate
+    its derivative of the mean has no noise at all.
+    """
+    pools: dict[tuple[int, int], list[np.ndarray]] = {}
+    for case in cases:
+        exact_mean = name == "straight_through" and case.jumps.shape == (1, 1)
+        z = z_scores(case, name, n)
+        for parameter in range(z.shape[1]):
+            for moment in range(2):
+                if not (exact_mean and moment == 0):
+                    pools.setdefault((parameter, moment), []).append(z[:, parameter, moment])
+    for place, parts in pools.items():
+        z = np.concatenate(parts)
+        assert stats.kstest(z, "norm").pvalue > 1e-3, place
+        assert 5e-4 < stats.chi2.cdf(np.sum(z**2), z.size) < 1 - 5e-4, place
+
+
+def test_a_birth_at_a_constant_rate_has_an_exact_derivative(cases: list[Any]) -> None:
+    """E X = k T: the generator sees d/dk = T in every trajectory."""
+    birth = cases[0]
+    result = run(birth, "straight_through", n=100)
+    np.testing.assert_allclose(result.derivatives[0, 0, 0], birth.time, rtol=1e-12)
+    assert result.stderr[0, 0, 0] < 1e-12
+
+
+# ---- several times, initial amounts, observables -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_several_times_in_one_run(name: str) -> None:
+    """Birth and death from 0 at seventy times: E X = k/g (1 - e^-gt) and its derivatives."""
+    k, g = 10.0, 1.0
+    net = ReactionNetwork(
+        np.array([[1, -1]]), lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": k, "g": g}
+    )
+    times = np.linspace(0, 3.5, 71)
+    result = estimate(differentiable(net, ["g", "k"]), [g, k], times, 20_000, 3, named_estimator(name))
+    decay = np.exp(-g * times)
+    exact = np.array([k * (times * decay / g - (1 - decay) / g**2), (1 - decay) / g])
+    assert result.derivatives.shape == (2, 1, 71)
+    np.testing.assert_array_equal(result.derivatives[:, 0, 0], 0)
+    error = result.stderr[:, 0, 1:]
+    assert np.all(np.abs(result.derivatives[:, 0, 1:] - exact[:, 1:]) < 0.01 * np.abs(exact[:, 1:]) + 4.5 * error)
+
+
+def test_a_window_that_reaches_the_start_is_no_window(cases: list[Any]) -> None:
+    case = cases[3]
+    target = differentiable(case.network, case.parameters)
+    times = np.array([1.0, 2.0, case.time])
+    full, windowed = (
+        estimate(target, case.values, times, 500, 1, StraightThrough(window)) for window in (None, len(times))
+    )
+    np.testing.assert_array_equal(full.derivatives, windowed.derivatives)
+
+
+def test_estimates_are_the_same_for_the_same_seed(cases: list[Any]) -> None:
+    for name in ESTIMATORS:
+        one, two, other = (run(cases[3], name, n=600, seed=seed) for seed in (5, 5, 6))
+        np.testing.assert_array_equal(one.derivatives, two.derivatives)
+        np.testing.assert_array_equal(one.stderr, two.stderr)
+        assert np.any(one.derivatives != other.derivatives)
+
+
+@pytest.mark.parametrize("name", ["auto", "straight_through"])
+def test_initial_amounts(name: str, models_dir: Path) -> None:
+    """d E X / d X(0) = e^-gt for birth and death, beside the derivatives by rates."""
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml").with_parameters({"k": 10, "g": 1, "X": 30})
+    target = differentiable(discretise(model), ["X", "k", "g"])
+    time = 1.0
+    result = estimate(target, [30, 10, 1], np.array([time]), 50_000, 1, named_estimator(name))
+    decay = np.exp(-time)
+    exact = np.array([decay, 1 - decay, -30 * time * decay + 10 * (time * decay - 1 + decay)])
+    error = result.stderr[:, 0, 0]
+    assert np.all(np.abs(result.derivatives[:, 0, 0] - exact) < 0.01 * np.abs(exact) + 4 * error)
+
+
+def test_the_score_function_refuses_initial_amounts(models_dir: Path) -> None:
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    target = differentiable(discretise(model), ["X"])
+    with pytest.raises(SbmlgradError, match="no derivative for initial amounts.*straight_through") as error:
+        estimate(target, [0.0], np.array([1.0]), 10, 1, named_estimator("score"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_observables_that_hold_a_parameter(name: str, models_dir: Path) -> None:
+    """d E [X] / d volume = -E X / volume**2 where no rate depends on the volume."""
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml").with_parameters({"k": 10, "g": 1, "cell": 2})
+    target = differentiable(discretise(model, ["[X]", "X"]), ["cell", "k"])
+    result = estimate(target, [2.0, 10.0], np.array([1.0]), 50_000, 1, named_estimator(name))
+    mean = 10 * -np.expm1(-1.0)
+    exact = np.array([[-mean / 4, 0.0], [mean / 20, mean / 10]])
+    error = result.stderr[:, :, 0]
+    assert np.all(np.abs(result.derivatives[:, :, 0] - exact) < 0.01 * np.abs(exact) + 4 * error + 1e-12)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_absorption_leaves_no_holes(name: str) -> None:
+    """Pure death to extinction, E X = 5 e^-gt: rates of zero must not become nan."""
+    net = ReactionNetwork(np.array([[-1]]), lambda x, p: p["g"] * x, x0=[5], parameters={"g": 1.0})
+    times = np.array([0.5, 2.0, 40.0])
+    result = estimate(differentiable(net, ["g"]), [1.0], times, 50_000, 1, named_estimator(name))
+    assert np.all(np.isfinite(result.derivatives))
+    assert np.all(np.isfinite(result.stderr))
+    exact = -5 * times * np.exp(-times)
+    allowed = BIAS if name == "straight_through" else 0.0
+    error = result.stderr[0, 0]
+    assert np.all(np.abs(result.derivatives[0, 0] - exact) < allowed * np.abs(exact) + 4 * error + 1e-12)
+
+
+def test_a_single_trajectory_has_no_standard_error(cases: list[Any]) -> None:
+    result = run(cases[1], "straight_through", n=1)
+    assert np.all(np.isfinite(result.derivatives))
+    assert np.all(np.isnan(result.stderr))
