@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -112,9 +112,12 @@ def estimate(
 
 
 def differentiable(
-    model: DiscreteModel | ReactionNetwork, parameters: Sequence[str], squares: bool = False
+    model: DiscreteModel | ReactionNetwork, parameters: Sequence[str], squares: bool = False, signed: bool = False
 ) -> Differentiable:
     """Prepare the moments of a model's observables for differentiation by ``parameters``.
+
+    With ``squares`` their second moments too. Parameters that may become negative want ``signed``, so that
+    negative propensities are looked for.
 
     Raises :class:`UnknownIdError` for a name that is no quantity of the model.
     """
@@ -124,7 +127,8 @@ def differentiable(
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(known)}")
     if isinstance(model, ReactionNetwork):
         return _of_network(model, tuple(parameters), squares)
-    problem = Problem(model.network, model.observe, len(model.observables), model.position, squares)
+    network = replace(model.network, nonnegative=False) if signed else model.network
+    problem = Problem(network, model.observe, len(model.observables), model.position, squares)
     names, given = list(model.quantities), tuple(model.quantities.values())
     places = [names.index(name) for name in parameters]
 

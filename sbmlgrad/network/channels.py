@@ -12,7 +12,7 @@ from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, s
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, number, piecewise, substitute
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.split import signed_parts, split_reversible, vanishes
+from sbmlgrad.network.split import COUNT, signed_parts, split_reversible, vanishes
 
 _WHOLE = 1e-9  # relative distance from a whole number that is rounding, not meaning
 _HOPELESS = 1e12  # molecules of one species beyond which exact simulation is refused
@@ -30,7 +30,7 @@ class Channel:
 
 def count_symbol(species: str) -> sympy.Symbol:
     """The symbol of a species' molecule count."""
-    return sympy.Symbol(f"count:{species}")
+    return sympy.Symbol(COUNT + species)
 
 
 def product(*factors: sympy.Expr) -> sympy.Expr:
@@ -122,10 +122,11 @@ class Chemistry:
         return found
 
     def _signs_unknown(self, expression: sympy.Expr) -> bool:
-        """Whether rule variables that may be negative enter."""
-        for item in expression.free_symbols & {symbol(i) for i in self.elements.assignment_rules}:
+        """Whether anything that is computed, and may come out negative, enters."""
+        computed = {**self.elements.initial_assignments, **self.elements.assignment_rules}
+        for item in expression.free_symbols & {symbol(i) for i in computed}:
             if item.name not in self._signs:
-                self._signs[item.name] = not self.surely_positive(self.elements.assignment_rules[item.name])
+                self._signs[item.name] = not self.surely_positive(computed[item.name])
             if self._signs[item.name]:
                 return True
         return False
@@ -216,8 +217,8 @@ class Chemistry:
                 self.reasons.append(f"species {identifier!r}: starts with a negative amount")
             elif count > _HOPELESS:
                 self.reasons.append(
-                    f"species {identifier!r}: starts with {count:.3g} molecules, hopeless for exact simulation; "
-                    "if its units do not mean what they say, give molecules_per_unit"
+                    f"species {identifier!r}: starts with {count:.3g} molecules, which is hopeless for exact "
+                    "simulation; if its units do not mean what they say, give molecules_per_unit"
                 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import sympy
 
@@ -180,7 +181,7 @@ class _Writer:
         size = len(counts)
 
         def start(quantities: Sequence[Any]) -> tuple[Arrays, Arrays]:
-            values = inner(tuple(quantities))
+            values = inner(tuple(jnp.asarray(value, jnp.float64) for value in quantities))
             return values[:size], values[size:]
 
         return start, source

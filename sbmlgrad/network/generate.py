@@ -92,7 +92,10 @@ class Program:
 
     def define(self, symbol: sympy.Symbol, expression: sympy.Expr) -> None:
         """Let ``symbol`` stand for the value of ``expression`` from here on."""
-        self._known[symbol] = self.value(expression)
+        value = self.value(expression)
+        if not value.isidentifier():  # numbers as arrays: 1 / 0 is then infinite rather than an exception
+            value = self._statement(f"jnp.float64({value})")
+        self._known[symbol] = value
 
     def value(self, expression: Any) -> str:
         """The name or literal that holds the expression's value, written out on first use."""

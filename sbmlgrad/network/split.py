@@ -11,6 +11,7 @@ import sympy
 from sbmlgrad.model.functions import build, piecewise, substitute
 
 Parts = tuple[sympy.Expr, sympy.Expr]
+COUNT = "count:"  # begins the names of symbols that stand for whole numbers of molecules
 _POSITIVE = (sympy.exp, sympy.Abs, sympy.factorial)
 _ZERO = sympy.Integer(0)
 
@@ -18,9 +19,11 @@ _ZERO = sympy.Integer(0)
 def signed_parts(law: sympy.Expr) -> Parts | None:
     """``law = positive - negative`` where both are non-negative as long as all symbols are.
 
-    Works through sums, products, whole powers, positive denominators and piecewise branches, and takes symbols
-    for counts, so that ``A*(A - 1)`` is one positive part; None where a sign cannot be told from the form.
+    Works through sums, products, whole powers, positive denominators and piecewise branches, and knows that
+    ``A*(A - 1)`` of a count is one positive part; None where a sign cannot be told from the form.
     """
+    if law is sympy.nan:
+        return None
     if isinstance(law, sympy.Number):
         return (law, _ZERO) if law >= 0 else (_ZERO, -law) if law < 0 else None
     if isinstance(law, sympy.Symbol):
@@ -53,15 +56,17 @@ def split_reversible(
     """Forward and backward laws of a net law, or None where it is not the difference of two.
 
     A backward law must vanish when a product is absent (or, with no products, not depend on the reactants), and
-    a forward law when a reactant is. So ``k*A*(A - 1)`` is one law of a pair of molecules, not two reactions.
+    a forward law when a reactant is. So ``k*A*(A - 1)`` is one law of a pair of molecules, not two reactions. Nor
+    may the backward law need a reactant: ``k*A*(1 - B/full)`` is a forward law that room for B limits.
     """
     parts = signed_parts(law)
     if parts is None or parts[1] == 0:
         return None
     forward, backward = parts
-    if _needs(forward, reactants, products) and _needs(backward, products, reactants):
-        return parts
-    return None
+    limited = any(vanishes(backward, symbol) for symbol in reactants if symbol not in products)
+    if limited or not _needs(forward, reactants, products) or not _needs(backward, products, reactants):
+        return None
+    return parts
 
 
 def vanishes(law: sympy.Expr, symbol: sympy.Symbol, value: int = 0) -> bool:
@@ -96,7 +101,7 @@ def _counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
     """Whether ``factor`` is ``A - n`` beside ``A, A - 1, ..., A - n + 1``: a falling factorial, never negative."""
     if factor.func is not sympy.Add or len(factor.args) != 2:
         return False
-    symbols = [arg for arg in factor.args if isinstance(arg, sympy.Symbol)]
+    symbols = [arg for arg in factor.args if isinstance(arg, sympy.Symbol) and arg.name.startswith(COUNT)]
     steps = [arg for arg in factor.args if isinstance(arg, sympy.Integer) and arg < 0]
     if not symbols or not steps:
         return False

@@ -6,6 +6,7 @@ below a probability of 1e-3 or 1e-4; a change of all random numbers would fail a
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ from scipy import stats
 
 import sbmlgrad as sg
 from sbmlgrad.errors import SbmlgradError
-from sbmlgrad.gradient.estimate import Estimate, differentiable, estimate, named_estimator
-from sbmlgrad.gradient.estimator import Estimator
+from sbmlgrad.gradient.estimate import Differentiable, Estimate, differentiable, estimate, named_estimator
 from sbmlgrad.gradient.straight_through import StraightThrough
 from sbmlgrad.network import ReactionNetwork, discretise
 
@@ -25,16 +25,20 @@ BIAS = 0.03  # of an estimator that is not exact, as a share of the derivative
 ESTIMATORS = ["auto", "straight_through", "score"]
 
 
-def run(case: Any, estimator: Estimator | str, n: int, seed: int = 1) -> Estimate:
+@cache
+def target_of(case: Any) -> Differentiable:
+    """Made once for each case, so that nothing is compiled twice."""
+    return differentiable(case.network, case.parameters, squares=True)
+
+
+def run(case: Any, name: str, n: int, seed: int = 1) -> Estimate:
     """Means and second moments of all species at the case's time, and their derivatives."""
-    chosen = named_estimator(estimator) if isinstance(estimator, str) else estimator
-    target = differentiable(case.network, case.parameters, squares=True)
-    return estimate(target, case.values, np.array([case.time]), n, seed, chosen)
+    return estimate(target_of(case), case.values, np.array([case.time]), n, seed, named_estimator(name))
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_values_and_derivatives_are_those_of_the_master_equation(case: Any, name: str) -> None:
-    """Within 3 % and three standard errors, where a standard error is 1 % (2 % for straight-through at its worst)."""
+    """Unbiased within 3.7 standard errors of 1 %; straight-through, of up to 2 %, within 3 % beyond that."""
     result = run(case, name, n=200_000)
     assert np.all(np.abs(result.values[:, 0] - case.moments) < 4 * result.values_stderr[:, 0])
     ratio = result.derivatives[..., 0] / case.derivatives
@@ -54,36 +58,27 @@ def test_the_default_is_within_three_per_cent(case: Any) -> None:
 # ---- standard errors -----------------------------------------------------------------------------------
 
 
-def z_scores(case: Any, name: str, n: int) -> np.ndarray:
-    """Errors in standard errors, of means and second moments of the first species: (seeds, parameters, 2)."""
-    species = len(case.network.species)
-    rows = []
-    for seed in range(20):
-        result = run(case, name, n, seed)
-        z = (result.derivatives[..., 0] - case.derivatives) / result.stderr[..., 0]
-        rows.append(z[:, [0, species]])
-    return np.array(rows)
-
-
 @pytest.mark.parametrize(("name", "n"), [("score", 5000), ("straight_through", 2000)])
 def test_errors_in_standard_errors_are_standard_normal(cases: list[Any], name: str, n: int) -> None:
-    """Twenty seeds: by Kolmogorov and Smirnov, and by their sum of squares, at a probability of 1e-3.
+    """Twenty seeds of each case: by Kolmogorov and Smirnov, and by their sum of squares, at 1e-3 each.
 
-    Straight-through has so few trajectories that its bias is below its noise; for a birth at a constant rate
-    its derivative of the mean has no noise at all.
+    Straight-through has so few trajectories that its bias is below its noise. All cases are pooled, but each
+    parameter and each moment of the first species stands for itself, because those of one run are correlated.
     """
-    pools: dict[tuple[int, int], list[np.ndarray]] = {}
+    pools: dict[tuple[int, int], list[float]] = {}
     for case in cases:
-        exact_mean = name == "straight_through" and case.jumps.shape == (1, 1)
-        z = z_scores(case, name, n)
-        for parameter in range(z.shape[1]):
-            for moment in range(2):
-                if not (exact_mean and moment == 0):
-                    pools.setdefault((parameter, moment), []).append(z[:, parameter, moment])
-    for place, parts in pools.items():
-        z = np.concatenate(parts)
+        species = len(case.network.species)
+        for result in (run(case, name, n, seed) for seed in range(20)):
+            off = result.derivatives[..., 0] - case.derivatives
+            for parameter in range(len(case.values)):
+                for moment, function in enumerate((0, species)):
+                    error = result.stderr[parameter, function, 0]
+                    if error > 1e-9:  # some derivatives are exact, see below
+                        pools.setdefault((parameter, moment), []).append(off[parameter, function] / error)
+    for place, z in pools.items():
+        assert len(z) >= 80
         assert stats.kstest(z, "norm").pvalue > 1e-3, place
-        assert 5e-4 < stats.chi2.cdf(np.sum(z**2), z.size) < 1 - 5e-4, place
+        assert 5e-4 < stats.chi2.cdf(np.sum(np.square(z)), len(z)) < 1 - 5e-4, place
 
 
 def test_a_birth_at_a_constant_rate_has_an_exact_derivative(cases: list[Any]) -> None:
@@ -97,21 +92,22 @@ def test_a_birth_at_a_constant_rate_has_an_exact_derivative(cases: list[Any]) ->
 # ---- several times, initial amounts, observables -------------------------------------------------------
 
 
+@pytest.mark.parametrize("times", [np.linspace(0, 3.5, 71), np.array([0.0, 1.0, 3.5])], ids=["many", "few"])
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_several_times_in_one_run(name: str) -> None:
-    """Birth and death from 0 at seventy times: E X = k/g (1 - e^-gt) and its derivatives."""
+def test_looking_more_often_changes_no_derivative(name: str, times: np.ndarray) -> None:
+    """Birth and death from 0, E X = k/g (1 - e^-gt), at all times of one run."""
     k, g = 10.0, 1.0
     net = ReactionNetwork(
         np.array([[1, -1]]), lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": k, "g": g}
     )
-    times = np.linspace(0, 3.5, 71)
     result = estimate(differentiable(net, ["g", "k"]), [g, k], times, 20_000, 3, named_estimator(name))
     decay = np.exp(-g * times)
     exact = np.array([k * (times * decay / g - (1 - decay) / g**2), (1 - decay) / g])
-    assert result.derivatives.shape == (2, 1, 71)
+    assert result.derivatives.shape == (2, 1, len(times))
     np.testing.assert_array_equal(result.derivatives[:, 0, 0], 0)
-    error = result.stderr[:, 0, 1:]
-    assert np.all(np.abs(result.derivatives[:, 0, 1:] - exact[:, 1:]) < 0.01 * np.abs(exact[:, 1:]) + 4.5 * error)
+    allowed = BIAS if name == "straight_through" else 0.0
+    off = np.abs(result.derivatives[:, 0] - exact)
+    assert np.all(off <= allowed * np.abs(exact) + 4.5 * result.stderr[:, 0]), off / np.maximum(np.abs(exact), 1e-9)
 
 
 def test_a_window_that_reaches_the_start_is_no_window(cases: list[Any]) -> None:
@@ -126,7 +122,7 @@ def test_a_window_that_reaches_the_start_is_no_window(cases: list[Any]) -> None:
 
 def test_estimates_are_the_same_for_the_same_seed(cases: list[Any]) -> None:
     for name in ESTIMATORS:
-        one, two, other = (run(cases[3], name, n=600, seed=seed) for seed in (5, 5, 6))
+        one, two, other = (run(cases[3], name, 600, seed) for seed in (5, 5, 6))
         np.testing.assert_array_equal(one.derivatives, two.derivatives)
         np.testing.assert_array_equal(one.stderr, two.stderr)
         assert np.any(one.derivatives != other.derivatives)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, piecewise, substitute
+from sbmlgrad.network.channels import count_symbol
 from sbmlgrad.network.split import signed_parts, split_reversible, vanishes
 from sbmlgrad.sbml.mathml import Scope
 
@@ -25,11 +26,12 @@ def law(formula: str) -> Any:
     """The expression of a formula, as it would be read from a document."""
     ids = frozenset(re.findall(r"[A-Za-z_]\w*", formula))
     scope = Scope(source="test", ids=ids, functions={}, rate=lambda _: None)
-    return scope.expression(libsbml.parseL3Formula(formula), "the test")
+    expression = scope.expression(libsbml.parseL3Formula(formula), "the test")
+    return substitute(expression, {sympy.Symbol(name): count_symbol(name) for name in COUNTS})
 
 
 def symbols(names: str) -> list[sympy.Symbol]:
-    return [sympy.Symbol(name) for name in names]
+    return [count_symbol(name) for name in names]
 
 
 def points(expressions: list[Any], number: int = 40) -> list[dict[str, float]]:
@@ -37,7 +39,10 @@ def points(expressions: list[Any], number: int = 40) -> list[dict[str, float]]:
     random = np.random.default_rng(0)
     names = sorted({symbol.name for e in expressions for symbol in e.free_symbols})
     return [
-        {name: float(random.integers(0, 9) if name in COUNTS else random.uniform(0.05, 3.0)) for name in names}
+        {
+            name: float(random.integers(0, 9) if name.startswith("count:") else random.uniform(0.05, 3.0))
+            for name in names
+        }
         for _ in range(number)
     ]
 
@@ -92,7 +97,7 @@ def test_net_laws_are_split(formula: str, reactants: str, products: str) -> None
     for side, part in ((reactants, forward), (products, backward)):
         assert any(evaluate(part, values) > 0 for values in points([part]))
         for values, absent in itertools.product(points([part]), side):
-            assert evaluate(part, {**values, absent: 0.0}) == 0, f"{part} fires without {absent}"
+            assert evaluate(part, {**values, f"count:{absent}": 0.0}) == 0, f"{part} fires without {absent}"
 
 
 WHOLE = [
@@ -184,8 +189,8 @@ def test_a_falling_factorial_is_one_of_counts_only() -> None:
     """A*(A - 1) is never negative where A is a count; for a real number, such as an exponent, it can be."""
     parts = signed_parts(law("h*(h - 1)*A"))
     if parts is not None:
-        assert evaluate(parts[0], {"h": 0.5, "A": 1.0}) >= 0
-        assert evaluate(parts[1], {"h": 0.5, "A": 1.0}) >= 0
+        assert evaluate(parts[0], {"h": 0.5, "count:A": 1.0}) >= 0
+        assert evaluate(parts[1], {"h": 0.5, "count:A": 1.0}) >= 0
 
 
 def test_a_piecewise_without_otherwise_has_no_known_sign() -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from sbmlgrad.errors import SbmlError, UnknownIdError
+from sbmlgrad.errors import SbmlError, SbmlgradError, UnknownIdError
 from sbmlgrad.sbml.document import read_source
 from sbmlgrad.sbml.edit import FIT_NAMESPACE, edit_values, format_number
 from sbmlgrad.sbml.read import read_sbml
@@ -378,7 +378,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(SbmlError, match=r"fitted\.xml: cannot be written: No space left on device"):
+    with pytest.raises(SbmlgradError, match=r"fitted\.xml: cannot be written: No space left on device"):
         write_sbml(changed(LEVEL2, {"k": 1}), target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
@@ -387,7 +387,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for target in (tmp_path / "missing" / "f.xml", tmp_path / "file" / "f.xml", tmp_path):
-        with pytest.raises(SbmlError, match=f"{re.escape(str(target))}: cannot be written"):
+        with pytest.raises(SbmlgradError, match=f"{re.escape(str(target))}: cannot be written"):
             write_sbml(changed(LEVEL2, {"k": 1}), target)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
