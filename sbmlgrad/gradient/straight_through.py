@@ -29,54 +29,44 @@ from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """Straight-through with a generator window that reaches back over ``window`` observations.
+    """Straight-through with a generator window that reaches back to the start, whatever is observed between."""
 
-    None reaches back to the start: the least bias. A short window has less variance in long trajectories.
-    """
-
-    window: int | None = None
     name: str = "straight_through"
 
     def functional(self, problem: Problem) -> _Pushforward:
-        """Tangents of counts, of the time since the last observation, and of the generator integrals."""
-        return _Pushforward(problem, self.window is not None)
+        """Tangents of counts, of the time of the next event, and of the generator integrals."""
+        return _Pushforward(problem)
 
     def samples(
         self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
     ) -> Samples:
-        """The derivative of f(X_s) + integral_s^t (A f) for each observation time t."""
-        parameters = len(tangents.counts)
-        size = problem.functions * parameters
-        shape = (parameters, problem.functions, *values.shape[1:])
-        integrals = np.reshape(records[:size], shape)
-        if self.window is None:
-            return Samples(values, integrals)
-        states = np.reshape(records[size:], shape)
-        derivatives = integrals.copy()
-        derivatives[:, :, self.window :] -= (integrals - states)[:, :, : -self.window]
-        return Samples(values, derivatives)
+        """The derivative of f(X_0) + integral_0^t (A f) for each observation time t."""
+        return Samples(values, np.reshape(records, (len(tangents.counts), problem.functions, *values.shape[1:])))
 
 
 @dataclass(frozen=True, eq=False)
 class _Pushforward:
-    """Carries, for each parameter: a tangent for each count, one for time, an integral for each function."""
+    """Carries, for each parameter: a tangent for each count, one for time, an integral for each function.
+
+    The tangent of time is that of the last event's, plus what the time waited since then would add. An observation
+    does not reset it: the fresh waiting time that follows continues the interrupted one.
+    """
 
     problem: Problem
-    keep_states: bool
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         carry: list[Any] = []
         for dcounts, dcoefficients in zip(aux.counts, aux.coefficients, strict=True):
-            dx = [jnp.zeros_like(x[0]) if d is None else jnp.broadcast_to(d, x[0].shape) for d in dcounts]
+            dx = [np.zeros_like(x[0]) if d is None else np.broadcast_to(d, x[0].shape) for d in dcounts]
             values = push(self.problem.values, x, coefficients, dx, dcoefficients)[1]
-            carry += [*dx, jnp.zeros_like(x[0]), *(jnp.broadcast_to(v, x[0].shape) for v in values)]
+            carry += [*dx, np.zeros_like(x[0]), *(np.broadcast_to(v, x[0].shape) for v in values)]
         return tuple(carry)
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
         if not carry:
             return ()
         network = self.problem.network
-        inverse = 1.0 / step.total
+        inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
         fired = select_by(step.reaction, step.propensities, 1.0)
         jump = [select_by(step.reaction, list(row), 0.0) for row in network.stoichiometry]
         mean_jump = [_weighted(row, step.propensities) * inverse for row in network.stoichiometry]
@@ -87,11 +77,11 @@ class _Pushforward:
             )
             dlog_total = reduce(add, drates) * inverse
             dlog_fired = select_by(step.reaction, drates, 0.0) / fired
-            dwait = jnp.where(step.fires, -step.wait * dlog_total, -dtime)
+            dwait = -step.wait * dlog_total
             for d, s, mean, row in zip(dx, jump, mean_jump, network.stoichiometry, strict=True):
                 shift = 0.5 * (s * (dlog_fired - dlog_total) - mean * dlog_fired + _weighted(row, drates) * inverse)
                 result.append(jnp.where(step.fires, d + shift, d) if row.any() else d)
-            result.append(jnp.where(step.fires, dtime + dwait, 0.0))
+            result.append(dtime + dwait)
             result += [
                 total + change * step.wait + rate * dwait
                 for total, rate, change in zip(integrals, drift, ddrift, strict=True)
@@ -99,14 +89,16 @@ class _Pushforward:
         return tuple(result)
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        integrals: list[Any] = []
-        states: list[Any] = []
-        for dx, _, integral, dcoefficients in self._unpack(carry, aux):
-            integrals += integral
-            if self.keep_states:
-                values = push(self.problem.values, x, coefficients, dx, dcoefficients)[1]
-                states += [jnp.broadcast_to(v, x[0].shape) for v in values]
-        return (*integrals, *states)
+        if not carry:
+            return ()
+        _, drift = self.problem.rates_and_generator(x, coefficients)
+        # The time of the observation is fixed: what the interval since the last event gains at its beginning,
+        # it does not gain at its end.
+        return tuple(
+            total - rate * dtime
+            for _, dtime, integrals, _ in self._unpack(carry, aux)
+            for total, rate in zip(integrals, drift, strict=True)
+        )
 
     def _unpack(self, carry: Arrays, aux: Tangents) -> list[tuple[Arrays, Any, Arrays, tuple[Any, ...]]]:
         """For each parameter: count tangents, time tangent, integrals, and the coefficients' tangents."""

@@ -205,21 +205,24 @@ class Chemistry:
         return Channel(channel.name, piecewise([(channel.law, condition)], sympy.Integer(0)), channel.jumps)
 
     def _check_counts(self) -> None:
+        hopeless: dict[str, float] = {}
         for identifier in self.state:
             species = self.elements.species[identifier]
             size = 1.0 if self.is_amount(species) else self.initial[species.compartment]
             count = self.initial[identifier] * size * species.molecules_per_unit
             if not np.isfinite(count):
-                self.reasons.append(
-                    f"species {identifier!r}: has no initial value; give it one with {identifier}=value"
-                )
+                self.reasons.append(f"species {identifier!r}: has no initial value; give it one with {identifier}=value")
             elif count < 0:
                 self.reasons.append(f"species {identifier!r}: starts with a negative amount")
             elif count > _HOPELESS:
-                self.reasons.append(
-                    f"species {identifier!r}: starts with {count:.3g} molecules, which is hopeless for exact "
-                    "simulation; if its units do not mean what they say, give molecules_per_unit"
-                )
+                hopeless[identifier] = count
+        if hopeless:
+            largest = max(hopeless, key=lambda identifier: hopeless[identifier])
+            others = f" (and {len(hopeless) - 1} more start with too many)" if len(hopeless) > 1 else ""
+            self.reasons.append(
+                f"species {largest!r}: starts with {hopeless[largest]:.3g} molecules{others}, which is hopeless for "
+                "exact simulation; if its units do not mean what they say, give molecules_per_unit"
+            )
 
 
 def _vanishes_below(law: sympy.Expr, count: sympy.Symbol, least: int) -> bool:

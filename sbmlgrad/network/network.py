@@ -79,7 +79,8 @@ class ReactionNetwork:
         except SbmlgradError:
             raise
         except Exception as error:
-            raise SbmlgradError(f"propensities: cannot be called with (x, parameters): {error}") from error
+            reason = str(error).partition("\n")[0]
+            raise SbmlgradError(f"propensities: cannot be called with (x, parameters): {reason}") from error
         if shape != expected:
             raise SbmlgradError(f"propensities: expected an array of shape {expected}, one a reaction, got {shape}")
 

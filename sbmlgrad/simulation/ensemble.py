@@ -182,7 +182,7 @@ def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, st
         times = ensemble.times[begin : begin + kernel.times]
         padded = np.concatenate([times, np.full(kernel.times - len(times), times[-1])])
         state = state._replace(position=np.where(idle, kernel.times, 0).astype(np.int32))
-        state = _finish_segment(kernel, ensemble, keys, trajectory, state, padded, first, count, stop)
+        state = _finish_segment(kernel, ensemble, keys, trajectory, state, padded, first, count, begin, stop)
         parts.append([np.asarray(record)[: len(times), :count] for record in state.records])
     records = tuple(np.concatenate(rows) if len(parts) > 1 else rows[0] for rows in zip(*parts, strict=True))
     visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
@@ -199,6 +199,7 @@ def _finish_segment(
     times: np.ndarray,
     first: int,
     count: int,
+    begin: int,
     stop: _Stop,
 ) -> Lanes:
     """Call the loop until all lanes are through, in calls short enough to interrupt and to watch."""
@@ -220,7 +221,7 @@ def _finish_segment(
             raise _propensity_error(ensemble, state, first, count)
         done = bool(np.all(position >= kernel.times))
         if int(draws.max(initial=0)) > min(ensemble.max_events, MAX_EVENTS) // 100:
-            _check_effort(ensemble, state, first, count, done)
+            _check_effort(ensemble, state, first, count, begin, done)
         if done:
             return state
         if stop.asked:
@@ -229,22 +230,23 @@ def _finish_segment(
             blocks *= 2
 
 
-def _check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, done: bool) -> None:
+def _check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, begin: int, done: bool) -> None:
     """Refuse trajectories that have used up their events, or clearly will.
 
     The forecast, present total propensity times remaining time, counts only once a hundredth of the allowance
     is spent, so that a short burst at the start is no reason to stop.
     """
-    draws = np.asarray(state.draws)[:count].astype(np.float64)
+    visits = begin + np.asarray(state.position)[:count]  # observations take a draw too, but are no events
+    events = np.maximum(np.asarray(state.draws)[:count].astype(np.float64) - visits, 0.0)
     time = np.asarray(state.time)[:count]
     x = np.stack([np.asarray(row)[:count] for row in state.x])
     totals = _propensities(ensemble, x).sum(axis=0)
-    forecast = draws + (0.0 if done else totals * (ensemble.times[-1] - time))
+    forecast = events + (0.0 if done else totals * (ensemble.times[-1] - time))
     if forecast.max() > ensemble.max_events:
         lane = int(np.argmax(forecast))
         largest = int(np.argmax(x[:, lane]))
         raise TruncationError(
-            f"trajectory {first + lane}: at time {time[lane]:g} it has taken {draws[lane]:.3g} events and heads for "
+            f"trajectory {first + lane}: at time {time[lane]:g} it has taken {events[lane]:.3g} events and heads for "
             f"{forecast[lane]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
             f"{ensemble.network.species[largest]!r} is at {x[largest, lane]:.6g} molecules. "
             "If it should not explode, check the rates; else end earlier or raise max_events"

@@ -136,10 +136,11 @@ def _take_step(
         sums.append(sums[-1] + value)
     total = sums[-1]
     arrival = time + exponentials.astype(jnp.float64) / total
-    # A total of 0 gives infinity or NaN, and so "not before the observation time".
-    fires = (arrival < until) & (total < jnp.inf)
+    sound = total < jnp.inf  # not NaN either
     if not network.nonnegative:
-        fires = fires & (reduce(jnp.minimum, propensities) >= 0)
+        sound = sound & (reduce(jnp.minimum, propensities) >= 0)
+    # A total of 0 gives infinity or NaN, and so "not before the observation time".
+    fires = sound & (arrival < until)
     threshold = uniforms * total
     reaction = reduce(add, [(threshold >= s).astype(jnp.float32) for s in sums[:-1]], jnp.zeros(shape, jnp.float32))
     reaction = materialise(jnp.where(fires, reaction, np.float32(len(sums))), one)
@@ -147,7 +148,7 @@ def _take_step(
         count + select_by(reaction, list(jumps), 0.0) if jumps.any() else count
         for count, jumps in zip(x, network.stoichiometry, strict=True)
     )
-    now = jnp.where(fires, arrival, until)
+    now = jnp.where(fires, arrival, jnp.where(sound, until, time))
     step = Step(x, propensities, total, now - time, fires, reaction, coefficients)
     return moved, now, functional.advance(carry, step, aux)
 

@@ -216,7 +216,7 @@ def test_a_piecewise_without_otherwise_has_no_known_sign() -> None:
     ],
 )
 def test_what_vanishes(formula: str, value: int, expected: bool) -> None:
-    assert vanishes(law(formula), sympy.Symbol("A"), value) is expected
+    assert vanishes(law(formula), count_symbol("A"), value) is expected
 
 
 # ---- any law -------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_the_parts_of_any_law_are_rates_and_differ_by_it(expression: Any) -> Non
     if parts is None:
         return
     for a, b in itertools.product(range(4), range(4)):
-        values = {"A": float(a), "B": float(b), "k": 0.75}
+        values = {"count:A": float(a), "count:B": float(b), "k": 0.75}
         forward, backward, net = (evaluate(e, values) for e in (*parts, expression))
         assert forward >= 0
         assert backward >= 0
@@ -262,5 +262,5 @@ def test_the_parts_of_any_law_are_rates_and_differ_by_it(expression: Any) -> Non
 
 def test_substitution_leaves_the_form_alone() -> None:
     """0*x stays a product, so that a law that vanishes by its form is told from one that is 0 * infinity."""
-    replaced = substitute(law("A*k/B"), {sympy.Symbol("A"): sympy.Integer(0)})
-    assert np.isnan(evaluate(replaced, {"k": 1.0, "B": 0.0}))
+    replaced = substitute(law("A*k/B"), {count_symbol("A"): sympy.Integer(0)})
+    assert np.isnan(evaluate(replaced, {"k": 1.0, "count:B": 0.0}))
