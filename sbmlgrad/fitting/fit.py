@@ -155,11 +155,12 @@ class _DataError:
     def __call__(self, path: Path) -> np.ndarray:
         if self._noise is None:
             self._noise = noise(path.target, _trajectories(self._model, self._parameters, path, self._seed))
-        return np.sqrt(np.diag(self.covariance(path)))
+        # While residuals may well be the simulation's own, the data are taken to be better than they seem.
+        return np.sqrt(np.diag(self.covariance(path, caution=3.0)))
 
-    def covariance(self, path: Path) -> np.ndarray:
+    def covariance(self, path: Path, caution: float = 1.0) -> np.ndarray:
         assert self._noise is not None
-        factors = scale(path.target, self._noise, path.jacobian, path.residuals, float(self.n * path.looks))
+        factors = scale(path.target, self._noise, path.jacobian, path.residuals, float(self.n * path.looks), caution)
         return covariance(self._noise, path.jacobian, factors)
 
 

@@ -64,6 +64,7 @@ class Path:
     rows: list[Row] = field(default_factory=list)
     message: str = ""
     converged: bool = False
+    """Whether the stopping rule was met."""
     mc_covariance: np.ndarray | None = None
     jacobian: np.ndarray = field(default_factory=lambda: np.zeros(()))
     residuals: np.ndarray = field(default_factory=lambda: np.zeros(()))
@@ -163,7 +164,7 @@ def settle(
     """Average independent estimates of the optimum until their error is small beside the data's."""
     targets: list[np.ndarray] = []
     curvature = np.zeros((len(parameters.names),) * 2)
-    path.jacobian, path.residuals = np.zeros(()), np.zeros(())
+    path.jacobian, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
     wanted = noise
     for k in range(1, steps + 1):
@@ -172,12 +173,14 @@ def settle(
         yield path.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
         path.jacobian = path.jacobian + (seen.jacobian - path.jacobian) / k
-        path.residuals = path.residuals + (seen.residuals - path.residuals) / k
+        residuals = residuals + (seen.residuals - residuals) / k
+        visited = visited + (path.point - visited) / k
         free = _free(parameters, path.point, seen.gradient)
         shown = np.where(np.outer(free, free), curvature, 0.0)
         step = np.clip(solve(shown, np.where(free, seen.gradient, 0.0)), -_LARGEST_STEP, _LARGEST_STEP)
         targets.append(parameters.clip(path.point - step))
         path.point = np.mean(targets, axis=0)
+        path.residuals = residuals + path.jacobian @ (path.point - visited)  # those at the estimate, to first order
         path.looks = k
         if k >= _FEWEST_LOOKS:
             path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k
@@ -194,8 +197,8 @@ def settle(
                 return
     worst = parameters.names[int(np.argmax(noise / wanted))]
     path.message = (
-        f"stopped after {steps} looks with Monte Carlo error in {worst!r} above {_SETTLED:g} of the data's; "
-        "raise n for a sharper result"
+        f"took all {steps} looks, and the Monte Carlo error in {worst!r} is still above {_SETTLED:g} of the data's; "
+        "the standard errors include it, and a larger n makes them smaller"
     )
 
 

@@ -31,11 +31,14 @@ def noise(target: Target, values: np.ndarray) -> Noise:
     return Noise(covariance + np.diag(floor))
 
 
-def scale(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, simulated: float) -> np.ndarray:
+def scale(
+    target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, simulated: float, caution: float = 1.0
+) -> np.ndarray:
     """Factors (m,) on the covariance, one for trajectories and one for moments.
 
     For moments it is 1 / (number of cells), read off the residuals with the simulation's own share, 1 / simulated,
-    taken away; for trajectories 1, or more where residuals are larger than simulated trajectories allow.
+    taken away (``caution`` times); for trajectories 1, or more where residuals are larger than simulated
+    trajectories allow.
     """
     factors = np.ones(len(residuals))
     hat = jacobian @ np.linalg.pinv(jacobian)
@@ -48,7 +51,7 @@ def scale(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
         expected = float(np.trace(left @ seen @ left.T))
         found = float(np.sum(np.square(residuals[rows])))
         ratio = found / expected if expected > 0 else 0.0
-        factors[rows] = max(ratio, 1.0) if kind else max(ratio - 1.0 / simulated, 0.0)
+        factors[rows] = max(ratio, 1.0) if kind else max(ratio - caution / simulated, 0.0)
     return factors
 
 

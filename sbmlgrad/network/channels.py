@@ -211,7 +211,9 @@ class Chemistry:
             size = 1.0 if self.is_amount(species) else self.initial[species.compartment]
             count = self.initial[identifier] * size * species.molecules_per_unit
             if not np.isfinite(count):
-                self.reasons.append(f"species {identifier!r}: has no initial value; give it one with {identifier}=value")
+                self.reasons.append(
+                    f"species {identifier!r}: has no initial value; give it one with {identifier}=value"
+                )
             elif count < 0:
                 self.reasons.append(f"species {identifier!r}: starts with a negative amount")
             elif count > _HOPELESS:

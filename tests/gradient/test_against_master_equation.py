@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 import sbmlgrad as sg
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import PropensityError, SbmlgradError
 from sbmlgrad.gradient.estimate import Differentiable, Estimate, differentiable, estimate, named_estimator
 from sbmlgrad.gradient.straight_through import StraightThrough
 from sbmlgrad.network import ReactionNetwork, discretise
@@ -173,6 +173,14 @@ def test_absorption_leaves_no_holes(name: str) -> None:
     allowed = BIAS if name == "straight_through" else 0.0
     error = result.stderr[0, 0]
     assert np.all(np.abs(result.derivatives[0, 0] - exact) < allowed * np.abs(exact) + 4 * error + 1e-12)
+
+
+def test_values_that_make_a_rate_negative_are_refused(models_dir: Path) -> None:
+    """The model was made at positive values, and its rates were then known to be positive."""
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml").with_parameters({"k": 10, "g": 1, "X": 0})
+    target = differentiable(discretise(model), ["k", "g"])
+    with pytest.raises(PropensityError, match="its propensity is -"):
+        estimate(target, [1.0, -1.0], np.array([1.0]), 10, 1, named_estimator("score"))
 
 
 def test_a_single_trajectory_has_no_standard_error(cases: list[Any]) -> None:

@@ -31,7 +31,7 @@ def law(formula: str) -> Any:
 
 
 def symbols(names: str) -> list[sympy.Symbol]:
-    return [count_symbol(name) for name in names]
+    return [count_symbol(name) if name in COUNTS else sympy.Symbol(name) for name in names]
 
 
 def points(expressions: list[Any], number: int = 40) -> list[dict[str, float]]:

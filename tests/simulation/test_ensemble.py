@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +23,7 @@ from sbmlgrad.errors import (
     UnknownIdError,
 )
 from sbmlgrad.simulation import ensemble
+from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.simulate import Simulation
 
@@ -336,6 +339,30 @@ def test_selected_species_come_in_their_order() -> None:
     sim = sg.simulate(net, [1.0], n=50, select=["X1"])
     assert list(sim.mean.columns) == ["X1"]
     assert sim.mean.loc[1.0, "X1"] == sg.simulate(net, [1.0], n=50).mean.loc[1.0, "X1"]
+
+
+def test_a_network_without_reactions_stays_as_it_is() -> None:
+    net = sg.ReactionNetwork(np.zeros((1, 0), int), lambda x, p: jnp.zeros(0), x0=[3])
+    sim = sg.simulate(net, [1.0], n=3)
+    assert np.all(sim.counts == 3)
+    assert sim.events == 0
+
+
+def test_no_two_trajectories_share_their_random_numbers() -> None:
+    """Trajectories have numbers of 32 bits, so there can be no more than 2**32 of them."""
+    net = dimerisation()
+    too_many = Ensemble(net, net.x0, (), np.array([0.1]), 2**32 + 1, 0)
+    with pytest.raises(SimulationError, match="n: "):
+        next(ensemble.run(too_many))
+
+
+def test_networks_are_forgotten_with_what_was_compiled_for_them() -> None:
+    net = dimerisation()
+    sg.simulate(net, [0.1], n=2)
+    reference = weakref.ref(net)
+    del net
+    gc.collect()
+    assert reference() is None
 
 
 def test_forty_species_in_a_chain_reach_the_end() -> None:
