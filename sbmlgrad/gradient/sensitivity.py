@@ -39,8 +39,8 @@ def sensitivity(
         Trajectories and seed.
     estimator
         ``score`` (score function; unbiased, but not for initial amounts), ``straight_through`` (through the generator
-        window; any parameter, low variance, biased where single molecules decide), or ``auto``: the score
-        function, with straight_through for initial amounts.
+        window; any parameter, low variance where responses are smooth, not to be trusted where single molecules
+        decide), or ``auto``: the score function, with straight_through for initial amounts.
     select
         Observables, as for :func:`sbmlgrad.simulate`.
 
