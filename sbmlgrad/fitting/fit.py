@@ -84,7 +84,7 @@ def fit(
     aim = target(measurements)
     discrete = discretised(model, aim.observables)
     chosen = choose(parameters, discrete.quantities, init or {}, source)
-    moments = differentiable(discrete, chosen.names, squares=aim.squares, signed=bool(np.any(chosen.lower < 0)))
+    moments = differentiable(discrete, chosen.names, squares=aim.squares)
     _check_reach(moments, chosen, aim, source)
     gradient = named_estimator(estimator)
     path = Path(chosen.to_scale(chosen.start), aim)

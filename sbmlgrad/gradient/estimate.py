@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -60,17 +61,23 @@ class Differentiable:
         point = jnp.asarray(values, jnp.float64)
         counts, coefficients = self._start(point)
         tangents = _tangents(self._start, point)
+        problem = self.problem if bool(jnp.all(point >= 0)) else self._checked
         return Ensemble(
-            network=self.problem.network,
+            network=problem.network,
             x0=[float(c) for c in counts],
             coefficients=tuple(np.asarray(c) for c in coefficients),
             times=np.asarray(times, dtype=np.float64),
             n=n,
             seed=seed,
             start=start,
-            functional=_functional(self.problem, estimator),
+            functional=problem.functional(estimator),
             aux=tangents,
         )
+
+    @cached_property
+    def _checked(self) -> Problem:
+        """The problem on a network that looks for negative propensities, for negative values of parameters."""
+        return replace(self.problem, network=replace(self.problem.network, nonnegative=False))
 
     def samples(self, ensemble: Ensemble, estimator: Estimator, progress: str | None = None) -> Iterator[Samples]:
         """Chunks of per-trajectory values and derivatives, in order."""
@@ -112,12 +119,11 @@ def estimate(
 
 
 def differentiable(
-    model: DiscreteModel | ReactionNetwork, parameters: Sequence[str], squares: bool = False, signed: bool = False
+    model: DiscreteModel | ReactionNetwork, parameters: Sequence[str], squares: bool = False
 ) -> Differentiable:
     """Prepare the moments of a model's observables for differentiation by ``parameters``.
 
-    With ``squares`` their second moments too. Parameters that may become negative want ``signed``, so that
-    negative propensities are looked for.
+    With ``squares`` their second moments too.
 
     Raises :class:`UnknownIdError` for a name that is no quantity of the model.
     """
@@ -127,8 +133,7 @@ def differentiable(
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(known)}")
     if isinstance(model, ReactionNetwork):
         return _of_network(model, tuple(parameters), squares)
-    network = replace(model.network, nonnegative=False) if signed else model.network
-    problem = Problem(network, model.observe, len(model.observables), model.position, squares)
+    problem = Problem(model.network, model.observe, len(model.observables), model.position, squares)
     names, given = list(model.quantities), tuple(model.quantities.values())
     places = [names.index(name) for name in parameters]
 
@@ -156,17 +161,6 @@ def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], squares: 
         return tuple(jnp.float64(c) for c in network.x0), tuple(values)
 
     return Differentiable(problem, parameters, network.species, start)
-
-
-_functionals: dict[Any, Any] = {}
-
-
-def _functional(problem: Problem, estimator: Estimator) -> Any:
-    """One functional for each problem and estimator, so that its compiled loop is found again."""
-    key = (id(problem), estimator)
-    if key not in _functionals:
-        _functionals[key] = (problem, estimator.functional(problem))
-    return _functionals[key][1]
 
 
 def _tangents(start: Any, point: jax.Array) -> Tangents:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from typing import Any, NamedTuple, Protocol
@@ -43,6 +43,13 @@ class Problem:
     size: int
     linear: tuple[int | None, ...]
     squares: bool
+    _functionals: dict[Any, PathFunctional] = field(default_factory=dict, init=False, repr=False)
+
+    def functional(self, estimator: Estimator) -> PathFunctional:
+        """The estimator's path functional, one and the same each time, so that its compiled loop is found again."""
+        if estimator not in self._functionals:
+            self._functionals[estimator] = estimator.functional(self)
+        return self._functionals[estimator]
 
     @property
     def functions(self) -> int:

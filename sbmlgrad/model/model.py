@@ -28,6 +28,8 @@ class Model:
 
     elements: Elements
     changes: Mapping[str, float] = field(default_factory=dict)
+    derived: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """What was worked out from this model and is kept with it, such as its discrete form."""
 
     def __post_init__(self) -> None:
         _ = self.assignment_order, self.initial_order  # a circle of assignments is an error here, not later

@@ -141,9 +141,12 @@ class Chemistry:
         if not jumps:
             return
         law = product(number(self.elements.extent_molecules), self.translate(reaction.kinetic_law))
+        reactants, products = self._counts(reaction.reactants), self._counts(reaction.products)
+        # Of a species on both sides, as in A -> 2 A, form alone does not tell a way back from crowding.
+        ambiguous = not reaction.reversible and set(reactants) & set(products)
         parts = None
-        if not self._signs_unknown(law):
-            parts = split_reversible(law, self._counts(reaction.reactants), self._counts(reaction.products))
+        if not ambiguous and not self._signs_unknown(law):
+            parts = split_reversible(law, reactants, products)
         if parts is None:
             yield self._guarded(Channel(reaction.id, law, jumps), reaction, reaction.reactants)
         else:

@@ -174,7 +174,7 @@ class Program:
             return f"1.0 / {self.value(base) if exponent == -1 else self.value(_power(base, -exponent))}"
         if isinstance(exponent, sympy.Integer) and 0 < exponent <= _LARGEST_PRODUCT:
             return " * ".join([self.value(base)] * int(exponent))
-        return f"jnp.power({self.value(base)}, {self.value(exponent)})"
+        return f"power({self.value(base)}, {self.value(exponent)})"
 
     def _piecewise(self, branches: Sequence[Any]) -> str:
         text = self.value(branches[-1].args[0])
@@ -186,10 +186,25 @@ class Program:
 
 def compile_source(source: str, name: str) -> Callable[..., tuple[jax.Array, ...]]:
     """The function ``name`` of generated source. The only place where text becomes code; it is all ours."""
-    scope: dict[str, Any] = {"jnp": jnp, "gamma": jax.scipy.special.gamma}
+    scope: dict[str, Any] = {"jnp": jnp, "gamma": jax.scipy.special.gamma, "power": power}
     exec(compile(source, f"<generated {name}>", "exec"), scope)  # noqa: S102
     function: Callable[..., tuple[jax.Array, ...]] = scope[name]
     return function
+
+
+def power(base: Any, exponent: Any) -> jax.Array:
+    """``base ** exponent`` by way of exp and log, which XLA turns into vector code where its own power is a call.
+
+    As in IEEE 754, anything to the power of 0 is 1, and a negative base to a fraction is nan.
+    """
+    base, exponent = jnp.asarray(base, jnp.float64), jnp.asarray(exponent, jnp.float64)
+    zero = base == 0
+    size = jnp.exp(exponent * jnp.log(jnp.where(zero, 1.0, jnp.abs(base))))
+    odd = jnp.abs(jnp.fmod(exponent, 2.0)) == 1.0
+    whole = exponent == jnp.floor(exponent)
+    signed = jnp.where(base > 0, size, jnp.where(whole, jnp.where(odd, -size, size), jnp.nan))
+    at_zero = jnp.where(exponent == 1, base, jnp.where(exponent > 0, 0.0, jnp.inf))
+    return jnp.where(exponent == 0, 1.0, jnp.where(zero, at_zero, signed))
 
 
 def _literal(number: Any) -> str:

@@ -45,6 +45,8 @@ class ReactionNetwork:
     """The propensities on one array a species and one a reaction; derived from ``propensities`` if not given."""
     nonnegative: bool = False
     """True where the propensities cannot become negative, so that no time is spent on checking."""
+    compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """Loops compiled for this network, by their shape; they live as long as it does."""
 
     def __post_init__(self) -> None:
         jumps = np.asarray(self.stoichiometry)
@@ -75,7 +77,8 @@ class ReactionNetwork:
         assert propensities is not None
         expected = (len(self.reactions),)
         try:
-            shape = jax.eval_shape(propensities, jnp.asarray(self.x0), dict(self.parameters)).shape
+            point = (jnp.asarray(self.x0), dict(self.parameters))
+            shape = jax.eval_shape(lambda x, p: jnp.asarray(propensities(x, p)), *point).shape
         except SbmlgradError:
             raise
         except Exception as error:
@@ -86,7 +89,7 @@ class ReactionNetwork:
 
         def rates(x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> tuple[Any, ...]:
             parameters = dict(zip(names, coefficients, strict=True))
-            lanes = jax.vmap(lambda state: propensities(state, parameters), in_axes=1, out_axes=1)
+            lanes = jax.vmap(lambda state: jnp.asarray(propensities(state, parameters)), in_axes=1, out_axes=1)
             return tuple(lanes(jnp.stack(x)))
 
         return rates

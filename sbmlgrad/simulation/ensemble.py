@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +34,7 @@ _RANDOM_ARRAYS = 30  # of 8 bytes a lane: random numbers of a block, times and i
 _SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
 _WINDOW = 4
 _LARGEST_DRAW = 2**32 - 2
-_kernels: WeakKeyDictionary[ReactionNetwork, dict[Any, Kernel]] = WeakKeyDictionary()
+_MOST_TRAJECTORIES = 2**32  # beyond, random numbers would repeat
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,8 @@ def _check(ensemble: Ensemble) -> None:
         raise SimulationError("times: expected one or more finite numbers")
     if times[0] < ensemble.start or np.any(np.diff(times) <= 0):
         raise SimulationError(f"times: expected increasing numbers from {ensemble.start:g} on")
-    if ensemble.n < 1:
-        raise SimulationError(f"n: expected at least one trajectory, got {ensemble.n}")
+    if not 1 <= ensemble.n <= _MOST_TRAJECTORIES:
+        raise SimulationError(f"n: expected between 1 and {_MOST_TRAJECTORIES} trajectories, got {ensemble.n}")
     if not 0 < ensemble.max_events <= _LARGEST_DRAW:
         raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")
     if np.any(np.asarray(ensemble.x0) < 0) or not np.all(np.isfinite(ensemble.x0)):
@@ -157,10 +156,11 @@ def _kernel(ensemble: Ensemble, lanes: int) -> Kernel:
     times = min(len(ensemble.times), _SEGMENT)
     block = _block(ensemble)
     key = (lanes, times, block, ensemble.functional)
-    known = _kernels.setdefault(ensemble.network, {})
+    known = ensemble.network.compiled
     if key not in known:
         known[key] = build_kernel(ensemble.network, lanes, times, block, _WINDOW, ensemble.functional)
-    return known[key]
+    kernel: Kernel = known[key]
+    return kernel
 
 
 def _block(ensemble: Ensemble) -> int:

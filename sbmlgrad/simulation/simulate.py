@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import pandas
 
 _KEPT_BYTES = 2**30  # counts are kept by default up to this size
-_discrete: WeakKeyDictionary[Model, dict[Any, DiscreteModel]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +179,16 @@ def prepare(
 
 def discretised(model: Model, select: Sequence[str] | None = None) -> DiscreteModel:
     """The discrete form of a model, made once for each choice of observables."""
-    known = _discrete.setdefault(model, {})
-    key = tuple(select) if select is not None else None
+    known = model.derived
+    key = ("discrete", tuple(select) if select is not None else None)
     if key not in known:
-        known[key] = discretise(model, key)
+        known[key] = discretise(model, select)
         if not known[key].channels:
             raise SimulationError(
                 f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate"
             )
-    return known[key]
+    discrete: DiscreteModel = known[key]
+    return discrete
 
 
 def _prepare_network(

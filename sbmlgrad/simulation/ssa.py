@@ -128,9 +128,8 @@ def _take_step(
     aux: Any,
     one: Array,
 ) -> tuple[Arrays, Array, Arrays]:
-    assert network.rates is not None
     shape = time.shape
-    propensities = tuple(jnp.broadcast_to(a, shape) for a in network.rates(x, coefficients))
+    propensities = _propensities(network, x, coefficients)
     sums = [propensities[0]]
     for value in propensities[1:]:
         sums.append(sums[-1] + value)
@@ -153,9 +152,15 @@ def _take_step(
     return moved, now, functional.advance(carry, step, aux)
 
 
-def _broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
+def _propensities(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Arrays:
+    """One array a reaction; a network without reactions has one that never fires."""
     assert network.rates is not None
-    values = [jnp.broadcast_to(a, x[0].shape) for a in network.rates(x, coefficients)]
+    rates = tuple(jnp.broadcast_to(a, x[0].shape) for a in network.rates(x, coefficients))
+    return rates or (jnp.zeros(x[0].shape),)
+
+
+def _broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
+    values = _propensities(network, x, coefficients)
     wrong = ~(reduce(add, values) < jnp.inf)
     return wrong if network.nonnegative else wrong | ~(reduce(jnp.minimum, values) >= 0)
 
