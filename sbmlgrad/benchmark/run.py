@@ -131,14 +131,19 @@ def _end(model: Model) -> tuple[float, float]:
     network = discretised(model).network
     assert network.rates is not None
     rates = network.rates(tuple(np.array([c]) for c in network.x0), network.coefficients)
-    end = 10.0 / max(float(sum(np.sum(a) for a in rates)), 1e-9)
-    for _ in range(60):
-        events = simulate(model, [end], 256, seed=1, keep_counts=False).events / 256
-        if events >= 0.9 * EVENTS:
-            break
-        end *= min(4.0, 1.02 * EVENTS / max(events, 1.0))
-    end = float(f"{end * EVENTS / events:.3g}")
-    return end, simulate(model, [end], 10_000, seed=1, keep_counts=False).events / 10_000
+    low, high = 0.0, 10.0 / max(float(sum(np.sum(a) for a in rates)), 1e-9)
+    while _events(model, high) < EVENTS:
+        low, high = high, 2 * high
+    for _ in range(8):  # events need not grow in proportion to time, so the interval is halved
+        middle = (low + high) / 2
+        low, high = (middle, high) if _events(model, middle) < EVENTS else (low, middle)
+    end = float(f"{high:.3g}")
+    return end, _events(model, end, 10_000)
+
+
+def _events(model: Model, end: float, n: int = 256) -> float:
+    """Mean number of events of a trajectory."""
+    return simulate(model, [end], n, seed=1, keep_counts=False).events / n
 
 
 def _first_call(path: str, end: float) -> float:

@@ -59,8 +59,7 @@ class Differentiable:
     ) -> Ensemble:
         """The ensemble that carries the estimator at these values of the parameters."""
         point = jnp.asarray(values, jnp.float64)
-        counts, coefficients = self._start(point)
-        tangents = _tangents(self._start, point)
+        (counts, coefficients), jacobian = self._linearised(point)
         problem = self.problem if bool(jnp.all(point >= 0)) else self._checked
         return Ensemble(
             network=problem.network,
@@ -71,8 +70,18 @@ class Differentiable:
             seed=seed,
             start=start,
             functional=problem.functional(estimator),
-            aux=tangents,
+            aux=_tangents(jacobian, self._dependence),
         )
+
+    @cached_property
+    def _linearised(self) -> Any:
+        """Counts and coefficients at a point (P,), and their derivatives."""
+        return jax.jit(lambda point: (self._start(point), jax.jacfwd(self._start)(point)))
+
+    @cached_property
+    def _dependence(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Which parameters each count and each coefficient depends on."""
+        return _dependence(self._start, len(self.parameters))
 
     @cached_property
     def _checked(self) -> Problem:
@@ -163,30 +172,31 @@ def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], squares: 
     return Differentiable(problem, parameters, network.species, start)
 
 
-def _tangents(start: Any, point: jax.Array) -> Tangents:
-    """Derivatives of counts and coefficients, with None where they are zero for any value."""
-    jacobian = jax.jacfwd(start)(point)
-    depends = _dependence(start, point)
+def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray]]) -> Tangents:
+    """Derivatives of counts and coefficients by each parameter, with None where there is no dependence."""
     sides = []
-    for side, mask in zip(jacobian, depends, strict=True):
+    for side, masks in zip(jacobian, dependence, strict=True):
+        columns = [np.asarray(leaf) for leaf in side]
+        parameters = len(masks[0]) if masks else 0
         sides.append(
             tuple(
-                tuple(np.asarray(leaf)[..., p] if used[p] else None for leaf, used in zip(side, mask, strict=True))
-                for p in range(len(point))
+                tuple(column[..., p] if mask[p] else None for column, mask in zip(columns, masks, strict=True))
+                for p in range(parameters)
             )
         )
     return Tangents(*sides)
 
 
-def _dependence(start: Any, point: jax.Array) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each output of ``start``, which entries of ``point`` reach it: NaN in, NaN out."""
-    size = len(point)
-    masks: list[list[Any]] = []
-    for p in range(size):
-        poisoned = start(point.at[p].set(jnp.nan))
-        masks.append([[bool(np.any(np.isnan(np.asarray(leaf)))) for leaf in side] for side in poisoned])
-    counts = [np.array([mask[0][i] for mask in masks]) for i in range(len(masks[0][0]))] if masks else []
-    coefficients = [np.array([mask[1][i] for mask in masks]) for i in range(len(masks[0][1]))] if masks else []
+def _dependence(start: Any, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each count and each coefficient of ``start``, which parameters reach it: NaN in, NaN out."""
+    poisoned = [start(jnp.ones(parameters).at[p].set(jnp.nan)) for p in range(parameters)]
+    counts, coefficients = (
+        [
+            np.array([bool(np.any(np.isnan(np.asarray(run[side][i])))) for run in poisoned])
+            for i in range(len(poisoned[0][side]))
+        ]
+        for side in (0, 1)
+    )
     return counts, coefficients
 
 

@@ -63,11 +63,11 @@ class _PathScore:
         network = self.problem.network
         assert network.rates is not None
         still = [None] * len(step.x)
-        fired = select_by(step.reaction, step.propensities, 1.0)
+        inverse = 1.0 / select_by(step.reaction, step.propensities, 1.0)
         result = []
         for score, dcoefficients in zip(carry, aux.coefficients, strict=True):
             drates = push(network.rates, step.x, step.coefficients, still, dcoefficients)[1]
-            gain = select_by(step.reaction, drates, 0.0) / fired
+            gain = select_by(step.reaction, drates, 0.0) * inverse
             result.append(score + gain - step.wait * reduce(add, drates))
         return tuple(result)
 

@@ -67,7 +67,7 @@ class _Pushforward:
             return ()
         network = self.problem.network
         inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
-        fired = select_by(step.reaction, step.propensities, 1.0)
+        inverse_fired = 1.0 / select_by(step.reaction, step.propensities, 1.0)
         jump = [select_by(step.reaction, list(row), 0.0) for row in network.stoichiometry]
         mean_jump = [_weighted(row, step.propensities) * inverse for row in network.stoichiometry]
         result: list[Any] = []
@@ -76,7 +76,7 @@ class _Pushforward:
                 self.problem.rates_and_generator, step.x, step.coefficients, dx, dcoefficients
             )
             dlog_total = reduce(add, drates) * inverse
-            dlog_fired = select_by(step.reaction, drates, 0.0) / fired
+            dlog_fired = select_by(step.reaction, drates, 0.0) * inverse_fired
             dwait = -step.wait * dlog_total
             for d, s, mean, row in zip(dx, jump, mean_jump, network.stoichiometry, strict=True):
                 shift = 0.5 * (s * (dlog_fired - dlog_total) - mean * dlog_fired + _weighted(row, drates) * inverse)
