@@ -50,6 +50,9 @@ def scale(
         seen = np.where(rows[:, None] & rows[None, :], noise.covariance, 0.0)
         expected = float(np.trace(left @ seen @ left.T))
         found = float(np.sum(np.square(residuals[rows])))
+        if not kind and np.trace(left[np.ix_(rows, rows)]) < 0.5:
+            factors[rows] = np.inf  # as many parameters as numbers: residuals tell nothing
+            continue
         ratio = found / expected if expected > 0 else 0.0
         factors[rows] = max(ratio, 1.0) if kind else max(ratio - caution / simulated, 0.0)
     return factors
@@ -57,6 +60,10 @@ def scale(
 
 def covariance(noise: Noise, jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine."""
+    if not np.all(np.isfinite(factors)):
+        unknown = np.full((jacobian.shape[1],) * 2, np.nan)
+        np.fill_diagonal(unknown, np.inf)
+        return unknown
     root = np.sqrt(factors)
     spread = noise.covariance * np.outer(root, root)
     bread = np.linalg.pinv(jacobian, rcond=1e-6)

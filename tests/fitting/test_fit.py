@@ -145,6 +145,16 @@ def test_what_cannot_be_fitted_is_refused(
     assert "\n" not in str(raised.value)
 
 
+def test_as_many_parameters_as_numbers_leave_no_error_bars(models_dir: Path, tmp_path: Path) -> None:
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    data = pd.DataFrame({"time": [2.0], "X-mean": [8.0], "X-sd": [3.0]})
+    result = sg.fit(model, data, {"k": None, "g": None}, n=200)
+    assert np.all(np.isinf(result.parameters["stderr"]))
+    assert any("not determined" in warning for warning in result.warnings)
+    result.save_json(tmp_path / "fit.json")
+    assert json.loads((tmp_path / "fit.json").read_text())["parameters"]["k"]["stderr"] is None
+
+
 @pytest.mark.slow
 def test_standard_errors_cover_the_truth(dimerisation: sg.Model) -> None:
     """40 measurements of 500 trajectories each, each fitted: z-scores have the spread of standard normal ones.
