@@ -27,7 +27,7 @@ from sbmlgrad.gradient.estimate import (
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.simulate import discretised, prepare, simulate
+from sbmlgrad.simulation.simulate import discretised, prepare
 from sbmlgrad.tables.measurements import match, read_measurements
 
 if TYPE_CHECKING:
@@ -137,9 +137,7 @@ def _evaluator(moments: Differentiable, times: np.ndarray, gradient: Estimator, 
 
     def evaluate(values: np.ndarray, step: int) -> tuple[Estimate, Estimate]:
         seeds = np.random.SeedSequence((abs(seed), step)).generate_state(2)
-        first, second = (
-            estimate(moments, values, times, half, int(s), gradient, start=min(0.0, float(times[0]))) for s in seeds
-        )
+        first, second = (estimate(moments, values, times, half, int(s), gradient) for s in seeds)
         return first, second
 
     return evaluate
@@ -167,17 +165,14 @@ class _DataError:
 def _trajectories(model: Model, parameters: Parameters, path: Path, seed: int) -> np.ndarray:
     """Simulated observables (observables, times, n) at the present point."""
     values = dict(zip(parameters.names, parameters.from_scale(path.point).tolist(), strict=True))
+    return _simulated(model, values, path, path.target.times, seed)
+
+
+def _simulated(model: Model, values: Mapping[str, float], path: Path, times: np.ndarray, seed: int) -> np.ndarray:
+    """Observables (observables, times, n) with initial counts as the fit has them: fractions are kept in the mean."""
     prepared = prepare(model, values, path.target.observables)
-    times = path.target.times
-    ensemble = Ensemble(
-        prepared.network,
-        prepared.counts,
-        prepared.coefficients,
-        times,
-        _SEEN_TRAJECTORIES,
-        int(np.random.SeedSequence((abs(seed), 2**32 - 1)).generate_state(1)[0]),
-        start=min(0.0, float(times[0])),
-    )
+    own_seed = int(np.random.SeedSequence((abs(seed), 2**32 - 1)).generate_state(1)[0])
+    ensemble = Ensemble(prepared.network, prepared.counts, prepared.coefficients, times, _SEEN_TRAJECTORIES, own_seed)
     return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
 
 
@@ -254,31 +249,15 @@ def _curves(fitted: Model, path: Path, seed: int) -> pandas.DataFrame:
     """Means and sds of the fitted model on a dense grid of times."""
     import pandas
 
-    times = np.unique(
-        np.concatenate([path.target.times, np.linspace(path.target.times[0], path.target.times[-1], 101)])
-    )
-    begin = min(0.0, float(times[0]))
-    simulation = simulate(
-        fitted,
-        times,
-        _SEEN_TRAJECTORIES,
-        seed,
-        select=path.target.observables,
-        start=begin,
-        keep_counts=False,
-    )
+    known = path.target.times
+    times = np.union1d(known, np.linspace(known[0], known[-1], 101))
+    values = _simulated(fitted, {}, path, times, seed)
+    mean, sd = values.mean(axis=-1), values.std(axis=-1)
+    stderr = sd / np.sqrt(values.shape[-1])
     return pandas.concat(
         [
-            pandas.DataFrame(
-                {
-                    "observable": name,
-                    "time": times,
-                    "mean": simulation.mean[name].to_numpy(),
-                    "mean_stderr": simulation.sd[name].to_numpy() / np.sqrt(simulation.n),
-                    "sd": simulation.sd[name].to_numpy(),
-                }
-            )
-            for name in path.target.observables
+            pandas.DataFrame({"observable": name, "time": times, "mean": m, "mean_stderr": e, "sd": s})
+            for name, m, e, s in zip(path.target.observables, mean, stderr, sd, strict=True)
         ],
         ignore_index=True,
     )

@@ -50,8 +50,8 @@ def scale(
         seen = np.where(rows[:, None] & rows[None, :], noise.covariance, 0.0)
         expected = float(np.trace(left @ seen @ left.T))
         found = float(np.sum(np.square(residuals[rows])))
-        if not kind and np.trace(left[np.ix_(rows, rows)]) < 0.5:
-            factors[rows] = np.inf  # as many parameters as numbers: residuals tell nothing
+        if np.trace(left[np.ix_(rows, rows)]) < 0.5:  # as many parameters as numbers: residuals tell nothing
+            factors[rows] = 1.0 if kind else np.inf
             continue
         ratio = found / expected if expected > 0 else 0.0
         factors[rows] = max(ratio, 1.0) if kind else max(ratio - caution / simulated, 0.0)
@@ -68,7 +68,8 @@ def covariance(noise: Noise, jacobian: np.ndarray, factors: np.ndarray) -> np.nd
     spread = noise.covariance * np.outer(root, root)
     bread = np.linalg.pinv(jacobian, rcond=1e-6)
     result = bread @ spread @ bread.T
-    _, sizes, directions = np.linalg.svd(jacobian, full_matrices=False)
+    _, seen, directions = np.linalg.svd(jacobian, full_matrices=True)
+    sizes = np.pad(seen, (0, len(directions) - len(seen)))
     unseen = sizes <= 1e-6 * sizes.max(initial=0.0)
     blind = np.any(np.abs(directions[unseen]) > 1e-3, axis=0) if unseen.any() else np.zeros(len(result), bool)
     result[blind, blind] = np.inf

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError, UnknownIdError
+from sbmlgrad.errors import SbmlgradError, UnknownIdError, UnsupportedError
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.estimator import Estimator, Problem, Samples, Tangents
 from sbmlgrad.gradient.score import Score
@@ -128,11 +128,15 @@ def estimate(
 
 
 def differentiable(
-    model: DiscreteModel | ReactionNetwork, parameters: Sequence[str], squares: bool = False
+    model: DiscreteModel | ReactionNetwork,
+    parameters: Sequence[str],
+    squares: bool = False,
+    observables: Sequence[str] | None = None,
 ) -> Differentiable:
     """Prepare the moments of a model's observables for differentiation by ``parameters``.
 
-    With ``squares`` their second moments too.
+    With ``squares`` their second moments too. A network can be told which ``observables`` (species) to look at; a
+    discrete model has its own.
 
     Raises :class:`UnknownIdError` for a name that is no quantity of the model.
     """
@@ -140,8 +144,13 @@ def differentiable(
     for name in parameters:
         if name not in known:
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(known)}")
+    if not parameters:
+        raise SbmlgradError("name at least one parameter to differentiate by")
     if isinstance(model, ReactionNetwork):
-        return _of_network(model, tuple(parameters), squares)
+        return _of_network(model, tuple(parameters), squares, observables)
+    for name in set(parameters) & model.structural:
+        reason = f"{name!r} sets a stoichiometry, which has no derivative; fix it"
+        raise UnsupportedError(model.model.elements.source.path, [reason])
     problem = Problem(model.network, model.observe, len(model.observables), model.position, squares)
     names, given = list(model.quantities), tuple(model.quantities.values())
     places = [names.index(name) for name in parameters]
@@ -155,12 +164,18 @@ def differentiable(
     return Differentiable(problem, tuple(parameters), model.observables, start)
 
 
-def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], squares: bool) -> Differentiable:
+def _of_network(
+    network: ReactionNetwork, parameters: tuple[str, ...], squares: bool, observables: Sequence[str] | None
+) -> Differentiable:
+    watched = tuple(network.species if observables is None else observables)
+    for name in watched:
+        if name not in network.species:
+            raise UnknownIdError(f"the network has no species {name!r}; it has {', '.join(network.species)}")
+    places = tuple(network.species.index(name) for name in watched)
     for name in parameters:
         if np.ndim(network.parameters[name]):
             raise SbmlgradError(f"parameter {name!r}: is an array; only numbers can be differentiated by so far")
-    size = len(network.species)
-    problem = Problem(network, lambda x, coefficients: x, size, tuple(range(size)), squares)
+    problem = Problem(network, lambda x, coefficients: tuple(x[i] for i in places), len(places), places, squares)
     names = list(network.parameters)
 
     def start(point: jax.Array) -> tuple[Any, Any]:
@@ -169,7 +184,7 @@ def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], squares: 
             values[names.index(name)] = point[i]
         return tuple(jnp.float64(c) for c in network.x0), tuple(values)
 
-    return Differentiable(problem, parameters, network.species, start)
+    return Differentiable(problem, parameters, watched, start)
 
 
 def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray]]) -> Tangents:

@@ -16,6 +16,7 @@ import numpy as np
 
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.gradient.estimator import Problem, Samples, Tangents, push
+from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
 
@@ -39,8 +40,12 @@ class Score:
         """(f(X_t) - mean of f) W_t for each trajectory."""
         parameters, n = len(tangents.counts), values.shape[-1]
         scores = np.reshape(records[:parameters], (parameters, 1, *values.shape[1:]))
-        # Each trajectory is compared with the mean of the others, so that centring itself adds no bias.
-        others = (values.sum(axis=-1, keepdims=True) - values) / max(n - 1, 1)
+        # Each trajectory is compared with the mean of the others of its grain, so that centring adds no bias, and
+        # chunks of whole grains give the same samples however an ensemble is cut.
+        begins = np.arange(0, n, GRAIN)
+        sizes = np.diff(begins, append=n)
+        sums = np.repeat(np.add.reduceat(values, begins, axis=-1), sizes, axis=-1)
+        others = (sums - values) / np.repeat(np.maximum(sizes - 1, 1), sizes)
         derivatives = (values - others) * scores
         if not problem.of_counts_alone:
             derivatives = derivatives + np.reshape(records[parameters:], derivatives.shape)

@@ -62,7 +62,7 @@ def sensitivity(
         target = differentiable(discrete, parameters)
         values = [discrete.quantities[name] for name in parameters]
     else:
-        target = differentiable(model, parameters)
+        target = differentiable(model, parameters, observables=select)
         values = [float(model.parameters[name]) for name in parameters]
     times = np.asarray(times, dtype=np.float64)
     result = estimate(target, values, times, n, seed, chosen, start, "sensitivity" if progress else None)

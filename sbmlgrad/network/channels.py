@@ -94,7 +94,7 @@ class Chemistry:
 
     def depends_on_time(self, expression: sympy.Expr) -> bool:
         """Whether time enters, directly or through assignment rules."""
-        return TIME in self._through_rules(expression)
+        return TIME in self._through_rules(self.translate(expression))
 
     def _reacts(self, species: Species) -> bool:
         if species.boundary or species.constant or species.id in self.elements.assignment_rules:
@@ -118,7 +118,20 @@ class Chemistry:
             if item not in found:
                 found.add(item)
                 rule = self.elements.assignment_rules.get(item.name)
-                pending.extend(rule.free_symbols if rule is not None else ())
+                pending.extend(self.translate(rule).free_symbols if rule is not None else ())
+        return found
+
+    def _origins(self, expression: sympy.Expr) -> set[str]:
+        """Ids whose values enter, directly or through initial assignments and assignment rules."""
+        computed = {**self.elements.initial_assignments, **self.elements.assignment_rules}
+        found: set[str] = set()
+        pending = [item.name for item in expression.free_symbols]
+        while pending:
+            name = pending.pop()
+            if name not in found:
+                found.add(name)
+                if name in computed:
+                    pending.extend(item.name for item in computed[name].free_symbols)
         return found
 
     def _signs_unknown(self, expression: sympy.Expr) -> bool:
@@ -177,10 +190,10 @@ class Chemistry:
                 f"reaction {reaction.id!r}: the stoichiometry of {reference.species!r} changes during the simulation"
             )
             return 0.0
-        self.structural |= {item.name for item in self._through_rules(expression)}
+        self.structural |= self._origins(expression)
         species = self.elements.species[reference.species]
         factor = species.conversion_factor or self.elements.conversion_factor
-        self.structural |= {factor} if factor else set()
+        self.structural |= self._origins(symbol(factor)) if factor else set()
         conversion = (self.initial[factor] if factor else 1.0) * species.molecules_per_unit
         return evaluate(expression, self.initial) * conversion / self.elements.extent_molecules
 

@@ -222,7 +222,7 @@ class _Writer:
         """The expression with every part that does not follow the state replaced by a coefficient."""
         if isinstance(node, sympy.Number) or node in (sympy.true, sympy.false):
             return node
-        moving = self._chemistry.moving
+        moving = self._chemistry.moving | {TIME}
         if isinstance(node, sympy.Expr) and not node.free_symbols & moving:
             return self._pool.setdefault(node, sympy.Symbol(f"coefficient:{len(self._pool)}"))
         if not node.args:

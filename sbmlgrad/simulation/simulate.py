@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -85,7 +86,8 @@ def simulate(
     model
         A :class:`Model` or a :class:`ReactionNetwork`.
     times
-        Increasing observation times (times,), in the model's unit of time, not before ``start``.
+        Increasing observation times (times,), in the model's unit of time, not before ``start``. Trajectories
+        start from whole molecules, the nearest to the initial amounts.
     n, seed
         How many trajectories; the same seed gives the same trajectories on the same platform.
     parameters
@@ -105,6 +107,10 @@ def simulate(
     """
     if method != "ssa":
         raise SimulationError(f"method {method!r}: not available; use 'ssa'")
+    try:
+        n, seed = index(n), index(seed)
+    except TypeError:
+        raise SimulationError(f"n and seed: expected whole numbers, got {n!r} and {seed!r}") from None
     times = np.asarray(times, dtype=np.float64)
     prepared = prepare(model, parameters, select)
     network = prepared.network
