@@ -1,0 +1,94 @@
+"""The table of sensitivities, and what cannot be differentiated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sbmlgrad as sg
+from sbmlgrad.errors import SbmlgradError, SimulationError, UnsupportedError
+from sbmlgrad.network import discretise
+
+MATH = 'xmlns="http://www.w3.org/1998/Math/MathML"'
+DOCUMENT = """<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1"><model id="m">
+<listOfCompartments><compartment id="cell" spatialDimensions="3" size="2" constant="{constant}"/></listOfCompartments>
+<listOfSpecies><species id="A" compartment="cell" {initial} hasOnlySubstanceUnits="false" boundaryCondition="false"
+ constant="false"/></listOfSpecies>
+<listOfParameters><parameter id="k" value="0.5" constant="true"/><parameter id="b" value="5" constant="true"/>
+</listOfParameters>{extra}<listOfReactions><reaction id="r" reversible="false" fast="false">{sides}
+<kineticLaw><math {math}>{law}</math></kineticLaw></reaction></listOfReactions></model></sbml>"""
+USES_A = '<listOfReactants><speciesReference species="A" stoichiometry="1" constant="true"/></listOfReactants>'
+DECAY = "<apply><times/><ci>cell</ci><ci>k</ci><ci>A</ci></apply>"
+
+
+def test_a_size_moves_rates_and_initial_counts() -> None:
+    """A of 50 per volume decays at k: E[A(t)] = 50 V exp(-k t), so that its derivative by V is 50 exp(-k t)."""
+    text = DOCUMENT.format(
+        constant="true", initial='initialConcentration="50"', extra="", sides=USES_A, law=DECAY, math=MATH
+    )
+    model = sg.read_sbml(text)
+    table = sg.sensitivity(model, [1.0, 2.0], ["cell", "k"], n=20_000, seed=1).set_index(["parameter", "time"])
+    for time in (1.0, 2.0):
+        exact = {"cell": 50 * np.exp(-0.5 * time), "k": -100 * time * np.exp(-0.5 * time)}
+        for name, value in exact.items():
+            row = table.loc[(name, time)]
+            assert abs(row["sensitivity"] - value) < 4 * row["stderr"] + 1e-9 * abs(value)  # false alarms: 6e-5 each
+
+
+def test_time_hidden_in_a_volume_is_refused() -> None:
+    """A's symbol is a concentration, and its volume grows with time."""
+    grow = (
+        f'<listOfRules><assignmentRule variable="cell"><math {MATH}><apply><plus/><cn>1</cn><csymbol encoding="text" '
+        'definitionURL="http://www.sbml.org/sbml/symbols/time">t</csymbol></apply></math></assignmentRule></listOfRules>'
+    )
+    text = DOCUMENT.format(
+        constant="false",
+        initial='initialAmount="50"',
+        extra=grow,
+        sides=USES_A,
+        law="<apply><times/><ci>k</ci><ci>A</ci></apply>",
+        math=MATH,
+    )
+    with pytest.raises(UnsupportedError, match="'r': its kinetic law depends on time"):
+        discretise(sg.read_sbml(text), ["A"])
+
+
+def test_what_sets_a_stoichiometry_changes_jumps_and_has_no_derivative() -> None:
+    burst = (
+        f'<listOfInitialAssignments><initialAssignment symbol="size"><math {MATH}><ci>b</ci></math></initialAssignment>'
+        "</listOfInitialAssignments>"
+    )
+    sides = '<listOfProducts><speciesReference id="size" species="A" constant="true"/></listOfProducts>'
+    text = DOCUMENT.format(
+        constant="true", initial='initialAmount="0"', extra=burst, sides=sides, law="<ci>k</ci>", math=MATH
+    )
+    model = sg.read_sbml(text)
+    for size in (5, 6):
+        counts = sg.simulate(model, [4.0], n=500, seed=1, parameters={"b": size}).counts
+        assert counts.max() > 0
+        assert np.all(counts % size == 0)
+    with pytest.raises(UnsupportedError, match="'b' sets a stoichiometry"):
+        sg.sensitivity(model, [1.0], ["b"])
+
+
+def test_arguments_that_make_no_sense_are_one_line(models_dir: Path) -> None:
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    network = sg.ReactionNetwork([[1]], lambda x, p: jnp.array([p["k"]]), x0=[0], parameters={"k": 1.0})
+    with pytest.raises(SbmlgradError, match="at least one parameter"):
+        sg.sensitivity(model, [1.0], [])
+    with pytest.raises(SbmlgradError, match="no species 'nonsense'"):
+        sg.sensitivity(network, [1.0], ["k"], select=["nonsense"])
+    with pytest.raises(SbmlgradError, match="estimator 'guess': not available"):
+        sg.sensitivity(model, [1.0], ["k"], estimator="guess")
+    with pytest.raises(SimulationError, match="expected whole numbers"):
+        sg.simulate(model, [1.0], n=1e3)  # type: ignore[arg-type]
+
+
+def test_samples_do_not_depend_on_how_an_ensemble_is_cut(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    whole = sg.sensitivity(model, [1.0], ["k", "g", "X"], n=1000, seed=3)
+    monkeypatch.setattr("sbmlgrad.simulation.ensemble.layout", lambda n, arrays: (2, 256))
+    assert whole.equals(sg.sensitivity(model, [1.0], ["k", "g", "X"], n=1000, seed=3))
