@@ -15,7 +15,7 @@ from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
-from sbmlgrad.fitting.uncertainty import Noise, covariance, noise, scale
+from sbmlgrad.fitting.uncertainty import covariance, noise, scale
 from sbmlgrad.gradient.estimate import (
     Differentiable,
     Estimate,
@@ -148,7 +148,7 @@ class _DataError:
 
     def __init__(self, model: Model, parameters: Parameters, n: int, seed: int):
         self._model, self._parameters, self.n, self._seed = model, parameters, n, seed
-        self._noise: Noise | None = None
+        self._noise: np.ndarray | None = None
 
     def __call__(self, path: Path) -> np.ndarray:
         if self._noise is None:

@@ -103,15 +103,13 @@ def target(measurements: Measurements) -> Target:
         single = s.statistic == "value"
         label = ("trajectory", s.replicate) if single else ("moments",)
         floor = _FLOOR * (float(np.max(np.abs(s.values))) or 1.0)
-        error = _counting_errors(s.values, floor) if s.statistic != "sd" else np.zeros(size)
-        error = error if single else _moment_errors(s, series, error, floor)
         columns.append(
             {
                 "observable": np.full(size, observables.index(s.observable)),
                 "time": np.searchsorted(times, s.times),
                 "spread": np.full(size, s.statistic == "sd"),
                 "value": s.values,
-                "error": error,
+                "error": _errors(s, series, floor),
                 "trajectory": np.full(size, single),
                 "group": np.full(size, groups.setdefault(label, len(groups))),
                 "floor": np.full(size, floor),
@@ -120,16 +118,15 @@ def target(measurements: Measurements) -> Target:
     return Target(observables, times, **{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
 
 
-def _counting_errors(values: np.ndarray, floor: float) -> np.ndarray:
-    """Errors that grow as the square root of the value."""
-    largest = floor / _FLOOR
-    return _LARGEST_ERROR * np.sqrt(largest * np.maximum(np.abs(values), floor))
-
-
-def _moment_errors(series: Series, every: Sequence[Series], counting: np.ndarray, floor: float) -> np.ndarray:
-    """Relative errors of a mean or an sd from the measured sd of the same observable, where there is one."""
-    spreads = [s for s in every if s.observable == series.observable and s.statistic == "sd"]
+def _errors(series: Series, every: Sequence[Series], floor: float) -> np.ndarray:
+    """Errors from the measured sd where there is one; else they grow as the square root of the value."""
+    spreads = [] if series.statistic == "value" else [s for s in every if _is_spread_of(s, series.observable)]
     if not spreads:
-        return counting
+        largest = floor / _FLOOR
+        return _LARGEST_ERROR * np.sqrt(largest * np.maximum(np.abs(series.values), floor))
     sd = np.hypot(np.interp(series.times, spreads[0].times, spreads[0].values), floor)
     return sd * np.sqrt(0.5) if series.statistic == "sd" else sd
+
+
+def _is_spread_of(series: Series, observable: str) -> bool:
+    return series.observable == observable and series.statistic == "sd"

@@ -127,8 +127,7 @@ def search(evaluate: Evaluate, parameters: Parameters, path: Path, steps: int, d
     promised: list[float] = []
     quiet = 0
     for _ in range(steps):
-        seen = _look_at(evaluate, parameters, path)
-        path.rows.append(Row("search", seen.loss, seen.noise, parameters.from_scale(path.point)))
+        seen = _look_at(evaluate, parameters, path, "search")
         yield path.rows[-1]
         if best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
             damping *= 10
@@ -168,8 +167,7 @@ def settle(
     noise = np.full(len(parameters.names), np.inf)
     wanted = noise
     for k in range(1, steps + 1):
-        seen = _look_at(evaluate, parameters, path)
-        path.rows.append(Row("settle", seen.loss, seen.noise, parameters.from_scale(path.point)))
+        seen = _look_at(evaluate, parameters, path, "settle")
         yield path.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
         path.jacobian = path.jacobian + (seen.jacobian - path.jacobian) / k
@@ -202,10 +200,11 @@ def settle(
     )
 
 
-def _look_at(evaluate: Evaluate, parameters: Parameters, path: Path) -> Look:
+def _look_at(evaluate: Evaluate, parameters: Parameters, path: Path, phase: str) -> Look:
+    """Look at the present point, and write it into the history."""
     values = parameters.from_scale(path.point)
-    moments = evaluate(values, len(path.rows))
-    seen = look(moments, path.target, parameters.slope(values))
+    seen = look(evaluate(values, len(path.rows)), path.target, parameters.slope(values))
+    path.rows.append(Row(phase, seen.loss, seen.noise, values))
     return seen
 
 

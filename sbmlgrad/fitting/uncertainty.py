@@ -8,31 +8,30 @@ that the residuals tell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sbmlgrad.fitting.loss import Target
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Covariance (m, m) of the weighted residuals if the data were measured again; up to a factor for moments."""
+def noise(target: Target, values: np.ndarray) -> np.ndarray:
+    """Covariance (m, m) of the weighted residuals if the data were measured again; up to a factor for moments.
 
-    covariance: np.ndarray
-
-
-def noise(target: Target, values: np.ndarray) -> Noise:
-    """From simulated values (observables, times, n) at the estimate."""
+    From simulated ``values`` (observables, times, n) at the estimate.
+    """
     rows = target.influence(values) / target.error[:, None]
     covariance = rows @ rows.T / (values.shape[-1] - 1)
     covariance = np.where(target.group[:, None] == target.group[None, :], covariance, 0.0)
     floor = np.where(target.trajectory, np.square(target.floor / target.error), 0.0)
-    return Noise(covariance + np.diag(floor))
+    return covariance + np.diag(floor)
 
 
 def scale(
-    target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, simulated: float, caution: float = 1.0
+    target: Target,
+    noise: np.ndarray,
+    jacobian: np.ndarray,
+    residuals: np.ndarray,
+    simulated: float,
+    caution: float = 1.0,
 ) -> np.ndarray:
     """Factors (m,) on the covariance, one for trajectories and one for moments.
 
@@ -47,7 +46,7 @@ def scale(
         rows = target.trajectory == kind
         if not rows.any():
             continue
-        seen = np.where(rows[:, None] & rows[None, :], noise.covariance, 0.0)
+        seen = np.where(rows[:, None] & rows[None, :], noise, 0.0)
         expected = float(np.trace(left @ seen @ left.T))
         found = float(np.sum(np.square(residuals[rows])))
         if np.trace(left[np.ix_(rows, rows)]) < 0.5:  # as many parameters as numbers: residuals tell nothing
@@ -58,14 +57,14 @@ def scale(
     return factors
 
 
-def covariance(noise: Noise, jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
+def covariance(noise: np.ndarray, jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine."""
     if not np.all(np.isfinite(factors)):
         unknown = np.full((jacobian.shape[1],) * 2, np.nan)
         np.fill_diagonal(unknown, np.inf)
         return unknown
     root = np.sqrt(factors)
-    spread = noise.covariance * np.outer(root, root)
+    spread = noise * np.outer(root, root)
     bread = np.linalg.pinv(jacobian, rcond=1e-6)
     result = bread @ spread @ bread.T
     _, seen, directions = np.linalg.svd(jacobian, full_matrices=True)

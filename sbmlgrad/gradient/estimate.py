@@ -18,7 +18,7 @@ from sbmlgrad.gradient.score import Score
 from sbmlgrad.gradient.straight_through import StraightThrough
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
-from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.ensemble import Ensemble, run, stacked
 from sbmlgrad.simulation.moments import Moments
 
 ESTIMATORS: Mapping[str, Estimator] = {
@@ -94,8 +94,7 @@ class Differentiable:
         for chunk in run(ensemble, progress):
             counts, records = chunk.records[:size], chunk.records[size:]
             values = self.problem.values(tuple(counts), ensemble.coefficients)
-            stacked = np.stack([np.broadcast_to(np.asarray(v), counts[0].shape) for v in values])
-            yield estimator.samples(self.problem, stacked, records, ensemble.aux)
+            yield estimator.samples(self.problem, stacked(values, counts[0].shape), records, ensemble.aux)
 
 
 @dataclass(frozen=True)

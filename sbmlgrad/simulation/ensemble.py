@@ -275,6 +275,11 @@ def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
     assert ensemble.network.rates is not None
     rates: Callable[..., tuple[Any, ...]] = ensemble.network.rates
     values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)
-    return (
-        np.stack([np.broadcast_to(np.asarray(v), x.shape[1:]) for v in values]) if values else np.zeros((0, x.shape[1]))
-    )
+    return stacked(values, x.shape[1:])
+
+
+def stacked(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """One array (values, *shape) of what a function of the state returns; constants are spread out."""
+    if not values:
+        return np.zeros((0, *shape))
+    return np.stack([np.broadcast_to(np.asarray(value), shape) for value in values])

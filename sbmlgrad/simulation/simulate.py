@@ -13,7 +13,7 @@ import numpy as np
 from sbmlgrad.errors import SimulationError, UnknownIdError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run, stacked
 from sbmlgrad.simulation.moments import Moments
 
 if TYPE_CHECKING:
@@ -151,9 +151,7 @@ class Prepared:
 
     def observe(self, records: Sequence[np.ndarray]) -> np.ndarray:
         """Observables (observables, times, trajectories) of count records (times, trajectories), one a species."""
-        values = self._observe(tuple(records), self.coefficients)
-        shape = records[0].shape
-        return np.stack([np.broadcast_to(np.asarray(value), shape) for value in values])
+        return stacked(self._observe(tuple(records), self.coefficients), records[0].shape)
 
 
 def prepare(
