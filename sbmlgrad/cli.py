@@ -9,16 +9,24 @@ import json
 import math
 import os
 import sys
-import tempfile
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from sbmlgrad import __version__
+from sbmlgrad.cli_options import (
+    DEBUG,
+    Decorator,
+    check_outputs,
+    debug_option,
+    n_option,
+    output_option,
+    printable,
+    seed_option,
+)
+from sbmlgrad.cli_testsuite import testcase, testsuite
 from sbmlgrad.errors import SbmlgradError
 
 if TYPE_CHECKING:
@@ -29,11 +37,6 @@ if TYPE_CHECKING:
     from sbmlgrad.model.model import Model
 
 T = TypeVar("T")
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-_DEBUG = "sbmlgrad.debug"
-_MOST_TRAJECTORIES = 2**31
-_LARGEST_SEED = 2**63 - 1
 
 
 # ---- errors --------------------------------------------------------------------------------------------
@@ -59,9 +62,9 @@ class _Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise click.exceptions.Exit(1) from None
         except (Exception, KeyboardInterrupt) as error:
-            if ctx.meta.get(_DEBUG):
+            if ctx.meta.get(DEBUG):
                 traceback.print_exc()
-            raise _Failure(_printable(_in_words(error))) from None
+            raise _Failure(printable(_in_words(error))) from None
 
 
 def _in_words(error: BaseException) -> str:
@@ -78,16 +81,6 @@ def _in_words(error: BaseException) -> str:
         f"unexpected {type(error).__name__}: {str(error)[:300]}; this is a bug in sbmlgrad: "
         "run again with --debug and report what it shows"
     )
-
-
-def _printable(text: str) -> str:
-    """One line, without control characters that a file may have brought in."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
-
-
-def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        ctx.meta[_DEBUG] = True  # shared by the contexts of group and command
 
 
 # ---- values of options ---------------------------------------------------------------------------------
@@ -157,23 +150,6 @@ def _together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-def _n_option(default: int, help_text: str, least: int = 1) -> Decorator:
-    size = click.IntRange(least, _MOST_TRAJECTORIES)
-    return click.option("-n", "n", type=size, default=default, show_default=True, help=help_text)
-
-
-def _output_option(*names: str, metavar: str, help_text: str) -> Decorator:
-    return click.option(*names, type=click.Path(), metavar=metavar, help=help_text)
-
-
-debug_option = click.option(
-    "--debug",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_remember_debug,
-    help="Show the traceback of an error.",
-)
 model_options = _together(
     click.argument("model", metavar="MODEL"),
     click.option(
@@ -195,13 +171,6 @@ time_options = _together(
     ),
     click.option("--start", type=_number, default=0.0, show_default=True, metavar="TIME", help="First output time."),
 )
-seed_option = click.option(
-    "--seed",
-    type=click.IntRange(0, _LARGEST_SEED),
-    default=0,
-    show_default=True,
-    help="The same seed gives the same result.",
-)
 method_option = click.option(
     "--method",
     type=click.Choice(["ssa", "ode"]),
@@ -220,7 +189,8 @@ method_option = click.option(
 def main() -> None:
     """Simulate SBML models exactly, and calibrate them from data.
 
-    MODEL is an SBML file. Exit status: 0 done, 2 wrong usage, 1 any other error.
+    MODEL is an SBML file, or an id of BioModels such as BIOMD0000000035. Exit status: 0 done, 2 wrong usage,
+    1 any other error.
     """
 
 
@@ -238,13 +208,13 @@ def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
 @main.command()
 @model_options
 @time_options
-@_n_option(1000, "Number of trajectories; 1 gives the trajectory itself instead of mean and sd.")
+@n_option(1000, "Number of trajectories; 1 gives the trajectory itself instead of mean and sd.")
 @seed_option
 @method_option
 @click.option("--set", "changes", type=_assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
 @click.option("--select", type=_ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
-@_output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
-@_output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
+@output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
+@output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
 def simulate(
     model: str,
     molecules_per_unit: float | None,
@@ -258,7 +228,7 @@ def simulate(
 ) -> None:
     """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory."""
     times, parameters = _times(start, end, points), _once("--set", changes)
-    _check_outputs([model], {"-o": output, "--plot": plot})
+    check_outputs([model], {"-o": output, "--plot": plot})
     if plot:
         from sbmlgrad.report.plots import check_picture
 
@@ -287,10 +257,10 @@ def simulate(
     metavar="ID,...",
     help="Parameters to differentiate by.",
 )
-@_n_option(10_000, "Number of trajectories.", least=2)
+@n_option(10_000, "Number of trajectories.", least=2)
 @seed_option
 @click.option("--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated.")
-@_output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
+@output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 def sensitivity(
     model: str,
     molecules_per_unit: float | None,
@@ -307,7 +277,7 @@ def sensitivity(
     """
     times = _times(start, end, points)
     names = list(_once("-p", ((name, None) for group in parameters for name in group)))
-    _check_outputs([model], {"-o": output})
+    check_outputs([model], {"-o": output})
     import sbmlgrad as sg
 
     loaded = sg.read_sbml(model, molecules_per_unit)
@@ -328,12 +298,12 @@ def sensitivity(
     help="A parameter to fit, and where it may be.",
 )
 @click.option("--init", type=_assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
-@_n_option(2000, "Number of trajectories in a step.", least=20)
+@n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option
-@_output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
-@_output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
-@_output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
+@output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
+@output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
+@output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
 def fit(
     model: str,
     molecules_per_unit: float | None,
@@ -351,7 +321,7 @@ def fit(
     model, a report and JSON are written where asked for.
     """
     wanted, begin = _once("-p", parameters), _once("--init", init)
-    _check_outputs([model, data], {"-o": output, "--json": json_output}, report)
+    check_outputs([model, data], {"-o": output, "--json": json_output}, report)
     if report:
         from sbmlgrad.report.html import check_folder
 
@@ -362,42 +332,23 @@ def fit(
     result = sg.fit(loaded, data, parameters=wanted, init=begin, progress=True, **options)
     written = _write_fit(result, output, report, json_output)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
-    click.echo(_printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))
+    click.echo(printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))
     click.echo(f"wrote {', '.join(written) if written else 'nothing; -o fitted.xml writes the fitted model'}")
     _warn(loaded, result.warnings)
 
 
-@main.command()
-@click.argument("cases_dir", metavar="CASES_DIR")
-@click.option("--case", "cases", multiple=True, metavar="00001", help="Run this case; all if not given.")
-@_n_option(10_000, "Number of trajectories in a case.", least=2)
-@seed_option
-@debug_option
-def testsuite(cases_dir: str, cases: Sequence[str], n: int, seed: int) -> None:
-    """Run stochastic cases of the SBML Test Suite, a line for each.
-
-    CASES_DIR holds the folders 00001, 00002, ... Exit status 1 if a case fails.
-    """
-    import sbmlgrad as sg
-    from sbmlgrad.testsuite import run_cases
-
-    ended: Counter[str] = Counter()
-    for result in run_cases(cases_dir, cases or None, n, seed, sg.simulate):
-        click.echo(_printable(f"{result.case} {result.status}: {result.detail}"))
-        ended[result.status] += 1
-    click.echo(f"{ended['passed']} passed, {ended['failed']} failed, {ended['skipped']} skipped")
-    if ended["failed"]:
-        raise click.exceptions.Exit(1)
+main.add_command(testsuite)
+main.add_command(testcase)
 
 
 @main.command()
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--peers", is_flag=True, help="Measure other simulators that are installed, too.")
-@_output_option("-o", "--output", metavar="JSON", help_text="Where the numbers go as JSON.")
+@output_option("-o", "--output", metavar="JSON", help_text="Where the numbers go as JSON.")
 @debug_option
 def benchmark(models: Sequence[str], peers: bool, output: str | None) -> None:
     """Measure the speed of simulation and of gradients on MODELs."""
-    _check_outputs(models, {"-o": output})
+    check_outputs(models, {"-o": output})
     from sbmlgrad.benchmark.run import run_benchmark
 
     run_benchmark(list(models), peers=peers, output=output)
@@ -412,42 +363,6 @@ def _times(start: float, end: float, points: int) -> numpy.ndarray:
     import numpy
 
     return numpy.linspace(start, end, points)
-
-
-def _check_outputs(reads: Iterable[str], files: Mapping[str, str | None], folder: str | None = None) -> None:
-    """Refuse places that cannot be written, or where something else lies, before the work begins."""
-    taken = {os.path.realpath(path): "an input" for path in reads}
-    for option, path in {**files, "--report": folder}.items():
-        if path is not None:
-            place = os.path.realpath(path)
-            if place in taken:
-                raise click.UsageError(f"{option}: {path!r} is {taken[place]} too; give another name")
-            taken[place] = f"the output of {option}"
-    for path in files.values():
-        if path is not None:
-            _check_file(path)
-    if folder is not None:
-        place = os.path.realpath(folder)
-        existing = next(above for above in Path(place, "x").parents if above.exists())
-        _check_folder(existing, folder)
-
-
-def _check_file(path: str) -> None:
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise SbmlgradError(f"{path}: cannot be written, this is a folder; name a file")
-    if not target.parent.is_dir():
-        raise SbmlgradError(f"{path}: cannot be written, there is no folder {target.parent}; create it first")
-    if target.is_file() or not target.exists():  # devices are written in place
-        _check_folder(target.parent, path)
-
-
-def _check_folder(folder: Path, wanted: str) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SbmlgradError(f"{wanted}: cannot be written: {error.strerror}; choose another place") from None
 
 
 def _write_frame(frame: pandas.DataFrame, path: str | None) -> None:
@@ -475,4 +390,4 @@ def _write_fit(result: Fit, output: str | None, report: str | None, json_output:
 def _warn(model: Model, more: Iterable[str] = ()) -> None:
     """What was taken for granted about a model, once the result is there."""
     for warning in (*model.elements.warnings, *more):
-        click.echo(f"warning: {_printable(f'{model.elements.source.path}: {warning}')}", err=True)
+        click.echo(f"warning: {printable(f'{model.elements.source.path}: {warning}')}", err=True)

@@ -27,7 +27,7 @@ FLOORS = (
     {"report"},
     {"fitting"},
     {"testsuite", "benchmark", "info"},
-    {"cli", "__main__", ""},
+    {"cli", "cli_options", "cli_testsuite", "__main__", ""},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1

@@ -22,6 +22,11 @@ def symbol(identifier: str) -> sympy.Symbol:
     return sympy.Symbol(identifier)
 
 
+def rate_id(identifier: str) -> str:
+    """The pseudo-id of a variable's rate of change, which ``rateOf`` in formulas refers to."""
+    return f"<rate of {identifier}>"
+
+
 @dataclass(frozen=True)
 class Compartment:
     """A compartment; ``size`` is None where the file leaves it unset."""
@@ -70,12 +75,14 @@ class SpeciesReference:
     """One reactant or product: the species and how much of it one unit of extent uses or makes.
 
     ``stoichiometry`` is a number or a sympy expression; ``id`` is set where other formulas may refer to it.
-    Where an initial assignment or a rule sets that id, ``stoichiometry`` is its symbol.
+    Where an initial assignment, a rule or an event sets that id, ``stoichiometry`` is its symbol, and ``value``
+    is what the document declares.
     """
 
     species: str
     stoichiometry: sympy.Expr
     id: str | None = None
+    value: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,27 @@ class Reaction:
     modifiers: tuple[str, ...]
     kinetic_law: sympy.Expr
     local_parameters: tuple[Parameter, ...] = ()
+    fast: bool = False
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens when a condition becomes true.
+
+    The event is triggered when ``trigger`` turns from false to true; before time 0 it counts as
+    ``initial_value``. It is executed ``delay`` later, with values from the one time or the other
+    (``values_from_trigger_time``), in the order of falling ``priority`` where several are due. One that is not
+    ``persistent`` is called off where the trigger turns false before. ``assignments`` map ids to expressions.
+    """
+
+    id: str
+    trigger: sympy.Basic
+    assignments: Mapping[str, sympy.Expr]
+    delay: sympy.Expr | None = None
+    priority: sympy.Expr | None = None
+    initial_value: bool = True
+    persistent: bool = True
+    values_from_trigger_time: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,7 +132,9 @@ class Source:
 class Elements:
     """All that a document declares, in document order, keyed by id.
 
-    ``assignment_rules`` and ``initial_assignments`` map the id that is assigned to its expression.
+    ``assignment_rules``, ``rate_rules`` and ``initial_assignments`` map the id that is set to its expression;
+    among the assignment rules are those that algebraic rules come to, and the rates of change that formulas refer
+    to, under :func:`rate_id`. ``algebraic_rules`` are expressions that are 0 and could not be solved.
     ``extent_molecules`` is the number of molecules in one unit of reaction extent.
     ``conversion_factor`` is the id of the parameter that the model names as such, or None.
     ``time_units`` and ``substance_units`` are in words ("hour", "nanomole"), "" where undeclared.
@@ -126,4 +156,17 @@ class Elements:
     time_units: str
     substance_units: str
     source: Source
+    rate_rules: Mapping[str, sympy.Expr] = field(default_factory=dict)
+    algebraic_rules: tuple[sympy.Expr, ...] = ()
+    events: tuple[Event, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def means_amount(self, species: str) -> bool:
+        """Whether the species' symbol stands for its amount rather than its concentration."""
+        item = self.species[species]
+        return item.only_substance_units or self.compartments[item.compartment].dimensions == 0
+
+    @property
+    def set_by_events(self) -> frozenset[str]:
+        """The ids that events assign."""
+        return frozenset(identifier for event in self.events for identifier in event.assignments)

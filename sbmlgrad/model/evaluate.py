@@ -12,14 +12,15 @@ import sympy
 from sympy.codegen.cfunctions import log2, log10
 
 from sbmlgrad.errors import SbmlError
-from sbmlgrad.model.functions import quotient, rem
+from sbmlgrad.model.functions import DISTRIBUTIONS, delayed, draw, quotient, rem
 
 
 def evaluate(expression: Any, values: Mapping[str, float]) -> float:
     """The value of an expression with ``values`` for its symbols, by id.
 
     Arithmetic is IEEE float64 throughout: 1/0 is inf, 0/0 is nan, overflow is inf, and nothing raises for
-    want of a number. A truth value comes back as 1.0 or 0.0.
+    want of a number. A truth value comes back as 1.0 or 0.0. A value of the past is that of now, and a random
+    number the mean of its (untruncated) distribution.
 
     Raises
     ------
@@ -103,6 +104,15 @@ def _piecewise(args: tuple[Any, ...], values: Mapping[str, float]) -> Any:
     return np.float64(math.nan)
 
 
+def _mean(args: tuple[Any, ...], values: Mapping[str, float]) -> Any:
+    distribution = DISTRIBUTIONS[int(args[0])]
+    parameters = [float(_value(arg, values)) for arg in args[2:]]
+    try:
+        return np.float64(distribution.mean(*parameters[: distribution.parameters]))
+    except (ArithmeticError, ValueError):
+        return np.float64(math.nan)
+
+
 def _factorial(x: Any) -> Any:
     try:
         return np.float64(math.gamma(x + 1.0))
@@ -127,6 +137,8 @@ _RULES: dict[Any, Callable[[tuple[Any, ...], Mapping[str, float]], Any]] = {
     sympy.Mul: _product,
     sympy.Pow: _power,
     sympy.Piecewise: _piecewise,
+    delayed: lambda args, values: _value(args[0], values),
+    draw: _mean,
     sympy.And: lambda args, values: all(_value(arg, values) for arg in args),
     sympy.Or: lambda args, values: any(_value(arg, values) for arg in args),
     sympy.Xor: lambda args, values: sum(bool(_value(arg, values)) for arg in args) % 2 == 1,

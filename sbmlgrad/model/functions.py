@@ -1,4 +1,4 @@
-"""Sympy nodes built exactly as a file writes them, and the two functions that sympy lacks.
+"""Sympy nodes built exactly as a file writes them, and the functions that sympy lacks.
 
 Sympy's constructors simplify, sort and fold as they build: they cancel ``S/S``, they fold ``9**9**9**9`` in
 exact integers, they compare the conditions of a piecewise pairwise. All of that changes what a formula means
@@ -8,8 +8,10 @@ at 0/0 or takes time that a hostile file can choose. :func:`build` makes the nod
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import sympy
@@ -29,6 +31,45 @@ class rem(sympy.Function):
     """``rem(a, b)``: what remains of a after division by b, with the sign of a (C's ``fmod``)."""
 
     nargs = 2
+
+
+class delayed(sympy.Function):
+    """``delayed(x, tau)``: the value that x had a time tau ago."""
+
+    nargs = 2
+
+
+class draw(sympy.Function):
+    """``draw(kind, place, *parameters)``: a random number; each place in the document draws its own.
+
+    ``kind`` is the index of the distribution in :data:`DISTRIBUTIONS`. Two more parameters than the distribution
+    has are bounds: the number is drawn from the distribution truncated there.
+    """
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A distribution as the SBML package ``distrib`` defines it: its name, parameters and mean."""
+
+    name: str
+    parameters: int
+    mean: Callable[..., float]
+
+
+DISTRIBUTIONS: tuple[Distribution, ...] = (
+    Distribution("normal", 2, lambda mean, sd: mean),
+    Distribution("uniform", 2, lambda low, high: (low + high) / 2),
+    Distribution("bernoulli", 1, lambda probability: probability),
+    Distribution("binomial", 2, lambda trials, probability: trials * probability),
+    Distribution("cauchy", 2, lambda location, scale: location),  # the median: there is no mean
+    Distribution("chisquare", 1, lambda degrees: degrees),
+    Distribution("exponential", 1, lambda rate: 1 / rate),
+    Distribution("gamma", 2, lambda shape, scale: shape * scale),
+    Distribution("laplace", 2, lambda location, scale: location),
+    Distribution("lognormal", 2, lambda mean, sd: math.exp(mean + sd * sd / 2)),
+    Distribution("poisson", 1, lambda rate: rate),
+    Distribution("rayleigh", 1, lambda scale: scale * math.sqrt(math.pi / 2)),
+)
 
 
 def number(value: float) -> sympy.Expr:

@@ -159,7 +159,7 @@ class Model:
     def _stoichiometries(self) -> Mapping[str, float]:
         """Species references that formulas can refer to, where nothing assigns them."""
         return {
-            reference.id: float(reference.stoichiometry)
+            reference.id: reference.value
             for reaction in self.elements.reactions.values()
             for reference in (*reaction.reactants, *reaction.products)
             if reference.id is not None and reference.id not in self._assigned
@@ -206,7 +206,7 @@ class Model:
         return math.nan, self._means_amount(species)
 
     def _means_amount(self, species: Species) -> bool:
-        return species.only_substance_units or self.elements.compartments[species.compartment].dimensions == 0
+        return self.elements.means_amount(species.id)
 
     def _amount(self, identifier: str, values: Mapping[str, float]) -> float:
         species = self.elements.species[identifier]

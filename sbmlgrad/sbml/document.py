@@ -12,8 +12,8 @@ import libsbml
 
 from sbmlgrad.errors import SbmlError
 from sbmlgrad.model.elements import Source
+from sbmlgrad.sbml.biomodels import is_biomodels_id, read_biomodels
 
-_BIOMODELS_ID = re.compile(r"(BIOMD|MODEL)\d{10}")
 _DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 _PACKAGE_IN_ERROR = re.compile(r"\b[Pp]ackage '?(\w+)'?")
 _REFERENCE = re.compile(r" Reference: L\dV\d Sections? [\d., and]*\d\.? ?")
@@ -23,7 +23,7 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
 
 
 def read_source(source: str | Path) -> Source:
-    """The text of a document, from a path or from text that starts with "<"."""
+    """The text of a document, from a path, from a BioModels id or from text that starts with "<"."""
     if isinstance(source, str) and source.lstrip("\ufeff \t\r\n").startswith("<"):
         return Source("<text>", source)
     if isinstance(source, str) and "\n" in source:
@@ -34,20 +34,20 @@ def read_source(source: str | Path) -> Source:
     try:
         return Source(str(path), _decoded(path.read_bytes(), str(path)))
     except FileNotFoundError:
-        if _BIOMODELS_ID.fullmatch(str(source)):
+        if not is_biomodels_id(str(source)):
             raise SbmlError(
-                f"{source}: download from BioModels is not there yet; download the file and give its path"
+                f"{path}: there is no such file; give the path of an SBML file, or an id such as BIOMD0000000035"
             ) from None
-        raise SbmlError(f"{path}: there is no such file; give the path of an SBML file") from None
     except IsADirectoryError:
         raise SbmlError(f"{path}: this is a folder; give the path of an SBML file in it") from None
     except (OSError, ValueError) as error:
         raise SbmlError(f"{path}: the file cannot be read ({error}); check its name and permissions") from None
+    return read_biomodels(str(source), _checked)
 
 
 def parse(source: Source) -> Any:
     """The libsbml document of a text, in Level 2 or 3; raises :class:`SbmlError` for all that is not one."""
-    _check_xml(source)
+    check_xml(source)
     document = libsbml.readSBMLFromString(_bare(source.text))
     _check_errors(document, source.path)
     if document.getModel() is None:
@@ -81,7 +81,13 @@ def _decoded(content: bytes, path: str) -> str:
         raise SbmlError(f"{path}: the file is not XML: it is not text in {encoding} ({error})") from None
 
 
-def _check_xml(source: Source) -> None:
+def _checked(content: bytes, path: str) -> Source:
+    source = Source(path, _decoded(content, path))
+    check_xml(source)
+    return source
+
+
+def check_xml(source: Source) -> None:
     """Well-formed XML with root ``sbml``, no document type, no absurd depth: before libsbml sees it."""
     depth = 0
 

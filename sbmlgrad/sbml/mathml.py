@@ -7,13 +7,14 @@ numbers
     ``Integer`` (below 2**53), ``Float`` (53 bits), ``S.Half`` (only as exponent: a square root),
     ``S.Infinity``, ``S.NegativeInfinity``, ``S.NaN``. Pi, e and Avogadro's number are Floats.
 symbols
-    ``Symbol``: an SBML id, ``reaction.parameter``, or ``<time>``.
+    ``Symbol``: an SBML id, ``reaction.parameter``, ``<time>``, or ``<rate of x>`` for an SBML id x.
 arithmetic
     ``Add``, ``Mul``, ``Pow``. A division a/b is ``Mul(a, Pow(b, -1))``; x**0 is 1 for every x.
 functions
     ``exp``, ``log`` (natural), ``log10`` and ``log2`` of ``sympy.codegen.cfunctions``, ``Abs``, ``floor``,
     ``ceiling``, ``factorial`` (gamma(x+1)), ``Max`` and ``Min`` (two args or more), and ``quotient``
-    (truncated) and ``rem`` (C's fmod) of ``sbmlgrad.model.functions``.
+    (truncated), ``rem`` (C's fmod), ``delayed`` (a value of the past) and ``draw`` (a random number) of
+    ``sbmlgrad.model.functions``.
 trigonometry
     ``sin cos tan sec csc cot sinh cosh tanh sech csch coth`` and their inverses ``asin acos atan asec acsc
     acot asinh acosh atanh asech acsch acoth``; sec(x) is 1/cos(x), acot(x) is atan(1/x), and so on.
@@ -41,12 +42,15 @@ from sympy.codegen.cfunctions import log2, log10
 from sympy.logic.boolalg import BooleanAtom
 
 from sbmlgrad.errors import SbmlError
-from sbmlgrad.model.elements import AVOGADRO, TIME, symbol
+from sbmlgrad.model.elements import AVOGADRO, TIME, rate_id, symbol
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import (
+    DISTRIBUTIONS,
     as_number,
     as_truth,
     build,
+    delayed,
+    draw,
     number,
     piecewise,
     quotient,
@@ -70,6 +74,10 @@ class Scope:
     ids: frozenset[str]
     functions: Mapping[str, Any]
     rate: Callable[[str], sympy.Expr | None]
+    rates_of: set[str] = field(default_factory=set)
+    """Ids of the variables whose rate of change formulas refer to."""
+    draws: int = 0
+    """Random numbers met so far."""
 
     def expression(self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None = None) -> sympy.Expr:
         """The number-valued expression of a libsbml ASTNode; ``local`` are the symbols of local parameters.
@@ -77,9 +85,16 @@ class Scope:
         Raises :class:`SbmlError` naming ``where`` for unknown ids and functions, wrong numbers of arguments,
         recursive functions, and formulas that are too large or too deep.
         """
+        return as_number(self._converted(node, where, local))
+
+    def condition(self, node: Any, where: str) -> sympy.Basic:
+        """The truth value that a libsbml ASTNode stands for, as :meth:`expression` does for numbers."""
+        return as_truth(self._converted(node, where, None))
+
+    def _converted(self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None) -> Any:
         formula = _Formula(self, where, {name: (target, 1) for name, target in (local or {}).items()})
         try:
-            expression = as_number(formula.convert(node))
+            expression = formula.convert(node)
             depth = size_and_depth(expression, _LARGEST_FORMULA)[1]
         except RecursionError:
             depth = _DEEPEST_FORMULA + 1
@@ -115,7 +130,31 @@ class _Formula:
         if kind in _NARY:
             return self.folded(_NARY[kind][0], [_NARY[kind][1](self.convert(c)) for c in _operands(node, kind)])
         args = [self.convert(child) for child in _children(node)]
+        if kind == libsbml.AST_FUNCTION_RATE_OF and len(args) == 1:
+            return self.rate_of(args[0])
+        if kind in _DISTRIBUTIONS:
+            return self.draw(_DISTRIBUTIONS[kind], [as_number(arg) for arg in args])
         return self.operator(node, kind, args)
+
+    def rate_of(self, target: Any) -> Any:
+        if not isinstance(target, sympy.Symbol):
+            raise self.error("takes rateOf of something that is no variable; name a variable")
+        if target == TIME:
+            return sympy.Integer(1)
+        if "." in target.name:  # a local parameter, which is constant
+            return sympy.Integer(0)
+        self.scope.rates_of.add(target.name)
+        return symbol(rate_id(target.name))
+
+    def draw(self, kind: int, parameters: list[Any]) -> Any:
+        distribution = DISTRIBUTIONS[kind]
+        if len(parameters) not in (distribution.parameters, distribution.parameters + 2):
+            raise self.error(
+                f"gives {len(parameters)} arguments to {distribution.name}, which takes {distribution.parameters},"
+                " or two more for bounds"
+            )
+        self.scope.draws += 1
+        return build(draw, sympy.Integer(kind), sympy.Integer(self.scope.draws), *parameters)
 
     def grow(self, nodes: int) -> None:
         # function definitions can double a formula at each call: count what it would be when written out
@@ -308,6 +347,11 @@ _RELATIONS: dict[int, Any] = {
     libsbml.AST_RELATIONAL_GEQ: sympy.Ge,
 }
 
+_DISTRIBUTIONS: dict[int, int] = {  # with the place in DISTRIBUTIONS
+    getattr(libsbml, f"AST_DISTRIB_FUNCTION_{distribution.name.upper()}"): place
+    for place, distribution in enumerate(DISTRIBUTIONS)
+}
+
 _FUNCTIONS: dict[int, tuple[Any, int]] = {  # with the number of arguments
     libsbml.AST_POWER: (sympy.Pow, 2),
     libsbml.AST_FUNCTION_POWER: (sympy.Pow, 2),
@@ -319,6 +363,7 @@ _FUNCTIONS: dict[int, tuple[Any, int]] = {  # with the number of arguments
     libsbml.AST_FUNCTION_EXP: (sympy.exp, 1),
     libsbml.AST_FUNCTION_LN: (sympy.log, 1),
     libsbml.AST_FUNCTION_FACTORIAL: (sympy.factorial, 1),
+    libsbml.AST_FUNCTION_DELAY: (delayed, 2),
     **{
         getattr(libsbml, f"AST_FUNCTION_{prefix_there}{name}{suffix}".upper()): (
             getattr(sympy, f"{prefix_here}{name}{suffix}"),

@@ -11,31 +11,37 @@ from typing import Any
 import sympy
 
 from sbmlgrad.errors import SbmlError, UnsupportedError
+from sbmlgrad.model.algebraic import solve_algebraic_rules
+from sbmlgrad.model.dynamics import rate
 from sbmlgrad.model.elements import (
     Compartment,
     Elements,
+    Event,
     Parameter,
     Reaction,
     Source,
     Species,
     SpeciesReference,
+    rate_id,
     symbol,
 )
 from sbmlgrad.model.functions import number
 from sbmlgrad.model.model import Model
 from sbmlgrad.sbml.document import parse, read_source
+from sbmlgrad.sbml.flatten import flatten
 from sbmlgrad.sbml.mathml import Scope
 from sbmlgrad.sbml.quantities import Quantities, in_words, listing, substance_units
 from sbmlgrad.sbml.support import ignored, unsupported
 
 
 def read_sbml(source: str | Path, molecules_per_unit: float | None = None) -> Model:
-    """Read an SBML model (Level 1, 2 or 3) from a path or from XML text.
+    """Read an SBML model (Level 1, 2 or 3) from a path, from BioModels or from XML text.
 
     Parameters
     ----------
     source
-        The path of a file, or the document itself: text that starts with ``<``.
+        The path of a file; or a BioModels id such as ``BIOMD0000000035``, where no file has that name: the model
+        is downloaded once and kept; or the document itself: text that starts with ``<``.
     molecules_per_unit
         Molecules in one unit of substance, for all species and for reaction extent, whatever the units in the
         file say.
@@ -43,7 +49,8 @@ def read_sbml(source: str | Path, molecules_per_unit: float | None = None) -> Mo
     Raises
     ------
     SbmlError
-        The file is missing, is not SBML, or breaks SBML's own rules so that it cannot be computed.
+        The file is missing, cannot be downloaded, is not SBML, or breaks SBML's own rules so that it cannot be
+        computed.
     UnsupportedError
         The model uses constructs that sbmlgrad refuses; all of them are named.
     """
@@ -51,6 +58,7 @@ def read_sbml(source: str | Path, molecules_per_unit: float | None = None) -> Mo
         raise SbmlError(f"molecules_per_unit is {molecules_per_unit}; it must be a positive number")
     origin = read_source(source)
     document = parse(origin)
+    flatten(document, origin)
     reasons = unsupported(document)
     if reasons:
         raise UnsupportedError(origin.path, reasons)
@@ -65,7 +73,8 @@ class _Reader:
         self.warnings: list[str] = list(ignored(document))
         self.laws: dict[str, sympy.Expr] = {}
         self.open_laws: list[str] = []
-        self.assigned: Set[str] = frozenset()  # what rules and initial assignments set
+        self.assigned: Set[str] = frozenset()  # what assignment rules and initial assignments set
+        self.moving: Set[str] = frozenset()  # what rate rules and events set
         self.reactions = {reaction.getId(): reaction for reaction in self.model.getListOfReactions()}
         functions = {item.getId(): item.getMath() for item in self.model.getListOfFunctionDefinitions()}
         self.scope = Scope(source.path, self._ids(), functions, self._rate)
@@ -76,11 +85,16 @@ class _Reader:
     def elements(self, molecules_per_unit: float | None) -> Elements:
         """Everything the document declares; raises for what cannot be computed."""
         model, quantities = self.model, Quantities(self.model, molecules_per_unit)
-        rules = self._assignments(model.getListOfRules(), "getVariable", "assignment rule")
+        assigning, changing, algebraic = _by_kind(model.getListOfRules())
+        rules = self._assignments(assigning, "getVariable", "assignment rule")
+        rate_rules = self._assignments(changing, "getVariable", "rate rule")
         initial = self._assignments(model.getListOfInitialAssignments(), "getSymbol", "initial assignment")
-        for identifier in rules.keys() & initial.keys():
-            raise self.error(f"'{identifier}' has an assignment rule and an initial assignment; remove one of them")
+        for other, what in ((initial, "an initial assignment"), (rate_rules, "a rate rule")):
+            for identifier in rules.keys() & other.keys():
+                raise self.error(f"'{identifier}' has an assignment rule and {what}; remove one of them")
+        events = tuple(self._event(item, place) for place, item in enumerate(model.getListOfEvents(), start=1))
         self.assigned = rules.keys() | initial.keys()
+        self.moving = rate_rules.keys() | {name for event in events for name in event.assignments}
         elements = Elements(
             id=model.getId(),
             name=model.getName(),
@@ -97,8 +111,51 @@ class _Reader:
             time_units=in_words(model, model.getTimeUnits() if model.getLevel() > 2 else "time"),
             substance_units=in_words(model, substance_units(model)),
             source=self.source,
+            rate_rules=rate_rules,
+            algebraic_rules=tuple(
+                self.scope.expression(item.getMath(), "an algebraic rule") for item in algebraic if item.getMath()
+            ),
+            events=events,
         )
+        elements = self._with_rates(solve_algebraic_rules(elements, self._variables()))
         return replace(elements, warnings=(*self.warnings, *self._unset(elements), *quantities.warnings))
+
+    def _with_rates(self, elements: Elements) -> Elements:
+        """The elements with the rates of change that formulas refer to among the assignment rules."""
+        rates = {}
+        for identifier in sorted(self.scope.rates_of):
+            change = rate(elements, identifier)
+            if change is None:
+                raise UnsupportedError(
+                    self.source.path, [f"rateOf is taken of '{identifier}', which an assignment rule sets"]
+                )
+            rates[rate_id(identifier)] = change
+        return replace(elements, assignment_rules={**elements.assignment_rules, **rates})
+
+    def _variables(self) -> tuple[str, ...]:
+        """The ids that the document lets vary."""
+        model = self.model
+        items = [*model.getListOfParameters(), *model.getListOfSpecies(), *model.getListOfCompartments()]
+        if self.document.getLevel() > 2:
+            items += [reference for reference in self._references() if reference.getId()]
+        return tuple(item.getId() for item in items if not item.getConstant())
+
+    def _event(self, item: Any, place: int) -> Event:
+        where = f"event '{item.getId() or f'number {place}'}'"
+        parts = (item.getTrigger(), item.getDelay(), item.getPriority())
+        trigger, delay, priority = (part.getMath() if part is not None else None for part in parts)
+        assignments = self._assignments(item.getListOfEventAssignments(), "getVariable", f"assignment in {where}")
+        recent = self.document.getLevel() > 2
+        return Event(
+            id=item.getId() or f"event {place}",
+            trigger=sympy.false if trigger is None else self.scope.condition(trigger, f"the trigger of {where}"),
+            assignments=assignments,
+            delay=None if delay is None else self.scope.expression(delay, f"the delay of {where}"),
+            priority=None if priority is None else self.scope.expression(priority, f"the priority of {where}"),
+            initial_value=item.getTrigger().getInitialValue() if recent and item.getTrigger() else True,
+            persistent=item.getTrigger().getPersistent() if recent and item.getTrigger() else True,
+            values_from_trigger_time=item.getUseValuesFromTriggerTime(),
+        )
 
     def _unset(self, elements: Elements) -> Iterable[str]:
         """Warnings of numbers that nothing in the document sets; they are nan."""
@@ -204,19 +261,23 @@ class _Reader:
             local_parameters=tuple(
                 _parameter(parameter, f"{identifier}.") for parameter in _local_parameters(item.getKineticLaw())
             ),
+            fast=item.isSetFast() and item.getFast(),
         )
 
     def _reference(self, item: Any, reaction: str) -> SpeciesReference:
         species, identifier = item.getSpecies(), item.getId() if self.document.getLevel() > 2 else ""
         if self.model.getSpecies(species) is None:
             raise self.error(f"reaction '{reaction}' names the species '{species}', which is not declared; declare it")
-        return SpeciesReference(species, self._stoichiometry(item, reaction), identifier or None)
+        declared = item.getStoichiometry() if item.isSetStoichiometry() else math.nan
+        stoichiometry = self._stoichiometry(item, reaction)
+        value = float(stoichiometry) if isinstance(stoichiometry, sympy.Number) else declared
+        return SpeciesReference(species, stoichiometry, identifier or None, value)
 
     def _stoichiometry(self, item: Any, reaction: str) -> sympy.Expr:
         if item.isSetStoichiometryMath():
             return self.scope.expression(item.getStoichiometryMath().getMath(), f"a stoichiometry in '{reaction}'")
         if self.document.getLevel() > 2:
-            if item.getId() in self.assigned:
+            if item.getId() and (item.getId() in self.assigned or item.getId() in self.moving):
                 return symbol(item.getId())
             if not item.isSetStoichiometry():
                 self.warnings.append(f"reaction '{reaction}' leaves the stoichiometry of '{item.getSpecies()}' open: 1")
@@ -233,7 +294,7 @@ class _Reader:
             return None
         law = item.getKineticLaw()
         if law is None or law.getMath() is None:
-            raise self.error(f"reaction '{identifier}' has no kinetic law; add one, or remove the reaction")
+            return sympy.nan  # to simulate it is refused; what else is in the model can still be looked at
         if identifier in self.open_laws:
             circle = " -> ".join([*self.open_laws, identifier])
             raise self.error(f"the kinetic laws of {circle} use each other's rates in a circle; break it")
@@ -248,7 +309,19 @@ class _Reader:
         return self.laws[identifier]
 
 
+def _by_kind(rules: Iterable[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Assignment rules, rate rules and algebraic rules."""
+    rules = list(rules)
+    return (
+        [rule for rule in rules if rule.isAssignment()],
+        [rule for rule in rules if rule.isRate()],
+        [rule for rule in rules if rule.isAlgebraic()],
+    )
+
+
 def _local_parameters(law: Any) -> list[Any]:
+    if law is None:
+        return []
     return list(law.getListOfLocalParameters() if law.getLevel() > 2 else law.getListOfParameters())
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,6 +21,20 @@ import pandas as pd
 from sbmlgrad.errors import SbmlgradError, TableError, UnsupportedError
 from sbmlgrad.model import Model
 from sbmlgrad.sbml.read import read_sbml
+from sbmlgrad.testsuite.cases import (
+    CaseResult,
+    Status,
+    TimeCourse,
+    case_folders,
+    number,
+    one_line,
+    read_description,
+    read_expected,
+    read_settings,
+    read_time_course,
+    settings_path,
+    words,
+)
 
 Moment = Literal["mean", "sd"]
 
@@ -27,7 +42,6 @@ SETTINGS = (
     *("start", "duration", "steps", "variables", "amount", "concentration"),
     *("output", "meanRange", "sdRange"),
 )
-FORMATS = ("l3v2", "l3v1", "l2v4")  # newest first
 TOLERATED = 1  # excursions of one moment in one run of a case
 GROSS = 2.0  # times the range: beyond this a single excursion is not put down to chance either
 ROUNDING = 1e-6  # relative; the expected values are rounded to as few as seven digits
@@ -56,38 +70,21 @@ class Simulate(Protocol):
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(TimeCourse):
     """One case: what to run, what to report and what must come out.
 
     ``output`` holds (variable, moment) pairs; ``expected`` has time as index and columns like ``X-mean``.
     """
 
-    name: str
-    model: Path
-    start: float
-    duration: float
-    steps: int
-    variables: tuple[str, ...]
-    amount: tuple[str, ...]
-    concentration: tuple[str, ...]
     output: tuple[tuple[str, Moment], ...]
     mean_range: tuple[float, float]
     sd_range: tuple[float, float]
     expected: pd.DataFrame
 
     @property
-    def times(self) -> np.ndarray:
-        """The ``steps`` + 1 times at which moments are compared."""
-        return np.linspace(self.start, self.start + self.duration, self.steps + 1)
-
-    @property
     def observed(self) -> tuple[str, ...]:
         """The variables whose moments are asked for, each once."""
         return tuple(dict.fromkeys(variable for variable, _ in self.output))
-
-    def column(self, variable: str) -> str:
-        """A variable as ``simulate`` names it: ``[X]`` where the case asks for a concentration."""
-        return f"[{variable}]" if variable in self.concentration else variable
 
 
 @dataclass(frozen=True)
@@ -101,15 +98,6 @@ class Excursion:
     gross: bool
 
 
-@dataclass(frozen=True)
-class CaseResult:
-    """How a case ended; ``detail`` is one line: the reason, or the largest deviations and where they are."""
-
-    case: str
-    status: Literal["passed", "failed", "skipped"]
-    detail: str
-
-
 def read_case(folder: str | Path) -> Case:
     """Read the settings, the expected moments and the place of the newest model of one case.
 
@@ -119,27 +107,14 @@ def read_case(folder: str | Path) -> Case:
         if a file is missing or a setting is not what the suite's format says.
     """
     folder = Path(folder)
-    name = folder.name
-    settings_path = folder / f"{name}-settings.txt"
-    settings = _read_settings(settings_path)
-    models = [folder / f"{name}-sbml-{format_}.xml" for format_ in FORMATS]
-    model = next((path for path in models if path.is_file()), None)
-    if model is None:
-        raise TableError(f"{folder}: no model {name}-sbml-*.xml in one of {', '.join(FORMATS)}; add one")
-    output = tuple(_moment(text, settings_path) for text in _words(settings["output"]))
+    settings = read_settings(folder, SETTINGS)
+    path = settings_path(folder)
     return Case(
-        name=name,
-        model=model,
-        start=_number(settings["start"], settings_path),
-        duration=_number(settings["duration"], settings_path),
-        steps=int(_number(settings["steps"], settings_path)),
-        variables=_words(settings["variables"]),
-        amount=_words(settings["amount"]),
-        concentration=_words(settings["concentration"]),
-        output=output,
-        mean_range=_range(settings["meanRange"], settings_path),
-        sd_range=_range(settings["sdRange"], settings_path),
-        expected=_read_expected(folder / f"{name}-results.csv"),
+        **vars(read_time_course(folder, settings)),
+        output=tuple(_moment(text, path) for text in words(settings["output"])),
+        mean_range=_range(settings["meanRange"], path),
+        sd_range=_range(settings["sdRange"], path),
+        expected=read_expected(folder),
     )
 
 
@@ -154,8 +129,8 @@ def deviations(case: Case, mean: pd.DataFrame, sd: pd.DataFrame, n: int) -> dict
     result = {}
     for variable, moment in case.output:
         column = case.column(variable)
-        mu, sigma = (_expected(case, variable, which) for which in ("mean", "sd"))
-        m, s = (_at(case, table, column) for table in (mean, sd))
+        mu, sigma = (case.values(case.expected, f"{variable}-{which}") for which in ("mean", "sd"))
+        m, s = (case.values(table, column) for table in (mean, sd))
         certain = sigma == 0
         scale = np.where(certain, 1.0, sigma)
         if moment == "mean":
@@ -233,13 +208,15 @@ def run_cases(
     """
     if n < 2:
         raise TableError(f"n: {n} trajectories have no standard deviation; take at least 1000")
-    for path in _case_folders(Path(folder), cases):
+    for path in case_folders(folder, cases):
         yield _run_case(path, n, seed, simulate)
 
 
 def _run_case(folder: Path, n: int, seed: int, simulate: Simulate) -> CaseResult:
-    def result(status: Literal["passed", "failed", "skipped"], detail: str) -> CaseResult:
-        return CaseResult(folder.name, status, " ".join(detail.split()))
+    began, tags = perf_counter(), read_description(folder).tags
+
+    def result(status: Status, detail: str) -> CaseResult:
+        return CaseResult(folder.name, status, one_line(detail), "stochastic", tags, perf_counter() - began)
 
     try:
         case = read_case(folder)
@@ -295,61 +272,6 @@ def _not_judged(case: Case) -> str | None:
     return None
 
 
-def _case_folders(folder: Path, cases: Sequence[str] | None) -> list[Path]:
-    found = {path.parent.name: path.parent for path in sorted(folder.glob("*/*-settings.txt"))}
-    if not found:
-        raise TableError(f"{folder}: no cases here; give the folder that holds 00001, 00002, ...")
-    unknown = [case for case in cases or () if case not in found]
-    if unknown:
-        raise TableError(f"{folder}: no case {', '.join(unknown)}; the cases are {min(found)} to {max(found)}")
-    return [found[case] for case in cases] if cases else list(found.values())
-
-
-def _expected(case: Case, variable: str, moment: Moment) -> np.ndarray:
-    return _at(case, case.expected, f"{variable}-{moment}")
-
-
-def _at(case: Case, table: pd.DataFrame, column: str) -> np.ndarray:
-    """A column of a table (times,) at the times of the case."""
-    if column not in table.columns:
-        raise TableError(f"case {case.name}: no column {column} among {', '.join(map(str, table.columns))}")
-    if len(table) != len(case.times) or not np.allclose(table.index, case.times, rtol=1e-9, atol=1e-9):
-        raise TableError(f"case {case.name}: {column} is not given at {case.steps + 1} times from {case.start:g}")
-    return table[column].to_numpy(dtype=float)
-
-
-def _read_settings(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise TableError(f"{path}: cannot be read ({error.strerror}); each case needs its settings") from None
-    settings = dict(_pair(line) for line in lines if ":" in line)
-    missing = [key for key in SETTINGS if key not in settings]
-    if missing:
-        raise TableError(f"{path}: no {', '.join(missing)}; it must be the settings of a stochastic case")
-    return settings
-
-
-def _pair(line: str) -> tuple[str, str]:
-    key, _, value = line.partition(":")
-    return key.strip(), value.strip()
-
-
-def _read_expected(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path}: cannot be read as a table of expected moments ({error})") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    if "time" not in table.columns:
-        raise TableError(f"{path}: no column time; the first line must name the columns")
-    return table.set_index("time")
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
 def _moment(text: str, path: Path) -> tuple[str, Moment]:
     variable, _, moment = text.rpartition("-")
     if moment == "mean":
@@ -359,15 +281,8 @@ def _moment(text: str, path: Path) -> tuple[str, Moment]:
     raise TableError(f"{path}: output {text} is neither a -mean nor a -sd")
 
 
-def _number(text: str, path: Path) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise TableError(f"{path}: {text!r} is not a number") from None
-
-
 def _range(text: str, path: Path) -> tuple[float, float]:
     match = re.fullmatch(r"\(\s*([^,()]+?)\s*,\s*([^,()]+?)\s*\)", text)
     if match is None:
         raise TableError(f"{path}: range {text!r} is not of the form (low, high)")
-    return _number(match[1], path), _number(match[2], path)
+    return number(match[1], path), number(match[2], path)

@@ -131,8 +131,7 @@ def test_files_that_hold_no_model(
     [
         ("nowhere.xml", "nowhere.xml: there is no such file"),
         ("", "no file was named"),
-        ("BIOMD0000000035", "download from BioModels is not there yet; .* give its path"),
-        ("MODEL0123456789", "download from BioModels is not there yet"),
+        ("BIOMD35", "BIOMD35: there is no such file; .* an id such as BIOMD0000000035"),
         ("a\x00b", "cannot be read"),
         ("model\n  S -> T", "neither a path nor XML"),
     ],

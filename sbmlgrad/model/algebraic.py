@@ -1,0 +1,101 @@
+"""Algebraic rules: which variable each one determines, and what that variable is then equal to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import sympy
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from sbmlgrad.model.dynamics import by_reactions
+from sbmlgrad.model.elements import Elements, symbol
+from sbmlgrad.model.functions import build, substitute
+
+_ZERO, _ONE, _MINUS = sympy.Integer(0), sympy.Integer(1), sympy.Integer(-1)
+Affine = tuple[sympy.Expr, sympy.Expr]
+
+
+def solve_algebraic_rules(elements: Elements, variables: Sequence[str]) -> Elements:
+    """The elements with every algebraic rule that can be solved turned into an assignment rule.
+
+    ``variables`` are the ids that the document lets vary. A rule is matched with one of those that nothing else
+    determines, and solved for it where it is a linear equation in it; the others stay algebraic rules.
+    """
+    rules = list(elements.algebraic_rules)
+    free = [identifier for identifier in variables if _undetermined(elements, identifier)]
+    free.sort(key=lambda identifier: identifier in elements.set_by_events)
+    solved, left = {}, []
+    for position, unknown in enumerate(_match(rules, free)):
+        terms = _affine(rules[position], symbol(unknown)) if unknown is not None else None
+        if unknown is None or terms is None or terms[0] == 0:
+            left.append(rules[position])
+            continue
+        slope, rest = terms
+        value = _product(_MINUS, rest, build(sympy.Pow, slope, _MINUS) if slope != 1 else _ONE)
+        solved[unknown] = value
+        known = {symbol(unknown): value}
+        rules[position + 1 :] = [substitute(rule, known) for rule in rules[position + 1 :]]
+    # a later one may hold what an earlier one was solved for, never the other way round
+    return replace(
+        elements,
+        assignment_rules={**elements.assignment_rules, **_back_substituted(solved)},
+        algebraic_rules=tuple(left),
+    )
+
+
+def _back_substituted(solved: Mapping[str, sympy.Expr]) -> dict[str, sympy.Expr]:
+    result: dict[str, sympy.Expr] = {}
+    for identifier in reversed(list(solved)):
+        known = {symbol(name): value for name, value in result.items()}
+        result[identifier] = substitute(solved[identifier], known)
+    return result
+
+
+def _undetermined(elements: Elements, identifier: str) -> bool:
+    if identifier in elements.assignment_rules or identifier in elements.rate_rules:
+        return False
+    return identifier not in elements.species or not by_reactions(elements, identifier)
+
+
+def _match(rules: Sequence[sympy.Expr], free: Sequence[str]) -> list[str | None]:
+    """For each rule, a variable of its own that occurs in it, as far as there are any."""
+    if not rules or not free:
+        return [None] * len(rules)
+    occurs = np.array([[symbol(name) in rule.free_symbols for name in free] for rule in rules])
+    places = maximum_bipartite_matching(csr_array(occurs.astype(np.int32)), perm_type="column")
+    return [free[place] if place >= 0 else None for place in places]
+
+
+def _affine(node: sympy.Basic, unknown: sympy.Symbol) -> Affine | None:
+    """``(a, b)`` with ``node = a * unknown + b``, neither of which holds the unknown; None where there are none."""
+    if unknown not in node.free_symbols:
+        return _ZERO, node
+    if node == unknown:
+        return _ONE, _ZERO
+    if node.func not in (sympy.Add, sympy.Mul):
+        return None
+    parts = [_affine(arg, unknown) for arg in node.args]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        return None
+    if node.func is sympy.Add:
+        return _sum(*[slope for slope, _ in found]), _sum(*[rest for _, rest in found])
+    holders = [part for part in found if part[0] != 0]
+    if len(holders) != 1:
+        return None
+    others = [rest for slope, rest in found if slope == 0]
+    return _product(holders[0][0], *others), _product(holders[0][1], *others)
+
+
+def _sum(*terms: sympy.Expr) -> sympy.Expr:
+    left = [term for term in terms if term != 0]
+    return build(sympy.Add, *left) if left else _ZERO
+
+
+def _product(*factors: sympy.Expr) -> sympy.Expr:
+    if any(factor == 0 for factor in factors):
+        return _ZERO
+    return build(sympy.Mul, *[factor for factor in factors if factor != 1])

@@ -1,0 +1,157 @@
+"""Work in other processes, so that what hangs or crashes is lost alone: bounded in time, results in order.
+
+An executor of the standard library cannot end the one process that runs over, hence processes and pipes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing import connection, get_context
+from time import monotonic
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ITEMS_OF_A_PROCESS = 40  # then a new one takes over: compiled code stays in memory until its process ends
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What came instead of a result, as the end of a sentence, and the seconds until then."""
+
+    reason: str
+    seconds: float
+
+
+def in_workers(
+    work: Callable[[Item], Result], items: Sequence[Item], limit: float, processes: int | None = None
+) -> Iterator[Result | Lost]:
+    """``work`` of each item, in the order of ``items``, as soon as all before it are there.
+
+    Parameters
+    ----------
+    work
+        A function that another process can import: of the top level of a module, or a partial of one.
+    limit
+        Seconds for one item; a process that takes longer is ended, and a new one goes on with the rest.
+    processes
+        How many run at once; by default as many as there are cores.
+    """
+    waiting = deque(enumerate(items))
+    done: dict[int, Result | Lost] = {}
+    workers: list[_Worker] = []
+    try:
+        for place in range(len(items)):
+            while place not in done:
+                idle = sum(worker.place is None for worker in workers)
+                hired = min((processes or _cores()) - len(workers), len(waiting) - idle)
+                workers += [_Worker(work) for _ in range(hired)]
+                for worker in workers:
+                    if worker.ready and waiting:
+                        worker.begin(*waiting.popleft(), limit)
+                done.update(_reported(workers))
+                workers = [worker for worker in workers if worker.alive]
+            yield done.pop(place)
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def _reported(workers: Sequence[_Worker]) -> dict[int, Any]:
+    """What there is, by place, once a worker reports or runs over; those that are used up are ended."""
+    soonest = min(worker.deadline for worker in workers)
+    patience = None if soonest == math.inf else max(0.0, soonest - monotonic())
+    speaking = connection.wait([worker.pipe for worker in workers], patience)
+    found: dict[int, Any] = {}
+    for worker in workers:
+        if worker.pipe in speaking:
+            found.update(worker.receive())
+        elif monotonic() >= worker.deadline:
+            found.update(worker.give_up(f"took longer than {worker.limit:g} s"))
+        if worker.ready and worker.items == ITEMS_OF_A_PROCESS:
+            worker.end()
+    return found
+
+
+class _Worker:
+    """One process, and the item it works on."""
+
+    def __init__(self, work: Callable[[Any], Any]):
+        context = get_context("spawn")  # JAX has threads, which a fork would not take along
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends when the process does
+        self.place: int | None = None  # of the item
+        self.began = self.limit = math.inf  # for the item; importing what the work needs does not count
+        self.items = 0
+        self.ready = False
+        self.alive = True
+
+    @property
+    def deadline(self) -> float:
+        """When the item must be done."""
+        return self.began + self.limit
+
+    def begin(self, place: int, item: Any, limit: float) -> None:
+        self.pipe.send(item)
+        self.place, self.began, self.limit, self.ready = place, monotonic(), limit, False
+        self.items += 1
+
+    def receive(self) -> dict[int, Any]:
+        """What the process has to say: that it is ready, a result or, by the end of its pipe, that it is gone."""
+        try:
+            outcome = self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            return self.give_up(f"crashed: the process {_ending(self.process.exitcode)}")
+        place, self.place, self.began, self.ready = self.place, None, math.inf, True
+        return {} if place is None else {place: outcome}
+
+    def give_up(self, reason: str) -> dict[int, Lost]:
+        self.end()
+        if self.place is None:
+            raise RuntimeError(f"before its first item, a worker {reason}")
+        return {self.place: Lost(reason, monotonic() - self.began)}
+
+    def end(self) -> None:
+        if self.alive:
+            self.alive = False
+            self.process.kill()
+            self.process.join()
+            self.pipe.close()
+
+
+def _serve(pipe: connection.Connection, work: Callable[[Any], Any]) -> None:
+    """The life of a process: one item after the other, until nobody is there to send one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, which ends us
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several of us share one GPU
+    pipe.send(None)
+    while True:
+        try:
+            item = pipe.recv()
+        except EOFError:
+            return
+        began = monotonic()
+        try:
+            outcome = work(item)
+        except Exception as error:  # whatever it is, the other items must go on
+            outcome = Lost(f"crashed: {type(error).__name__}: {error}", monotonic() - began)
+        pipe.send(outcome)
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
