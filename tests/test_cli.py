@@ -349,6 +349,9 @@ def test_a_report_does_not_replace_a_folder_with_other_things(folder: Path) -> N
         "fit model.xml data.csv -p k --init k",
         "fit model.xml data.csv -p k -o data.csv",
         "testsuite",
+        "testsuite . --limit 0",
+        "testcase . 00001 . 3",
+        "testcase . 00001 . 3 one",
         "magic",
     ],
 )
@@ -413,13 +416,15 @@ def raising(error: BaseException) -> Callable[..., Any]:
     ],
 )
 def test_testsuite_counts(monkeypatch: pytest.MonkeyPatch, states: Sequence[str], code: int, last: str) -> None:
-    def run_cases(folder: str, cases: Sequence[str] | None, n: int, seed: int, _: object) -> Iterator[Any]:
-        assert (folder, cases, n, seed) == ("cases", ("1", "2"), 100, 5)
+    def run_cases(
+        folder: str, cases: Sequence[str] | None, n: int, seed: int, _: object, limit: float
+    ) -> Iterator[Any]:
+        assert (folder, cases, n, seed, limit) == ("cases", ("1", "2"), 100, 5, 8)
         for number, status in enumerate(states):
-            yield SimpleNamespace(case=f"{number:05d}", status=status, detail="why")
+            yield SimpleNamespace(case=f"{number:05d}", status=status, detail="why", kind="stochastic")
 
     monkeypatch.setattr("sbmlgrad.testsuite.run_cases", run_cases)
-    result = run("testsuite", "cases", "--case", 1, "--case", 2, "-n", 100, "--seed", 5)
+    result = run("testsuite", "cases", "--case", 1, "--case", 2, "-n", 100, "--seed", 5, "--limit", 8)
     assert result.exit_code == code
     assert result.stdout.splitlines()[0] == "00000 passed: why"
     assert result.stdout.endswith(f"{last}\n")

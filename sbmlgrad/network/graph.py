@@ -342,7 +342,8 @@ class Program:
     outputs: tuple[int, ...]
 
     def __call__(self, values: Any, random: Draw | None = None) -> Any:
-        """The outputs (outputs, ...) for inputs (inputs, ...), float64."""
+        """The outputs (outputs, ...) for inputs (inputs or more, ...), float64; what comes after them is not read."""
+        values = values[: len(self.inputs)]
         if len(self._work) <= _SMALL:
             return jnp.stack(self.unrolled(list(values), random)) if self.outputs else jnp.zeros((0, *values.shape[1:]))
         return self._batched(values, random)
@@ -370,9 +371,9 @@ class Program:
         fixed = jnp.asarray(constants).reshape((-1,) + (1,) * (values.ndim - 1))
         store = jnp.concatenate([values, jnp.broadcast_to(fixed, (len(constants), *values.shape[1:]))])
         for node, places in batches:
-            args = tuple(store[np.array(column)] for column in places)
+            args = tuple(_taken(store, column) for column in places)
             store = jnp.concatenate([store, _run(node, args, random)])
-        return store[slots]
+        return _taken(store, slots)
 
     @cached_property
     def _schedule(self) -> tuple[list[tuple[Node, list[list[int]]]], np.ndarray, np.ndarray]:
@@ -419,6 +420,11 @@ _SMALL = 80  # nodes up to which running them one by one compiles as fast
 
 def _kind(node: Node) -> Any:
     return (node.operation, node.detail)
+
+
+def _taken(store: Any, places: Sequence[int]) -> Any:
+    index = np.array(places, dtype=np.int32)
+    return store.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 def _run(node: Node, args: tuple[Any, ...], random: Draw | None) -> Any:

@@ -138,12 +138,16 @@ def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def _check(ensemble: Ensemble) -> None:
-    times = np.asarray(ensemble.times)
+def check_times(times: np.ndarray, start: float) -> None:
+    """Raise :class:`SimulationError` unless these are increasing finite times from ``start`` on."""
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
         raise SimulationError("times: expected one or more finite numbers")
-    if times[0] < ensemble.start or np.any(np.diff(times) <= 0):
-        raise SimulationError(f"times: expected increasing numbers from {ensemble.start:g} on")
+    if times[0] < start or np.any(np.diff(times) <= 0):
+        raise SimulationError(f"times: expected increasing numbers from {start:g} on")
+
+
+def _check(ensemble: Ensemble) -> None:
+    check_times(np.asarray(ensemble.times), ensemble.start)
     if not 1 <= ensemble.n <= _MOST_TRAJECTORIES:
         raise SimulationError(f"n: expected between 1 and {_MOST_TRAJECTORIES} trajectories, got {ensemble.n}")
     if not 0 < ensemble.max_events <= _LARGEST_DRAW:

@@ -13,7 +13,8 @@ import numpy as np
 from sbmlgrad.errors import SimulationError, UnknownIdError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run, stacked
+from sbmlgrad.simulation.deterministic import prepare_continuous, solve
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_times, run, stacked
 from sbmlgrad.simulation.moments import Moments
 
 if TYPE_CHECKING:
@@ -50,7 +51,9 @@ class Simulation:
     def counts(self) -> np.ndarray:
         """Molecule counts, int64 array (n, times, species)."""
         if self._counts is None:
-            raise SimulationError("counts were not kept for an ensemble of this size; simulate with keep_counts=True")
+            raise SimulationError(
+                "there are no counts: they are kept with keep_counts=True, and by method 'ssa' only"
+            )
         return self._counts
 
     def to_table(self) -> pandas.DataFrame:
@@ -79,7 +82,7 @@ def simulate(
     max_events: int = MAX_EVENTS,
     progress: bool = False,
 ) -> Simulation:
-    """Exact stochastic simulation (Gillespie's direct method) of an ensemble.
+    """Exact stochastic simulation of an ensemble (Gillespie's direct method), or the solution of the rate equations.
 
     Parameters
     ----------
@@ -89,9 +92,12 @@ def simulate(
         Increasing observation times (times,), in the model's unit of time, not before ``start``. Trajectories
         start from whole molecules, the nearest to the initial amounts.
     n, seed
-        How many trajectories; the same seed gives the same trajectories on the same platform.
+        How many trajectories; the same seed gives the same trajectories on the same platform. With method ``ode``
+        there is one, and the seed decides between events of equal priority only.
     parameters
         Values that replace the model's, by id (``S`` initial amount, ``[S]`` initial concentration).
+    method
+        ``ssa``, exact and stochastic, or ``ode``, the deterministic limit.
     select
         Observables: species ids (amounts), ``[S]`` (concentrations), rule variables. All by default.
     keep_counts
@@ -105,13 +111,15 @@ def simulate(
     ------
     UnsupportedError, UnknownIdError, PropensityError, TruncationError
     """
-    if method != "ssa":
-        raise SimulationError(f"method {method!r}: not available; use 'ssa'")
+    if method not in ("ssa", "ode"):
+        raise SimulationError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     try:
         n, seed = index(n), index(seed)
     except TypeError:
         raise SimulationError(f"n and seed: expected whole numbers, got {n!r} and {seed!r}") from None
     times = np.asarray(times, dtype=np.float64)
+    if method == "ode":
+        return _solved(model, times, parameters, select, start, seed)
     prepared = prepare(model, parameters, select)
     network = prepared.network
     counts = np.round(prepared.counts)
@@ -136,6 +144,31 @@ def simulate(
         events=events,
         species=network.species,
         _counts=kept,
+    )
+
+
+def _solved(
+    model: Model | ReactionNetwork,
+    times: np.ndarray,
+    parameters: Mapping[str, float] | None,
+    select: Sequence[str] | None,
+    start: float,
+    seed: int,
+) -> Simulation:
+    """The solution of the rate equations, as a simulation of one trajectory without spread."""
+    if isinstance(model, ReactionNetwork):
+        raise SimulationError("method 'ode': needs a model; a network from Python is simulated with method 'ssa'")
+    check_times(times, start)
+    equations, quantities = prepare_continuous(model, parameters, select)
+    values = solve(equations, quantities, times, start, seed)
+    return Simulation(
+        times=times,
+        mean=_frame(times, equations.observables, values),
+        sd=_frame(times, equations.observables, np.zeros_like(values)),
+        n=1,
+        seed=seed,
+        events=0,
+        species=equations.variables,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from sbmlgrad.errors import TableError
+from sbmlgrad.errors import TableError, UnsupportedError
 
 Kind = Literal["semantic", "stochastic"]
 Status = Literal["passed", "failed", "skipped"]
@@ -192,3 +192,8 @@ def number(text: str, path: Path) -> float:
 def one_line(text: str) -> str:
     """Text without line breaks, as the ``detail`` of a result."""
     return " ".join(text.split())
+
+
+def all_reasons(error: UnsupportedError) -> str:
+    """The reasons for a refusal with `` | `` between them: each may itself have a semicolon before its remedy."""
+    return " | ".join(error.reasons)

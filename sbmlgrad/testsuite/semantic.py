@@ -25,6 +25,7 @@ from sbmlgrad.testsuite.cases import (
     CaseResult,
     Status,
     TimeCourse,
+    all_reasons,
     case_folders,
     number,
     one_line,
@@ -140,7 +141,7 @@ def run_case(folder: Path, simulate: Simulate) -> CaseResult:
         good, detail = judge(case, read_expected(folder), simulate_case(case, simulate))
         status = "passed" if good else "failed"
     except UnsupportedError as error:
-        status, detail = "skipped", "; ".join(error.reasons)
+        status, detail = "skipped", all_reasons(error)
     except SbmlgradError as error:
         status, detail = "failed", str(error)
     return CaseResult(folder.name, status, one_line(detail), "semantic", tags, perf_counter() - began)

@@ -25,6 +25,7 @@ from sbmlgrad.testsuite.cases import (
     CaseResult,
     Status,
     TimeCourse,
+    all_reasons,
     case_folders,
     number,
     one_line,
@@ -229,7 +230,7 @@ def _run_case(folder: Path, n: int, seed: int, simulate: Simulate) -> CaseResult
             ok, again = _attempt(case, model, n, seed + 1, simulate)
             detail = f"{detail}; run again with seed {seed + 1}: {again}"
     except UnsupportedError as error:
-        return result("skipped", "; ".join(error.reasons))
+        return result("skipped", all_reasons(error))
     except SbmlgradError as error:
         return result("failed", str(error))
     return result("passed" if ok else "failed", detail)

@@ -10,6 +10,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, get_context
 from time import monotonic
@@ -86,7 +87,8 @@ class _Worker:
         context = get_context("spawn")  # JAX has threads, which a fork would not take along
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, work), daemon=True)
-        self.process.start()
+        with _interrupts_for_us_alone():
+            self.process.start()
         theirs.close()  # so that the pipe ends when the process does
         self.place: int | None = None  # of the item
         self.began = self.limit = math.inf  # for the item; importing what the work needs does not count
@@ -100,7 +102,8 @@ class _Worker:
         return self.began + self.limit
 
     def begin(self, place: int, item: Any, limit: float) -> None:
-        self.pipe.send(item)
+        with suppress(ConnectionError):  # it is gone, which receive() will notice
+            self.pipe.send(item)
         self.place, self.began, self.limit, self.ready = place, monotonic(), limit, False
         self.items += 1
 
@@ -108,7 +111,7 @@ class _Worker:
         """What the process has to say: that it is ready, a result or, by the end of its pipe, that it is gone."""
         try:
             outcome = self.pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self.process.join()
             return self.give_up(f"crashed: the process {_ending(self.process.exitcode)}")
         place, self.place, self.began, self.ready = self.place, None, math.inf, True
@@ -116,9 +119,11 @@ class _Worker:
 
     def give_up(self, reason: str) -> dict[int, Lost]:
         self.end()
-        if self.place is None:
-            raise RuntimeError(f"before its first item, a worker {reason}")
-        return {self.place: Lost(reason, monotonic() - self.began)}
+        if self.place is not None:
+            return {self.place: Lost(reason, monotonic() - self.began)}
+        if self.ready:  # it had nothing to do: no loss
+            return {}
+        raise RuntimeError(f"before its first item, a worker {reason}")  # others would not get further
 
     def end(self) -> None:
         if self.alive:
@@ -128,22 +133,34 @@ class _Worker:
             self.pipe.close()
 
 
+@contextmanager
+def _interrupts_for_us_alone() -> Iterator[None]:
+    """Processes that start in this block do not see Ctrl-C, nor tell of it: whoever started them ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: connection.Connection, work: Callable[[Any], Any]) -> None:
     """The life of a process: one item after the other, until nobody is there to send one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the parent, which ends us
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several of us share one GPU
-    pipe.send(None)
-    while True:
-        try:
-            item = pipe.recv()
-        except EOFError:
-            return
-        began = monotonic()
-        try:
-            outcome = work(item)
-        except Exception as error:  # whatever it is, the other items must go on
-            outcome = Lost(f"crashed: {type(error).__name__}: {error}", monotonic() - began)
-        pipe.send(outcome)
+    with suppress(EOFError, ConnectionError):
+        pipe.send(None)
+        while True:
+            pipe.send(_outcome(work, pipe.recv()))
+
+
+def _outcome(work: Callable[[Any], Any], item: Any) -> Any:
+    began = monotonic()
+    try:
+        return work(item)
+    except Exception as error:  # whatever it is, the other items must go on
+        return Lost(f"crashed: {type(error).__name__}: {error}", monotonic() - began)
 
 
 def _ending(status: int | None) -> str:

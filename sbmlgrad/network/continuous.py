@@ -1,0 +1,444 @@
+"""From a model to a system of differential equations with events, as JAX functions.
+
+The state holds one number for each variable that reactions, rate rules or events change: amounts of species, and
+other variables as their symbols mean them. Everything that does not follow the state is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import sympy
+from jax import Array
+
+from sbmlgrad.errors import UnknownIdError, UnsupportedError
+from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
+from sbmlgrad.model.elements import TIME, Elements, Event, symbol
+from sbmlgrad.model.functions import build, delayed, draw
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.graph import Draw, Graph, Program
+
+_RELATIONS = ("lt", "le", "gt", "ge", "eq", "ne")
+
+
+@dataclass(frozen=True, eq=False)
+class EventSystem:
+    """The events of a model, with arrays (events, ...) that say what they do.
+
+    ``triggers(z)`` gives the truth of every trigger, then that of every relation in triggers, then the value that
+    changes sign where the relation changes; ``details(z)`` gives delays, priorities, and the values assigned, one
+    after the other. Both take the vector of time, state and coefficients.
+
+    ``targets[e, a]`` is the place in the state of assignment ``a`` of event ``e`` (the size of the state where there
+    is none), ``concentration[e, a]`` whether a concentration is assigned to an amount, and ``values[e, a]`` the
+    place among the values.
+    """
+
+    names: tuple[str, ...]
+    triggers: Program
+    details: Program
+    relations: int
+    targets: np.ndarray
+    concentration: np.ndarray
+    values: np.ndarray
+    initial: np.ndarray
+    persistent: np.ndarray
+    delayed: np.ndarray
+    from_trigger_time: np.ndarray
+    sizes: Program
+    """What an amount is divided by to give what the symbol means, for each place in the state."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContinuousModel:
+    """A model as differential equations.
+
+    Attributes
+    ----------
+    quantities
+        The numbers that can be changed or fitted, by name, as for :class:`DiscreteModel`.
+    variables
+        Names of the state's places, and in ``amounts`` whether they are amounts of species.
+    """
+
+    model: Model
+    quantities: Mapping[str, float]
+    variables: tuple[str, ...]
+    amounts: np.ndarray
+    observables: tuple[str, ...]
+    events: EventSystem | None
+    _start: Program = field(repr=False)
+    _flow: Program = field(repr=False)
+    _observe: Program = field(repr=False)
+    _breaks: tuple[int, ...] = field(repr=False)
+    compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """Functions compiled for this model; they live as long as it does."""
+
+    def start(self, quantities: Array, random: Draw | None = None) -> tuple[Array, Array]:
+        """State (variables,) at the start and coefficients, from a vector in the order of ``quantities``."""
+        values = self._start(quantities, random)
+        return values[: len(self.variables)], values[len(self.variables) :]
+
+    def flow(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """The time derivative of the state (variables,)."""
+        return self._flow(joined(time, state, coefficients))
+
+    def observe(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """The observables (observables,)."""
+        return self._observe(joined(time, state, coefficients))
+
+    def breakpoints(self, coefficients: Array) -> Array:
+        """Times at which a condition on time alone changes, infinite or nan where it does not."""
+        return coefficients[np.array(self._breaks, dtype=np.int64)]
+
+
+def joined(time: Array, state: Array, coefficients: Array) -> Array:
+    """The vector of which programs are functions."""
+    return jnp.concatenate([jnp.asarray(time, jnp.float64)[None], state, coefficients])
+
+
+def make_continuous(model: Model, observables: Iterable[str] | None = None) -> ContinuousModel:
+    """The deterministic meaning of a model.
+
+    Parameters
+    ----------
+    observables
+        What to look at: species (amounts), ``[S]`` (concentrations), and every other id; all species and all
+        variables of rules if not given.
+
+    Raises
+    ------
+    UnsupportedError
+        with all reasons at once.
+    UnknownIdError
+        for an observable that the model does not have.
+    """
+    reasons = refusals(model.elements)
+    if reasons:
+        raise UnsupportedError(model.elements.source.path, reasons)
+    return _Assembly(model).continuous(observables)
+
+
+def refusals(elements: Elements) -> list[str]:
+    """Why rate equations cannot be made of a model."""
+    reasons = []
+    for reaction in elements.reactions.values():
+        if reaction.kinetic_law is sympy.nan:
+            reasons.append(f"reaction {reaction.id!r} has no kinetic law; add one, or remove the reaction")
+        if reaction.fast:
+            reasons.append(f"reaction {reaction.id!r} is fast (equilibria are not computed; give it a finite rate)")
+    for rule in elements.algebraic_rules:
+        held = ", ".join(sorted(item.name for item in rule.free_symbols)) or "nothing"
+        reasons.append(f"an algebraic rule on {held} cannot be solved for a variable that nothing else determines")
+    for where, formula in formulas(elements):
+        if formula.has(delayed):
+            reasons.append(f"{where} uses delay (values of the past are not kept)")
+        if formula.has(draw):
+            reasons.append(f"{where} draws random numbers, which only exact simulation (method ssa) does")
+    return reasons
+
+
+def formulas(elements: Elements) -> Iterable[tuple[str, sympy.Basic]]:
+    """Every formula of a model with words that say whose it is."""
+    for identifier, expression in elements.initial_assignments.items():
+        yield f"the initial assignment of {identifier!r}", expression
+    for identifier, expression in {**elements.assignment_rules, **elements.rate_rules}.items():
+        yield f"the rule of {identifier!r}", expression
+    for reaction in elements.reactions.values():
+        yield f"reaction {reaction.id!r}", reaction.kinetic_law
+    for event in elements.events:
+        for expression in (event.trigger, event.delay, event.priority, *event.assignments.values()):
+            if expression is not None:
+                yield f"event {event.id!r}", expression
+
+
+class _Assembly:
+    """A model being turned into one graph; ``now`` and ``initially`` say what each symbol is, as nodes."""
+
+    def __init__(self, model: Model):
+        self.model, self.elements = model, model.elements
+        self.graph = Graph()
+        self.time = self.graph.input("time")
+        self.quantities = _quantities(model)
+        self.given = {name: self.graph.input(f"quantity:{name}") for name in self.quantities}
+        self.initially: dict[sympy.Symbol, int] = {}
+        self._set_initially()
+        self.state = self._state()
+        self.variables = tuple(self.state)
+        self.places = {identifier: place for place, identifier in enumerate(self.variables)}
+        self.inputs = [self.graph.input(f"state:{identifier}") for identifier in self.variables]
+        self.now: dict[sympy.Symbol, int] = {}
+        self._set_now()
+
+    def continuous(self, observables: Iterable[str] | None) -> ContinuousModel:
+        names = self._default_observables() if observables is None else tuple(observables)
+        flow = [self._change(identifier) for identifier in self.variables]
+        watched = [self._observable(name) for name in names]
+        events = self._events()
+        moving = self.graph.dynamic([self.time, *self.inputs])
+        breaks = self._breaks(moving)
+        wanted = {"flow": flow, "observe": watched, **events}
+        starts = [self._initial_state(identifier) for identifier in self.variables]
+        coefficients = self._coefficients([place for outputs in wanted.values() for place in outputs], moving)
+        order = [*coefficients, *breaks]
+        inputs = (self.time, *self.inputs, *coefficients)  # the breakpoints after them are not looked at
+        made = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in wanted.items()}
+        return ContinuousModel(
+            model=self.model,
+            quantities=self.quantities,
+            variables=self.variables,
+            amounts=np.array(list(self.state.values()), dtype=bool),
+            observables=names,
+            events=self._event_system(made) if self.elements.events else None,
+            _start=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
+            _flow=made["flow"],
+            _observe=made["observe"],
+            _breaks=tuple(range(len(coefficients), len(order))),
+        )
+
+    # ---- what symbols stand for ------------------------------------------------------------------------
+
+    def _set_initially(self) -> None:
+        elements, model = self.elements, self.model
+        for reference in references(elements):
+            if reference.id is not None:
+                self.initially[symbol(reference.id)] = self.graph.constant(reference.value)
+        self.initially[TIME] = self.graph.constant(0.0)
+        assigned = {**elements.initial_assignments, **elements.assignment_rules}
+        for identifier in model.evaluation_order:
+            if identifier in assigned:
+                place = self.graph.expression(assigned[identifier], self.initially)
+            elif identifier in elements.species:
+                place = self._given_value(identifier)
+            else:
+                place = self.given[identifier]
+            self.initially[symbol(identifier)] = place
+
+    def _given_value(self, species: str) -> int:
+        """What the species' symbol means at first, where nothing assigns it."""
+        is_amount, means_amount = self.model.initial_value(species)[1], self.elements.means_amount(species)
+        if is_amount:
+            return self._meant(species, self.given[species], self.initially)
+        concentration = self.given[f"[{species}]"]
+        return self._amount(species, concentration, self.initially) if means_amount else concentration
+
+    def _given_amount(self, species: str) -> int:
+        if self.model.initial_value(species)[1]:
+            return self.given[species]
+        return self._amount(species, self.given[f"[{species}]"], self.initially)
+
+    def _size(self, species: str, concentration: int, environment: Mapping[sympy.Symbol, int]) -> int:
+        size = environment[symbol(self.elements.species[species].compartment)]
+        return self.graph.product([concentration, size])
+
+    def _amount(self, species: str, concentration: int, environment: Mapping[sympy.Symbol, int]) -> int:
+        if self.elements.compartments[self.elements.species[species].compartment].dimensions == 0:
+            return concentration
+        return self._size(species, concentration, environment)
+
+    def _meant(self, species: str, amount: int, environment: Mapping[sympy.Symbol, int]) -> int:
+        """What the species' symbol means, from its amount."""
+        if self.elements.means_amount(species):
+            return amount
+        return self.graph.quotient(amount, environment[symbol(self.elements.species[species].compartment)])
+
+    def _state(self) -> dict[str, bool]:
+        """The ids of the state, with whether it holds their amount rather than their symbol's value."""
+        elements = self.elements
+        moved = {*elements.rate_rules, *elements.set_by_events} - elements.assignment_rules.keys()
+        state = {}
+        for identifier in elements.species:
+            if identifier in moved or by_reactions(elements, identifier):
+                compartment = elements.species[identifier].compartment
+                # the rate of an amount needs that of the size, which an assignment rule does not give
+                unknown = identifier in elements.rate_rules and rate(elements, compartment) is None
+                state[identifier] = not unknown
+        state.update({i: False for i in self.model.initial_values() if i in moved and i not in elements.species})
+        return state
+
+    def _set_now(self) -> None:
+        elements = self.elements
+        self.now = {TIME: self.time}
+        for item, place in self.initially.items():
+            if item.name not in elements.species and item.name not in elements.assignment_rules and item != TIME:
+                self.now[item] = self.inputs[self.places[item.name]] if item.name in self.places else place
+        rules = elements.assignment_rules
+        waiting = [identifier for identifier in elements.species if identifier not in rules]
+        sizes = {elements.species[identifier].compartment for identifier in waiting}
+        # a concentration needs the size of its compartment, which a rule may set, which may need other species
+        pending = [*waiting, *self.model.assignment_order]
+        while pending:
+            blocked = []
+            for identifier in pending:
+                if not self._define_now(identifier):
+                    blocked.append(identifier)
+            if len(blocked) == len(pending):
+                circle = ", ".join(sorted(set(blocked) & (sizes | rules.keys())))
+                raise UnsupportedError(elements.source.path, [f"the rules of {circle} depend on each other in a circle"])
+            pending = blocked
+
+    def _define_now(self, identifier: str) -> bool:
+        """Say what the symbol stands for during simulation, if all that it needs is known."""
+        rule = self.elements.assignment_rules.get(identifier)
+        if rule is not None:
+            if not all(item in self.now for item in rule.free_symbols):
+                return False
+            self.now[symbol(identifier)] = self.graph.expression(rule, self.now)
+            return True
+        compartment = symbol(self.elements.species[identifier].compartment)
+        if compartment not in self.now:
+            return False
+        self.now[symbol(identifier)] = self._meant(identifier, self._amount_now(identifier), self.now)
+        if self.state.get(identifier) is False:
+            self.now[symbol(identifier)] = self.inputs[self.places[identifier]]
+        return True
+
+    def _amount_now(self, species: str) -> int:
+        """The amount of a species that no assignment rule sets."""
+        if self.state.get(species) is True:
+            return self.inputs[self.places[species]]
+        if species in self.state:
+            return self._amount(species, self.inputs[self.places[species]], self.now)
+        return self._initial_amount(species)
+
+    def _initial_amount(self, species: str) -> int:
+        if species in self.elements.initial_assignments:
+            value = self.initially[symbol(species)]
+            return value if self.elements.means_amount(species) else self._size(species, value, self.initially)
+        return self._given_amount(species)
+
+    def _initial_state(self, identifier: str) -> int:
+        if self.state[identifier]:
+            return self._initial_amount(identifier)
+        return self.initially[symbol(identifier)]
+
+    # ---- what is computed ------------------------------------------------------------------------------
+
+    def _change(self, identifier: str) -> int:
+        elements = self.elements
+        if not self.state[identifier] or elements.means_amount(identifier):
+            change = rate(elements, identifier)
+            assert change is not None
+            return self.graph.expression(change, self.now)
+        if identifier not in elements.rate_rules:
+            change = amount_rate(elements, identifier) if by_reactions(elements, identifier) else sympy.Integer(0)
+            return self.graph.expression(change, self.now)
+        size = symbol(elements.species[identifier].compartment)
+        growth = rate(elements, size.name)
+        terms = [build(sympy.Mul, size, elements.rate_rules[identifier])]
+        if growth is not None and growth != 0:
+            terms.append(build(sympy.Mul, symbol(identifier), growth))
+        return self.graph.expression(build(sympy.Add, *terms), self.now)
+
+    def _default_observables(self) -> tuple[str, ...]:
+        elements = self.elements
+        others = (*self.model.assignment_order, *elements.rate_rules)
+        return (*elements.species, *(i for i in others if i not in elements.species and not i.startswith("<")))
+
+    def _observable(self, name: str) -> int:
+        elements = self.elements
+        plain = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+        if plain in elements.species:
+            item = elements.species[plain]
+            if plain in elements.assignment_rules:
+                value = self.now[symbol(plain)]
+                amount = value if elements.means_amount(plain) else self._size(plain, value, self.now)
+            else:
+                amount = self._amount_now(plain)
+            if name == plain:
+                return amount
+            return self.graph.quotient(amount, self.now[symbol(item.compartment)])
+        if plain == name and symbol(name) in self.now and name != TIME.name:
+            return self.now[symbol(name)]
+        if name in elements.reactions:
+            return self.graph.expression(elements.reactions[name].kinetic_law, self.now)
+        raise UnknownIdError(f"{elements.source.path}: no species or variable {name!r} to look at")
+
+    def _events(self) -> dict[str, list[int]]:
+        """Outputs of the programs of the events."""
+        events = self.elements.events
+        if not events:
+            return {}
+        graph = self.graph
+        triggers = [graph.expression(event.trigger, self.now) for event in events]
+        relations = [p for p in graph.reachable(triggers) if graph.nodes[p].operation in _RELATIONS]
+        gaps = [graph.add("sub", *graph.nodes[p].args) for p in relations]
+        nan, zero = graph.constant(float("nan")), graph.constant(0.0)
+        delays = [zero if e.delay is None else graph.expression(e.delay, self.now) for e in events]
+        orders = [nan if e.priority is None else graph.expression(e.priority, self.now) for e in events]
+        values = [graph.expression(v, self.now) for e in events for v in e.assignments.values()]
+        return {
+            "triggers": [*triggers, *relations, *gaps],
+            "details": [*delays, *orders, *values],
+            "sizes": [self._divisor(identifier) for identifier in self.variables],
+        }
+
+    def _divisor(self, identifier: str) -> int:
+        if not self.state[identifier] or self.elements.means_amount(identifier):
+            return self.graph.constant(1.0)
+        return self.now[symbol(self.elements.species[identifier].compartment)]
+
+    def _event_system(self, programs: Mapping[str, Program]) -> EventSystem:
+        events = self.elements.events
+        widest = max(1, *(len(event.assignments) for event in events))
+        targets = np.full((len(events), widest), len(self.variables))
+        values = np.zeros((len(events), widest), np.int64)
+        concentration = np.zeros((len(events), widest), bool)
+        place = 0
+        for row, event in enumerate(events):
+            for column, identifier in enumerate(event.assignments):
+                targets[row, column] = self.places[identifier]
+                values[row, column] = place
+                concentration[row, column] = self.state[identifier] and not self.elements.means_amount(identifier)
+                place += 1
+        return EventSystem(
+            names=tuple(event.id for event in events),
+            triggers=programs["triggers"],
+            details=programs["details"],
+            relations=(len(programs["triggers"].outputs) - len(events)) // 2,
+            targets=targets,
+            concentration=concentration,
+            values=values,
+            initial=_flags(events, "initial_value"),
+            persistent=_flags(events, "persistent"),
+            delayed=np.array([event.delay is not None for event in events]),
+            from_trigger_time=_flags(events, "values_from_trigger_time"),
+            sizes=programs["sizes"],
+        )
+
+    def _breaks(self, moving: set[int]) -> list[int]:
+        """Nodes of the times at which a relation that is linear in time alone changes."""
+        graph = self.graph
+        found = []
+        for node in [node for node in graph.nodes if node.operation in _RELATIONS]:
+            difference = graph.affine(graph.add("sub", *node.args), self.time, moving)
+            if any(arg in moving for arg in node.args) and difference is not None:
+                slope, rest = difference
+                found.append(graph.add("div", graph.add("neg", rest), slope))
+        return list(dict.fromkeys(found))
+
+    def _coefficients(self, outputs: Sequence[int], moving: set[int]) -> list[int]:
+        """The nodes that do not move but are needed by those that do, or by whoever looks."""
+        needed = self.graph.reachable([place for place in outputs if place in moving])
+        fixed = {arg for place in needed if place in moving for arg in self.graph.nodes[place].args}
+        fixed |= set(outputs)
+        return sorted(p for p in fixed if p not in moving and self.graph.nodes[p].operation != "constant")
+
+
+def _flags(events: Sequence[Event], name: str) -> np.ndarray:
+    return np.array([getattr(event, name) for event in events])
+
+
+def _quantities(model: Model) -> dict[str, float]:
+    """The numbers that can be changed, with species in the kind in which their initial value is given."""
+    values = {}
+    for identifier, value in model.quantities().items():
+        if identifier in model.elements.species and not model.initial_value(identifier)[1]:
+            values[f"[{identifier}]"] = model.initial_value(identifier)[0]
+        else:
+            values[identifier] = value
+    return values

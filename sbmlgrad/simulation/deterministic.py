@@ -1,0 +1,159 @@
+"""The deterministic twin: a model's differential equations, solved in float64 with its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.errors import SimulationError, TruncationError
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.continuous import ContinuousModel, make_continuous
+from sbmlgrad.simulation import flow
+from sbmlgrad.simulation.flow import Settings
+from sbmlgrad.simulation.ssa import compiler_options
+
+_MOST_SLOTS = 4096
+SETTINGS = Settings()
+
+
+def continuous(model: Model, select: Sequence[str] | None = None) -> ContinuousModel:
+    """The differential equations of a model, made once for each choice of observables."""
+    key = ("continuous", tuple(select) if select is not None else None)
+    if key not in model.derived:
+        model.derived[key] = make_continuous(model, select)
+    made: ContinuousModel = model.derived[key]
+    return made
+
+
+def prepare_continuous(
+    model: Model, parameters: Mapping[str, float] | None, select: Sequence[str] | None
+) -> tuple[ContinuousModel, np.ndarray]:
+    """The equations and a vector of all quantities, for these values of some of them."""
+    made = continuous(model, select)
+    changes = dict(parameters or {})
+    if any(name not in made.quantities for name in changes):
+        made, changes = continuous(model.with_parameters(changes), select), {}
+    return made, np.array([float(changes.get(name, value)) for name, value in made.quantities.items()])
+
+
+def solve(
+    model: ContinuousModel,
+    quantities: np.ndarray,
+    times: np.ndarray,
+    start: float = 0.0,
+    seed: int = 0,
+    settings: Settings = SETTINGS,
+) -> np.ndarray:
+    """Observables (observables, times) along the solution.
+
+    Raises
+    ------
+    SimulationError
+        if a variable has no initial value, becomes infinite, or cannot be followed; names variable and time.
+    TruncationError
+        if it takes more steps than the settings allow.
+    """
+    _check_start(model, quantities)
+    while True:
+        values, path = _compiled(model, len(times), settings)(
+            jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), jnp.uint32(seed % 2**32)
+        )
+        status = int(path.status)
+        if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
+            settings = replace(settings, slots=8 * settings.slots)
+            continue
+        if status != flow.DONE:
+            raise _failure(model, path, status, settings)
+        return np.asarray(values).T
+
+
+def sensitivities(
+    model: ContinuousModel, quantities: np.ndarray, places: Sequence[int], times: np.ndarray, start: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Observables (observables, times) and their derivatives (places, observables, times) by some quantities.
+
+    Forward mode through the solver's steps, with the times of events differentiated too.
+    """
+    settings = Settings(sensitive=True)
+    values = solve(model, quantities, times, start, settings=Settings(sensitive=False))
+    run = _compiled_tangents(model, len(times), settings)
+    fixed = (jnp.asarray(times), jnp.float64(start), jnp.uint32(0))
+    directions = np.zeros((len(places), len(quantities)))
+    directions[np.arange(len(places)), list(places)] = 1.0
+    slopes = np.asarray(run(jnp.asarray(quantities), jnp.asarray(directions), *fixed))
+    return values, slopes.swapaxes(1, 2)
+
+
+def _trajectory(
+    model: ContinuousModel, settings: Settings, quantities: Any, times: Any, start: Any, seed: Any
+) -> tuple[Any, flow.Path]:
+    """Observables (times, observables), and where the trajectory ended."""
+    state, coefficients = model.start(quantities)
+    path = flow.integrate(model, settings, state, coefficients, times, start, seed)
+    values = jax.vmap(lambda time, state: model.observe(time, state, coefficients))(times, path.records)
+    return values, path
+
+
+def _compiled(model: ContinuousModel, times: int, settings: Settings) -> Any:
+    key = ("solve", times, settings)
+    if key not in model.compiled:
+        model.compiled[key] = jax.jit(partial(_trajectory, model, settings), compiler_options=compiler_options())
+    return model.compiled[key]
+
+
+def _compiled_tangents(model: ContinuousModel, times: int, settings: Settings) -> Any:
+    """Derivatives (directions, times, observables), one direction after the other in one program."""
+    key = ("tangents", times, settings)
+    if key not in model.compiled:
+
+        def along(quantities: Any, directions: Any, *fixed: Any) -> Any:
+            def observe(q: Any) -> Any:
+                return _trajectory(model, settings, q, *fixed)[0]
+
+            return jax.vmap(lambda direction: jax.jvp(observe, (quantities,), (direction,))[1])(directions)
+
+        model.compiled[key] = jax.jit(along, compiler_options=compiler_options())
+    return model.compiled[key]
+
+
+def _check_start(model: ContinuousModel, quantities: np.ndarray) -> None:
+    state, _ = _compiled_start(model)(jnp.asarray(quantities))
+    wrong = ~np.isfinite(np.asarray(state))
+    if wrong.any():
+        name = model.variables[int(np.argmax(wrong))]
+        raise SimulationError(
+            f"{model.model.elements.source.path}: {name!r} has no finite initial value; give it one with {name}=value"
+        )
+
+
+def _compiled_start(model: ContinuousModel) -> Any:
+    if "start" not in model.compiled:
+        model.compiled["start"] = jax.jit(model.start)
+    return model.compiled["start"]
+
+
+def _failure(model: ContinuousModel, path: flow.Path, status: int, settings: Settings) -> SimulationError:
+    source, time = model.model.elements.source.path, float(path.time)
+    if status == flow.TOO_MANY_STEPS:
+        return TruncationError(
+            f"{source}: at time {time:g} the solver has taken {settings.most_steps} steps and is not at the end; "
+            "end earlier, or look for a variable that changes without bound"
+        )
+    if status == flow.TOO_MANY_EVENTS:
+        return SimulationError(
+            f"{source}: events trigger each other without end at time {time:g}; check their triggers and assignments"
+        )
+    if status == flow.QUEUE_FULL:
+        return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait at time {time:g}")
+    sizes = np.abs(np.asarray(path.state))
+    largest = model.variables[int(np.argmax(np.where(np.isnan(sizes), np.inf, sizes)))]
+    return SimulationError(
+        f"{source}: the equations cannot be followed beyond time {time:g}, where a rate is not finite or a variable "
+        f"runs away (the largest is {largest!r} at {sizes.max():.4g}); check the laws there"
+    )
