@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import sympy
 
-from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, symbol
+from sbmlgrad.model.dynamics import by_reactions
+from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, rate_id, symbol
 from sbmlgrad.model.evaluate import evaluate
-from sbmlgrad.model.functions import build, number, piecewise, substitute
+from sbmlgrad.model.functions import build, draw, number, piecewise, substitute
 from sbmlgrad.model.model import Model
+from sbmlgrad.network.assembly import undefined
 from sbmlgrad.network.split import COUNT, signed_parts, split_reversible, vanishes
 
 _WHOLE = 1e-9  # relative distance from a whole number that is rounding, not meaning
@@ -46,6 +48,9 @@ def ratio(above: sympy.Expr, below: sympy.Expr) -> sympy.Expr:
 class Chemistry:
     """A model read as a jump process; ``reasons`` collects why exact simulation is refused.
 
+    ``plain`` says whether nothing moves but counts, by reactions whose laws depend on nothing else: no events, no
+    rate rules, no dependence on time, no random numbers.
+
     ``state`` are the species that reactions change, ``in_counts`` maps their symbols to expressions of count
     symbols, ``rules`` are the assignment rules that follow the state, in order, in those terms, and ``moving``
     are all symbols whose value follows the state. ``structural`` are ids whose values enter the jumps.
@@ -56,14 +61,22 @@ class Chemistry:
         self.elements = model.elements
         self.initial = model.initial_values()
         self.reasons: list[str] = []
-        self.state = tuple(s.id for s in self.elements.species.values() if self._reacts(s))
+        self.reasons += undefined(self.elements)
+        self.state = tuple(s for s in self.elements.species if by_reactions(self.elements, s))
         self.in_counts = {symbol(s): self.value(s, self.amount_of_count(s)) for s in self.state}
         self.moving: set[sympy.Symbol] = {*self.in_counts, *(count_symbol(s) for s in self.state)}
+        self.moving |= {symbol(i) for i in (*self.elements.rate_rules, *self.elements.set_by_events)}
         self.rules = self._moving_rules()
         self._signs: dict[str, bool] = {}
         self.structural: set[str] = set()
-        self.channels = tuple(c for reaction in self.elements.reactions.values() for c in self._channels(reaction))
-        self._check_counts()
+        self.channels: tuple[Channel, ...] = ()
+        if not self.reasons:
+            self.channels = tuple(c for r in self.elements.reactions.values() for c in self._channels(r))
+            self._check_formulas()
+            self._check_counts()
+        self.plain = not (self.elements.rate_rules or self.elements.events or self._draws()) and not any(
+            self.depends_on_time(channel.law) for channel in self.channels
+        )
 
     def is_amount(self, species: Species) -> bool:
         """Whether the species' symbol stands for its amount rather than its concentration."""
@@ -95,11 +108,6 @@ class Chemistry:
     def depends_on_time(self, expression: sympy.Expr) -> bool:
         """Whether time enters, directly or through assignment rules."""
         return TIME in self._through_rules(self.translate(expression))
-
-    def _reacts(self, species: Species) -> bool:
-        if species.boundary or species.constant or species.id in self.elements.assignment_rules:
-            return False
-        return any(ref.species == species.id for r in self.elements.reactions.values() for ref in _sides(r))
 
     def _moving_rules(self) -> dict[str, sympy.Expr]:
         rules = {}
@@ -145,11 +153,6 @@ class Chemistry:
         return False
 
     def _channels(self, reaction: Reaction) -> Iterator[Channel]:
-        if self.depends_on_time(reaction.kinetic_law):
-            self.reasons.append(
-                f"reaction {reaction.id!r}: its kinetic law depends on time, which exact simulation cannot follow yet"
-            )
-            return
         jumps = self._jumps(reaction)
         if not jumps:
             return
@@ -194,6 +197,8 @@ class Chemistry:
         species = self.elements.species[reference.species]
         factor = species.conversion_factor or self.elements.conversion_factor
         self.structural |= self._origins(symbol(factor)) if factor else set()
+        if factor and symbol(factor) in self.moving:
+            self.reasons.append(f"species {species.id!r}: its conversion factor changes during the simulation")
         conversion = (self.initial[factor] if factor else 1.0) * species.molecules_per_unit
         return evaluate(expression, self.initial) * conversion / self.elements.extent_molecules
 
@@ -219,6 +224,28 @@ class Chemistry:
             return channel
         condition = conditions[0] if len(conditions) == 1 else build(sympy.And, *conditions)
         return Channel(channel.name, piecewise([(channel.law, condition)], sympy.Integer(0)), channel.jumps)
+
+    def _draws(self) -> bool:
+        elements = self.elements
+        drawn = [*elements.initial_assignments.values(), *(v for e in elements.events for v in e.assignments.values())]
+        return any(expression.has(draw) for expression in drawn)
+
+    def _check_formulas(self) -> None:
+        """Refuse what has a meaning for rate equations only."""
+        elements = self.elements
+        laws = {f"reaction {reaction.id!r}": reaction.kinetic_law for reaction in elements.reactions.values()}
+        rules = {f"the rule of {i!r}": e for i, e in {**elements.assignment_rules, **elements.rate_rules}.items()}
+        decisions = {
+            f"event {event.id!r}": sympy.Tuple(event.trigger, *([] if event.priority is None else [event.priority]))
+            for event in elements.events
+        }
+        for where, formula in {**laws, **rules, **decisions}.items():
+            if formula.has(draw):
+                self.reasons.append(f"{where} draws random numbers all the time; they can be drawn at events only")
+        jumping = {symbol(rate_id(species)): species for species in self.state}
+        for where, formula in {**laws, **rules, **decisions}.items():
+            for item in formula.free_symbols & jumping.keys():
+                self.reasons.append(f"{where} uses the rate of {jumping[item]!r}, which jumps and so has none")
 
     def _check_counts(self) -> None:
         hopeless: dict[str, float] = {}

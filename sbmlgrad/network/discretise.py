@@ -14,9 +14,11 @@ from sbmlgrad.errors import UnknownIdError, UnsupportedError
 from sbmlgrad.model.elements import TIME, symbol
 from sbmlgrad.model.functions import build, number
 from sbmlgrad.model.model import Model
+from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.channels import Channel, Chemistry, count_symbol, product, ratio
 from sbmlgrad.network.generate import Program, compile_source
 from sbmlgrad.network.network import ReactionNetwork
+from sbmlgrad.network.stochastic import chemistry_of
 
 Arrays = tuple[Any, ...]
 
@@ -74,11 +76,12 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
     UnknownIdError
         for an observable that the model does not have.
     """
-    chemistry = Chemistry(model)
-    names = _default_observables(model) if observables is None else tuple(observables)
+    chemistry = chemistry_of(model)
+    names = default_observables(model) if observables is None else tuple(observables)
     watched = [_observable(chemistry, name) for name in names]
-    if chemistry.reasons:
-        raise UnsupportedError(model.elements.source.path, chemistry.reasons)
+    reasons = [*chemistry.reasons, *_beyond_counts(chemistry, names)]
+    if reasons:
+        raise UnsupportedError(model.elements.source.path, reasons)
     writer = _Writer(chemistry)
     laws = [channel.law for channel in chemistry.channels]
     rates, rates_source = writer.state_function("rates", laws)
@@ -112,9 +115,28 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
     )
 
 
-def _default_observables(model: Model) -> tuple[str, ...]:
-    rules = (identifier for identifier in model.assignment_order if identifier not in model.elements.species)
-    return (*model.elements.species, *rules)
+def only_counts(model: Model, observables: Iterable[str] | None = None) -> bool:
+    """Whether counts that jump at rates of their own are all that moves in a model, so that it can be discretised."""
+    names = default_observables(model) if observables is None else tuple(observables)
+    return not _beyond_counts(chemistry_of(model), names)
+
+
+def _beyond_counts(chemistry: Chemistry, names: Iterable[str]) -> list[str]:
+    """What moves beside counts that react: one sentence for each kind."""
+    elements, reasons = chemistry.elements, []
+    ways = "here only reactions may change anything; simulate does more, and gradients and fits do with method 'ode'"
+    if elements.events:
+        reasons.append(f"event {elements.events[0].id!r} (and {len(elements.events)} in all): {ways}")
+    if elements.rate_rules:
+        reasons.append(f"the rate rule of {next(iter(elements.rate_rules))!r}: {ways}")
+    varying = [c.name for c in chemistry.channels if chemistry.depends_on_time(c.law)]
+    plain = (name[1:-1] if name.startswith("[") and name.endswith("]") else name for name in names)
+    varying += [name for name in plain if chemistry.depends_on_time(symbol(name))]
+    if varying:
+        reasons.append(f"{varying[0]!r} depends on time: {ways}")
+    if not (reasons or chemistry.plain or chemistry.reasons):
+        reasons.append(f"random numbers are drawn for initial values: {ways}")
+    return reasons
 
 
 def _observable(chemistry: Chemistry, name: str) -> sympy.Expr:
@@ -131,8 +153,6 @@ def _observable(chemistry: Chemistry, name: str) -> sympy.Expr:
         if plain in chemistry.state:
             amount = chemistry.amount_of_count(plain)
         expression = amount if plain == name else ratio(amount, symbol(species.compartment))
-    if chemistry.depends_on_time(expression):
-        chemistry.reasons.append(f"{name!r} depends on time, which exact simulation cannot follow yet")
     return expression
 
 

@@ -37,7 +37,7 @@ def flatten(document: Any, source: Source) -> None:
     document.getErrorLog().clearLog()
     if document.convert(properties) != libsbml.LIBSBML_OPERATION_SUCCESS:
         problem = document.getErrorLog().getError(0)
-        detail = " ".join(problem.getMessage().split()).rstrip(".") if problem is not None else "they do not fit together"
+        detail = " ".join(problem.getMessage().split()).rstrip(".") if problem is not None else "they do not fit"
         raise SbmlError(f"{source.path}: its submodels cannot be put together: {detail}; mend the model there")
 
 

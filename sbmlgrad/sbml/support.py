@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import libsbml
-
 # MathML of Level 3 Version 2, which libsbml lists as a package; random numbers; submodels, put in place before
 _READ_HERE = ("l3v2extendedmath", "distrib", "comp")
 

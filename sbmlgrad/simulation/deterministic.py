@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,37 +13,45 @@ import numpy as np
 
 from sbmlgrad.errors import SimulationError, TruncationError
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.continuous import ContinuousModel, make_continuous
+from sbmlgrad.network.assembly import rate_equations
+from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.simulation import flow
 from sbmlgrad.simulation.flow import Settings
+from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import compiler_options
 
 _MOST_SLOTS = 4096
 SETTINGS = Settings()
 
 
-def continuous(model: Model, select: Sequence[str] | None = None) -> ContinuousModel:
+def equations(model: Model, select: Sequence[str] | None = None) -> HybridModel:
     """The differential equations of a model, made once for each choice of observables."""
-    key = ("continuous", tuple(select) if select is not None else None)
+    key = ("equations", tuple(select) if select is not None else None)
     if key not in model.derived:
-        model.derived[key] = make_continuous(model, select)
-    made: ContinuousModel = model.derived[key]
+        model.derived[key] = rate_equations(model, select)
+    made: HybridModel = model.derived[key]
     return made
 
 
-def prepare_continuous(
+def prepare_equations(
     model: Model, parameters: Mapping[str, float] | None, select: Sequence[str] | None
-) -> tuple[ContinuousModel, np.ndarray]:
+) -> tuple[HybridModel, np.ndarray]:
     """The equations and a vector of all quantities, for these values of some of them."""
-    made = continuous(model, select)
-    changes = dict(parameters or {})
+    return with_values(model, parameters, lambda changed: equations(changed, select))
+
+
+def with_values(
+    model: Model, parameters: Mapping[str, float] | None, make: Callable[[Model], HybridModel]
+) -> tuple[HybridModel, np.ndarray]:
+    """What is made of a model, and a vector of its quantities, for these values of some of them."""
+    made, changes = make(model), dict(parameters or {})
     if any(name not in made.quantities for name in changes):
-        made, changes = continuous(model.with_parameters(changes), select), {}
+        made, changes = make(model.with_parameters(changes)), {}
     return made, np.array([float(changes.get(name, value)) for name, value in made.quantities.items()])
 
 
 def solve(
-    model: ContinuousModel,
+    model: HybridModel,
     quantities: np.ndarray,
     times: np.ndarray,
     start: float = 0.0,
@@ -62,7 +70,7 @@ def solve(
     _check_start(model, quantities)
     while True:
         values, path = _compiled(model, len(times), settings)(
-            jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), jnp.uint32(seed % 2**32)
+            jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed)
         )
         status = int(path.status)
         if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
@@ -74,7 +82,7 @@ def solve(
 
 
 def sensitivities(
-    model: ContinuousModel, quantities: np.ndarray, places: Sequence[int], times: np.ndarray, start: float = 0.0
+    model: HybridModel, quantities: np.ndarray, places: Sequence[int], times: np.ndarray, start: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observables (observables, times) and their derivatives (places, observables, times) by some quantities.
 
@@ -83,7 +91,7 @@ def sensitivities(
     settings = Settings(sensitive=True)
     values = solve(model, quantities, times, start, settings=Settings(sensitive=False))
     run = _compiled_tangents(model, len(times), settings)
-    fixed = (jnp.asarray(times), jnp.float64(start), jnp.uint32(0))
+    fixed = (jnp.asarray(times), jnp.float64(start), streams(0))
     directions = np.zeros((len(places), len(quantities)))
     directions[np.arange(len(places)), list(places)] = 1.0
     slopes = np.asarray(run(jnp.asarray(quantities), jnp.asarray(directions), *fixed))
@@ -91,23 +99,24 @@ def sensitivities(
 
 
 def _trajectory(
-    model: ContinuousModel, settings: Settings, quantities: Any, times: Any, start: Any, seed: Any
+    model: HybridModel, settings: Settings, quantities: Any, times: Any, start: Any, keys: Streams
 ) -> tuple[Any, flow.Path]:
     """Observables (times, observables), and where the trajectory ended."""
     state, coefficients = model.start(quantities)
-    path = flow.integrate(model, settings, state, coefficients, times, start, seed)
-    values = jax.vmap(lambda time, state: model.observe(time, state, coefficients))(times, path.records)
+    lane = flow.Lane(coefficients, keys, jnp.zeros((), jnp.uint32))
+    path, states = flow.follow(flow.Trajectory(model, settings, times, lane), state, start)
+    values = jax.vmap(lambda time, state: model.observe(time, state, coefficients))(times, states)
     return values, path
 
 
-def _compiled(model: ContinuousModel, times: int, settings: Settings) -> Any:
+def _compiled(model: HybridModel, times: int, settings: Settings) -> Any:
     key = ("solve", times, settings)
     if key not in model.compiled:
         model.compiled[key] = jax.jit(partial(_trajectory, model, settings), compiler_options=compiler_options())
     return model.compiled[key]
 
 
-def _compiled_tangents(model: ContinuousModel, times: int, settings: Settings) -> Any:
+def _compiled_tangents(model: HybridModel, times: int, settings: Settings) -> Any:
     """Derivatives (directions, times, observables), one direction after the other in one program."""
     key = ("tangents", times, settings)
     if key not in model.compiled:
@@ -122,7 +131,7 @@ def _compiled_tangents(model: ContinuousModel, times: int, settings: Settings) -
     return model.compiled[key]
 
 
-def _check_start(model: ContinuousModel, quantities: np.ndarray) -> None:
+def _check_start(model: HybridModel, quantities: np.ndarray) -> None:
     state, _ = _compiled_start(model)(jnp.asarray(quantities))
     wrong = ~np.isfinite(np.asarray(state))
     if wrong.any():
@@ -132,20 +141,20 @@ def _check_start(model: ContinuousModel, quantities: np.ndarray) -> None:
         )
 
 
-def _compiled_start(model: ContinuousModel) -> Any:
+def _compiled_start(model: HybridModel) -> Any:
     if "start" not in model.compiled:
         model.compiled["start"] = jax.jit(model.start)
     return model.compiled["start"]
 
 
-def _failure(model: ContinuousModel, path: flow.Path, status: int, settings: Settings) -> SimulationError:
+def _failure(model: HybridModel, path: flow.Path, status: int, settings: Settings) -> SimulationError:
     source, time = model.model.elements.source.path, float(path.time)
     if status == flow.TOO_MANY_STEPS:
         return TruncationError(
             f"{source}: at time {time:g} the solver has taken {settings.most_steps} steps and is not at the end; "
             "end earlier, or look for a variable that changes without bound"
         )
-    if status == flow.TOO_MANY_EVENTS:
+    if status == flow.ENDLESS_EVENTS:
         return SimulationError(
             f"{source}: events trigger each other without end at time {time:g}; check their triggers and assignments"
         )

@@ -146,12 +146,17 @@ def check_times(times: np.ndarray, start: float) -> None:
         raise SimulationError(f"times: expected increasing numbers from {start:g} on")
 
 
+def check_size(n: int, max_events: int) -> None:
+    """Raise :class:`SimulationError` for numbers of trajectories and events that random numbers do not reach to."""
+    if not 1 <= n <= _MOST_TRAJECTORIES:
+        raise SimulationError(f"n: expected between 1 and {_MOST_TRAJECTORIES} trajectories, got {n}")
+    if not 0 < max_events <= _LARGEST_DRAW:
+        raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")
+
+
 def _check(ensemble: Ensemble) -> None:
     check_times(np.asarray(ensemble.times), ensemble.start)
-    if not 1 <= ensemble.n <= _MOST_TRAJECTORIES:
-        raise SimulationError(f"n: expected between 1 and {_MOST_TRAJECTORIES} trajectories, got {ensemble.n}")
-    if not 0 < ensemble.max_events <= _LARGEST_DRAW:
-        raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")
+    check_size(ensemble.n, ensemble.max_events)
     if np.any(np.asarray(ensemble.x0) < 0) or not np.all(np.isfinite(ensemble.x0)):
         raise SimulationError("initial counts: expected finite numbers that are not negative")
 

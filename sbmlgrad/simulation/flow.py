@@ -1,64 +1,68 @@
-"""Trajectories that flow and jump: differential equations with events, in one compiled loop.
+"""Trajectories that flow and jump: differential equations, events and reactions, in one compiled loop.
 
-A step of the loop is one step of the solver, with its error held to a tolerance. Steps end exactly at observation
+A step of the loop is one step of a solver, with its error held to a tolerance. Steps end exactly at observation
 times, at times when an event is due, and where a condition on time alone changes. Where a trigger changes within a
 step, the place is found on the solver's dense output and the step is taken again up to there, so that the state at
-an event is as accurate as any other.
+an event is as accurate as any other. A reaction fires where the integral of the hazards reaches a standard
+exponential random number; that integral is one more variable of the flow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from sbmlgrad.network.continuous import ContinuousModel, joined
-from sbmlgrad.simulation.rosenbrock import ORDER, rosenbrock_step
+from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.simulation.events import Events, Pending
+from sbmlgrad.simulation.random import Streams, exponential, uniform
+from sbmlgrad.simulation.rosenbrock import Dense, Flow
+from sbmlgrad.simulation.solvers import ORDER, STEPS
 
-RUNNING, DONE, TOO_MANY_STEPS, STUCK, TOO_MANY_EVENTS, QUEUE_FULL = range(6)
+RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = range(7)
 
-_FIRST = 1e-6  # of the whole time, the step that is tried first
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 6.0
+_ROUNDING = 2.0**-53
+_FIRST = 1e-6  # of the whole time, the step that is tried first
 _FLOOR = 1e-13  # of the largest amount: what is smaller is nothing
 _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
-_BISECTIONS = 60
-_MOST_AT_ONCE = 10_000  # events executed at one instant
-
-
-class Pending(NamedTuple):
-    """Triggers as last seen (events,), and events that wait: when they are due and what they will assign.
-
-    Each event has so many slots (events, slots); a free one is due at infinity.
-    """
-
-    truth: Array
-    due: Array
-    values: Array  # (events, slots, assignments)
-    chance: Array  # counts decisions between events of one priority
+_REACHED = 1e-12  # how close to its target the integral of hazards counts as there
+_OVERSHOT = 1e-9  # and how far beyond as too far
+_CROSSING_STEPS = 12
 
 
 class Path(NamedTuple):
     """Where a trajectory is: what the loop carries."""
 
     time: Array
-    state: Array
+    state: Array  # (variables,), and last, where there are hazards, their integral since the last reaction
     step: Array  # the size of step that the solver would like
     largest: Array  # (variables,) absolute values seen so far
-    pending: Pending
+    pending: Pending | None
+    target: Array  # of the integral of hazards
+    draws: Array  # random numbers used, and so reactions fired
     position: Array  # of the next observation
-    records: Array  # (times, variables)
     steps: Array
     status: Array
+    observed: Array  # whether the state is to be written down
+
+
+class Lane(NamedTuple):
+    """What belongs to one trajectory and does not change: coefficients and its part of randomness."""
+
+    coefficients: Array
+    keys: Streams
+    trajectory: Array
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Tolerances (relative, and relative to the largest value seen), and limits."""
+    """Solver, tolerances (relative, and relative to the largest value seen), and limits."""
 
+    solver: str = "rosenbrock"
     relative: float = 1e-8
     absolute: float = 1e-10
     most_steps: int = 100_000
@@ -67,241 +71,246 @@ class Settings:
     """Whether the times of events carry derivatives."""
 
 
-def integrate(
-    model: ContinuousModel, settings: Settings, state: Array, coefficients: Array, times: Array, begin: Array, seed: Array
-) -> Path:
-    """Follow the model from ``state`` at time ``begin`` past the observation ``times`` (times,)."""
-    loop = _Loop(model, settings, coefficients, times, seed)
-    path = loop.start(state, begin)
-    return lax.while_loop(lambda p: p.status == RUNNING, loop.advance, path)
+class Trajectory:
+    """The loop of one trajectory: :meth:`start`, then :meth:`advance` while it runs."""
 
-
-class _Loop:
-    """The functions of one trajectory's loop, with what does not change in it."""
-
-    def __init__(self, model: ContinuousModel, settings: Settings, coefficients: Array, times: Array, seed: Array):
-        self.model, self.settings, self.coefficients = model, settings, coefficients
-        self.times, self.seed = jnp.asarray(times), seed
-        self.events = model.events
-        self.breaks = model.breakpoints(coefficients)
-
-    def flow(self, time: Array, state: Array) -> Array:
-        return self.model.flow(time, state, self.coefficients)
+    def __init__(self, model: HybridModel, settings: Settings, times: Array, lane: Lane):
+        self.model, self.settings, self.times, self.lane = model, settings, times, lane
+        self.breaks = model.breakpoints(lane.coefficients)
+        self.size = len(model.variables)
+        self.events: Events | None = None
+        if model.events is not None:
+            self.events = Events(model, lane.coefficients, lane.keys, lane.trajectory, settings.slots)
 
     def start(self, state: Array, begin: Array) -> Path:
+        """The trajectory at its beginning, before anything is observed; events may happen there."""
+        pending = self.events.nothing() if self.events else None
+        state = jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)
+        if self.events is not None and pending is not None:
+            state, pending = self.events.settle(begin, state, pending)
+        largest = jnp.abs(state)
+        draws = jnp.zeros((), jnp.uint32)
+        if self.model.hazards is not None:
+            state = jnp.concatenate([state, jnp.zeros(1)])
         path = Path(
             time=begin,
             state=state,
-            step=jnp.zeros(()),
-            largest=jnp.abs(state),
-            pending=self._nothing_pending(),
+            step=_FIRST * (self.times[-1] - begin),  # too small costs a few steps: each may be larger than the last
+            largest=largest,
+            pending=pending,
+            target=self._target(draws),
+            draws=draws,
             position=jnp.zeros((), jnp.int32),
-            records=jnp.zeros((len(self.times), len(state))),
             steps=jnp.zeros((), jnp.int32),
             status=jnp.full((), RUNNING, jnp.int32),
+            observed=jnp.zeros((), bool),
         )
-        path = self._settle(path) if self.events else path
-        # too small costs a few steps, as each may be several times the one before
-        return self._observe(path._replace(step=_FIRST * (self.times[-1] - begin)))
+        return self._look(path)
 
     def advance(self, path: Path) -> Path:
         """One attempt at a step, and what happens at its end."""
         stop = self._stop(path)
-        lands = path.step >= (stop - path.time) * (1 - 1e-9)
-        step = jnp.where(lands, stop - path.time, lax.stop_gradient(path.step))
+        wish = lax.stop_gradient(path.step)
+        if self.model.hazards is not None:
+            total = jnp.sum(self._hazards(path.time, path.state))
+            left = path.target - path.state[-1]
+            wish = jnp.minimum(wish, jnp.where(total > 0, left / total, jnp.inf))
+        lands = wish >= (stop - path.time) * (1 - 1e-9)
+        step = jnp.where(lands, stop - path.time, wish)
         end = jnp.where(lands, stop, path.time + step)
-        inner = _inside(self.flow, path.time, step)
-        state, error, dense = rosenbrock_step(inner, path.time, step, path.state)
-        size = lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.square(error / self._tolerance(path, state)))))
-        if not state.shape[0]:
-            size = jnp.zeros(())
-        accepted = jnp.isfinite(size) & (size <= 1.0) & jnp.all(jnp.isfinite(state))
+        flow = _inside(self._flow, path.time, step)
+        state, error, dense = STEPS[self.settings.solver](flow, path.time, step, path.state)
+        size = _largest_error(error, self._tolerance(path, state))
+        accepted = sound = (size <= 1.0) & jnp.all(jnp.isfinite(state))
         factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / ORDER), _SHRINK, _GROW)
         wanted = lax.stop_gradient(step) * jnp.where(jnp.isfinite(size), factor, _SHRINK)
-        wanted = jnp.where(accepted & lands, jnp.maximum(wanted, path.step), wanted)
-        moved = path._replace(time=end, state=state, largest=jnp.maximum(path.largest, jnp.abs(state)))
-        if self.events:
+        wanted = jnp.where(accepted & (step < path.step), jnp.maximum(wanted, path.step), wanted)
+        moved = path._replace(time=end, state=state, largest=self._seen_so_far(path, state))
+        if self.model.hazards is not None:
+            moved, accepted, wanted = self._meet_reaction(path, moved, dense, step, accepted, wanted)
+        if self.events is not None:
             moved, accepted, wanted = self._meet_events(path, moved, dense, step, accepted, wanted)
-        steps = path.steps + 1
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
-        here = here._replace(step=lax.stop_gradient(wanted), steps=steps)
-        if self.events:
-            acts = accepted & self._must_act(here)
-            here = lax.cond(acts, self._settle, lambda p: p, here)
-        here = self._observe(here)
-        stuck = ~accepted & (wanted < 1e-14 * jnp.maximum(jnp.abs(path.time), 1e-3 * (self.times[-1] - path.time)))
-        status = jnp.where((here.status == RUNNING) & stuck, STUCK, here.status)
-        status = jnp.where((status == RUNNING) & (steps >= self.settings.most_steps), TOO_MANY_STEPS, status)
-        return here._replace(status=status)
+        here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
+        stuck = ~sound & (wanted < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))
+        here = here._replace(status=jnp.where(stuck, STUCK, here.status))
+        if self.model.hazards is not None:
+            here = self._react(here, accepted)
+        if self.events is not None and here.pending is not None:
+            inner, pending = self.events.settle(here.time, here.state[: self.size], here.pending)
+            here = here._replace(state=here.state.at[: self.size].set(inner), pending=pending)
+            here = here._replace(largest=self._seen_so_far(here, here.state))
+        here = self._look(here)
+        running = path.status == RUNNING
+        ended = path._replace(observed=jnp.zeros((), bool))
+        return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
+
+    def _flow(self, time: Array, state: Array) -> Array:
+        change = self.model.flow(time, state[: self.size], self.lane.coefficients)
+        if self.model.hazards is None:
+            return change
+        return jnp.concatenate([change, jnp.sum(self._hazards(time, state))[None]])
+
+    def _hazards(self, time: Array, state: Array) -> Array:
+        return self.model.hazards_at(time, state[: self.size], self.lane.coefficients)
 
     def _stop(self, path: Path) -> Array:
         """The next time at which a step has to end."""
         stop = self.times[jnp.minimum(path.position, len(self.times) - 1)]
-        if self.events:
+        if path.pending is not None:
             stop = jnp.minimum(stop, jnp.min(path.pending.due))
         if self.breaks.size:
             stop = jnp.minimum(stop, jnp.min(jnp.where(self.breaks > path.time, self.breaks, jnp.inf)))
         return stop
 
+    def _seen_so_far(self, path: Path, state: Array) -> Array:
+        return jnp.maximum(path.largest, jnp.abs(state[: self.size]))
+
     def _tolerance(self, path: Path, state: Array) -> Array:
-        largest = jnp.maximum(path.largest, jnp.abs(state))
-        amounts = jnp.asarray(self.model.amounts)
+        largest, amounts = self._seen_so_far(path, state), jnp.asarray(self.model.amounts)
         floor = jnp.where(
             amounts,
             _FLOOR * jnp.max(jnp.where(amounts, largest, 0.0), initial=0.0),
             1e-2 * _FLOOR * jnp.max(jnp.where(amounts, 0.0, largest), initial=0.0),
         )
+        floor = floor + self.settings.absolute * largest + 1e-300
+        if self.model.hazards is not None:
+            floor = jnp.concatenate([floor, jnp.full(1, _OVERSHOT)])
         near = jnp.maximum(jnp.abs(path.state), jnp.abs(state))
-        settings = self.settings
-        return lax.stop_gradient(settings.relative * near + settings.absolute * largest + floor + 1e-300)
+        return lax.stop_gradient(self.settings.relative * near + floor)
 
-    def _observe(self, path: Path) -> Path:
-        """Write down the state where it is time to."""
+    def _look(self, path: Path) -> Path:
+        """Ask for the state to be written down where it is time to, and see whether this is the end."""
         last = len(self.times) - 1
-        now = path.time >= self.times[jnp.minimum(path.position, last)]
-        row = jnp.minimum(path.position, last)
-        records = jnp.where(now, path.records.at[row].set(path.state), path.records)
-        position = path.position + now
-        done = (position > last) & (path.status == RUNNING)
-        return path._replace(records=records, position=position, status=jnp.where(done, DONE, path.status))
+        observed = (path.time >= self.times[jnp.minimum(path.position, last)]) & (path.status == RUNNING)
+        position = path.position + observed
+        status = jnp.where((position > last) & (path.status == RUNNING), DONE, path.status)
+        late = (status == RUNNING) & (path.steps >= self.settings.most_steps)
+        status = jnp.where(late, TOO_MANY_STEPS, status)
+        if path.pending is not None:
+            status = jnp.where(path.pending.full, QUEUE_FULL, status)
+            status = jnp.where(path.pending.endless, ENDLESS_EVENTS, status)
+        return path._replace(position=position, status=status, observed=observed)
+
+    # ---- reactions -------------------------------------------------------------------------------------
+
+    def _target(self, draws: Array) -> Array:
+        return exponential(self.lane.keys.waiting, self.lane.trajectory, draws).astype(jnp.float64)
+
+    def _meet_reaction(
+        self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
+    ) -> tuple[Path, Array, Array]:
+        """End a step where the integral of the hazards reaches its target."""
+        target = path.target
+        over = accepted & (moved.state[-1] - target > _OVERSHOT * jnp.maximum(1.0, target))
+
+        def closer(_: int, bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+            # false position after Illinois: one end may not stay for long
+            low, below, high, above, side = bracket
+            middle = jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
+            value = dense(middle)[-1] - target
+            up = value > 0
+            return (
+                jnp.where(up, low, middle),
+                jnp.where(up, jnp.where(side > 0, 0.5 * below, below), value),
+                jnp.where(up, middle, high),
+                jnp.where(up, value, jnp.where(side < 0, 0.5 * above, above)),
+                jnp.where(up, 1.0, -1.0),
+            )
+
+        if self.settings.solver == "still":
+            fraction = (target - path.state[-1]) / (moved.state[-1] - path.state[-1])
+        else:
+            ends = (jnp.zeros(()), path.state[-1] - target, jnp.ones(()), moved.state[-1] - target, jnp.zeros(()))
+            fraction = lax.fori_loop(0, _CROSSING_STEPS, closer, ends)[2]
+        return moved, accepted & ~over, jnp.where(over, fraction * step, wanted)
+
+    def _react(self, path: Path, accepted: Array) -> Path:
+        """Let a reaction fire where it is its time, and stop where a hazard makes no sense."""
+        hazards = self._hazards(path.time, path.state)
+        bad = ~jnp.all((hazards >= 0) & (hazards < jnp.inf))
+        fires = accepted & (path.state[-1] >= path.target * (1 - _REACHED)) & (path.status == RUNNING) & ~bad
+        sums = jnp.cumsum(hazards)
+        threshold = uniform(self.lane.keys.choice, self.lane.trajectory, path.draws) * sums[-1]
+        chosen = jnp.minimum(jnp.sum(threshold >= sums), len(hazards) - 1)
+        jump = jnp.asarray(self.model.jumps)[:, chosen]
+        state = path.state.at[: self.size].add(jump).at[-1].set(0.0)
+        draws = path.draws + fires
+        return path._replace(
+            state=jnp.where(fires, state, path.state),
+            target=jnp.where(fires, self._target(draws), path.target),
+            draws=draws,
+            status=jnp.where(bad & (path.status == RUNNING), BAD_HAZARD, path.status),
+        )
 
     # ---- events ----------------------------------------------------------------------------------------
 
-    def _nothing_pending(self) -> Pending:
-        if self.events is None:
-            return Pending(*(jnp.zeros(0),) * 4)
-        shape = (len(self.events.names), self.settings.slots)
-        return Pending(
-            truth=jnp.asarray(self.events.initial),
-            due=jnp.full(shape, jnp.inf),
-            values=jnp.zeros((*shape, self.events.targets.shape[1])),
-            chance=jnp.zeros((), jnp.uint32),
-        )
-
-    def _seen(self, time: Array, state: Array) -> tuple[Array, Array, Array]:
-        """The truth of triggers and of the relations in them, and what changes sign where a relation does."""
-        assert self.events is not None
-        values = self.events.triggers(joined(time, state, self.coefficients))
-        count, relations = len(self.events.names), self.events.relations
-        return values[:count] > 0.5, values[count : count + relations] > 0.5, values[count + relations :]
-
     def _meet_events(
-        self, path: Path, moved: Path, dense: Callable[[Array], Array], step: Array, accepted: Array, wanted: Array
+        self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
     ) -> tuple[Path, Array, Array]:
         """End a step where a trigger changes: shorten it and ask for another attempt until it does."""
-        truth, relations, _ = self._seen(moved.time, moved.state)
-        changes = accepted & jnp.any(truth != path.pending.truth)
-
-        def find(_: Any) -> tuple[Array, Array, Array]:
-            def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-                low, high = bracket
-                middle = (low + high) / 2
-                seen, _, _ = self._seen(path.time + middle * step, dense(middle))
-                changed = jnp.any(seen != path.pending.truth)
-                return jnp.where(changed, low, middle), jnp.where(changed, middle, high)
-
-            low, high = lax.fori_loop(0, _BISECTIONS, halve, (jnp.zeros(()), jnp.ones(())))
-            before = self._seen(path.time + low * step, dense(low))[1]
-            return low, high, before
-
-        nowhere = (jnp.zeros(()), jnp.ones(()), relations)
-        _, high, before = lax.cond(changes, lambda _: lax.stop_gradient(find(None)), lambda _: nowhere, None)
-        close = (1.0 - high) * step <= 1e-11 * step + 4e-16 * jnp.abs(moved.time)
+        events, pending = self.events, path.pending
+        assert events is not None
+        assert pending is not None
+        truth, relations, _ = events.seen(moved.time, moved.state[: self.size])
+        changes = accepted & jnp.any(truth != pending.truth)
+        fraction, before = lax.stop_gradient(
+            events.first_change(lambda f: dense(f)[: self.size], path.time, step, pending.truth, changes)
+        )
+        grain = 4.0 * _ROUNDING * jnp.maximum(jnp.abs(moved.time), _FIRST * self.times[-1])
+        close = (1.0 - fraction) * step <= 1e-11 * step + grain
         again = changes & ~close
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))
         # the step that was wanted without the event is what to go on with after it
-        wanted = jnp.where(again, high * step, jnp.where(changes, jnp.maximum(wanted, path.step), wanted))
-        return moved, accepted & ~again, wanted
+        wanted = jnp.where(changes, jnp.maximum(wanted, path.step), wanted)
+        return moved, accepted & ~again, jnp.where(again, jnp.maximum(fraction * step, grain), wanted)
 
     def _with_slope(self, moved: Path, changed: Array) -> Path:
         """The same path with the derivative of the time at which a relation changed, by the implicit function."""
+        events = self.events
+        assert events is not None
 
         def gap(time: Array, state: Array) -> Array:
-            gaps = self._seen(time, state)[2]
-            return gaps[jnp.argmax(changed)]
+            return events.seen(time, state)[2][jnp.argmax(changed)]
 
-        direction = (jnp.ones(()), self.flow(moved.time, moved.state))
+        direction = self._flow(moved.time, moved.state)
         place = (lax.stop_gradient(moved.time), lax.stop_gradient(moved.state))
-        speed = lax.stop_gradient(jax.jvp(gap, place, direction)[1])
+        along = (jnp.ones_like(moved.time), lax.stop_gradient(direction))
+        speed = lax.stop_gradient(jax.jvp(gap, place, along)[1])
         value = gap(moved.time, moved.state)
         usable = jnp.any(changed) & (speed != 0) & jnp.isfinite(speed)
         delay = -(value - lax.stop_gradient(value)) / jnp.where(usable, speed, 1.0)
         delay = jnp.where(usable, delay, 0.0)
-        return moved._replace(time=moved.time + delay, state=moved.state + lax.stop_gradient(direction[1]) * delay)
-
-    def _must_act(self, path: Path) -> Array:
-        truth, _, _ = self._seen(path.time, path.state)
-        return jnp.any(truth != path.pending.truth) | jnp.any(path.pending.due <= path.time)
-
-    def _settle(self, path: Path) -> Path:
-        """Schedule what was triggered and execute what is due, one after the other, until nothing is."""
-
-        def go_on(loop: tuple[Path, Array, Array]) -> Array:
-            return loop[1] & (loop[0].status == RUNNING)
-
-        def act(loop: tuple[Path, Array, Array]) -> tuple[Path, Array, Array]:
-            path, _, count = loop
-            path, priorities, values = self._notice(path)
-            ready = path.pending.due <= path.time
-            path = jax.tree.map(
-                lambda new, old: jnp.where(jnp.any(ready), new, old), self._execute(path, ready, priorities, values), path
-            )
-            status = jnp.where(count >= _MOST_AT_ONCE, TOO_MANY_EVENTS, path.status)
-            return path._replace(status=status), jnp.any(ready), count + 1
-
-        return lax.while_loop(go_on, act, (path, jnp.ones((), bool), jnp.zeros((), jnp.int32)))[0]
-
-    def _notice(self, path: Path) -> tuple[Path, Array, Array]:
-        """Look at the triggers: call off, and schedule; with priorities (events,) and values to assign as of now."""
-        events, pending = self.events, path.pending
-        assert events is not None
-        truth, _, _ = self._seen(path.time, path.state)
-        details = events.details(joined(path.time, path.state, self.coefficients))
-        count = len(events.names)
-        delays, priorities = details[:count], details[count : 2 * count]
-        values = jnp.concatenate([details[2 * count :], jnp.zeros(1)])[events.values]
-        fallen = pending.truth & ~truth & ~events.persistent
-        due = jnp.where(fallen[:, None], jnp.inf, pending.due)
-        risen = ~pending.truth & truth
-        free = jnp.isinf(due)
-        slot = jnp.argmax(free, axis=1)
-        taken = risen[:, None] & (jnp.arange(due.shape[1]) == slot[:, None])
-        when = jnp.where(events.delayed, path.time + jnp.maximum(delays, 0.0), path.time)
-        due = jnp.where(taken, when[:, None], due)
-        stored = jnp.where(taken[:, :, None], values[:, None, :], pending.values)
-        full = jnp.any(risen & ~jnp.any(free, axis=1))
-        pending = pending._replace(truth=truth, due=due, values=stored)
-        path = path._replace(pending=pending, status=jnp.where(full, QUEUE_FULL, path.status))
-        return path, priorities, values
-
-    def _execute(self, path: Path, ready: Array, priorities: Array, values: Array) -> Path:
-        """Execute the one that comes first of those that are ready; chance decides between equals."""
-        events, pending = self.events, path.pending
-        assert events is not None
-        order = jnp.where(jnp.isnan(priorities), -jnp.inf, priorities)[:, None]
-        order = jnp.where(ready, order, -jnp.inf)
-        first = ready & (order == jnp.max(order))
-        key = jax.random.fold_in(jax.random.key(self.seed), pending.chance)
-        lot = jnp.argmax(jnp.where(first, jax.random.uniform(key, first.shape), -1.0))
-        event, slot = jnp.unravel_index(lot, first.shape)
-        new = jnp.where(jnp.asarray(events.from_trigger_time)[event], pending.values[event, slot], values[event])
-        targets = jnp.asarray(events.targets)[event]
-        state = self._assigned(path, targets, jnp.asarray(events.concentration)[event], new)
-        due = pending.due.at[event, slot].set(jnp.inf)
-        pending = pending._replace(due=due, chance=pending.chance + 1)
-        return path._replace(state=state, pending=pending, largest=jnp.maximum(path.largest, jnp.abs(state)))
-
-    def _assigned(self, path: Path, targets: Array, concentration: Array, values: Array) -> Array:
-        events = self.events
-        assert events is not None
-        plain = jnp.where(concentration, len(path.state), targets)
-        state = path.state.at[plain].set(values, mode="drop")
-        sizes = jnp.concatenate([events.sizes(joined(path.time, state, self.coefficients)), jnp.ones(1)])
-        return state.at[jnp.where(concentration, targets, len(state))].set(values * sizes[targets], mode="drop")
+        return moved._replace(time=moved.time + delay, state=moved.state + lax.stop_gradient(direction) * delay)
 
 
-def _inside(flow: Callable[[Array, Array], Array], begin: Array, step: Array) -> Callable[[Array, Array], Array]:
+def follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, Array]:
+    """One trajectory from ``state`` to its end: where it ended, and the states (times, variables) at all times."""
+    size, times = trajectory.size, len(trajectory.times)
+
+    def write(path: Path, records: Array) -> Array:
+        row = jnp.where(path.observed, path.position - 1, times)
+        return records.at[row].set(path.state[:size], mode="drop")
+
+    def go_on(loop: tuple[Path, Array]) -> tuple[Path, Array]:
+        path = trajectory.advance(loop[0])
+        return path, write(path, loop[1])
+
+    path = trajectory.start(state, begin)
+    first = write(path, jnp.zeros((times, size)))
+    return lax.while_loop(lambda loop: loop[0].status == RUNNING, go_on, (path, first))
+
+
+def _largest_error(error: Array, tolerance: Array) -> Array:
+    """The error in units of the tolerance, as root of the mean square; infinite where it is not a number."""
+    if not error.shape[0]:
+        return jnp.zeros(())
+    size = jnp.sqrt(jnp.mean(jnp.square(error / tolerance)))
+    return lax.stop_gradient(jnp.where(jnp.isfinite(size), size, jnp.inf))
+
+
+def _inside(flow: Flow, begin: Array, step: Array) -> Flow:
     """The flow with times at the very ends of a step moved inside: conditions on time change only between steps."""
     margin = lax.stop_gradient(_INSIDE * step)
 

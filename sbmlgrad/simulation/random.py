@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -37,6 +38,7 @@ class Streams(NamedTuple):
     waiting: Array
     choice: Array
     rounding: Array
+    drawing: Array
 
 
 def streams(seed: int) -> Streams:
@@ -63,3 +65,8 @@ def exponential(key: Any, trajectory: Any, draw: Any) -> Array:
     high, low = threefry2x32((key[0], key[1]), (trajectory, draw))
     fraction = high.astype(jnp.float32) + (low.astype(jnp.float32) + np.float32(0.5)) * np.float32(2.0**-32)
     return -jnp.log(fraction * np.float32(2.0**-32))
+
+
+def key(stream: Any, trajectory: Any, draw: Any) -> Array:
+    """A key of JAX's own generators for one draw of one trajectory."""
+    return jax.random.wrap_key_data(jnp.stack(threefry2x32((stream[0], stream[1]), (trajectory, draw))))

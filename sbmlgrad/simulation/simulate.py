@@ -13,8 +13,10 @@ import numpy as np
 from sbmlgrad.errors import SimulationError, UnknownIdError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
-from sbmlgrad.simulation.deterministic import prepare_continuous, solve
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_times, run, stacked
+from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation.deterministic import prepare_equations, solve
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times, run, stacked
+from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
 
 if TYPE_CHECKING:
@@ -51,9 +53,7 @@ class Simulation:
     def counts(self) -> np.ndarray:
         """Molecule counts, int64 array (n, times, species)."""
         if self._counts is None:
-            raise SimulationError(
-                "there are no counts: they are kept with keep_counts=True, and by method 'ssa' only"
-            )
+            raise SimulationError("there are no counts: they are kept with keep_counts=True, and by method 'ssa' only")
         return self._counts
 
     def to_table(self) -> pandas.DataFrame:
@@ -120,6 +120,8 @@ def simulate(
     times = np.asarray(times, dtype=np.float64)
     if method == "ode":
         return _solved(model, times, parameters, select, start, seed)
+    if isinstance(model, Model) and not only_counts(model, select):
+        return _simulated(model, times, n, seed, parameters, select, start, keep_counts, max_events, progress)
     prepared = prepare(model, parameters, select)
     network = prepared.network
     counts = np.round(prepared.counts)
@@ -147,6 +149,45 @@ def simulate(
     )
 
 
+def _simulated(
+    model: Model,
+    times: np.ndarray,
+    n: int,
+    seed: int,
+    parameters: Mapping[str, float] | None,
+    select: Sequence[str] | None,
+    start: float,
+    keep_counts: bool | None,
+    max_events: int,
+    progress: bool,
+) -> Simulation:
+    """An ensemble of a model in which more than counts moves."""
+    check_times(times, start)
+    check_size(n, max_events)
+    process, quantities = prepare_hybrid(model, parameters, select)
+    counted = np.flatnonzero(process.whole)
+    if keep_counts is None:
+        keep_counts = n * times.size * len(counted) * 8 <= _KEPT_BYTES
+    kept = np.empty((n, times.size, len(counted)), np.int64) if keep_counts else None
+    moments, events = Moments(), 0
+    label = "simulate" if progress else None
+    for chunk in run_hybrid(process, quantities, times, n, seed, start, max_events, label):
+        moments.add(chunk.observed)
+        events += chunk.events
+        if kept is not None:
+            kept[chunk.first : chunk.first + chunk.states.shape[-1]] = chunk.states[counted].transpose(2, 1, 0)
+    return Simulation(
+        times=times,
+        mean=_frame(times, process.observables, moments.mean),
+        sd=_frame(times, process.observables, moments.sd),
+        n=n,
+        seed=seed,
+        events=events,
+        species=tuple(process.variables[place] for place in counted),
+        _counts=kept,
+    )
+
+
 def _solved(
     model: Model | ReactionNetwork,
     times: np.ndarray,
@@ -159,7 +200,7 @@ def _solved(
     if isinstance(model, ReactionNetwork):
         raise SimulationError("method 'ode': needs a model; a network from Python is simulated with method 'ssa'")
     check_times(times, start)
-    equations, quantities = prepare_continuous(model, parameters, select)
+    equations, quantities = prepare_equations(model, parameters, select)
     values = solve(equations, quantities, times, start, seed)
     return Simulation(
         times=times,

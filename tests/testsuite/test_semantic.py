@@ -368,6 +368,17 @@ def test_testsuite_prints_a_summary_and_writes_a_table(tmp_path: Path, monkeypat
     assert run("testsuite", tmp_path).stdout.splitlines() == ["00001 passed: good", "1 passed, 0 failed, 0 skipped"]
 
 
+def test_testsuite_runs_real_cases(data_dir: Path) -> None:
+    suite = data_dir / "sbml-test-suite" / "semantic"
+    if not suite.is_dir():
+        pytest.skip(f"no semantic cases at {suite}")
+    lines = run("testsuite", suite, "--case", "00001", "--case", "01192").stdout.splitlines()
+    assert lines[0].startswith("00001 passed: ")
+    assert lines[1].startswith("01192 skipped: it is a test of type FluxBalanceSteadyState")
+    assert "Reaction                   2       1       0        1" in lines
+    assert lines[-1] == "1 passed, 0 failed, 1 skipped"
+
+
 def test_testsuite_tells_the_kinds_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_case(tmp_path / "00001")
     write_case(tmp_path / "00002", SETTINGS + "output: S1-mean\nmeanRange: (-3, 3)\nsdRange: (-5, 5)\n")

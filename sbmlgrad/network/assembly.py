@@ -1,107 +1,24 @@
-"""From a model to a system of differential equations with events, as JAX functions.
-
-The state holds one number for each variable that reactions, rate rules or events change: amounts of species, and
-other variables as their symbols mean them. Everything that does not follow the state is computed once.
-"""
+"""From a model to the graph of its functions: what each symbol stands for at the start and on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import sympy
-from jax import Array
 
 from sbmlgrad.errors import UnknownIdError, UnsupportedError
 from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
 from sbmlgrad.model.elements import TIME, Elements, Event, symbol
 from sbmlgrad.model.functions import build, delayed, draw
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.graph import Draw, Graph, Program
+from sbmlgrad.network.graph import Graph, Program
+from sbmlgrad.network.hybrid import EventSystem, HybridModel
 
 _RELATIONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
-@dataclass(frozen=True, eq=False)
-class EventSystem:
-    """The events of a model, with arrays (events, ...) that say what they do.
-
-    ``triggers(z)`` gives the truth of every trigger, then that of every relation in triggers, then the value that
-    changes sign where the relation changes; ``details(z)`` gives delays, priorities, and the values assigned, one
-    after the other. Both take the vector of time, state and coefficients.
-
-    ``targets[e, a]`` is the place in the state of assignment ``a`` of event ``e`` (the size of the state where there
-    is none), ``concentration[e, a]`` whether a concentration is assigned to an amount, and ``values[e, a]`` the
-    place among the values.
-    """
-
-    names: tuple[str, ...]
-    triggers: Program
-    details: Program
-    relations: int
-    targets: np.ndarray
-    concentration: np.ndarray
-    values: np.ndarray
-    initial: np.ndarray
-    persistent: np.ndarray
-    delayed: np.ndarray
-    from_trigger_time: np.ndarray
-    sizes: Program
-    """What an amount is divided by to give what the symbol means, for each place in the state."""
-
-
-@dataclass(frozen=True, eq=False)
-class ContinuousModel:
-    """A model as differential equations.
-
-    Attributes
-    ----------
-    quantities
-        The numbers that can be changed or fitted, by name, as for :class:`DiscreteModel`.
-    variables
-        Names of the state's places, and in ``amounts`` whether they are amounts of species.
-    """
-
-    model: Model
-    quantities: Mapping[str, float]
-    variables: tuple[str, ...]
-    amounts: np.ndarray
-    observables: tuple[str, ...]
-    events: EventSystem | None
-    _start: Program = field(repr=False)
-    _flow: Program = field(repr=False)
-    _observe: Program = field(repr=False)
-    _breaks: tuple[int, ...] = field(repr=False)
-    compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
-    """Functions compiled for this model; they live as long as it does."""
-
-    def start(self, quantities: Array, random: Draw | None = None) -> tuple[Array, Array]:
-        """State (variables,) at the start and coefficients, from a vector in the order of ``quantities``."""
-        values = self._start(quantities, random)
-        return values[: len(self.variables)], values[len(self.variables) :]
-
-    def flow(self, time: Array, state: Array, coefficients: Array) -> Array:
-        """The time derivative of the state (variables,)."""
-        return self._flow(joined(time, state, coefficients))
-
-    def observe(self, time: Array, state: Array, coefficients: Array) -> Array:
-        """The observables (observables,)."""
-        return self._observe(joined(time, state, coefficients))
-
-    def breakpoints(self, coefficients: Array) -> Array:
-        """Times at which a condition on time alone changes, infinite or nan where it does not."""
-        return coefficients[np.array(self._breaks, dtype=np.int64)]
-
-
-def joined(time: Array, state: Array, coefficients: Array) -> Array:
-    """The vector of which programs are functions."""
-    return jnp.concatenate([jnp.asarray(time, jnp.float64)[None], state, coefficients])
-
-
-def make_continuous(model: Model, observables: Iterable[str] | None = None) -> ContinuousModel:
+def rate_equations(model: Model, observables: Iterable[str] | None = None) -> HybridModel:
     """The deterministic meaning of a model.
 
     Parameters
@@ -120,11 +37,20 @@ def make_continuous(model: Model, observables: Iterable[str] | None = None) -> C
     reasons = refusals(model.elements)
     if reasons:
         raise UnsupportedError(model.elements.source.path, reasons)
-    return _Assembly(model).continuous(observables)
+    return Assembly(model).assembled(observables)
 
 
 def refusals(elements: Elements) -> list[str]:
     """Why rate equations cannot be made of a model."""
+    drawing = [where for where, formula in formulas(elements) if formula.has(draw)]
+    return [
+        *undefined(elements),
+        *(f"{where} draws random numbers, which only exact simulation (method ssa) does" for where in drawing),
+    ]
+
+
+def undefined(elements: Elements) -> list[str]:
+    """Why no method can simulate a model."""
     reasons = []
     for reaction in elements.reactions.values():
         if reaction.kinetic_law is sympy.nan:
@@ -134,12 +60,15 @@ def refusals(elements: Elements) -> list[str]:
     for rule in elements.algebraic_rules:
         held = ", ".join(sorted(item.name for item in rule.free_symbols)) or "nothing"
         reasons.append(f"an algebraic rule on {held} cannot be solved for a variable that nothing else determines")
-    for where, formula in formulas(elements):
-        if formula.has(delayed):
-            reasons.append(f"{where} uses delay (values of the past are not kept)")
-        if formula.has(draw):
-            reasons.append(f"{where} draws random numbers, which only exact simulation (method ssa) does")
-    return reasons
+    past = dict.fromkeys(where for where, formula in formulas(elements) if formula.has(delayed))
+    return [*reasons, *(f"{where} uses delay (values of the past are not kept)" for where in past)]
+
+
+def default_observables(model: Model) -> tuple[str, ...]:
+    """All species, and the other variables that rules set."""
+    elements = model.elements
+    others = (*model.assignment_order, *elements.rate_rules)
+    return (*elements.species, *(i for i in others if i not in elements.species and not i.startswith("<")))
 
 
 def formulas(elements: Elements) -> Iterable[tuple[str, sympy.Basic]]:
@@ -156,7 +85,7 @@ def formulas(elements: Elements) -> Iterable[tuple[str, sympy.Basic]]:
                 yield f"event {event.id!r}", expression
 
 
-class _Assembly:
+class Assembly:
     """A model being turned into one graph; ``now`` and ``initially`` say what each symbol is, as nodes."""
 
     def __init__(self, model: Model):
@@ -174,26 +103,34 @@ class _Assembly:
         self.now: dict[sympy.Symbol, int] = {}
         self._set_now()
 
-    def continuous(self, observables: Iterable[str] | None) -> ContinuousModel:
-        names = self._default_observables() if observables is None else tuple(observables)
+    def assembled(self, observables: Iterable[str] | None) -> HybridModel:
+        """The functions of the model."""
+        names = default_observables(self.model) if observables is None else tuple(observables)
         flow = [self._change(identifier) for identifier in self.variables]
         watched = [self._observable(name) for name in names]
-        events = self._events()
+        hazards = self._hazards()
         moving = self.graph.dynamic([self.time, *self.inputs])
         breaks = self._breaks(moving)
-        wanted = {"flow": flow, "observe": watched, **events}
+        wanted = {"flow": flow, "observe": watched, "hazards": hazards, **self._events()}
+        moving = self.graph.dynamic([self.time, *self.inputs])
+        in_time = self.graph.dynamic([self.time])
         starts = [self._initial_state(identifier) for identifier in self.variables]
         coefficients = self._coefficients([place for outputs in wanted.values() for place in outputs], moving)
         order = [*coefficients, *breaks]
         inputs = (self.time, *self.inputs, *coefficients)  # the breakpoints after them are not looked at
         made = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in wanted.items()}
-        return ContinuousModel(
+        return HybridModel(
             model=self.model,
             quantities=self.quantities,
             variables=self.variables,
             amounts=np.array(list(self.state.values()), dtype=bool),
             observables=names,
             events=self._event_system(made) if self.elements.events else None,
+            channels=self._channels(),
+            hazards=made["hazards"] if hazards else None,
+            jumps=self._jumps(),
+            whole=np.array([self._is_count(identifier) for identifier in self.variables], dtype=bool),
+            still=all(self.graph.value(place) == 0.0 for place in flow) and in_time.isdisjoint(hazards),
             _start=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
             _flow=made["flow"],
             _observe=made["observe"],
@@ -272,13 +209,11 @@ class _Assembly:
         # a concentration needs the size of its compartment, which a rule may set, which may need other species
         pending = [*waiting, *self.model.assignment_order]
         while pending:
-            blocked = []
-            for identifier in pending:
-                if not self._define_now(identifier):
-                    blocked.append(identifier)
+            blocked = [identifier for identifier in pending if not self._define_now(identifier)]
             if len(blocked) == len(pending):
                 circle = ", ".join(sorted(set(blocked) & (sizes | rules.keys())))
-                raise UnsupportedError(elements.source.path, [f"the rules of {circle} depend on each other in a circle"])
+                reason = f"the rules of {circle} depend on each other in a circle"
+                raise UnsupportedError(elements.source.path, [reason])
             pending = blocked
 
     def _define_now(self, identifier: str) -> bool:
@@ -334,11 +269,6 @@ class _Assembly:
             terms.append(build(sympy.Mul, symbol(identifier), growth))
         return self.graph.expression(build(sympy.Add, *terms), self.now)
 
-    def _default_observables(self) -> tuple[str, ...]:
-        elements = self.elements
-        others = (*self.model.assignment_order, *elements.rate_rules)
-        return (*elements.species, *(i for i in others if i not in elements.species and not i.startswith("<")))
-
     def _observable(self, name: str) -> int:
         elements = self.elements
         plain = name[1:-1] if name.startswith("[") and name.endswith("]") else name
@@ -374,26 +304,40 @@ class _Assembly:
         return {
             "triggers": [*triggers, *relations, *gaps],
             "details": [*delays, *orders, *values],
-            "sizes": [self._divisor(identifier) for identifier in self.variables],
+            "sizes": [self._scale(identifier) for identifier in self.variables],
         }
 
-    def _divisor(self, identifier: str) -> int:
+    def _scale(self, identifier: str) -> int:
+        """What the value of the symbol is multiplied by to give the state."""
         if not self.state[identifier] or self.elements.means_amount(identifier):
             return self.graph.constant(1.0)
         return self.now[symbol(self.elements.species[identifier].compartment)]
+
+    def _is_count(self, identifier: str) -> bool:
+        """Whether the state holds a number of molecules."""
+        return False
+
+    def _channels(self) -> tuple[str, ...]:
+        return ()
+
+    def _hazards(self) -> list[int]:
+        return []
+
+    def _jumps(self) -> np.ndarray:
+        return np.zeros((len(self.variables), 0))
 
     def _event_system(self, programs: Mapping[str, Program]) -> EventSystem:
         events = self.elements.events
         widest = max(1, *(len(event.assignments) for event in events))
         targets = np.full((len(events), widest), len(self.variables))
         values = np.zeros((len(events), widest), np.int64)
-        concentration = np.zeros((len(events), widest), bool)
+        scaled = np.zeros((len(events), widest), bool)
         place = 0
         for row, event in enumerate(events):
             for column, identifier in enumerate(event.assignments):
                 targets[row, column] = self.places[identifier]
                 values[row, column] = place
-                concentration[row, column] = self.state[identifier] and not self.elements.means_amount(identifier)
+                scaled[row, column] = self.graph.value(self._scale(identifier)) != 1.0
                 place += 1
         return EventSystem(
             names=tuple(event.id for event in events),
@@ -401,7 +345,7 @@ class _Assembly:
             details=programs["details"],
             relations=(len(programs["triggers"].outputs) - len(events)) // 2,
             targets=targets,
-            concentration=concentration,
+            scaled=scaled,
             values=values,
             initial=_flags(events, "initial_value"),
             persistent=_flags(events, "persistent"),

@@ -1,0 +1,109 @@
+"""Models that flow and jump: the JAX functions of which trajectories with events are made.
+
+The state holds one number for each variable that reactions, rate rules or events change. Deterministically it flows
+between events; stochastically, reactions make it jump at hazards that may change as it flows (a piecewise
+deterministic Markov process; Davis, J. R. Stat. Soc. B 46:353, 1984).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.graph import Draw, Program
+
+
+@dataclass(frozen=True, eq=False)
+class EventSystem:
+    """The events of a model, with arrays (events, ...) that say what they do.
+
+    ``triggers(z)`` gives the truth of every trigger, then that of every relation in triggers, then the value that
+    changes sign where the relation changes; ``details(z)`` gives delays, priorities, and the values assigned, one
+    after the other. Both take the vector of time, state and coefficients.
+
+    ``targets[e, a]`` is the place in the state of assignment ``a`` of event ``e`` (the size of the state where there
+    is none), ``scaled[e, a]`` whether the value is multiplied by what ``sizes`` says of that place, and
+    ``values[e, a]`` the place among the values.
+    """
+
+    names: tuple[str, ...]
+    triggers: Program
+    details: Program
+    relations: int
+    targets: np.ndarray
+    scaled: np.ndarray
+    values: np.ndarray
+    initial: np.ndarray
+    persistent: np.ndarray
+    delayed: np.ndarray
+    from_trigger_time: np.ndarray
+    sizes: Program
+    """What the symbol's value is multiplied by to give the state, for each place in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class HybridModel:
+    """A model as a state that flows, and jumps at events and, where there are ``hazards``, by reactions.
+
+    Attributes
+    ----------
+    quantities
+        The numbers that can be changed or fitted, by name, as for :class:`DiscreteModel`.
+    variables
+        Names of the state's places; ``amounts`` says which are amounts of species, ``whole`` which are counts.
+    channels, hazards, jumps
+        Names of what can fire, the program of their hazards, and the change of the state (variables, channels).
+    still
+        Whether nothing flows and no hazard changes between jumps.
+    """
+
+    model: Model
+    quantities: Mapping[str, float]
+    variables: tuple[str, ...]
+    amounts: np.ndarray
+    observables: tuple[str, ...]
+    events: EventSystem | None
+    channels: tuple[str, ...]
+    hazards: Program | None
+    jumps: np.ndarray
+    whole: np.ndarray
+    still: bool
+    _start: Program = field(repr=False)
+    _flow: Program = field(repr=False)
+    _observe: Program = field(repr=False)
+    _breaks: tuple[int, ...] = field(repr=False)
+    compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """Functions compiled for this model; they live as long as it does."""
+
+    def start(self, quantities: Array, random: Draw | None = None) -> tuple[Array, Array]:
+        """State (variables,) at the start and coefficients, from a vector in the order of ``quantities``."""
+        values = self._start(quantities, random)
+        return values[: len(self.variables)], values[len(self.variables) :]
+
+    def flow(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """The time derivative of the state (variables,)."""
+        return self._flow(joined(time, state, coefficients))
+
+    def observe(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """The observables (observables,)."""
+        return self._observe(joined(time, state, coefficients))
+
+    def hazards_at(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """The hazards (channels,)."""
+        assert self.hazards is not None
+        return self.hazards(joined(time, state, coefficients))
+
+    def breakpoints(self, coefficients: Array) -> Array:
+        """Times at which a condition on time alone changes, infinite or nan where it does not."""
+        return coefficients[np.array(self._breaks, dtype=np.int64)]
+
+
+def joined(time: Array, state: Array, coefficients: Array) -> Array:
+    """The vector of which programs are functions."""
+    return jnp.concatenate([jnp.asarray(time, jnp.float64)[None], state, coefficients])

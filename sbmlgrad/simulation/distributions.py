@@ -1,0 +1,53 @@
+"""Random numbers of the distributions that SBML's package ``distrib`` knows, truncated where bounds are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from sbmlgrad.model.functions import DISTRIBUTIONS
+
+Sampler = Callable[..., Array]
+_MOST_TRIES = 10_000
+"""For a number within its bounds; beyond, it is not a number and the simulation stops with an error."""
+
+_SAMPLERS: dict[str, Sampler] = {
+    "normal": lambda key, mean, sd: mean + sd * jax.random.normal(key),
+    "uniform": lambda key, low, high: low + (high - low) * jax.random.uniform(key),
+    "bernoulli": lambda key, probability: (jax.random.uniform(key) < probability).astype(jnp.float64),
+    "binomial": lambda key, trials, probability: jax.random.binomial(key, trials, probability),
+    "cauchy": lambda key, location, scale: location + scale * jax.random.cauchy(key),
+    "chisquare": lambda key, degrees: 2.0 * jax.random.gamma(key, degrees / 2.0),
+    "exponential": lambda key, rate: jax.random.exponential(key) / rate,
+    "gamma": lambda key, shape, scale: scale * jax.random.gamma(key, shape),
+    "laplace": lambda key, location, scale: location + scale * jax.random.laplace(key),
+    "lognormal": lambda key, mean, sd: jnp.exp(mean + sd * jax.random.normal(key)),
+    "poisson": lambda key, rate: jax.random.poisson(key, rate).astype(jnp.float64),
+    "rayleigh": lambda key, scale: scale * jnp.sqrt(2.0 * jax.random.exponential(key)),
+}
+
+
+def sample(key: Array, kind: int, place: int, parameters: Sequence[Any]) -> Array:
+    """One number of a distribution of :data:`DISTRIBUTIONS`; ``place`` tells apart the draws that share a key."""
+    distribution = DISTRIBUTIONS[kind]
+    own, bounds = parameters[: distribution.parameters], parameters[distribution.parameters :]
+    sampler = _SAMPLERS[distribution.name]
+    key = jax.random.fold_in(key, place)
+    if not bounds:
+        return sampler(key, *own)
+    low, high = bounds
+
+    def outside(loop: tuple[Array, Array]) -> Array:
+        tries, value = loop
+        return ~((value >= low) & (value <= high)) & (tries < _MOST_TRIES)
+
+    def again(loop: tuple[Array, Array]) -> tuple[Array, Array]:
+        tries, _ = loop
+        return tries + 1, sampler(jax.random.fold_in(key, tries), *own).astype(jnp.float64)
+
+    tries, value = lax.while_loop(outside, again, (jnp.zeros((), jnp.int32), jnp.full((), jnp.nan)))
+    return jnp.where(outside((jnp.zeros_like(tries), value)), jnp.nan, value)

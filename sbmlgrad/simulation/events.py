@@ -1,0 +1,147 @@
+"""Events at one instant: what is triggered, called off, scheduled, and executed in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from sbmlgrad.network.hybrid import HybridModel, joined
+from sbmlgrad.simulation.distributions import sample
+from sbmlgrad.simulation.random import Streams, key
+
+MOST_AT_ONCE = 10_000  # events executed at one instant
+
+
+class Pending(NamedTuple):
+    """Triggers as last seen (events,), and events that wait: when they are due and what they will assign.
+
+    Each event has so many slots (events, slots); a free one is due at infinity.
+    """
+
+    truth: Array
+    due: Array
+    values: Array  # (events, slots, assignments)
+    chance: Array  # counts looks at random numbers
+    full: Array  # whether there was no slot for one
+    endless: Array  # whether there was no end of them
+
+
+class Events:
+    """The events of a model for one trajectory, with its coefficients and randomness."""
+
+    def __init__(self, model: HybridModel, coefficients: Array, keys: Streams, trajectory: Array, slots: int):
+        assert model.events is not None
+        self.model, self.system, self.slots = model, model.events, slots
+        self.coefficients, self.keys, self.trajectory = coefficients, keys, trajectory
+
+    def nothing(self) -> Pending:
+        """The state before the beginning: no event waits, triggers as the model says they were."""
+        shape = (len(self.system.names), self.slots)
+        return Pending(
+            truth=jnp.asarray(self.system.initial),
+            due=jnp.full(shape, jnp.inf),
+            values=jnp.zeros((*shape, self.system.targets.shape[1])),
+            chance=jnp.zeros((), jnp.uint32),
+            full=jnp.zeros((), bool),
+            endless=jnp.zeros((), bool),
+        )
+
+    def seen(self, time: Array, state: Array) -> tuple[Array, Array, Array]:
+        """The truth of triggers and of the relations in them, and what changes sign where a relation does."""
+        values = self.system.triggers(joined(time, state, self.coefficients))
+        count, relations = len(self.system.names), self.system.relations
+        return values[:count] > 0.5, values[count : count + relations] > 0.5, values[count + relations :]
+
+    def settle(self, time: Array, state: Array, pending: Pending) -> tuple[Array, Pending]:
+        """Schedule what was triggered and execute what is due, one after the other, until nothing is."""
+
+        def go_on(loop: tuple[Array, Pending, Array]) -> Array:
+            state, pending, count = loop
+            changed = jnp.any(self.seen(time, state)[0] != pending.truth)
+            return (changed | jnp.any(pending.due <= time)) & (count < MOST_AT_ONCE)
+
+        def act(loop: tuple[Array, Pending, Array]) -> tuple[Array, Pending, Array]:
+            state, pending, count = loop
+            pending, priorities, values = self._notice(time, state, pending)
+            ready = pending.due <= time
+            executed = self._execute(time, state, pending, ready, priorities, values)
+            state, pending = jax.tree.map(
+                lambda new, old: jnp.where(jnp.any(ready), new, old), executed, (state, pending)
+            )
+            return state, pending, count + 1
+
+        state, pending, count = lax.while_loop(go_on, act, (state, pending, jnp.zeros((), jnp.int32)))
+        return state, pending._replace(endless=pending.endless | (count >= MOST_AT_ONCE))
+
+    def first_change(
+        self, dense: Callable[[Array], Array], time: Array, step: Array, truth: Array, changes: Array
+    ) -> tuple[Array, Array]:
+        """The fraction of a step after which triggers are not as they were, and the relations just before.
+
+        Found by halving, so the dense output should cross once; 1 where nothing ``changes``.
+        """
+
+        def wide(bracket: tuple[Array, Array]) -> Array:
+            low, high = bracket
+            middle = (low + high) / 2
+            return changes & (middle > low) & (middle < high)
+
+        def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bracket
+            middle = (low + high) / 2
+            changed = jnp.any(self.seen(time + middle * step, dense(middle))[0] != truth)
+            return jnp.where(changed, low, middle), jnp.where(changed, middle, high)
+
+        low, high = lax.while_loop(wide, halve, (jnp.zeros_like(time), jnp.ones_like(time)))
+        return high, self.seen(time + low * step, dense(low))[1]
+
+    def _notice(self, time: Array, state: Array, pending: Pending) -> tuple[Pending, Array, Array]:
+        """Look at the triggers: call off, and schedule; with priorities (events,) and values to assign as of now."""
+        system = self.system
+        truth, _, _ = self.seen(time, state)
+        random = partial(sample, key(self.keys.drawing, self.trajectory, pending.chance))
+        details = system.details(joined(time, state, self.coefficients), random)
+        count = len(system.names)
+        delays, priorities = details[:count], details[count : 2 * count]
+        values = jnp.concatenate([details[2 * count :], jnp.zeros(1)])[system.values]
+        fallen = pending.truth & ~truth & ~system.persistent
+        due = jnp.where(fallen[:, None], jnp.inf, pending.due)
+        risen = ~pending.truth & truth
+        free = jnp.isinf(due)
+        taken = risen[:, None] & (jnp.arange(self.slots)[None, :] == jnp.argmax(free, axis=1)[:, None])
+        when = jnp.where(system.delayed, time + jnp.maximum(delays, 0.0), time)
+        due = jnp.where(taken, when[:, None], due)
+        stored = jnp.where(taken[:, :, None], values[:, None, :], pending.values)
+        full = pending.full | jnp.any(risen & ~jnp.any(free, axis=1))
+        pending = pending._replace(truth=truth, due=due, values=stored, full=full, chance=pending.chance + 1)
+        return pending, priorities, values
+
+    def _execute(
+        self, time: Array, state: Array, pending: Pending, ready: Array, priorities: Array, values: Array
+    ) -> tuple[Array, Pending]:
+        """Execute the one that comes first of those that are ready; chance decides between equals."""
+        system = self.system
+        order = jnp.where(jnp.isnan(priorities), -jnp.inf, priorities)[:, None]
+        order = jnp.where(ready, order, -jnp.inf)
+        first = ready & (order == jnp.max(order))
+        lots = jax.random.uniform(key(self.keys.drawing, self.trajectory, ~pending.chance), first.shape)
+        lot = jnp.argmax(jnp.where(first, lots, -1.0))
+        event, slot = lot // self.slots, lot % self.slots
+        from_trigger = jnp.asarray(system.from_trigger_time)[event]
+        new = jnp.where(from_trigger, pending.values[event, slot], values[event])
+        state = self._assigned(time, state, jnp.asarray(system.targets)[event], jnp.asarray(system.scaled)[event], new)
+        pending = pending._replace(due=pending.due.at[event, slot].set(jnp.inf))
+        return state, pending
+
+    def _assigned(self, time: Array, state: Array, targets: Array, scaled: Array, values: Array) -> Array:
+        """The state with values assigned; the sizes of compartments first, as amounts depend on them."""
+        nowhere = len(state)
+        state = state.at[jnp.where(scaled, nowhere, targets)].set(values, mode="drop")
+        sizes = jnp.concatenate([self.system.sizes(joined(time, state, self.coefficients)), jnp.ones(1)])
+        state = state.at[jnp.where(scaled, targets, nowhere)].set(values * sizes[targets], mode="drop")
+        return jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)

@@ -1,0 +1,255 @@
+"""Ensembles of trajectories that flow and jump: models with events, rate rules, laws over time, random numbers.
+
+As in plain simulation, a trajectory's randomness depends on the seed and its own number alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from tqdm import tqdm
+
+from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.stochastic import chemistry_of, jump_process
+from sbmlgrad.simulation import flow
+from sbmlgrad.simulation.deterministic import with_values
+from sbmlgrad.simulation.distributions import sample
+from sbmlgrad.simulation.ensemble import layout
+from sbmlgrad.simulation.flow import Lane, Path, Settings, Trajectory
+from sbmlgrad.simulation.random import Streams, key, streams
+from sbmlgrad.simulation.ssa import compiler_options
+
+_INITIAL = 2**32 - 1  # the draw of what is random at the start, which no event counts up to
+_STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
+_STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
+_MOST_SLOTS = 4096
+
+
+@dataclass(frozen=True)
+class HybridChunk:
+    """Consecutive trajectories: observables (observables, times, trajectories), and states (variables, ...)."""
+
+    first: int
+    observed: np.ndarray
+    states: np.ndarray
+    events: int
+
+
+def prepare_hybrid(
+    model: Model, parameters: Mapping[str, float] | None, select: Sequence[str] | None
+) -> tuple[HybridModel, np.ndarray]:
+    """The jump process of a model and a vector of all quantities, for these values of some of them."""
+
+    def made(changed: Model) -> HybridModel:
+        known = ("jump process", tuple(select) if select is not None else None)
+        if known not in changed.derived:
+            changed.derived[known] = jump_process(chemistry_of(changed), select)
+        process: HybridModel = changed.derived[known]
+        return process
+
+    values = dict(parameters or {})
+    structural = chemistry_of(model).structural
+    if any(name in structural for name in values):  # they make other jumps
+        model, values = model.with_parameters(values), {}
+    return with_values(model, values, made)
+
+
+def run_hybrid(
+    model: HybridModel,
+    quantities: np.ndarray,
+    times: np.ndarray,
+    n: int,
+    seed: int,
+    start: float,
+    max_events: int,
+    progress: str | None = None,
+) -> Iterator[HybridChunk]:
+    """Simulate chunk by chunk, in order.
+
+    Raises
+    ------
+    TruncationError
+        if a trajectory needs more than ``max_events`` steps.
+    PropensityError
+        if a hazard is negative or not finite.
+    SimulationError
+        if the flow cannot be followed, or an initial value is missing.
+    """
+    settings = Settings(solver="still" if model.still else "explicit", most_steps=min(max_events, 2**31 - 1))
+    arrays = (4 if model.still else 16) * (len(model.variables) + 1) + len(model.channels)
+    workers, lanes = layout(n, arrays)
+    keys = streams(seed)
+    with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
+        one = partial(_run_chunk, model, quantities, times, lanes, n, keys, start)
+        first = one(settings, 0)  # compiles, and finds the settings that serve
+        settings, chunk = first
+        bar.update(chunk.states.shape[-1])
+        yield chunk
+        with ThreadPoolExecutor(workers) as pool:
+            for _, chunk in pool.map(partial(one, settings), range(lanes, n, lanes)):
+                bar.update(chunk.states.shape[-1])
+                yield chunk
+
+
+def _run_chunk(
+    model: HybridModel,
+    quantities: np.ndarray,
+    times: np.ndarray,
+    lanes: int,
+    n: int,
+    keys: Streams,
+    start: float,
+    settings: Settings,
+    first: int,
+) -> tuple[Settings, HybridChunk]:
+    """Trajectories from ``first`` on, with the settings under which they came to their end."""
+    count = min(lanes, n - first)
+    trajectory = (first + np.arange(lanes)).astype(np.uint32)
+    fixed = (jnp.asarray(quantities), jnp.asarray(times), keys, jnp.asarray(trajectory))
+    while True:
+        begin, advance, observe = _compiled(model, len(times), settings)
+        paths, coefficients, records = begin(*fixed, jnp.float64(start))
+        while True:
+            paths, records = advance(paths, records, coefficients, *fixed[1:])
+            status = np.asarray(paths.status)[:count]
+            if not np.any(status == flow.RUNNING) or np.any(status > flow.DONE):
+                break
+        worst = int(status.max())
+        if worst == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
+            settings = replace(settings, slots=8 * settings.slots)
+        elif settings.solver == "explicit" and _stiff(paths, count, worst):
+            settings = replace(settings, solver="rosenbrock")
+        elif worst > flow.DONE:
+            raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
+        else:
+            observed = np.asarray(observe(records, coefficients, fixed[1]))[..., :count]
+            states = np.asarray(records).transpose(2, 0, 1)[..., :count]
+            fired = int(np.asarray(paths.draws)[:count].sum())
+            return settings, HybridChunk(first, observed, states, fired)
+
+
+def _stiff(paths: Path, count: int, status: int) -> bool:
+    """Whether steps were out of proportion to reactions, or there were too many."""
+    steps, fired = (np.asarray(part)[:count].astype(np.float64) for part in (paths.steps, paths.draws))
+    return status == flow.TOO_MANY_STEPS and bool(np.max(steps / (fired + 100.0)) > _STEPS_AN_EVENT)
+
+
+def _compiled(model: HybridModel, times: int, settings: Settings) -> tuple[Any, Any, Any]:
+    known = ("hybrid", times, settings)
+    if known not in model.compiled:
+        options = compiler_options()
+        model.compiled[known] = (
+            jax.jit(partial(_begin, model, settings), compiler_options=options),
+            jax.jit(partial(_advance, model, settings), donate_argnums=(0, 1), compiler_options=options),
+            jax.jit(partial(_observe, model), compiler_options=options),
+        )
+    functions: tuple[Any, Any, Any] = model.compiled[known]
+    return functions
+
+
+def _begin(
+    model: HybridModel,
+    settings: Settings,
+    quantities: Array,
+    times: Array,
+    keys: Streams,
+    trajectory: Array,
+    begin: Array,
+) -> tuple[Path, Array, Array]:
+    """Paths, coefficients (lanes, coefficients), and records (times, lanes, variables) at the start."""
+
+    def one(number: Array) -> tuple[Path, Array, Array]:
+        random = partial(sample, key(keys.drawing, number, jnp.full((), _INITIAL, jnp.uint32)))
+        state, coefficients = model.start(quantities, random)
+        path = Trajectory(model, settings, times, Lane(coefficients, keys, number)).start(state, begin)
+        return path, coefficients, path.state[: len(model.variables)]
+
+    paths, coefficients, states = jax.vmap(one)(trajectory)
+    records = jnp.zeros((len(times), len(trajectory), len(model.variables)))
+    return paths, coefficients, records.at[0].set(states)
+
+
+def _advance(
+    model: HybridModel,
+    settings: Settings,
+    paths: Path,
+    records: Array,
+    coefficients: Array,
+    times: Array,
+    keys: Streams,
+    trajectory: Array,
+) -> tuple[Path, Array]:
+    """Some steps of all lanes, until all are at their end or one has failed."""
+    lanes, size = jnp.arange(len(trajectory)), len(model.variables)
+
+    def one(path: Path, coefficients: Array, number: Array) -> Path:
+        return Trajectory(model, settings, times, Lane(coefficients, keys, number)).advance(path)
+
+    def go_on(loop: tuple[Array, Path, Array]) -> Array:
+        count, paths, _ = loop
+        return (count < _STEPS_A_CALL) & jnp.any(paths.status == flow.RUNNING) & ~jnp.any(paths.status > flow.DONE)
+
+    def step(loop: tuple[Array, Path, Array]) -> tuple[Array, Path, Array]:
+        count, paths, records = loop
+        paths = jax.vmap(one)(paths, coefficients, trajectory)
+        row = jnp.where(paths.observed, paths.position - 1, len(times))
+        records = records.at[row, lanes].set(paths.state[:, :size], mode="drop")
+        return count + 1, paths, records
+
+    return lax.while_loop(go_on, step, (jnp.zeros((), jnp.int32), paths, records))[1:]
+
+
+def _observe(model: HybridModel, records: Array, coefficients: Array, times: Array) -> Array:
+    """Observables (observables, times, lanes)."""
+
+    def one(time: Array, state: Array, coefficients: Array) -> Array:
+        return model.observe(time, state, coefficients)
+
+    over_lanes = jax.vmap(one, in_axes=(None, 0, 0))
+    return jax.vmap(over_lanes, in_axes=(0, 0, None))(times, records, coefficients).transpose(2, 0, 1)
+
+
+def _failure(
+    model: HybridModel,
+    paths: Path,
+    coefficients: Array,
+    first: int,
+    lane: int,
+    status: int,
+    settings: Settings,
+) -> SimulationError:
+    source, time = model.model.elements.source.path, float(paths.time[lane])
+    state = np.asarray(paths.state[lane])[: len(model.variables)]
+    where = f"at time {time:g} in trajectory {first + lane}"
+    if status == flow.BAD_HAZARD:
+        values = np.asarray(model.hazards_at(paths.time[lane], jnp.asarray(state), coefficients[lane]))
+        worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
+        return PropensityError(
+            f"{source}: reaction {model.channels[worst]!r}: its propensity is {values[worst]:g} {where}; exact "
+            "simulation needs finite laws that are not negative: write a reversible law as two reactions, or check "
+            "its parameters"
+        )
+    if status == flow.TOO_MANY_STEPS:
+        return TruncationError(
+            f"{source}: {where} it has taken the {settings.most_steps:.3g} steps allowed; end earlier, or raise "
+            "max_events"
+        )
+    if status == flow.ENDLESS_EVENTS:
+        return SimulationError(f"{source}: events trigger each other without end {where}; check their triggers")
+    if status == flow.QUEUE_FULL:
+        return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait {where}")
+    largest = model.variables[int(np.argmax(np.where(np.isnan(state), np.inf, np.abs(state))))]
+    return SimulationError(
+        f"{source}: the flow between reactions cannot be followed {where}, where a rate is not finite or a variable "
+        f"runs away (the largest is {largest!r}); check the rules there"
+    )

@@ -1,0 +1,38 @@
+"""One step of a differential equation, by methods for different needs.
+
+Each takes ``(flow, time, step, state)`` with y' = flow(t, y) and returns the state after the step (n,), an estimate
+of its error (n,), and the way there as a function of the fraction of the step, 0 to 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from sbmlgrad.simulation.rosenbrock import Dense, Flow, rosenbrock_step
+
+
+def explicit_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[Array, Array, Dense]:
+    """Dormand and Prince's pair of orders 5 and 4, for equations that are not stiff."""
+    import diffrax  # takes a second, which models that need it not should not pay
+
+    solver: Any = diffrax.Dopri5()
+    term = diffrax.ODETerm(lambda t, y, args: flow(t, y))
+    end = time + step
+    memory = solver.init(term, time, end, state, None)
+    after, error, dense, _, _ = solver.step(term, time, end, state, None, memory, made_jump=False)
+    # in fractions of the step, which is smaller than the rounding of time where an event is close
+    way = solver.interpolation_cls(t0=jnp.zeros_like(time), t1=jnp.ones_like(time), **dense)
+    return after, error, way.evaluate
+
+
+def still_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[Array, Array, Dense]:
+    """Euler's, which is exact where the rates of change are constant."""
+    change = step * flow(time, state)
+    return state + change, jnp.zeros_like(state), lambda fraction: state + fraction * change
+
+
+STEPS = {"rosenbrock": rosenbrock_step, "explicit": explicit_step, "still": still_step}
+ORDER = 5  # of the error estimate of those that have one
