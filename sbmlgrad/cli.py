@@ -260,6 +260,7 @@ def simulate(
 @n_option(10_000, "Number of trajectories.", least=2)
 @seed_option
 @click.option("--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated.")
+@method_option
 @output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 def sensitivity(
     model: str,
@@ -269,7 +270,7 @@ def sensitivity(
     start: float,
     parameters: Sequence[tuple[str, ...]],
     output: str | None,
-    **options: Any,  # n, seed, estimator: handed on as they are
+    **options: Any,  # n, seed, estimator, method: handed on as they are
 ) -> None:
     """Derivatives of the means of MODEL by parameters, with standard errors.
 
@@ -301,6 +302,7 @@ def sensitivity(
 @n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option
+@click.option("--init-from", type=click.Choice(["ode"]), help="Start where a fit of the rate equations ends.")
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -313,7 +315,7 @@ def fit(
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method: handed on as they are
+    **options: Any,  # n, seed, method, init_from: handed on as they are
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 

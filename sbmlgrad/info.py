@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import sympy
 
 from sbmlgrad.errors import UnsupportedError
-from sbmlgrad.model.elements import Reaction
+from sbmlgrad.model.elements import Elements, Reaction
+from sbmlgrad.model.functions import DISTRIBUTIONS
 from sbmlgrad.network import Channel, DiscreteModel, discretise
+from sbmlgrad.network.assembly import rate_equations, refusals
 from sbmlgrad.network.channels import count_symbol
+from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.split import signed_parts, vanishes
+from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
 
 _REVERSE = " (reverse)"
@@ -25,11 +32,12 @@ _MOST_NAMED = 6
 
 @dataclass(frozen=True)
 class Info:
-    """What ``sbmlgrad info`` says of a model; ``reasons`` are those against exact simulation, if any.
+    """What ``sbmlgrad info`` says of a model.
 
+    ``reasons`` are those against exact simulation, if any, and ``ode_reasons`` those against rate equations.
     ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start,
-    ``split`` the reactions that run as two, ``quantities`` what can be set or fitted, with values. Where a
-    model is refused, what could not be found out is empty.
+    ``beside`` what changes the model beside reactions, ``split`` the reactions that run as two, ``quantities`` what
+    can be set or fitted, with values. Where a model is refused, what could not be found out is empty.
     """
 
     source: str
@@ -38,6 +46,8 @@ class Info:
     version: int | None = None
     numbers: Mapping[str, int] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
+    ode_reasons: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     molecules: tuple[float, float] | None = None
     events: float | None = None
     time_units: str = ""
@@ -51,10 +61,15 @@ class Info:
         """Whether exact simulation works."""
         return not self.reasons
 
+    @property
+    def ode(self) -> bool:
+        """Whether the rate equations can be solved."""
+        return not self.ode_reasons
+
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON can hold it: what is not a finite number is null."""
         said = {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
-        return {"exact": self.exact, **said}
+        return {"exact": self.exact, "ode": self.ode, **said}
 
 
 def describe(source: str | Path, molecules_per_unit: float | None = None) -> Info:
@@ -66,7 +81,7 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
     try:
         model = read_sbml(source, molecules_per_unit)
     except UnsupportedError as error:
-        return Info(error.source, reasons=error.reasons)
+        return Info(error.source, reasons=error.reasons, ode_reasons=error.reasons)
     elements = model.elements
     known = Info(
         source=elements.source.path,
@@ -82,13 +97,50 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
         time_units=elements.time_units,
         warnings=elements.warnings,
     )
-    try:
+    chemistry, against = chemistry_of(model), tuple(refusals(elements))
+    known = replace(known, reasons=tuple(chemistry.reasons), ode_reasons=against, beside=tuple(_beside(elements)))
+    if known.exact and only_counts(model):
         discrete = discretise(model)
-    except UnsupportedError as error:
-        return replace(known, reasons=error.reasons)
-    if not discrete.channels:
-        return replace(known, reasons=("no reaction changes anything, so there is nothing to simulate",))
-    return _with_chemistry(known, discrete)
+        if discrete.channels:
+            return _with_chemistry(known, discrete)
+        known = replace(known, reasons=("no reaction changes anything, so there is nothing to simulate",))
+    if known.exact:
+        return _with_process(known, jump_process(chemistry))
+    return _with_equations(known, rate_equations(model)) if known.ode else known
+
+
+def _beside(elements: Elements) -> Iterator[str]:
+    """What changes a model beside reactions, in words."""
+    for what, number in (("event", len(elements.events)), ("rate rule", len(elements.rate_rules))):
+        if number:
+            yield f"{number} {what}{'s' if number > 1 else ''}"
+
+
+def _with_process(known: Info, process: HybridModel) -> Info:
+    quantities = np.array(list(process.quantities.values()))
+    state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), _typical))
+    counts = state[process.whole]
+    hazards = process.hazards
+    events = None
+    if hazards is not None:
+        events = float(np.sum(process.hazards_at(jnp.zeros(()), jnp.asarray(state), jnp.asarray(coefficients))))
+    return replace(
+        _with_equations(known, process),
+        molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
+        events=events,
+        split=tuple(name.removesuffix(_REVERSE) for name in process.channels if name.endswith(_REVERSE)),
+        warnings=(*known.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
+    )
+
+
+def _with_equations(known: Info, model: HybridModel) -> Info:
+    return replace(known, quantities=dict(model.quantities), observables=model.observables)
+
+
+def _typical(kind: int, place: int, parameters: tuple[Any, ...]) -> Any:
+    """The mean in place of a random number."""
+    distribution = DISTRIBUTIONS[kind]
+    return jnp.asarray(distribution.mean(*map(float, parameters[: distribution.parameters])))
 
 
 def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
@@ -101,7 +153,12 @@ def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
         split=tuple(name.removesuffix(_REVERSE) for name in names if name.endswith(_REVERSE)),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.structural},
         observables=discrete.observables,
-        warnings=(*known.warnings, *_rounding(discrete), *_signs(discrete), *_mean_field(discrete)),
+        warnings=(
+            *known.warnings,
+            *_rounding(discrete.network.species, counts),
+            *_signs(discrete),
+            *_mean_field(discrete),
+        ),
     )
 
 
@@ -114,10 +171,9 @@ def _events(discrete: DiscreteModel) -> float:
     return math.fsum(np.sum(rate) for rate in rates(counts, network.coefficients))
 
 
-def _rounding(discrete: DiscreteModel) -> Iterator[str]:
-    species = zip(discrete.network.species, np.asarray(discrete.network.x0), strict=True)
+def _rounding(species: Sequence[str], counts: np.ndarray) -> Iterator[str]:
     # half a molecule of a million is no news
-    odd = [f"{name!r} ({x:.6g})" for name, x in species if abs(x - round(x)) > _ROUNDING * x]
+    odd = [f"{name!r} ({x:.6g})" for name, x in zip(species, counts, strict=True) if abs(x - round(x)) > _ROUNDING * x]
     if odd:
         yield (
             f"{_listing(odd)}: the initial number of molecules is not whole and will be rounded; "
@@ -174,11 +230,24 @@ def _lines(info: Info) -> Iterator[str]:
     if info.exact:
         known = info.time_units.isalpha() and info.time_units != "dimensionless"
         per = info.time_units if known else "unit of time"
-        yield f"exact simulation: yes, about {info.events:.3g} events per {per} at the start"
+        events = f", about {info.events:.3g} events per {per} at the start" if info.events is not None else ""
+        yield f"exact simulation (--method ssa): yes{events}"
     else:
-        yield "exact simulation: no"
+        yield "exact simulation (--method ssa): no"
         yield from (f"  {reason}" for reason in info.reasons)
-        yield "remedy: change the model so that it needs none of these, or run it in COPASI or tellurium"
+    if info.ode:
+        yield "rate equations (--method ode): yes"
+    else:
+        yield "rate equations (--method ode): no"
+        yield from (f"  {reason}" for reason in info.ode_reasons if reason not in info.reasons or info.exact)
+        if set(info.ode_reasons) <= set(info.reasons):
+            yield "  for the same reasons"
+    if not info.exact and info.ode:
+        yield "remedy: run it with --method ode, or change the model so that it needs none of these"
+    elif not info.exact:
+        yield "remedy: change the model so that it needs none of these"
+    if info.beside:
+        yield f"changed by {' and '.join(info.beside)} too"
     if info.molecules:
         low, high = info.molecules
         yield f"initial molecules: {low:.6g} to {high:.6g} of a species"

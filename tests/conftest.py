@@ -1,10 +1,17 @@
-"""What all tests share: where data and models lie, and stricter rules for JAX."""
+"""What all tests share: where data and models lie, small models from Python, and stricter rules for JAX."""
+
+from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import libsbml
 import pytest
+
+import sbmlgrad as sg
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,3 +32,178 @@ def data_dir() -> Path:
 def models_dir() -> Path:
     """The example models of the repository, each a folder with model.xml, data.csv and README.md."""
     return ROOT / "models"
+
+
+@pytest.fixture(scope="session")
+def text() -> Callable[..., str]:
+    """Writes the document that its arguments describe; see :func:`document`."""
+    return document
+
+
+@pytest.fixture(scope="session")
+def model() -> Callable[..., sg.Model]:
+    """Reads the document that its arguments describe; see :func:`document`."""
+
+    def made(*args: Any, molecules_per_unit: float | None = None, **kwargs: Any) -> sg.Model:
+        return sg.read_sbml(document(*args, **kwargs), molecules_per_unit=molecules_per_unit)
+
+    return made
+
+
+def document(
+    species: Mapping[str, Mapping[str, Any]],
+    reactions: Mapping[str, tuple[str, str]] | None = None,
+    parameters: Mapping[str, float | None] | None = None,
+    compartments: Mapping[str, float] | None = None,
+    rules: Mapping[str, str] | None = None,
+    initial: Mapping[str, str] | None = None,
+    substance: tuple[str, int] | None = None,
+    conversion: str | None = None,
+    local: Mapping[str, Mapping[str, float]] | None = None,
+    rates: Mapping[str, str] | None = None,
+    algebraic: Sequence[str] = (),
+    events: Mapping[str, Mapping[str, Any]] | None = None,
+    varying: Collection[str] = (),
+) -> str:
+    """An SBML Level 3 document with formulas in libsbml's own notation.
+
+    ``species`` maps ids to attributes: ``amount`` or ``concentration``, ``only`` (amounts in formulas, the
+    default), ``boundary``, ``constant``, ``compartment`` and ``conversion``. ``reactions`` maps ids to an
+    equation such as ``"2 A + B -> C"`` and a law. ``substance`` is a base unit with its power of ten.
+    ``rules``, ``rates`` and ``initial`` map ids to formulas. ``events`` maps ids to ``trigger``, a mapping ``set``
+    and, where wanted, ``delay``, ``priority``, ``initial``, ``persistent`` and ``from_trigger``. ``varying`` are
+    parameters and compartments that only algebraic rules determine.
+    """
+    file = libsbml.SBMLDocument(libsbml.SBMLNamespaces(3, 2, "distrib", 1))
+    file.setPackageRequired("distrib", True)
+    model = file.createModel()
+    _set_units(model, substance)
+    if conversion:
+        model.setConversionFactor(conversion)
+    assigned = {name for event in (events or {}).values() for name in event.get("set", {})}
+    moving = {*(rules or {}), *(rates or {}), *assigned, *varying}
+    for identifier, size in (compartments or {"cell": 1.0}).items():
+        item = model.createCompartment()
+        item.setId(identifier)
+        item.setSize(size)
+        item.setSpatialDimensions(3)
+        item.setConstant(identifier not in moving)
+    for identifier, value in (parameters or {}).items():
+        item = model.createParameter()
+        item.setId(identifier)
+        item.setConstant(identifier not in moving)
+        if value is not None:
+            item.setValue(value)
+    for identifier, attributes in species.items():
+        _add_species(model, identifier, **attributes)
+    for identifier, formula in (initial or {}).items():
+        item = model.createInitialAssignment()
+        item.setSymbol(identifier)
+        item.setMath(_math(formula))
+    for formulas, create in ((rules, model.createAssignmentRule), (rates, model.createRateRule)):
+        for identifier, formula in (formulas or {}).items():
+            item = create()
+            item.setVariable(identifier)
+            item.setMath(_math(formula))
+    for formula in algebraic:
+        model.createAlgebraicRule().setMath(_math(formula))
+    for identifier, (equation, law) in (reactions or {}).items():
+        _add_reaction(model, identifier, equation, law, (local or {}).get(identifier, {}))
+    for identifier, attributes in (events or {}).items():
+        _add_event(model, identifier, **attributes)
+    return str(libsbml.writeSBMLToString(file))
+
+
+def _math(formula: str) -> Any:
+    math = libsbml.parseL3Formula(formula)
+    assert math is not None, libsbml.getLastParseL3Error()
+    return math
+
+
+def _set_units(model: Any, substance: tuple[str, int] | None) -> None:
+    base, scale = substance or ("item", 0)
+    definition = model.createUnitDefinition()
+    definition.setId("amount")
+    unit = definition.createUnit()
+    unit.setKind(libsbml.UnitKind_forName(base))
+    unit.setScale(scale)
+    unit.setExponent(1)
+    unit.setMultiplier(1)
+    model.setSubstanceUnits("amount")
+    model.setExtentUnits("amount")
+
+
+def _add_species(
+    model: Any,
+    identifier: str,
+    amount: float | None = None,
+    concentration: float | None = None,
+    only: bool = True,
+    boundary: bool = False,
+    constant: bool = False,
+    compartment: str = "cell",
+    conversion: str | None = None,
+) -> None:
+    item = model.createSpecies()
+    item.setId(identifier)
+    item.setCompartment(compartment)
+    item.setHasOnlySubstanceUnits(only)
+    item.setBoundaryCondition(boundary)
+    item.setConstant(constant)
+    if amount is not None:
+        item.setInitialAmount(amount)
+    if concentration is not None:
+        item.setInitialConcentration(concentration)
+    if conversion:
+        item.setConversionFactor(conversion)
+
+
+def _add_reaction(model: Any, identifier: str, equation: str, law: str, local: Mapping[str, float]) -> None:
+    reaction = model.createReaction()
+    reaction.setId(identifier)
+    reaction.setReversible(False)
+    left, right = (_side(side) for side in equation.split("->"))
+    for side, create in ((left, reaction.createReactant), (right, reaction.createProduct)):
+        for species, stoichiometry in side:
+            reference = create()
+            reference.setSpecies(species)
+            reference.setStoichiometry(stoichiometry)
+            reference.setConstant(True)
+    kinetic_law = reaction.createKineticLaw()
+    kinetic_law.setMath(_math(law))
+    for name, value in local.items():
+        parameter = kinetic_law.createLocalParameter()
+        parameter.setId(name)
+        parameter.setValue(value)
+
+
+def _side(text: str) -> Sequence[tuple[str, float]]:
+    terms = [term.split() for term in text.split("+") if term.strip()]
+    return [(term[-1], float(term[0]) if len(term) > 1 else 1.0) for term in terms]
+
+
+def _add_event(
+    model: Any,
+    identifier: str,
+    trigger: str,
+    set: Mapping[str, str],
+    delay: str | None = None,
+    priority: str | None = None,
+    initial: bool = True,
+    persistent: bool = True,
+    from_trigger: bool = True,
+) -> None:
+    event = model.createEvent()
+    event.setId(identifier)
+    event.setUseValuesFromTriggerTime(from_trigger)
+    item = event.createTrigger()
+    item.setMath(_math(trigger))
+    item.setInitialValue(initial)
+    item.setPersistent(persistent)
+    for formula, create in ((delay, event.createDelay), (priority, event.createPriority)):
+        if formula is not None:
+            create().setMath(_math(formula))
+    for variable, formula in set.items():
+        assignment = event.createEventAssignment()
+        assignment.setVariable(variable)
+        assignment.setMath(_math(formula))

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.deterministic import EquationFit, without_spread
 from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
@@ -26,6 +27,7 @@ from sbmlgrad.gradient.estimate import (
 )
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
+from sbmlgrad.simulation.deterministic import equations
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.simulate import discretised, prepare
 from sbmlgrad.tables.measurements import match, read_measurements
@@ -47,9 +49,10 @@ def fit(
     seed: int = 0,
     method: str = "ssa",
     estimator: str = "auto",
+    init_from: str | None = None,
     progress: bool = False,
 ) -> Fit:
-    """Estimate parameters of a model by matching simulated moments to measurements.
+    """Estimate parameters of a model by matching simulated moments, or the solution of its rate equations.
 
     Parameters
     ----------
@@ -65,48 +68,106 @@ def fit(
         Trajectories simulated for each step; fresh random numbers each time.
     seed
         Same seed, same result on the same platform.
+    method
+        ``ssa`` matches moments of exact simulation. ``ode`` matches the rate equations to values and means;
+        measured standard deviations only weigh the means.
     estimator
         Of the gradient, as for :func:`sbmlgrad.sensitivity`.
+    init_from
+        ``"ode"``: start where a fit of the rate equations ends.
 
     Raises
     ------
     TableError, UnknownIdError, FitError, UnsupportedError, PropensityError, TruncationError
     """
     begun = clock.perf_counter()
-    if method != "ssa":
-        raise FitError(f"method {method!r}: not available; use 'ssa'")
-    if n < 20:
+    if method not in ("ssa", "ode"):
+        raise FitError(f"method {method!r}: not available; use 'ssa' or 'ode'")
+    if init_from not in (None, "ode"):
+        raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
+    if n < 20 and method == "ssa":
         raise FitError(f"n: {n} trajectories are too few for moments; give at least 20")
-    source = model.elements.source.path
     measurements = read_measurements(data)
     match(measurements, _observable_ids(model))
+    init = dict(init or {})
+    if init_from == "ode" and method == "ssa":
+        rough = fit(model, data, parameters, init, method="ode", progress=progress)
+        init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     model = by_name(model.with_parameters(_checked(model, parameters, init)), tuple(parameters))
-    aim = target(measurements)
+    work = _fit_equations if method == "ode" else _fit_moments
+    made = work(model, target(measurements), parameters, init, n, seed, estimator, progress)
+    return Fit(
+        **made,
+        data=measurements.source,
+        seed=seed,
+        seconds=clock.perf_counter() - begun,
+    )
+
+
+def _fit_moments(
+    model: Model,
+    aim: Target,
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float],
+    n: int,
+    seed: int,
+    estimator: str,
+    progress: bool,
+) -> dict[str, Any]:
+    """Match moments of exact simulation."""
+    source = model.elements.source.path
     discrete = discretised(model, aim.observables)
-    chosen = choose(parameters, discrete.quantities, init or {}, source)
+    chosen = choose(parameters, discrete.quantities, init, source)
     moments = differentiable(discrete, chosen.names, squares=aim.squares)
     _check_reach(moments, chosen, aim, source)
     gradient = named_estimator(estimator)
     path = Path(chosen.to_scale(chosen.start), aim)
     with tqdm(desc="fit", unit="step", disable=None if progress else True, leave=False) as bar:
         error = _follow(model, moments, gradient, chosen, path, n, seed, bar)
-    tables = _tables(model, chosen, path, error)
-    fitted = model.with_parameters(dict(zip(chosen.names, chosen.from_scale(path.point).tolist(), strict=True)))
-    return Fit(
-        model=fitted,
+    return {
+        **_ended(model, chosen, path, error),
+        "curves": _curves(_fitted(model, chosen, path), path, seed),
+        "n": n,
+        "estimator": gradient.name,
+    }
+
+
+def _fit_equations(
+    model: Model,
+    aim: Target,
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float],
+    n: int,
+    seed: int,
+    estimator: str,
+    progress: bool,
+) -> dict[str, Any]:
+    """Match the solution of the rate equations."""
+    source = model.elements.source.path
+    aim = without_spread(aim)
+    chosen = choose(parameters, equations(model, aim.observables).quantities, init, source)
+    problem = EquationFit(model, chosen, aim, source)
+    with tqdm(desc="fit", unit="look", disable=None if progress else True, leave=False) as bar:
+        path = problem.run(bar)
+    return {**_ended(model, chosen, path, problem), "curves": problem.curves(path), "n": 1, "estimator": "ode"}
+
+
+def _fitted(model: Model, parameters: Parameters, path: Path) -> Model:
+    return model.with_parameters(dict(zip(parameters.names, parameters.from_scale(path.point).tolist(), strict=True)))
+
+
+def _ended(model: Model, parameters: Parameters, path: Path, error: _DataError | EquationFit) -> dict[str, Any]:
+    """What both kinds of fit say at their end."""
+    tables = _tables(parameters, path, error)
+    return {
         **tables,
-        loss=float(np.sum(np.square(path.residuals))),
-        converged=path.converged,
-        message=path.message,
-        warnings=_warnings(path, tables["parameters"]),
-        start=dict(zip(chosen.names, chosen.start.tolist(), strict=True)),
-        curves=_curves(fitted, path, seed),
-        data=measurements.source,
-        n=n,
-        seed=seed,
-        estimator=gradient.name,
-        seconds=clock.perf_counter() - begun,
-    )
+        "model": _fitted(model, parameters, path),
+        "loss": float(np.sum(np.square(path.residuals))),
+        "converged": path.converged,
+        "message": path.message,
+        "warnings": _warnings(path, tables["parameters"]),
+        "start": dict(zip(parameters.names, parameters.start.tolist(), strict=True)),
+    }
 
 
 def _follow(
@@ -196,7 +257,7 @@ def _check_reach(moments: Differentiable, parameters: Parameters, aim: Target, s
             raise FitError(f"{source}: {name!r} enters no reaction or observable, so the data cannot tell its value")
 
 
-def _tables(model: Model, parameters: Parameters, path: Path, error: _DataError) -> dict[str, pandas.DataFrame]:
+def _tables(parameters: Parameters, path: Path, error: _DataError | EquationFit) -> dict[str, pandas.DataFrame]:
     """Estimates, their correlations, the history and the residuals."""
     import pandas
 

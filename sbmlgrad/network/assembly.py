@@ -96,6 +96,7 @@ class Assembly:
         self.given = {name: self.graph.input(f"quantity:{name}") for name in self.quantities}
         self.initially: dict[sympy.Symbol, int] = {}
         self._set_initially()
+        self.drawn = {place for place, node in enumerate(self.graph.nodes) if node.operation == "draw"}
         self.state = self._state()
         self.variables = tuple(self.state)
         self.places = {identifier: place for place, identifier in enumerate(self.variables)}
@@ -109,11 +110,11 @@ class Assembly:
         flow = [self._change(identifier) for identifier in self.variables]
         watched = [self._observable(name) for name in names]
         hazards = self._hazards()
-        moving = self.graph.dynamic([self.time, *self.inputs])
+        moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
         breaks = self._breaks(moving)
         wanted = {"flow": flow, "observe": watched, "hazards": hazards, **self._events()}
-        moving = self.graph.dynamic([self.time, *self.inputs])
-        in_time = self.graph.dynamic([self.time])
+        moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
+        in_time = self.graph.dynamic([self.time], self.drawn)
         starts = [self._initial_state(identifier) for identifier in self.variables]
         coefficients = self._coefficients([place for outputs in wanted.values() for place in outputs], moving)
         order = [*coefficients, *breaks]
@@ -359,10 +360,11 @@ class Assembly:
         graph = self.graph
         found = []
         for node in [node for node in graph.nodes if node.operation in _RELATIONS]:
-            difference = graph.affine(graph.add("sub", *node.args), self.time, moving)
-            if any(arg in moving for arg in node.args) and difference is not None:
-                slope, rest = difference
-                found.append(graph.add("div", graph.add("neg", rest), slope))
+            sides = [graph.affine(arg, self.time, moving) for arg in node.args]
+            if sides[0] is None or sides[1] is None or not any(arg in moving for arg in node.args):
+                continue
+            slope, rest = (graph.add("sub", left, right) for left, right in zip(*sides, strict=True))
+            found.append(graph.add("div", graph.add("neg", rest), slope))
         return list(dict.fromkeys(found))
 
     def _coefficients(self, outputs: Sequence[int], moving: set[int]) -> list[int]:

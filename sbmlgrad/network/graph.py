@@ -9,7 +9,7 @@ their number, so that a model of a thousand reactions compiles as fast as one of
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -177,11 +177,12 @@ class Graph:
         """The node of a sympy expression whose symbols stand for the nodes of ``environment``."""
         return _Translation(self, environment).node(expression)
 
-    def dynamic(self, inputs: Sequence[int]) -> set[int]:
-        """The nodes that depend on one of these inputs or on chance."""
+    def dynamic(self, inputs: Sequence[int], drawn: Collection[int] = ()) -> set[int]:
+        """The nodes that depend on one of these inputs or on chance; what is ``drawn`` before is known by then."""
         moving = set(inputs)
         for place, node in enumerate(self.nodes):
-            if node.operation in ("draw", "delayed") or any(arg in moving for arg in node.args):
+            by_chance = node.operation in ("draw", "delayed") and place not in drawn
+            if by_chance or any(arg in moving for arg in node.args):
                 moving.add(place)
         return moving
 
@@ -362,6 +363,11 @@ class Program:
         return [known[place] + 0.0 for place in self.outputs]
 
     @cached_property
+    def draws(self) -> bool:
+        """Whether random numbers are drawn."""
+        return any(self.graph.nodes[place].operation == "draw" for place in self._work)
+
+    @cached_property
     def _work(self) -> list[int]:
         given = frozenset(self.inputs)
         return [place for place in self.graph.reachable(self.outputs, given) if place not in given]
@@ -422,7 +428,7 @@ def _kind(node: Node) -> Any:
     return (node.operation, node.detail)
 
 
-def _taken(store: Any, places: Sequence[int]) -> Any:
+def _taken(store: Any, places: Sequence[int] | np.ndarray) -> Any:
     index = np.array(places, dtype=np.int32)
     return store.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
@@ -430,5 +436,6 @@ def _taken(store: Any, places: Sequence[int]) -> Any:
 def _run(node: Node, args: tuple[Any, ...], random: Draw | None) -> Any:
     if node.operation == "draw":
         assert random is not None
-        return random(*node.detail, args)
+        kind, place = node.detail
+        return random(kind, place, args)
     return _OPERATIONS[node.operation](*args)

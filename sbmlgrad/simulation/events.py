@@ -104,7 +104,9 @@ class Events:
         """Look at the triggers: call off, and schedule; with priorities (events,) and values to assign as of now."""
         system = self.system
         truth, _, _ = self.seen(time, state)
-        random = partial(sample, key(self.keys.drawing, self.trajectory, pending.chance))
+        random = None
+        if system.details.draws:
+            random = partial(sample, key(self.keys.drawing, self.trajectory, pending.chance))
         details = system.details(joined(time, state, self.coefficients), random)
         count = len(system.names)
         delays, priorities = details[:count], details[count : 2 * count]
@@ -129,7 +131,9 @@ class Events:
         order = jnp.where(jnp.isnan(priorities), -jnp.inf, priorities)[:, None]
         order = jnp.where(ready, order, -jnp.inf)
         first = ready & (order == jnp.max(order))
-        lots = jax.random.uniform(key(self.keys.drawing, self.trajectory, ~pending.chance), first.shape)
+        lots = jnp.ones(first.shape)
+        if len(system.names) > 1:
+            lots = jax.random.uniform(key(self.keys.drawing, self.trajectory, ~pending.chance), first.shape)
         lot = jnp.argmax(jnp.where(first, lots, -1.0))
         event, slot = lot // self.slots, lot % self.slots
         from_trigger = jnp.asarray(system.from_trigger_time)[event]

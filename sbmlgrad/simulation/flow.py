@@ -32,6 +32,7 @@ _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 12
+_MOST_TRIES = 12
 
 
 class Path(NamedTuple):
@@ -48,6 +49,7 @@ class Path(NamedTuple):
     steps: Array
     status: Array
     observed: Array  # whether the state is to be written down
+    tries: Array  # how often the place of a trigger's change was looked for since it was last found
 
 
 class Lane(NamedTuple):
@@ -98,12 +100,13 @@ class Trajectory:
             step=_FIRST * (self.times[-1] - begin),  # too small costs a few steps: each may be larger than the last
             largest=largest,
             pending=pending,
-            target=self._target(draws),
+            target=jnp.zeros(()) if self.model.hazards is None else self._target(draws),
             draws=draws,
             position=jnp.zeros((), jnp.int32),
             steps=jnp.zeros((), jnp.int32),
             status=jnp.full((), RUNNING, jnp.int32),
             observed=jnp.zeros((), bool),
+            tries=jnp.zeros((), jnp.int32),
         )
         return self._look(path)
 
@@ -129,7 +132,8 @@ class Trajectory:
         if self.model.hazards is not None:
             moved, accepted, wanted = self._meet_reaction(path, moved, dense, step, accepted, wanted)
         if self.events is not None:
-            moved, accepted, wanted = self._meet_events(path, moved, dense, step, accepted, wanted)
+            moved, accepted, wanted, again = self._meet_events(path, moved, dense, step, accepted, wanted)
+            path = path._replace(tries=path.tries + again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
         here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
         stuck = ~sound & (wanted < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))
@@ -247,7 +251,7 @@ class Trajectory:
 
     def _meet_events(
         self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
-    ) -> tuple[Path, Array, Array]:
+    ) -> tuple[Path, Array, Array, Array]:
         """End a step where a trigger changes: shorten it and ask for another attempt until it does."""
         events, pending = self.events, path.pending
         assert events is not None
@@ -257,14 +261,19 @@ class Trajectory:
         fraction, before = lax.stop_gradient(
             events.first_change(lambda f: dense(f)[: self.size], path.time, step, pending.truth, changes)
         )
+        # A variable that changes slowly may not move at all in the smallest step of time, so that a step to the
+        # place that was found ends before the change again and again: each time, aim a little further beyond it.
         grain = 4.0 * _ROUNDING * jnp.maximum(jnp.abs(moved.time), _FIRST * self.times[-1])
-        close = (1.0 - fraction) * step <= 1e-11 * step + grain
+        margin = grain * 4.0 ** jnp.minimum(path.tries, _MOST_TRIES)
+        close = (1.0 - fraction) * step <= 1e-11 * step + 2.0 * margin
         again = changes & ~close
+        passed = accepted & (changes | (step > 100.0 * margin))
+        moved = moved._replace(tries=jnp.where(passed, 0, path.tries))
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))
         # the step that was wanted without the event is what to go on with after it
         wanted = jnp.where(changes, jnp.maximum(wanted, path.step), wanted)
-        return moved, accepted & ~again, jnp.where(again, jnp.maximum(fraction * step, grain), wanted)
+        return moved, accepted & ~again, jnp.where(again, fraction * step + margin, wanted), again
 
     def _with_slope(self, moved: Path, changed: Array) -> Path:
         """The same path with the derivative of the time at which a relation changed, by the implicit function."""

@@ -9,6 +9,7 @@ Numerical Mathematics 63:27 (2023).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,13 +90,14 @@ def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple
     # x**n with n < 1 has no slope at 0; without it the step is still a step, of lower order
     slopes = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
     jacobian, slope = slopes[:, :size], slopes[:, size]
-    factors = jax.scipy.linalg.lu_factor(jnp.eye(size) / (step * _GAMMA) - jacobian)
+    matrix = jnp.eye(size) / (step * _GAMMA) - jacobian
+    factors = jax.scipy.linalg.lu_factor(lax.stop_gradient(matrix))
     a, c, times, weights = (jnp.asarray(part) for part in (_A, _C, _TIMES, _TIME_WEIGHTS))
 
     def stage(place: Array, stages: Array) -> Array:
         inner = state + a[place] @ stages
         right = flow(time + times[place] * step, inner) + (c[place] @ stages) / step + step * weights[place] * slope
-        return stages.at[place].set(jax.scipy.linalg.lu_solve(factors, right))
+        return stages.at[place].set(_solved(factors, matrix, right))
 
     stages = lax.fori_loop(0, _STAGES, stage, jnp.zeros((_STAGES, size)))
     end = state + a[-1] @ stages + stages[-1]
@@ -107,3 +109,19 @@ def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple
         return left * state + fraction * (end + left * bend)
 
     return end, stages[-1], dense
+
+
+@jax.custom_jvp
+def _solved(factors: tuple[Array, Array], matrix: Array, right: Array) -> Array:
+    """``x`` with ``matrix x = right``, from the factors of the matrix."""
+    del matrix
+    return jax.scipy.linalg.lu_solve(factors, right)
+
+
+@_solved.defjvp
+def _solved_tangent(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    # the same factors serve for the derivative, which is cheaper than to differentiate the factors
+    factors, matrix, right = primals
+    _, change, right_change = tangents
+    solution = _solved(factors, matrix, right)
+    return solution, jax.scipy.linalg.lu_solve(factors, right_change - change @ solution)

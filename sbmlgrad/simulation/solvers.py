@@ -19,7 +19,7 @@ def explicit_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[A
     import diffrax  # takes a second, which models that need it not should not pay
 
     solver: Any = diffrax.Dopri5()
-    term = diffrax.ODETerm(lambda t, y, args: flow(t, y))
+    term = diffrax.ODETerm(lambda t, y, args: flow(jnp.asarray(t), y))
     end = time + step
     memory = solver.init(term, time, end, state, None)
     after, error, dense, _, _ = solver.step(term, time, end, state, None, memory, made_jump=False)
