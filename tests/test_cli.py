@@ -70,6 +70,7 @@ BIRTH_DEATH = sbml(
     {"k": 10, "g": 1},
     [("birth", [], ["X"], ci("k")), ("death", ["X"], [], apply("times", "g", "X"))],
 )
+FAST = BIRTH_DEATH.replace('fast="false"', 'fast="true"', 1)
 EXPLODING = sbml({"X": 1}, {"k": 1}, [("double", ["X"], ["X", "X"], apply("times", "k", "X"))])
 NEGATIVE = sbml(
     {"X": 0, "Y": 0},
@@ -97,6 +98,7 @@ FILES = {
     "exploding.xml": EXPLODING,
     "negative.xml": NEGATIVE,
     "event.xml": EVENT,
+    "fast.xml": FAST,
     "words.xml": "This is not XML.\n",
     "page.xml": "<html><body/></html>",
     "invalid.xml": BIRTH_DEATH.replace('compartment="cell"', 'compartment="well"'),
@@ -204,6 +206,13 @@ def test_options_reach_the_simulation() -> None:
     assert done(*asked, "--seed", 1) == done(*asked, "--seed", 1) != done(*asked, "--seed", 2)
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_model_with_events_is_simulated_by_both_methods() -> None:
+    for method, column in (("ssa", "X-mean"), ("ode", "X")):
+        shown = done("simulate", "event.xml", "--end", 4, "--points", 2, "-n", 50, "--method", method)
+        assert pd.read_csv(io.StringIO(shown))[column][1] == pytest.approx(9.8, abs=2)  # 10*(1 - exp(-4))
+
+
 def test_ids_that_are_words_of_python_or_sympy(folder: Path) -> None:
     path = folder / "strange.xml"
     path.write_text(STRANGE, encoding="utf-8")
@@ -241,7 +250,7 @@ FIT = ("-n", 20, "-o", "fitted.xml", "--json", "fit.json", "--report", "report")
         ("words.xml", "words.xml: not XML"),
         ("page.xml", "page.xml: XML but not SBML: the root is <html>"),
         ("invalid.xml", "well"),
-        ("event.xml", "event 'kick'"),
+        ("fast.xml", "reaction 'birth' is fast"),
         ("exploding.xml", "species 'X' is at"),
         ("negative.xml", "reaction 'make': its propensity is -"),
     ],

@@ -39,7 +39,8 @@ def test_the_text_says_what_is_there(models_dir: Path) -> None:
     assert as_text(describe(path)).splitlines() == [
         f"Birth and death of one molecular species ({path})",
         "SBML Level 3 Version 1: compartments 1, species 1, parameters 2, reactions 2",
-        "exact simulation: yes, about 10 events per second at the start",
+        "exact simulation (--method ssa): yes, about 10 events per second at the start",
+        "rate equations (--method ode): yes",
         "initial molecules: 0 to 0 of a species",
         "can be set (--set) or fitted (-p):",
         "  k     10",
@@ -67,12 +68,28 @@ def test_what_is_not_sbml_is_an_error() -> None:
 
 
 def test_what_is_valid_but_not_supported_is_an_answer(birth_death: str) -> None:
-    found = changed(birth_death, "</model>", EVENT)
+    found = changed(birth_death, 'name="loss" reversible="false" fast="false"', 'reversible="false" fast="true"')
     assert not found.exact
-    assert found.reasons == ("event 'kick' (events are not supported)",)
+    assert not found.ode
+    reason = "reaction 'death' is fast (equilibria are not computed; give it a finite rate)"
+    assert found.reasons == found.ode_reasons == (reason,)
     lines = as_text(found).splitlines()
-    assert lines[1:3] == ["exact simulation: no", "  event 'kick' (events are not supported)"]
-    assert lines[3].startswith("remedy: ")
+    assert lines[2:6] == [
+        "exact simulation (--method ssa): no",
+        f"  {reason}",
+        "rate equations (--method ode): no",
+        "  for the same reasons",
+    ]
+    assert lines[6].startswith("remedy: ")
+
+
+def test_what_moves_beside_reactions_is_said(birth_death: str) -> None:
+    found = changed(birth_death, "</model>", EVENT)
+    assert found.exact
+    assert found.ode
+    assert found.events == 10
+    assert found.quantities == {"k": 10, "g": 1, "cell": 1, "X": 0}
+    assert "changed by 1 event too\n" in as_text(found)
 
 
 def test_what_cannot_be_simulated_exactly_is_an_answer(birth_death: str) -> None:

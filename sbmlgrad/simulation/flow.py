@@ -31,7 +31,7 @@ _FLOOR = 1e-13  # of the largest amount: what is smaller is nothing
 _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
-_CROSSING_STEPS = 12
+_CROSSING_STEPS = 8
 _MOST_TRIES = 12
 
 
@@ -167,6 +167,10 @@ class Trajectory:
             stop = jnp.minimum(stop, jnp.min(jnp.where(self.breaks > path.time, self.breaks, jnp.inf)))
         return stop
 
+    def _grain(self, time: Array) -> Array:
+        """The shortest span that means anything at this time."""
+        return 4.0 * _ROUNDING * jnp.maximum(jnp.abs(time), _FIRST * self.times[-1])
+
     def _seen_so_far(self, path: Path, state: Array) -> Array:
         return jnp.maximum(path.largest, jnp.abs(state[: self.size]))
 
@@ -208,10 +212,13 @@ class Trajectory:
         target = path.target
         over = accepted & (moved.state[-1] - target > _OVERSHOT * jnp.maximum(1.0, target))
 
+        def crossing(low: Array, below: Array, high: Array, above: Array) -> Array:
+            return jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
+
         def closer(_: int, bracket: tuple[Array, ...]) -> tuple[Array, ...]:
-            # false position after Illinois: one end may not stay for long
+            # false position after Illinois: where one end stays, its value counts half
             low, below, high, above, side = bracket
-            middle = jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
+            middle = crossing(low, below, high, above)
             value = dense(middle)[-1] - target
             up = value > 0
             return (
@@ -222,19 +229,21 @@ class Trajectory:
                 jnp.where(up, 1.0, -1.0),
             )
 
-        if self.settings.solver == "still":
-            fraction = (target - path.state[-1]) / (moved.state[-1] - path.state[-1])
-        else:
-            ends = (jnp.zeros(()), path.state[-1] - target, jnp.ones(()), moved.state[-1] - target, jnp.zeros(()))
-            fraction = lax.fori_loop(0, _CROSSING_STEPS, closer, ends)[2]
+        ends = (jnp.zeros(()), path.state[-1] - target, jnp.ones(()), moved.state[-1] - target, jnp.zeros(()))
+        if self.settings.solver != "still":  # there the integral is a straight line
+            ends = lax.fori_loop(0, _CROSSING_STEPS, closer, ends)
+        fraction = crossing(*ends[:4])
         return moved, accepted & ~over, jnp.where(over, fraction * step, wanted)
 
     def _react(self, path: Path, accepted: Array) -> Path:
         """Let a reaction fire where it is its time, and stop where a hazard makes no sense."""
         hazards = self._hazards(path.time, path.state)
         bad = ~jnp.all((hazards >= 0) & (hazards < jnp.inf))
-        fires = accepted & (path.state[-1] >= path.target * (1 - _REACHED)) & (path.status == RUNNING) & ~bad
         sums = jnp.cumsum(hazards)
+        # what is left may take less time than the clock resolves, and then no step would come any closer
+        resolved = self._grain(path.time) * sums[-1]
+        reached = path.target - path.state[-1] <= jnp.maximum(_REACHED * path.target, resolved)
+        fires = accepted & reached & (path.status == RUNNING) & ~bad
         threshold = uniform(self.lane.keys.choice, self.lane.trajectory, path.draws) * sums[-1]
         chosen = jnp.minimum(jnp.sum(threshold >= sums), len(hazards) - 1)
         jump = jnp.asarray(self.model.jumps)[:, chosen]
@@ -263,7 +272,7 @@ class Trajectory:
         )
         # A variable that changes slowly may not move at all in the smallest step of time, so that a step to the
         # place that was found ends before the change again and again: each time, aim a little further beyond it.
-        grain = 4.0 * _ROUNDING * jnp.maximum(jnp.abs(moved.time), _FIRST * self.times[-1])
+        grain = self._grain(moved.time)
         margin = grain * 4.0 ** jnp.minimum(path.tries, _MOST_TRIES)
         close = (1.0 - fraction) * step <= 1e-11 * step + 2.0 * margin
         again = changes & ~close

@@ -302,10 +302,10 @@ def test_a_law_that_changes_its_sign_with_a_real_number_is_found(model: Make) ->
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (({"A": {"amount": 1}}, {"r": ("A -> ", "A*time")}), "'r': its kinetic law depends on time"),
+        (({"A": {"amount": 1}}, {"r": ("A -> ", "A*time")}), "'r' depends on time: here only reactions"),
         (
             ({"A": {"amount": 1}}, {"r": ("A -> ", "A*p")}, {"p": 0.0}, None, {"p": "time + 1"}),
-            "'r': .* depends on time",
+            "'r' depends on time: here only reactions",
         ),
         (({"A": {"amount": -1}}, {"r": ("A -> ", "A")}), "'A': starts with a negative amount"),
         (({"A": {}}, {"r": ("A -> ", "A")}), "'A': has no initial value; .* A=value"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sympy
 
+import sbmlgrad as sg
 from sbmlgrad.errors import SbmlError, UnsupportedError
 from sbmlgrad.model.elements import AVOGADRO
 from sbmlgrad.sbml.read import read_sbml
@@ -158,7 +159,6 @@ ONE = math("<cn>1</cn>")
         (lists(parameters=parameter("k") * 2), "line 2: the id 'k' is declared twice"),
         (lists(parameters=parameter("R"), reactions=reaction()), "the id 'R' is declared twice"),
         (lists(species=species()), "species 'S' is in compartment 'cell', which is not declared"),
-        (lists(reactions=reaction(law=None)), "reaction 'R' has no kinetic law"),
         (
             lists(reactions=reaction(inside=lists(reactants='<speciesReference species="S" constant="true"/>'))),
             "reaction 'R' names the species 'S', which is not declared",
@@ -205,42 +205,40 @@ def test_models_that_cannot_be_computed(content: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_all_that_is_unsupported_is_named_at_once() -> None:
+@pytest.mark.parametrize("method", ["ssa", "ode"])
+def test_all_that_no_method_simulates_is_read_and_then_named_at_once(method: str) -> None:
     delay = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/delay">d</csymbol>'
-    event = (
-        '<event id="E1" useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
-        f"{math('<true/>')}</trigger></event>"
-    )
+    unsolvable = math("<apply><times/><ci>p</ci><ci>p</ci></apply>")
     content = lists(
-        parameters=parameter("k", constant="false") + parameter("p", constant="false"),
-        rules=f'<rateRule variable="k">{ONE}</rateRule><algebraicRule>{math("<ci>p</ci>")}</algebraicRule>',
+        parameters=parameter("k") + parameter("p", constant="false"),
+        rules=f"<algebraicRule>{unsolvable}</algebraicRule>",
         reactions=reaction("quick").replace('fast="false"', 'fast="true"')
-        + reaction("late", f"<apply>{delay}<ci>k</ci><cn>1</cn></apply>"),
-        events=event,
+        + reaction("late", f"<apply>{delay}<ci>k</ci><cn>1</cn></apply>")
+        + reaction("lawless", law=None),
     )
+    model = read_sbml(document(content))
+    assert model.reaction_rates()["late"] == 1  # now, the past is what is now
+    assert model.elements.reactions["lawless"].kinetic_law is sympy.nan
     with pytest.raises(UnsupportedError) as caught:
-        read_sbml(document(content))
+        sg.simulate(model, [1.0], n=1, method=method)
     reasons = "\n".join(caught.value.reasons)
-    for words in ("'E1'", "rate rule of 'k'", "0 = p", "'quick' is fast", "'late' uses the delay function"):
+    for words in ("'lawless' has no kinetic law", "rule on p cannot be solved", "'quick' is fast", "'late' uses delay"):
         assert words in reasons
-    assert len(caught.value.reasons) == 5
+    assert len(caught.value.reasons) == 4
     assert str(caught.value).startswith("<text>: ")
 
 
-def test_rate_of_and_random_functions_are_unsupported() -> None:
-    rate = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/rateOf">r</csymbol>'
-    law = math(f"<apply>{rate}<ci>k</ci></apply>")
-    item = f'<reaction id="R" reversible="false"><kineticLaw>{law}</kineticLaw></reaction>'
-    content = lists(parameters=parameter("k"), reactions=item)
-    with pytest.raises(UnsupportedError, match="reaction 'R' uses the rateOf function"):
-        read_sbml(document(content, (3, 2)))
-
-
-@pytest.mark.parametrize("package", ["comp", "distrib", "nobodyknows"])
+@pytest.mark.parametrize("package", ["qual", "nobodyknows"])
 def test_packages_that_are_required_are_refused(package: str) -> None:
     root = f'xmlns:p="http://www.sbml.org/sbml/level3/version1/{package}/version1" p:required="true"'
     with pytest.raises(UnsupportedError, match=r"the package '\w+' is required"):
         read_sbml(document("", root=root))
+
+
+@pytest.mark.parametrize("package", ["comp", "distrib"])
+def test_packages_that_are_read_are_not_refused(package: str) -> None:
+    root = f'xmlns:p="http://www.sbml.org/sbml/level3/version1/{package}/version1" p:required="true"'
+    assert read_sbml(document(lists(parameters=parameter("k", "2")), root=root)).quantities() == {"k": 2.0}
 
 
 def test_packages_that_are_not_required_are_ignored_with_a_warning() -> None:
