@@ -70,7 +70,6 @@ BIRTH_DEATH = sbml(
     {"k": 10, "g": 1},
     [("birth", [], ["X"], ci("k")), ("death", ["X"], [], apply("times", "g", "X"))],
 )
-FAST = BIRTH_DEATH.replace('fast="false"', 'fast="true"', 1)
 EXPLODING = sbml({"X": 1}, {"k": 1}, [("double", ["X"], ["X", "X"], apply("times", "k", "X"))])
 NEGATIVE = sbml(
     {"X": 0, "Y": 0},
@@ -98,7 +97,7 @@ FILES = {
     "exploding.xml": EXPLODING,
     "negative.xml": NEGATIVE,
     "event.xml": EVENT,
-    "fast.xml": FAST,
+    "fast.xml": BIRTH_DEATH.replace('fast="false"', 'fast="true"', 1),
     "words.xml": "This is not XML.\n",
     "page.xml": "<html><body/></html>",
     "invalid.xml": BIRTH_DEATH.replace('compartment="cell"', 'compartment="well"'),
@@ -206,10 +205,9 @@ def test_options_reach_the_simulation() -> None:
     assert done(*asked, "--seed", 1) == done(*asked, "--seed", 1) != done(*asked, "--seed", 2)
 
 
-@pytest.mark.usefixtures("folder")
-def test_a_model_with_events_is_simulated_by_both_methods() -> None:
+def test_a_model_with_events_is_simulated_by_both_methods(folder: Path) -> None:
     for method, column in (("ssa", "X-mean"), ("ode", "X")):
-        shown = done("simulate", "event.xml", "--end", 4, "--points", 2, "-n", 50, "--method", method)
+        shown = done("simulate", folder / "event.xml", "--end", 4, "--points", 2, "-n", 50, "--method", method)
         assert pd.read_csv(io.StringIO(shown))[column][1] == pytest.approx(9.8, abs=2)  # 10*(1 - exp(-4))
 
 

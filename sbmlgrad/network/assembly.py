@@ -79,6 +79,8 @@ def formulas(elements: Elements) -> Iterable[tuple[str, sympy.Basic]]:
         yield f"the rule of {identifier!r}", expression
     for reaction in elements.reactions.values():
         yield f"reaction {reaction.id!r}", reaction.kinetic_law
+        for reference in (*reaction.reactants, *reaction.products):
+            yield f"reaction {reaction.id!r}", reference.stoichiometry
     for event in elements.events:
         for expression in (event.trigger, event.delay, event.priority, *event.assignments.values()):
             if expression is not None:
@@ -193,8 +195,8 @@ class Assembly:
             if identifier in moved or by_reactions(elements, identifier):
                 compartment = elements.species[identifier].compartment
                 # the rate of an amount needs that of the size, which an assignment rule does not give
-                unknown = identifier in elements.rate_rules and rate(elements, compartment) is None
-                state[identifier] = not unknown
+                free = elements.means_amount(identifier) or identifier not in elements.rate_rules
+                state[identifier] = free or rate(elements, compartment) is not None
         state.update({i: False for i in self.model.initial_values() if i in moved and i not in elements.species})
         return state
 

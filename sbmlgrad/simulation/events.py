@@ -18,12 +18,13 @@ MOST_AT_ONCE = 10_000  # events executed at one instant
 
 
 class Pending(NamedTuple):
-    """Triggers as last seen (events,), and events that wait: when they are due and what they will assign.
+    """Triggers (events,) and the relations in them as last seen, and events that wait: when and with what values.
 
     Each event has so many slots (events, slots); a free one is due at infinity.
     """
 
     truth: Array
+    relations: Array
     due: Array
     values: Array  # (events, slots, assignments)
     chance: Array  # counts looks at random numbers
@@ -44,6 +45,7 @@ class Events:
         shape = (len(self.system.names), self.slots)
         return Pending(
             truth=jnp.asarray(self.system.initial),
+            relations=jnp.zeros(self.system.relations, bool),
             due=jnp.full(shape, jnp.inf),
             values=jnp.zeros((*shape, self.system.targets.shape[1])),
             chance=jnp.zeros((), jnp.uint32),
@@ -76,12 +78,13 @@ class Events:
             return state, pending, count + 1
 
         state, pending, count = lax.while_loop(go_on, act, (state, pending, jnp.zeros((), jnp.int32)))
-        return state, pending._replace(endless=pending.endless | (count >= MOST_AT_ONCE))
+        relations = self.seen(time, state)[1]
+        return state, pending._replace(relations=relations, endless=pending.endless | (count >= MOST_AT_ONCE))
 
     def first_change(
-        self, dense: Callable[[Array], Array], time: Array, step: Array, truth: Array, changes: Array
+        self, dense: Callable[[Array], Array], time: Array, step: Array, relations: Array, changes: Array
     ) -> tuple[Array, Array]:
-        """The fraction of a step after which triggers are not as they were, and the relations just before.
+        """The fraction of a step after which relations are not as they were, and what they are just before.
 
         Found by halving, so the dense output should cross once; 1 where nothing ``changes``.
         """
@@ -94,7 +97,7 @@ class Events:
         def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bracket
             middle = (low + high) / 2
-            changed = jnp.any(self.seen(time + middle * step, dense(middle))[0] != truth)
+            changed = jnp.any(self.seen(time + middle * step, dense(middle))[1] != relations)
             return jnp.where(changed, low, middle), jnp.where(changed, middle, high)
 
         low, high = lax.while_loop(wide, halve, (jnp.zeros_like(time), jnp.ones_like(time)))
@@ -143,9 +146,7 @@ class Events:
         return state, pending
 
     def _assigned(self, time: Array, state: Array, targets: Array, scaled: Array, values: Array) -> Array:
-        """The state with values assigned; the sizes of compartments first, as amounts depend on them."""
-        nowhere = len(state)
-        state = state.at[jnp.where(scaled, nowhere, targets)].set(values, mode="drop")
+        """The state with values assigned; a concentration is one in the compartment as it was before."""
         sizes = jnp.concatenate([self.system.sizes(joined(time, state, self.coefficients)), jnp.ones(1)])
-        state = state.at[jnp.where(scaled, targets, nowhere)].set(values * sizes[targets], mode="drop")
+        state = state.at[targets].set(jnp.where(scaled, values * sizes[targets], values), mode="drop")
         return jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)

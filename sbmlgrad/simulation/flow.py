@@ -32,7 +32,7 @@ _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
-_MOST_TRIES = 12
+_MOST_TRIES = 20
 
 
 class Path(NamedTuple):
@@ -67,7 +67,7 @@ class Settings:
     solver: str = "rosenbrock"
     relative: float = 1e-8
     absolute: float = 1e-10
-    most_steps: int = 100_000
+    most_steps: int = 1_000_000
     slots: int = 4
     sensitive: bool = False
     """Whether the times of events carry derivatives."""
@@ -261,14 +261,17 @@ class Trajectory:
     def _meet_events(
         self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
     ) -> tuple[Path, Array, Array, Array]:
-        """End a step where a trigger changes: shorten it and ask for another attempt until it does."""
+        """End a step where a relation in a trigger changes: shorten it and ask for another attempt until it does.
+
+        Relations rather than triggers, so that one that is true for less than a step (1 < x and x < 1.1) is seen.
+        """
         events, pending = self.events, path.pending
         assert events is not None
         assert pending is not None
-        truth, relations, _ = events.seen(moved.time, moved.state[: self.size])
-        changes = accepted & jnp.any(truth != pending.truth)
+        relations = events.seen(moved.time, moved.state[: self.size])[1]
+        changes = accepted & jnp.any(relations != pending.relations)
         fraction, before = lax.stop_gradient(
-            events.first_change(lambda f: dense(f)[: self.size], path.time, step, pending.truth, changes)
+            events.first_change(lambda f: dense(f)[: self.size], path.time, step, pending.relations, changes)
         )
         # A variable that changes slowly may not move at all in the smallest step of time, so that a step to the
         # place that was found ends before the change again and again: each time, aim a little further beyond it.
@@ -276,7 +279,7 @@ class Trajectory:
         margin = grain * 4.0 ** jnp.minimum(path.tries, _MOST_TRIES)
         close = (1.0 - fraction) * step <= 1e-11 * step + 2.0 * margin
         again = changes & ~close
-        passed = accepted & (changes | (step > 100.0 * margin))
+        passed = accepted & (changes | (step > 1e5 * grain))
         moved = moved._replace(tries=jnp.where(passed, 0, path.tries))
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))
