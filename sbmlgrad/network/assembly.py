@@ -176,7 +176,8 @@ class Assembly:
         return self.graph.product([concentration, size])
 
     def _amount(self, species: str, concentration: int, environment: Mapping[sympy.Symbol, int]) -> int:
-        if self.elements.compartments[self.elements.species[species].compartment].dimensions == 0:
+        compartment = self.elements.compartments[self.elements.species[species].compartment]
+        if compartment.dimensions == 0 and compartment.size is None:
             return concentration
         return self._size(species, concentration, environment)
 

@@ -68,6 +68,7 @@ def solve(
         if it takes more steps than the settings allow.
     """
     _check_start(model, quantities)
+    settings = _suited(model, settings)
     while True:
         values, path = _compiled(model, len(times), settings)(
             jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed)
@@ -88,7 +89,7 @@ def sensitivities(
 
     Forward mode through the solver's steps, with the times of events differentiated too.
     """
-    settings = Settings(sensitive=True)
+    settings = _suited(model, Settings(sensitive=True))
     values = solve(model, quantities, times, start, settings=Settings(sensitive=False))
     run = _compiled_tangents(model, len(times), settings)
     fixed = (jnp.asarray(times), jnp.float64(start), streams(0))
@@ -96,6 +97,11 @@ def sensitivities(
     directions[np.arange(len(places)), list(places)] = 1.0
     slopes = np.asarray(run(jnp.asarray(quantities), jnp.asarray(directions), *fixed))
     return values, slopes.swapaxes(1, 2)
+
+
+def _suited(model: HybridModel, settings: Settings) -> Settings:
+    """The settings with the exact solver where nothing flows."""
+    return replace(settings, solver="still") if model.still else settings
 
 
 def _trajectory(

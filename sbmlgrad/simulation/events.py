@@ -14,6 +14,7 @@ from sbmlgrad.network.hybrid import HybridModel, joined
 from sbmlgrad.simulation.distributions import sample
 from sbmlgrad.simulation.random import Streams, key
 
+_NARROW = 1e-12  # of a step, how closely a change is found
 MOST_AT_ONCE = 10_000  # events executed at one instant
 
 
@@ -86,21 +87,49 @@ class Events:
     ) -> tuple[Array, Array]:
         """The fraction of a step after which relations are not as they were, and what they are just before.
 
-        Found by halving, so the dense output should cross once; 1 where nothing ``changes``.
+        The very end is looked at first, since a step that was shortened to a change ends at it. Then each round
+        looks to both sides of where the difference that changes sign should be 0 (the secant's guess), and halves
+        what is left. The end is returned where nothing ``changes``.
         """
 
-        def wide(bracket: tuple[Array, Array]) -> Array:
-            low, high = bracket
-            middle = (low + high) / 2
-            return changes & (middle > low) & (middle < high)
+        def look(fraction: Array) -> tuple[Array, Array]:
+            _, seen, gaps = self.seen(time + fraction * step, dense(fraction))
+            return jnp.any(seen != relations), gaps
 
-        def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = bracket
-            middle = (low + high) / 2
-            changed = jnp.any(self.seen(time + middle * step, dense(middle))[1] != relations)
-            return jnp.where(changed, low, middle), jnp.where(changed, middle, high)
+        def wide(bracket: tuple[Array, ...]) -> Array:
+            low, _, high, _ = bracket
+            return changes & (high - low > _NARROW)
 
-        low, high = lax.while_loop(wide, halve, (jnp.zeros_like(time), jnp.ones_like(time)))
+        def narrow(bracket: tuple[Array, ...], fraction: Array) -> tuple[Array, ...]:
+            low, below, high, above = bracket
+            changed, gaps = look(fraction)
+            return (
+                jnp.where(changed, low, fraction),
+                jnp.where(changed, below, gaps),
+                jnp.where(changed, fraction, high),
+                jnp.where(changed, gaps, above),
+            )
+
+        def round_(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+            low, below, high, above = bracket
+            crosses = (below * above < 0) | ((above == 0) & (below != 0))
+            guess = jnp.min(jnp.where(crosses, below / jnp.where(crosses, below - above, 1.0), 1.0), initial=1.0)
+            guess = low + guess * (high - low)
+            for probe in (guess - 0.4 * _NARROW, guess + 0.4 * _NARROW):
+                bracket = narrow(bracket, jnp.clip(probe, bracket[0], bracket[2]))
+            return narrow(bracket, (bracket[0] + bracket[2]) / 2)
+
+        late = jnp.full_like(time, 1.0 - _NARROW)
+        early, gaps_late = look(late)
+        start, end = jnp.zeros_like(time), jnp.ones_like(time)
+        gaps_start, gaps_end = look(start)[1], look(end)[1]
+        bracket = (
+            jnp.where(early, start, late),
+            jnp.where(early, gaps_start, gaps_late),
+            jnp.where(early, late, end),
+            jnp.where(early, gaps_late, gaps_end),
+        )
+        low, _, high, _ = lax.while_loop(wide, round_, bracket)
         return high, self.seen(time + low * step, dense(low))[1]
 
     def _notice(self, time: Array, state: Array, pending: Pending) -> tuple[Pending, Array, Array]:
