@@ -49,11 +49,15 @@ class draw(sympy.Function):
 
 @dataclass(frozen=True)
 class Distribution:
-    """A distribution as the SBML package ``distrib`` defines it: its name, parameters and mean."""
+    """A distribution as the SBML package ``distrib`` defines it: its name, parameters and mean.
+
+    Where a file gives one parameter less, the first is ``default``.
+    """
 
     name: str
     parameters: int
     mean: Callable[..., float]
+    default: float | None = None
 
 
 DISTRIBUTIONS: tuple[Distribution, ...] = (
@@ -61,11 +65,11 @@ DISTRIBUTIONS: tuple[Distribution, ...] = (
     Distribution("uniform", 2, lambda low, high: (low + high) / 2),
     Distribution("bernoulli", 1, lambda probability: probability),
     Distribution("binomial", 2, lambda trials, probability: trials * probability),
-    Distribution("cauchy", 2, lambda location, scale: location),  # the median: there is no mean
+    Distribution("cauchy", 2, lambda location, scale: location, 0.0),  # the median: no mean
     Distribution("chisquare", 1, lambda degrees: degrees),
     Distribution("exponential", 1, lambda rate: 1 / rate),
     Distribution("gamma", 2, lambda shape, scale: shape * scale),
-    Distribution("laplace", 2, lambda location, scale: location),
+    Distribution("laplace", 2, lambda location, scale: location, 0.0),
     Distribution("lognormal", 2, lambda mean, sd: math.exp(mean + sd * sd / 2)),
     Distribution("poisson", 1, lambda rate: rate),
     Distribution("rayleigh", 1, lambda scale: scale * math.sqrt(math.pi / 2)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from jax import Array
 
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.graph import Draw, Program
+from sbmlgrad.network.jacobian import Jacobian, jacobian_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,11 @@ class HybridModel:
     def flow(self, time: Array, state: Array, coefficients: Array) -> Array:
         """The time derivative of the state (variables,)."""
         return self._flow(joined(time, state, coefficients))
+
+    @cached_property
+    def jacobian(self) -> Jacobian | None:
+        """The derivative of the flow by state and time, where there is a better way than one variable at a time."""
+        return jacobian_of(self._flow, len(self.variables))
 
     def observe(self, time: Array, state: Array, coefficients: Array) -> Array:
         """The observables (observables,)."""

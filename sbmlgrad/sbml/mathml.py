@@ -148,6 +148,8 @@ class _Formula:
 
     def draw(self, kind: int, parameters: list[Any]) -> Any:
         distribution = DISTRIBUTIONS[kind]
+        if distribution.default is not None and len(parameters) == distribution.parameters - 1:
+            parameters = [number(distribution.default), *parameters]
         if len(parameters) not in (distribution.parameters, distribution.parameters + 2):
             raise self.error(
                 f"gives {len(parameters)} arguments to {distribution.name}, which takes {distribution.parameters},"

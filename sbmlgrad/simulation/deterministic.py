@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.errors import SimulationError, TruncationError
 from sbmlgrad.model.model import Model
@@ -21,6 +23,7 @@ from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import compiler_options
 
 _MOST_SLOTS = 4096
+_THREADS_FROM = 100
 SETTINGS = Settings()
 
 
@@ -70,10 +73,11 @@ def solve(
     _check_start(model, quantities)
     settings = _suited(model, settings)
     while True:
-        values, path = _compiled(model, len(times), settings)(
-            jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed)
-        )
-        status = int(path.status)
+        with _one_thread(model):
+            values, path = _compiled(model, len(times), settings)(
+                jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed)
+            )
+            status = int(path.status)
         if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
             settings = replace(settings, slots=8 * settings.slots)
             continue
@@ -95,8 +99,28 @@ def sensitivities(
     fixed = (jnp.asarray(times), jnp.float64(start), streams(0))
     directions = np.zeros((len(places), len(quantities)))
     directions[np.arange(len(places)), list(places)] = 1.0
-    slopes = np.asarray(run(jnp.asarray(quantities), jnp.asarray(directions), *fixed))
+    with _one_thread(model):
+        slopes = np.asarray(run(jnp.asarray(quantities), jnp.asarray(directions), *fixed))
     return values, slopes.swapaxes(1, 2)
+
+
+@contextmanager
+def _one_thread(model: HybridModel) -> Iterator[None]:
+    """Linear algebra on one thread: at this size, threads of OpenBLAS wait for each other a hundred times longer than
+    they work, wherever cores are busy. It asks for them from about 130 equations on.
+    """
+    if len(model.variables) < _THREADS_FROM:
+        yield
+        return
+    with _linear_algebra().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    import scipy.linalg.cython_lapack  # noqa: F401  JAX calls it, and only what is loaded can be controlled
+
+    return ThreadpoolController()
 
 
 def _suited(model: HybridModel, settings: Settings) -> Settings:

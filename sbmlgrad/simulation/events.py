@@ -18,6 +18,10 @@ _NARROW = 1e-12  # of a step, how closely a change is found
 MOST_AT_ONCE = 10_000  # events executed at one instant
 
 
+_Bracket = tuple[Array, Array, Array, Array]
+"""Two fractions of a step, each followed by what changes sign where a relation does."""
+
+
 class Pending(NamedTuple):
     """Triggers (events,) and the relations in them as last seen, and events that wait: when and with what values.
 
@@ -96,11 +100,11 @@ class Events:
             _, seen, gaps = self.seen(time + fraction * step, dense(fraction))
             return jnp.any(seen != relations), gaps
 
-        def wide(bracket: tuple[Array, ...]) -> Array:
+        def wide(bracket: _Bracket) -> Array:
             low, _, high, _ = bracket
             return changes & (high - low > _NARROW)
 
-        def narrow(bracket: tuple[Array, ...], fraction: Array) -> tuple[Array, ...]:
+        def narrow(bracket: _Bracket, fraction: Array) -> _Bracket:
             low, below, high, above = bracket
             changed, gaps = look(fraction)
             return (
@@ -110,7 +114,7 @@ class Events:
                 jnp.where(changed, gaps, above),
             )
 
-        def round_(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+        def closer(bracket: _Bracket) -> _Bracket:
             low, below, high, above = bracket
             crosses = (below * above < 0) | ((above == 0) & (below != 0))
             guess = jnp.min(jnp.where(crosses, below / jnp.where(crosses, below - above, 1.0), 1.0), initial=1.0)
@@ -129,7 +133,7 @@ class Events:
             jnp.where(early, late, end),
             jnp.where(early, gaps_late, gaps_end),
         )
-        low, _, high, _ = lax.while_loop(wide, round_, bracket)
+        low, _, high, _ = lax.while_loop(wide, closer, bracket)
         return high, self.seen(time + low * step, dense(low))[1]
 
     def _notice(self, time: Array, state: Array, pending: Pending) -> tuple[Pending, Array, Array]:

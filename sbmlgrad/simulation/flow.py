@@ -9,8 +9,10 @@ exponential random number; that integral is one more variable of the flow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +21,10 @@ from jax import Array, lax
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.simulation.events import Events, Pending
 from sbmlgrad.simulation.random import Streams, exponential, uniform
-from sbmlgrad.simulation.rosenbrock import Dense, Flow
+from sbmlgrad.simulation.rosenbrock import Dense
 from sbmlgrad.simulation.solvers import ORDER, STEPS
+
+Result = TypeVar("Result")
 
 RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = range(7)
 
@@ -33,6 +37,7 @@ _REACHED = 1e-12  # how close to its target the integral of hazards counts as th
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
 _MOST_TRIES = 20
+_NOISE = 10.0  # times the tolerance: as far as that below 0, a value may be 0
 
 
 class Path(NamedTuple):
@@ -49,6 +54,7 @@ class Path(NamedTuple):
     steps: Array
     status: Array
     observed: Array  # whether the state is to be written down
+    cautious: Array  # whether a law was found to make no sense of some value
     tries: Array  # how often the place of a trigger's change was looked for since it was last found
 
 
@@ -106,6 +112,7 @@ class Trajectory:
             steps=jnp.zeros((), jnp.int32),
             status=jnp.full((), RUNNING, jnp.int32),
             observed=jnp.zeros((), bool),
+            cautious=jnp.zeros((), bool),
             tries=jnp.zeros((), jnp.int32),
         )
         return self._look(path)
@@ -121,8 +128,12 @@ class Trajectory:
         lands = wish >= (stop - path.time) * (1 - 1e-9)
         step = jnp.where(lands, stop - path.time, wish)
         end = jnp.where(lands, stop, path.time + step)
-        flow = _inside(self._flow, path.time, step)
-        state, error, dense = STEPS[self.settings.solver](flow, path.time, step, path.state)
+        noise = self._noise(path)
+        flow = _inside(partial(self._flow, noise=noise), path.time, step)
+        slopes = None
+        if self.model.hazards is None and self.model.jacobian is not None:
+            slopes = _inside(partial(self._slopes, noise=noise), path.time, step)
+        state, error, dense = STEPS[self.settings.solver](flow, path.time, step, path.state, slopes)
         size = _largest_error(error, self._tolerance(path, state))
         accepted = sound = (size <= 1.0) & jnp.all(jnp.isfinite(state))
         factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / ORDER), _SHRINK, _GROW)
@@ -136,6 +147,7 @@ class Trajectory:
             path = path._replace(tries=path.tries + again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
         here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
+        here = here._replace(cautious=path.cautious | ~jnp.all(jnp.isfinite(state)))
         stuck = ~sound & (wanted < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))
         here = here._replace(status=jnp.where(stuck, STUCK, here.status))
         if self.model.hazards is not None:
@@ -149,11 +161,25 @@ class Trajectory:
         ended = path._replace(observed=jnp.zeros((), bool))
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
 
-    def _flow(self, time: Array, state: Array) -> Array:
-        change = self.model.flow(time, state[: self.size], self.lane.coefficients)
+    def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
+        change = self.model.flow(time, _without(noise, state[: self.size]), self.lane.coefficients)
         if self.model.hazards is None:
             return change
         return jnp.concatenate([change, jnp.sum(self._hazards(time, state))[None]])
+
+    def _slopes(self, time: Array, state: Array, noise: Array) -> tuple[Array, Array]:
+        assert self.model.jacobian is not None
+        return self.model.jacobian(time, _without(noise, state), self.lane.coefficients)
+
+    def _noise(self, path: Path) -> Array:
+        """How far below 0 each variable counts as 0 to the laws: not at all until one fails.
+
+        A power law makes no sense of what is only by an error below 0, however short the step.
+        """
+        if self.settings.solver == "still":
+            return jnp.zeros(self.size)
+        tolerance = self._tolerance(path, path.state)[: self.size]
+        return lax.stop_gradient(jnp.where(path.cautious, _NOISE * tolerance, 0.0))
 
     def _hazards(self, time: Array, state: Array) -> Array:
         return self.model.hazards_at(time, state[: self.size], self.lane.coefficients)
@@ -331,11 +357,16 @@ def _largest_error(error: Array, tolerance: Array) -> Array:
     return lax.stop_gradient(jnp.where(jnp.isfinite(size), size, jnp.inf))
 
 
-def _inside(flow: Flow, begin: Array, step: Array) -> Flow:
+def _without(noise: Array | float, state: Array) -> Array:
+    """The state with 0 for what is below it by no more than noise."""
+    return jnp.where((state < 0) & (state >= -noise), 0.0, state)
+
+
+def _inside(flow: Callable[[Array, Array], Result], begin: Array, step: Array) -> Callable[[Array, Array], Result]:
     """The flow with times at the very ends of a step moved inside: conditions on time change only between steps."""
     margin = lax.stop_gradient(_INSIDE * step)
 
-    def inner(time: Array, state: Array) -> Array:
+    def inner(time: Array, state: Array) -> Result:
         return flow(time + margin * (1.0 - 2.0 * (time - begin) / step), state)
 
     return inner

@@ -24,12 +24,13 @@ class Moments:
         for begin in range(0, values.shape[-1], GRAIN):
             grain = values[..., begin : begin + GRAIN]
             size = grain.shape[-1]
-            mean = grain.mean(axis=-1)
-            squares = np.square(grain - mean[..., None]).sum(axis=-1)
             total = self.count + size
-            delta = mean - self.mean
-            self.mean = self.mean + delta * (size / total)
-            self._squares = self._squares + squares + np.square(delta) * (self.count * size / total)
+            with np.errstate(invalid="ignore"):  # values may be infinite; their moments are not numbers then
+                mean = grain.mean(axis=-1)
+                squares = np.square(grain - mean[..., None]).sum(axis=-1)
+                delta = mean - self.mean
+                self.mean = self.mean + delta * (size / total)
+                self._squares = self._squares + squares + np.square(delta) * (self.count * size / total)
             self.count = total
 
     @property

@@ -9,6 +9,7 @@ Numerical Mathematics 63:27 (2023).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jax import Array, lax
 
 Flow = Callable[[Array, Array], Array]
 Dense = Callable[[Array], Array]
+Slopes = Callable[[Array, Array], tuple[Array, Array]]
 
 _GAMMA = 0.21193756319429014
 _STAGES = 8
@@ -79,25 +81,28 @@ _DENSE = np.array(
 ORDER = 5
 
 
-def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[Array, Array, Dense]:
+def rosenbrock_step(
+    flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None
+) -> tuple[Array, Array, Dense]:
     """One step of y' = flow(t, y): the state after it (n,), an estimate of its error (n,), and the way there.
 
-    The way is a function of the fraction of the step, 0 to 1.
+    The way is a function of the fraction of the step, 0 to 1. ``slopes`` are the derivatives of the flow by state
+    and time, where they are known better than by differentiating it in every direction.
     """
     size = state.shape[0]
-    directions = jnp.eye(size + 1)  # of the state, and of time
-    slopes = jax.vmap(lambda v: jax.jvp(flow, (time, state), (v[-1], v[:-1]))[1], out_axes=1)(directions)
     # x**n with n < 1 has no slope at 0; without it the step is still a step, of lower order
-    slopes = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
-    jacobian, slope = slopes[:, :size], slopes[:, size]
-    matrix = jnp.eye(size) / (step * _GAMMA) - jacobian
+    jacobian, slope = (
+        jnp.where(jnp.isfinite(part), part, 0.0) for part in (slopes or partial(_slopes, flow))(time, state)
+    )
+    order, places = _zeros_last(state)
+    matrix = (jnp.eye(size) / (step * _GAMMA) - jacobian)[order][:, order]
     factors = jax.scipy.linalg.lu_factor(lax.stop_gradient(matrix))
     a, c, times, weights = (jnp.asarray(part) for part in (_A, _C, _TIMES, _TIME_WEIGHTS))
 
     def stage(place: Array, stages: Array) -> Array:
         inner = state + a[place] @ stages
         right = flow(time + times[place] * step, inner) + (c[place] @ stages) / step + step * weights[place] * slope
-        return stages.at[place].set(_solved(factors, matrix, right))
+        return stages.at[place].set(_solved(factors, matrix, right[order])[places])
 
     stages = lax.fori_loop(0, _STAGES, stage, jnp.zeros((_STAGES, size)))
     end = state + a[-1] @ stages + stages[-1]
@@ -109,6 +114,26 @@ def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple
         return left * state + fraction * (end + left * bend)
 
     return end, stages[-1], dense
+
+
+def _slopes(flow: Flow, time: Array, state: Array) -> tuple[Array, Array]:
+    """The derivatives of a flow by state (n, n) and time (n,)."""
+    size = state.shape[0]
+    both = jax.vmap(lambda v: jax.jvp(flow, (time, state), (v[-1], v[:-1]))[1], out_axes=1)(jnp.eye(size + 1))
+    return both[:, :size], both[:, size]
+
+
+def _zeros_last(state: Array) -> tuple[Array, Array]:
+    """The variables in an order in which those that are exactly 0 come last, and the place of each in it.
+
+    What is absent and made by nothing that is there has rows of zeros but for others like it. Ordered like this, no
+    pivot of elimination mixes such a row with others, and it stays exactly absent. Otherwise rounding errors would
+    bring it into being, which matters where it can multiply: nobody is infected by a rounding error.
+    """
+    there = state != 0
+    places = jnp.where(there, jnp.cumsum(there) - 1, jnp.sum(there) + jnp.cumsum(~there) - 1)
+    numbers = jnp.arange(state.shape[0])
+    return jnp.zeros_like(numbers).at[places].set(numbers), places
 
 
 @jax.custom_jvp

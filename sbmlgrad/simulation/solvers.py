@@ -1,7 +1,8 @@
 """One step of a differential equation, by methods for different needs.
 
-Each takes ``(flow, time, step, state)`` with y' = flow(t, y) and returns the state after the step (n,), an estimate
-of its error (n,), and the way there as a function of the fraction of the step, 0 to 1.
+Each takes ``(flow, time, step, state, slopes)`` with y' = flow(t, y) and, where they are known, the derivatives of
+the flow by state and time, which only the one for stiff equations looks at. It returns the state after the step (n,),
+an estimate of its error (n,), and the way there as a function of the fraction of the step, 0 to 1.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from sbmlgrad.simulation.rosenbrock import Dense, Flow, rosenbrock_step
+from sbmlgrad.simulation.rosenbrock import Dense, Flow, Slopes, rosenbrock_step
 
 
-def explicit_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[Array, Array, Dense]:
+def explicit_step(
+    flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None
+) -> tuple[Array, Array, Dense]:
     """Dormand and Prince's pair of orders 5 and 4, for equations that are not stiff."""
     import diffrax  # takes a second, which models that need it not should not pay
 
@@ -28,7 +31,9 @@ def explicit_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[A
     return after, error, way.evaluate
 
 
-def still_step(flow: Flow, time: Array, step: Array, state: Array) -> tuple[Array, Array, Dense]:
+def still_step(
+    flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None
+) -> tuple[Array, Array, Dense]:
     """Euler's, which is exact where the rates of change are constant."""
     change = step * flow(time, state)
     return state + change, jnp.zeros_like(state), lambda fraction: state + fraction * change
