@@ -344,14 +344,15 @@ class Program:
 
     def __call__(self, values: Any, random: Draw | None = None) -> Any:
         """The outputs (outputs, ...) for inputs (inputs or more, ...), float64; what comes after them is not read."""
-        values = values[: len(self.inputs)]
-        if len(self._work) <= _SMALL:
-            return jnp.stack(self.unrolled(list(values), random)) if self.outputs else jnp.zeros((0, *values.shape[1:]))
+        if not self.outputs:
+            return jnp.zeros((0, *values.shape[1:]))
+        if len(self._work) + len(self.outputs) <= _SMALL:
+            return jnp.stack(self.unrolled(values, random))
         return self._batched(values, random)
 
     def unrolled(self, values: Sequence[Any], random: Draw | None = None) -> list[Any]:
         """The outputs node by node, one array each, from one array for each input."""
-        known = dict(zip(self.inputs, values, strict=True))
+        known = {self.inputs[number]: values[number] for number in self._read}
         like = jnp.zeros_like(values[0]) if len(values) else jnp.zeros(())
         for place in self._work:
             node = self.graph.nodes[place]
@@ -372,9 +373,17 @@ class Program:
         given = frozenset(self.inputs)
         return [place for place in self.graph.reachable(self.outputs, given) if place not in given]
 
+    @cached_property
+    def _read(self) -> list[int]:
+        """The numbers of the inputs that are needed; of thousands it may be few."""
+        nodes = self.graph.nodes
+        needed = {*self.outputs, *(arg for place in self._work for arg in nodes[place].args)}
+        return [number for number, place in enumerate(self.inputs) if place in needed]
+
     def _batched(self, values: Any, random: Draw | None) -> Any:
         batches, constants, slots = self._schedule
         fixed = jnp.asarray(constants).reshape((-1,) + (1,) * (values.ndim - 1))
+        values = _taken(values, self._read)
         store = jnp.concatenate([values, jnp.broadcast_to(fixed, (len(constants), *values.shape[1:]))])
         for node, places in batches:
             args = tuple(_taken(store, column) for column in places)
@@ -388,7 +397,7 @@ class Program:
         The kind of which most nodes are ready goes first, which keeps the number of batches low.
         """
         nodes = self.graph.nodes
-        slots = {place: slot for slot, place in enumerate(self.inputs)}
+        slots = {self.inputs[number]: slot for slot, number in enumerate(self._read)}
         constants = [place for place in self._work if nodes[place].operation == "constant"]
         for place in constants:
             slots[place] = len(slots)

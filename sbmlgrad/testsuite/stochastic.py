@@ -133,6 +133,7 @@ def deviations(case: Case, mean: pd.DataFrame, sd: pd.DataFrame, n: int) -> dict
         column = case.column(variable)
         mu, sigma = (case.values(case.expected, f"{variable}-{which}") for which in ("mean", "sd"))
         m, s = (case.values(table, column) for table in (mean, sd))
+        sigma = np.where(np.isnan(sigma), s, sigma)
         certain = sigma == 0
         scale = np.where(certain, 1.0, sigma)
         if moment == "mean":
