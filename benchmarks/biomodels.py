@@ -5,7 +5,8 @@
 Each model runs from 0 to 10 and from 0 to 100 with the values in its file, at 50 times. All species (as amounts) and
 whatever else rules and events change are compared at every time: the difference may be 1e-4 of the value, plus 1e-9
 of the largest value of the run, among all species for a species, among its own values for anything else. A model
-that differs is tried again with the reference at other tolerances, and the table says so.
+that differs is tried again with the reference at other tolerances, and the table says so. Species whose initial
+value the file leaves open are given the reference's, which is 0.
 
 The columns of the table: model; status and reason (several have ` | ` between them); seconds to read, to compile
 (a first simulation less a second one) and to run (the second); whether exact stochastic simulation is possible, and
@@ -25,10 +26,12 @@ import argparse
 import csv
 import functools
 import io
+import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -49,6 +52,7 @@ POINTS = 50
 RELATIVE = 1e-4
 FLOOR = 1e-9
 MANY_STEPS = 1_000_000
+MOST_REASONS = 5  # why exact simulation is not possible
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,14 @@ def compared(model: Model) -> tuple[str, ...]:
     return (*species, *(name for name in (*elements.parameters, *elements.compartments) if name in moved))
 
 
+def unset(model: Model) -> dict[str, float]:
+    """0 for each species whose initial value nothing in the file gives."""
+    elements = model.elements
+    assigned = {*elements.initial_assignments, *elements.assignment_rules}
+    start = model.initial_values()
+    return {name: 0.0 for name in elements.species if name not in assigned and math.isnan(start[name])}
+
+
 def simulated(path: Path, ends: Sequence[float] = ENDS) -> Ours:
     """Read, simulate and time one file."""
     _begun()
@@ -138,9 +150,12 @@ def simulated(path: Path, ends: Sequence[float] = ENDS) -> Ours:
     ours = Ours(read=perf_counter() - began)
     names = compared(model)
     ours = replace(ours, names=names, species=frozenset(model.elements.species) & frozenset(names))
+    values = unset(model)
+    if values:
+        ours = replace(ours, reason=f"{len(values)} species without an initial value start at 0 here")
 
     def course(end: float) -> np.ndarray:
-        simulation = sg.simulate(model, np.linspace(0.0, end, POINTS), method="ode", select=names)
+        simulation = sg.simulate(model, np.linspace(0.0, end, POINTS), method="ode", select=names, parameters=values)
         return simulation.mean.to_numpy()
 
     courses: list[np.ndarray | str] = []
@@ -152,8 +167,7 @@ def simulated(path: Path, ends: Sequence[float] = ENDS) -> Ours:
         course(ends[0])
         ours = replace(ours, run=perf_counter() - began)
         ours = replace(ours, compile=first - (ours.run or 0.0))
-        for end in ends[1:]:
-            courses.append(course(end))
+        courses.extend(course(end) for end in ends[1:])
     except UnsupportedError as error:
         ours = replace(ours, status="refused", reason=reason_of(error, path))
     except SbmlgradError as error:
@@ -170,7 +184,10 @@ def exactness(path: Path) -> tuple[bool | None, str]:
         info = describe(path)
     except SbmlgradError as error:
         return None, reason_of(error, path)
-    return info.exact, one_line(" | ".join(info.reasons))
+    reasons = [*info.reasons[:MOST_REASONS]]
+    if len(info.reasons) > len(reasons):
+        reasons.append(f"and {len(info.reasons) - len(reasons)} more reasons")
+    return info.exact, one_line(" | ".join(reasons))
 
 
 @functools.cache
@@ -186,7 +203,9 @@ def _begun() -> None:
 # ---- the reference ---------------------------------------------------------------------------------------
 
 
-def reference_course(path: Path, names: Sequence[str], end: float, sizes: dict[str, float], how: Accuracy) -> Any:
+def reference_course(
+    path: Path, names: Sequence[str], end: float, sizes: Mapping[str, float], how: Accuracy
+) -> np.ndarray:
     """Values (times, names) by libroadrunner; ``sizes`` are the largest absolute values to expect of them.
 
     Raises RuntimeError, with the reference's words, where it fails.
@@ -202,11 +221,26 @@ def reference_course(path: Path, names: Sequence[str], end: float, sizes: dict[s
     solver.stiff = how.stiff
     if how.steps:
         solver.maximum_time_step = end / how.steps
-    found = runner.simulate(0.0, end, POINTS, ["time", *names])
+    with quiet():
+        found = runner.simulate(0.0, end, POINTS, ["time", *names])
     return np.array(found, dtype=np.float64)[:, 1:]
 
 
-def absolute_tolerances(runner: Any, sizes: dict[str, float], how: Accuracy) -> list[float] | float:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the words of a C library on standard error, which come by the thousand."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def absolute_tolerances(runner: Any, sizes: Mapping[str, float], how: Accuracy) -> list[float] | float:
     """One for each variable of the reference's state; nothing is known of those without a size."""
     states = len(runner.getIntegrator().getAbsoluteToleranceVector())
     ids = [runner.model.getStateVectorId(place) for place in range(states)]
@@ -230,13 +264,12 @@ def refer(item: tuple[Path, Ours], ends: Sequence[float] = ENDS, patience: float
         verdicts.append(verdict)
         if verdict.status != "agrees":
             break
-    last = verdicts[-1]
+    last, notes = verdicts[-1], [ours.reason, *(verdict.reason for verdict in verdicts)]
     if last.status in ("reference_failed", "neither") and len(verdicts) > 1:
-        return Verdict("agrees", f"to time {ends[len(verdicts) - 2]:g}; beyond, {last.reason}", True)
-    if last.status == "neither":
-        return Verdict("failed", last.reason)
-    reasons = [verdict.reason for verdict in verdicts if verdict.reason]
-    return Verdict(last.status, one_line(" | ".join(dict.fromkeys(reasons))), last.status != "reference_failed")
+        notes[-1] = f"to time {ends[len(verdicts) - 2]:g}; beyond, {last.reason}"
+        return Verdict("agrees", joined(notes), True)
+    status = "failed" if last.status == "neither" else last.status
+    return Verdict(status, joined(notes), last.reference_runs)
 
 
 def judged(path: Path, ours: Ours, end: float, course: np.ndarray | str, deadline: float) -> Verdict:
@@ -259,7 +292,7 @@ def judged(path: Path, ours: Ours, end: float, course: np.ndarray | str, deadlin
         if monotonic() > deadline:
             break
     if differences:
-        return Verdict("differs", " | ".join(differences), True)
+        return Verdict("differs", f"{differences[0]}; at other settings: {'; '.join(differences[1:])}", True)
     if isinstance(course, str):
         return Verdict("neither", f"{course} (the reference fails too: {failures[0]})")
     return Verdict("reference_failed", failures[0])
@@ -337,6 +370,11 @@ def reason_of(error: SbmlgradError, path: Path) -> str:
     if isinstance(error, UnsupportedError):
         return one_line(" | ".join(error.reasons))
     return one_line(str(error).removeprefix(f"{path}: "))
+
+
+def joined(reasons: Iterable[str]) -> str:
+    """Those that are not empty, each once, on one line."""
+    return one_line(" | ".join(dict.fromkeys(reason for reason in reasons if reason)))
 
 
 def one_line(text: str) -> str:

@@ -70,7 +70,6 @@ def solve(
     TruncationError
         if it takes more steps than the settings allow.
     """
-    _check_start(model, quantities)
     settings = _suited(model, settings)
     while True:
         with _one_thread(model):
@@ -178,22 +177,6 @@ def _compiled_tangents(model: HybridModel, times: int, settings: Settings) -> An
     return model.compiled[key]
 
 
-def _check_start(model: HybridModel, quantities: np.ndarray) -> None:
-    state, _ = _compiled_start(model)(jnp.asarray(quantities))
-    wrong = ~np.isfinite(np.asarray(state))
-    if wrong.any():
-        name = model.variables[int(np.argmax(wrong))]
-        raise SimulationError(
-            f"{model.model.elements.source.path}: {name!r} has no finite initial value; give it one with {name}=value"
-        )
-
-
-def _compiled_start(model: HybridModel) -> Any:
-    if "start" not in model.compiled:
-        model.compiled["start"] = jax.jit(model.start)
-    return model.compiled["start"]
-
-
 def _failure(model: HybridModel, path: flow.Path, status: int, settings: Settings) -> SimulationError:
     source, time = model.model.elements.source.path, float(path.time)
     if status == flow.TOO_MANY_STEPS:
@@ -208,6 +191,9 @@ def _failure(model: HybridModel, path: flow.Path, status: int, settings: Setting
     if status == flow.QUEUE_FULL:
         return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait at time {time:g}")
     sizes = np.abs(np.asarray(path.state))
+    if int(path.steps) == 0:
+        name = model.variables[int(np.argmin(np.isfinite(sizes)))]
+        return SimulationError(f"{source}: {name!r} has no finite initial value; give it one with {name}=value")
     largest = model.variables[int(np.argmax(np.where(np.isnan(sizes), np.inf, sizes)))]
     return SimulationError(
         f"{source}: the equations cannot be followed beyond time {time:g}, where a rate is not finite or a variable "

@@ -110,7 +110,7 @@ class Trajectory:
             draws=draws,
             position=jnp.zeros((), jnp.int32),
             steps=jnp.zeros((), jnp.int32),
-            status=jnp.full((), RUNNING, jnp.int32),
+            status=jnp.where(jnp.all(jnp.isfinite(state)), RUNNING, STUCK).astype(jnp.int32),
             observed=jnp.zeros((), bool),
             cautious=jnp.zeros((), bool),
             tries=jnp.zeros((), jnp.int32),

@@ -1,0 +1,114 @@
+"""Random numbers follow their distributions, against scipy's.
+
+Seeds are fixed; each of the 30 checks rejects below a probability of 1e-4, so that a change of all random numbers
+raises a false alarm three times in a thousand.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from sbmlgrad.model.functions import DISTRIBUTIONS
+from sbmlgrad.simulation.distributions import sample
+from sbmlgrad.simulation.random import key, streams
+
+ALARM = 1e-4
+N = 20_000
+
+# The parameters as SBML has them, and scipy's distribution for them.
+CASES: dict[str, list[tuple[tuple[float, ...], Any]]] = {
+    "normal": [((3.0, 2.0), stats.norm(3, 2))],
+    "uniform": [((-1.0, 4.0), stats.uniform(-1, 5))],
+    "bernoulli": [((0.3,), stats.bernoulli(0.3))],
+    "binomial": [((5.0, 0.3), stats.binom(5, 0.3)), ((200.0, 0.7), stats.binom(200, 0.7))],
+    "cauchy": [((1.0, 2.0), stats.cauchy(1, 2))],
+    "chisquare": [((1.0,), stats.chi2(1)), ((7.0,), stats.chi2(7))],
+    "exponential": [((2.5,), stats.expon(scale=1 / 2.5))],
+    "gamma": [((0.4, 3.0), stats.gamma(0.4, scale=3)), ((5.0, 0.5), stats.gamma(5, scale=0.5))],
+    "laplace": [((-2.0, 0.5), stats.laplace(-2, 0.5))],
+    "lognormal": [((0.5, 0.8), stats.lognorm(0.8, scale=np.exp(0.5)))],
+    "poisson": [((0.7,), stats.poisson(0.7)), ((80.0,), stats.poisson(80))],
+    "rayleigh": [((1.5,), stats.rayleigh(scale=1.5))],
+}
+BOUNDS = {"binomial": (1.0, 3.0), "bernoulli": (0.5, 2.0), "poisson": (1.0, 60.0), "laplace": (-2.2, -1.0)}
+
+
+def drawn(name: str, parameters: tuple[float, ...], place: int = 1) -> np.ndarray:
+    """One number for each of many trajectories, as the simulation draws them."""
+    kind = next(kind for kind, distribution in enumerate(DISTRIBUTIONS) if distribution.name == name)
+    return np.asarray(_many(kind, place, len(parameters))(jnp.asarray(parameters)))
+
+
+def _many(kind: int, place: int, count: int) -> Any:
+    stream = streams(1).drawing
+
+    def one(parameters: Any, trajectory: Any) -> Any:
+        return sample(key(stream, trajectory, jnp.uint32(0)), kind, place, tuple(parameters[i] for i in range(count)))
+
+    return jax.jit(lambda parameters: jax.vmap(partial(one, parameters))(jnp.arange(N, dtype=jnp.uint32)))
+
+
+def follows(values: np.ndarray, law: Any, low: float = -np.inf, high: float = np.inf) -> bool:
+    """Whether values come from the law between bounds, which belong to it."""
+    if hasattr(law, "pmf"):
+        support = np.arange(max(0, values.min()), values.max() + 1)
+        chance = law.pmf(support) / (law.cdf(min(high, 1e9)) - law.cdf(max(low, 0) - 1))
+        expected = np.append(chance, max(0.0, 1 - chance.sum())) * len(values)
+        seen = np.append(np.bincount((values - support[0]).astype(int), minlength=len(support)), 0)
+        group = np.minimum.accumulate(np.cumsum(expected) // 10, axis=0)
+        group = np.unique(np.minimum(group, group[-1] - 1), return_inverse=True)[1]
+        tables = [np.bincount(group, row) for row in (seen, expected)]
+        return len(tables[0]) < 2 or stats.chisquare(*tables).pvalue > ALARM
+    below, inside = law.cdf(low), law.cdf(high) - law.cdf(low)
+    return stats.kstest((law.cdf(values) - below) / inside, "uniform").pvalue > ALARM
+
+
+def test_all_distributions_are_here() -> None:
+    assert list(CASES) == [distribution.name for distribution in DISTRIBUTIONS]
+    for distribution in DISTRIBUTIONS:
+        for parameters, law in CASES[distribution.name]:
+            assert len(parameters) == distribution.parameters
+            centre = law.median() if distribution.name == "cauchy" else law.mean()
+            assert distribution.mean(*parameters) == pytest.approx(centre)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numbers_follow_their_distribution(name: str) -> None:
+    for parameters, law in CASES[name]:
+        assert follows(drawn(name, parameters), law)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_numbers_stay_within_their_bounds(name: str) -> None:
+    """Between quantiles in a tail, where nothing but these bounds would keep them."""
+    for parameters, law in CASES[name][-1:]:
+        low, high = BOUNDS.get(name, (law.ppf(0.8), law.ppf(0.95)))
+        values = drawn(name, (*parameters, low, high))
+        assert low <= values.min() <= values.max() <= high
+        assert follows(values, law, low, high)
+
+
+def test_each_place_has_its_own_number() -> None:
+    one, two, again = (drawn("normal", (0.0, 1.0), place) for place in (1, 2, 1))
+    np.testing.assert_array_equal(one, again)
+    assert stats.pearsonr(one, two).pvalue > ALARM
+
+
+def test_bounds_that_nothing_reaches_give_no_number() -> None:
+    assert np.isnan(drawn("uniform", (0.0, 1.0, 2.0, 3.0))).all()
+
+
+def test_the_comparison_sees_small_differences() -> None:
+    random = np.random.default_rng(0)
+    assert follows(random.normal(3, 2, N), stats.norm(3, 2))
+    assert not follows(random.normal(3.1, 2, N), stats.norm(3, 2))
+    assert follows(random.poisson(5, N), stats.poisson(5))
+    assert not follows(random.poisson(5.1, N), stats.poisson(5))
+    assert not follows(random.binomial(50, 0.1, N), stats.poisson(5))
