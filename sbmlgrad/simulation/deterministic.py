@@ -70,19 +70,8 @@ def solve(
     TruncationError
         if it takes more steps than the settings allow.
     """
-    settings = _suited(model, settings)
-    while True:
-        with _one_thread(model):
-            values, path = _compiled(model, len(times), settings)(
-                jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed)
-            )
-            status = int(path.status)
-        if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
-            settings = replace(settings, slots=8 * settings.slots)
-            continue
-        if status != flow.DONE:
-            raise _failure(model, path, status, settings)
-        return np.asarray(values).T
+    fixed = (jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed))
+    return np.asarray(_to_the_end(model, settings, lambda s: _compiled(model, len(times), s)(*fixed))[0]).T
 
 
 def sensitivities(
@@ -92,15 +81,30 @@ def sensitivities(
 
     Forward mode through the solver's steps, with the times of events differentiated too.
     """
-    settings = _suited(model, Settings(sensitive=True))
-    values = solve(model, quantities, times, start, settings=Settings(sensitive=False))
-    run = _compiled_tangents(model, len(times), settings)
     fixed = (jnp.asarray(times), jnp.float64(start), streams(0))
     directions = np.zeros((len(places), len(quantities)))
     directions[np.arange(len(places)), list(places)] = 1.0
-    with _one_thread(model):
-        slopes = np.asarray(run(jnp.asarray(quantities), jnp.asarray(directions), *fixed))
-    return values, slopes.swapaxes(1, 2)
+    moving = (jnp.asarray(quantities), jnp.asarray(directions))
+    (values, slopes), _ = _to_the_end(
+        model, Settings(sensitive=True), lambda s: _compiled_tangents(model, len(times), s)(*moving, *fixed)
+    )
+    return np.asarray(values).T, np.asarray(slopes).swapaxes(1, 2)
+
+
+def _to_the_end(
+    model: HybridModel, settings: Settings, run: Callable[[Settings], tuple[Any, flow.Path]]
+) -> tuple[Any, flow.Path]:
+    """The result of a run with settings under which it comes to its end."""
+    settings = _suited(model, settings)
+    while True:
+        with _one_thread(model):
+            result, path = run(settings)
+            status = int(path.status)
+        if status == flow.DONE:
+            return result, path
+        if status != flow.QUEUE_FULL or settings.slots >= _MOST_SLOTS:
+            raise _failure(model, path, status, settings)
+        settings = replace(settings, slots=8 * settings.slots)
 
 
 @contextmanager
@@ -168,10 +172,12 @@ def _compiled_tangents(model: HybridModel, times: int, settings: Settings) -> An
     if key not in model.compiled:
 
         def along(quantities: Any, directions: Any, *fixed: Any) -> Any:
-            def observe(q: Any) -> Any:
-                return _trajectory(model, settings, q, *fixed)[0]
+            def push(direction: Any) -> Any:
+                run = partial(_trajectory, model, settings)
+                return jax.jvp(lambda q: run(q, *fixed), (quantities,), (direction,), has_aux=True)
 
-            return jax.vmap(lambda direction: jax.jvp(observe, (quantities,), (direction,))[1])(directions)
+            values, slopes, path = jax.vmap(push, out_axes=(None, 0, None))(directions)
+            return (values, slopes), path
 
         model.compiled[key] = jax.jit(along, compiler_options=quick_to_compile())
     return model.compiled[key]
