@@ -6,6 +6,7 @@ raises a false alarm three times in a thousand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from sbmlgrad.simulation.distributions import sample
 from sbmlgrad.simulation.random import key, streams
 
 ALARM = 1e-4
+Fits = Callable[[np.ndarray, np.ndarray], bool]
 N = 20_000
 
 # The parameters as SBML has them, and scipy's distribution for them.
@@ -37,7 +39,7 @@ CASES: dict[str, list[tuple[tuple[float, ...], Any]]] = {
     "poisson": [((0.7,), stats.poisson(0.7)), ((80.0,), stats.poisson(80))],
     "rayleigh": [((1.5,), stats.rayleigh(scale=1.5))],
 }
-BOUNDS = {"binomial": (1.0, 3.0), "bernoulli": (0.5, 2.0), "poisson": (1.0, 60.0), "laplace": (-2.2, -1.0)}
+BOUNDS = {"binomial": (1.0, 2.0), "bernoulli": (0.5, 2.0), "poisson": (1.0, 2.0)}
 
 
 def drawn(name: str, parameters: tuple[float, ...], place: int = 1) -> np.ndarray:
@@ -55,19 +57,14 @@ def _many(kind: int, place: int, count: int) -> Any:
     return jax.jit(lambda parameters: jax.vmap(partial(one, parameters))(jnp.arange(N, dtype=jnp.uint32)))
 
 
-def follows(values: np.ndarray, law: Any, low: float = -np.inf, high: float = np.inf) -> bool:
+def follows(values: np.ndarray, law: Any, fits: Fits, low: float = -np.inf, high: float = np.inf) -> bool:
     """Whether values come from the law between bounds, which belong to it."""
-    if hasattr(law, "pmf"):
-        support = np.arange(max(0, values.min()), values.max() + 1)
-        chance = law.pmf(support) / (law.cdf(min(high, 1e9)) - law.cdf(max(low, 0) - 1))
-        expected = np.append(chance, max(0.0, 1 - chance.sum())) * len(values)
-        seen = np.append(np.bincount((values - support[0]).astype(int), minlength=len(support)), 0)
-        group = np.minimum.accumulate(np.cumsum(expected) // 10, axis=0)
-        group = np.unique(np.minimum(group, group[-1] - 1), return_inverse=True)[1]
-        tables = [np.bincount(group, row) for row in (seen, expected)]
-        return len(tables[0]) < 2 or stats.chisquare(*tables).pvalue > ALARM
-    below, inside = law.cdf(low), law.cdf(high) - law.cdf(low)
-    return stats.kstest((law.cdf(values) - below) / inside, "uniform").pvalue > ALARM
+    if hasattr(law.dist, "pmf"):
+        numbers = np.arange(1000)
+        chances = np.where((numbers >= low) & (numbers <= high), law.pmf(numbers), 0.0)
+        return fits(np.bincount(values.astype(int), minlength=1000), chances / chances.sum())
+    below, above = law.cdf([low, high])
+    return bool(stats.kstest((law.cdf(values) - below) / (above - below), "uniform").pvalue > ALARM)
 
 
 def test_all_distributions_are_here() -> None:
@@ -80,19 +77,19 @@ def test_all_distributions_are_here() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_numbers_follow_their_distribution(name: str) -> None:
+def test_numbers_follow_their_distribution(name: str, fits: Fits) -> None:
     for parameters, law in CASES[name]:
-        assert follows(drawn(name, parameters), law)
+        assert follows(drawn(name, parameters), law, fits)
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_numbers_stay_within_their_bounds(name: str) -> None:
+def test_numbers_stay_within_their_bounds(name: str, fits: Fits) -> None:
     """Between quantiles in a tail, where nothing but these bounds would keep them."""
-    for parameters, law in CASES[name][-1:]:
+    for parameters, law in CASES[name][:1]:
         low, high = BOUNDS.get(name, (law.ppf(0.8), law.ppf(0.95)))
         values = drawn(name, (*parameters, low, high))
         assert low <= values.min() <= values.max() <= high
-        assert follows(values, law, low, high)
+        assert follows(values, law, fits, low, high)
 
 
 def test_each_place_has_its_own_number() -> None:
@@ -102,13 +99,15 @@ def test_each_place_has_its_own_number() -> None:
 
 
 def test_bounds_that_nothing_reaches_give_no_number() -> None:
-    assert np.isnan(drawn("uniform", (0.0, 1.0, 2.0, 3.0))).all()
+    kind = [distribution.name for distribution in DISTRIBUTIONS].index("uniform")
+    bounds = tuple(jnp.float64(value) for value in (0, 1, 2, 3))
+    assert np.isnan(sample(key(streams(1).drawing, jnp.uint32(0), jnp.uint32(0)), kind, 1, bounds))
 
 
-def test_the_comparison_sees_small_differences() -> None:
+def test_the_comparison_sees_small_differences(fits: Fits) -> None:
     random = np.random.default_rng(0)
-    assert follows(random.normal(3, 2, N), stats.norm(3, 2))
-    assert not follows(random.normal(3.1, 2, N), stats.norm(3, 2))
-    assert follows(random.poisson(5, N), stats.poisson(5))
-    assert not follows(random.poisson(5.1, N), stats.poisson(5))
-    assert not follows(random.binomial(50, 0.1, N), stats.poisson(5))
+    assert follows(random.normal(3, 2, N), stats.norm(3, 2), fits)
+    assert not follows(random.normal(3.1, 2, N), stats.norm(3, 2), fits)
+    assert follows(random.poisson(5, N), stats.poisson(5), fits)
+    assert not follows(random.poisson(5.1, N), stats.poisson(5), fits)
+    assert not follows(random.binomial(50, 0.1, N), stats.poisson(5), fits)
