@@ -15,7 +15,6 @@ import sympy
 
 from sbmlgrad.errors import UnsupportedError
 from sbmlgrad.model.elements import Elements, Reaction
-from sbmlgrad.model.functions import DISTRIBUTIONS
 from sbmlgrad.network import Channel, DiscreteModel, discretise
 from sbmlgrad.network.assembly import rate_equations, refusals
 from sbmlgrad.network.channels import count_symbol
@@ -24,6 +23,7 @@ from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.split import signed_parts, vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
+from sbmlgrad.simulation.distributions import expected
 
 _REVERSE = " (reverse)"
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
@@ -118,7 +118,7 @@ def _beside(elements: Elements) -> Iterator[str]:
 
 def _with_process(known: Info, process: HybridModel) -> Info:
     quantities = np.array(list(process.quantities.values()))
-    state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), _typical))
+    state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), expected))
     counts = state[process.whole]
     hazards = process.hazards
     events = None
@@ -135,12 +135,6 @@ def _with_process(known: Info, process: HybridModel) -> Info:
 
 def _with_equations(known: Info, model: HybridModel) -> Info:
     return replace(known, quantities=dict(model.quantities), observables=model.observables)
-
-
-def _typical(kind: int, place: int, parameters: tuple[Any, ...]) -> Any:
-    """The mean in place of a random number."""
-    distribution = DISTRIBUTIONS[kind]
-    return jnp.asarray(distribution.mean(*map(float, parameters[: distribution.parameters])))
 
 
 def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:

@@ -51,3 +51,9 @@ def sample(key: Array, kind: int, place: int, parameters: Sequence[Any]) -> Arra
 
     tries, value = lax.while_loop(outside, again, (jnp.zeros((), jnp.int32), jnp.full((), jnp.nan)))
     return jnp.where(outside((jnp.zeros_like(tries), value)), jnp.nan, value)
+
+
+def expected(kind: int, place: int, parameters: Sequence[Any]) -> Array:
+    """The mean of the distribution without its bounds, in place of a random number."""
+    distribution = DISTRIBUTIONS[kind]
+    return jnp.asarray(distribution.mean(*map(float, parameters[: distribution.parameters])))

@@ -23,7 +23,7 @@ from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation import flow
 from sbmlgrad.simulation.deterministic import with_values
-from sbmlgrad.simulation.distributions import sample
+from sbmlgrad.simulation.distributions import expected, sample
 from sbmlgrad.simulation.ensemble import layout
 from sbmlgrad.simulation.flow import Lane, Path, Settings, Trajectory
 from sbmlgrad.simulation.random import Streams, key, streams
@@ -32,6 +32,7 @@ from sbmlgrad.simulation.ssa import compiler_options
 _INITIAL = 2**32 - 1  # the draw of what is random at the start, which no event counts up to
 _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
 _STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
+_STIFF = 10_000  # fastest rate times duration: the explicit solver would take a third as many steps
 _MOST_SLOTS = 4096
 
 
@@ -85,7 +86,8 @@ def run_hybrid(
     SimulationError
         if the flow cannot be followed, or an initial value is missing.
     """
-    settings = Settings(solver="still" if model.still else "explicit", most_steps=min(max_events, 2**31 - 1))
+    solver = _solver(model, quantities, float(times[-1]) - start)
+    settings = Settings(solver=solver, most_steps=min(max_events, 2**31 - 1))
     arrays = (4 if model.still else 16) * (len(model.variables) + 1) + len(model.channels)
     workers, lanes = layout(n, arrays)
     keys = streams(seed)
@@ -122,12 +124,13 @@ def _run_chunk(
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
             status = np.asarray(paths.status)[:count]
-            if not np.any(status == flow.RUNNING) or np.any(status > flow.DONE):
+            stiff = settings.solver == "explicit" and _out_of_proportion(paths, count)
+            if not np.any(status == flow.RUNNING) or np.any(status > flow.DONE) or stiff:
                 break
         worst = int(status.max())
         if worst == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
             settings = replace(settings, slots=8 * settings.slots)
-        elif settings.solver == "explicit" and _stiff(paths, count, worst):
+        elif stiff:
             settings = replace(settings, solver="rosenbrock")
         elif worst > flow.DONE:
             raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
@@ -138,10 +141,21 @@ def _run_chunk(
             return settings, HybridChunk(first, observed, states, fired)
 
 
-def _stiff(paths: Path, count: int, status: int) -> bool:
-    """Whether steps were out of proportion to reactions, or there were too many."""
+def _solver(model: HybridModel, quantities: np.ndarray, span: float) -> str:
+    """The solver that suits the flow at the start: exact, explicit, or for stiff equations."""
+    if model.still:
+        return "still"
+    begin = jnp.zeros(())
+    state, coefficients = model.start(jnp.asarray(quantities), expected)
+    rates = np.asarray(jax.jacfwd(lambda y: model.flow(begin, y, coefficients))(state))
+    fastest = np.max(np.abs(np.linalg.eigvals(np.where(np.isfinite(rates), rates, 0.0))), initial=0.0)
+    return "rosenbrock" if fastest * span > _STIFF else "explicit"
+
+
+def _out_of_proportion(paths: Path, count: int) -> bool:
+    """Whether steps are so many more than reactions that the equations must have become stiff."""
     steps, fired = (np.asarray(part)[:count].astype(np.float64) for part in (paths.steps, paths.draws))
-    return status == flow.TOO_MANY_STEPS and bool(np.max(steps / (fired + 100.0)) > _STEPS_AN_EVENT)
+    return bool(np.any(steps > _STEPS_AN_EVENT * (fired + 1000.0)))
 
 
 def _compiled(model: HybridModel, times: int, settings: Settings) -> tuple[Any, Any, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+_FEWEST = 10  # expected in a group of categories
 ALARM = 1e-4  # the probability below which a check rejects
 
 
@@ -19,9 +20,13 @@ def counts_fit(observed: np.ndarray, probabilities: np.ndarray) -> bool:
     """Whether counts (categories,) follow the probabilities, by chi-square; rare categories are put together."""
     expected = probabilities * observed.sum()
     assert observed[probabilities < 1e-15].sum() == 0, "an impossible state was observed"
-    order = np.argsort(expected)
-    groups = np.unique(np.cumsum(expected[order]) // 10, return_inverse=True)[1]
-    together = [np.bincount(groups, values[order]) for values in (observed, expected)]
-    seen, due = (np.append(values[:-2], values[-2:].sum()) for values in together)  # the last may be small
-    due *= seen.sum() / due.sum()
-    return len(seen) < 2 or bool(stats.chisquare(seen, due).pvalue > ALARM)
+    groups: list[list[float]] = [[0.0, 0.0]]
+    for place in np.argsort(expected):
+        if groups[-1][1] >= _FEWEST:
+            groups.append([0.0, 0.0])
+        groups[-1][0] += observed[place]
+        groups[-1][1] += expected[place]
+    if groups[-1][1] < _FEWEST:
+        groups[-2:] = [list(np.sum(groups[-2:], axis=0))]
+    seen, due = np.array(groups).T
+    return len(seen) < 2 or bool(stats.chisquare(seen, due * seen.sum() / due.sum()).pvalue > ALARM)

@@ -7,7 +7,7 @@ raises a false alarm three times in a thousand.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ import pytest
 from scipy import stats
 
 from sbmlgrad.model.functions import DISTRIBUTIONS
+from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.distributions import sample
 from sbmlgrad.simulation.random import key, streams
 
@@ -48,13 +49,17 @@ def drawn(name: str, parameters: tuple[float, ...], place: int = 1) -> np.ndarra
     return np.asarray(_many(kind, place, len(parameters))(jnp.asarray(parameters)))
 
 
+@cache
 def _many(kind: int, place: int, count: int) -> Any:
     stream = streams(1).drawing
 
     def one(parameters: Any, trajectory: Any) -> Any:
         return sample(key(stream, trajectory, jnp.uint32(0)), kind, place, tuple(parameters[i] for i in range(count)))
 
-    return jax.jit(lambda parameters: jax.vmap(partial(one, parameters))(jnp.arange(N, dtype=jnp.uint32)))
+    def all_of_them(parameters: Any) -> Any:
+        return jax.vmap(partial(one, parameters))(jnp.arange(N, dtype=jnp.uint32))
+
+    return jax.jit(all_of_them, compiler_options=quick_to_compile())
 
 
 def follows(values: np.ndarray, law: Any, fits: Fits, low: float = -np.inf, high: float = np.inf) -> bool:
@@ -82,7 +87,10 @@ def test_numbers_follow_their_distribution(name: str, fits: Fits) -> None:
         assert follows(drawn(name, parameters), law, fits)
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("chisquare", "gamma", "poisson")  # to compile
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
 def test_numbers_stay_within_their_bounds(name: str, fits: Fits) -> None:
     """Between quantiles in a tail, where nothing but these bounds would keep them."""
     for parameters, law in CASES[name][:1]:
