@@ -10,10 +10,10 @@ import sympy
 from sbmlgrad.errors import UnknownIdError, UnsupportedError
 from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
 from sbmlgrad.model.elements import TIME, Elements, Event, symbol
-from sbmlgrad.model.functions import build, delayed, draw
+from sbmlgrad.model.functions import build, draw
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.graph import Graph, Program
-from sbmlgrad.network.hybrid import EventSystem, HybridModel
+from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel
 
 _RELATIONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
@@ -60,8 +60,7 @@ def undefined(elements: Elements) -> list[str]:
     for rule in elements.algebraic_rules:
         held = ", ".join(sorted(item.name for item in rule.free_symbols)) or "nothing"
         reasons.append(f"an algebraic rule on {held} cannot be solved for a variable that nothing else determines")
-    past = dict.fromkeys(where for where, formula in formulas(elements) if formula.has(delayed))
-    return [*reasons, *(f"{where} uses delay (values of the past are not kept)" for where in past)]
+    return reasons
 
 
 def default_observables(model: Model) -> tuple[str, ...]:
@@ -96,8 +95,7 @@ class Assembly:
         self.time = self.graph.input("time")
         self.quantities = _quantities(model)
         self.given = {name: self.graph.input(f"quantity:{name}") for name in self.quantities}
-        self.initially: dict[sympy.Symbol, int] = {}
-        self._set_initially()
+        self.initially = self._environment(self.graph.constant(0.0))
         self.drawn = {place for place, node in enumerate(self.graph.nodes) if node.operation == "draw"}
         self.state = self._state()
         self.variables = tuple(self.state)
@@ -115,13 +113,20 @@ class Assembly:
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
         breaks = self._breaks(moving)
         wanted = {"flow": flow, "observe": watched, "hazards": hazards, **self._events()}
+        delays = self._delays([place for outputs in wanted.values() for place in outputs])
+        wanted["past"] = [self.graph.nodes[place].args[0] for place in delays]
+        wanted["lags"] = [self.graph.nodes[place].args[1] for place in delays]
+        wanted["before"] = self._before(delays)
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
+        self._check_lags(wanted["lags"], delays)
         in_time = self.graph.dynamic([self.time], self.drawn)
         starts = [self._initial_state(identifier) for identifier in self.variables]
         coefficients = self._coefficients([place for outputs in wanted.values() for place in outputs], moving)
-        order = [*coefficients, *breaks]
-        inputs = (self.time, *self.inputs, *coefficients)  # the breakpoints after them are not looked at
+        present = [self.graph.expression(self.graph.delayed[place], self.initially, initial=True) for place in delays]
+        order = [*coefficients, *present, *breaks]
+        inputs = (self.time, *self.inputs, *coefficients, *delays)  # what comes after them is not looked at
         made = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in wanted.items()}
+        ends = np.cumsum([len(coefficients), len(delays), len(breaks)])
         return HybridModel(
             model=self.model,
             quantities=self.quantities,
@@ -137,34 +142,38 @@ class Assembly:
             _start=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
             _flow=made["flow"],
             _observe=made["observe"],
-            _breaks=tuple(range(len(coefficients), len(order))),
+            delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
+            _breaks=tuple(range(ends[1], ends[2])),
         )
 
     # ---- what symbols stand for ------------------------------------------------------------------------
 
-    def _set_initially(self) -> None:
-        elements, model = self.elements, self.model
+    def _environment(self, time: int, at_rest: bool = False) -> dict[sympy.Symbol, int]:
+        """What each symbol stands for at the start, formulas of time as of ``time``; rates are 0 ``at_rest``."""
+        elements, known = self.elements, {TIME: time}
         for reference in references(elements):
             if reference.id is not None:
-                self.initially[symbol(reference.id)] = self.graph.constant(reference.value)
-        self.initially[TIME] = self.graph.constant(0.0)
+                known[symbol(reference.id)] = self.graph.constant(reference.value)
         assigned = {**elements.initial_assignments, **elements.assignment_rules}
-        for identifier in model.evaluation_order:
-            if identifier in assigned:
-                place = self.graph.expression(assigned[identifier], self.initially)
+        for identifier in self.model.evaluation_order:
+            if at_rest and identifier.startswith("<rate of"):
+                place = self.graph.constant(0.0)
+            elif identifier in assigned:
+                place = self.graph.expression(assigned[identifier], known, initial=True)
             elif identifier in elements.species:
-                place = self._given_value(identifier)
+                place = self._given_value(identifier, known)
             else:
                 place = self.given[identifier]
-            self.initially[symbol(identifier)] = place
+            known[symbol(identifier)] = place
+        return known
 
-    def _given_value(self, species: str) -> int:
+    def _given_value(self, species: str, environment: Mapping[sympy.Symbol, int]) -> int:
         """What the species' symbol means at first, where nothing assigns it."""
         is_amount, means_amount = self.model.initial_value(species)[1], self.elements.means_amount(species)
         if is_amount:
-            return self._meant(species, self.given[species], self.initially)
+            return self._meant(species, self.given[species], environment)
         concentration = self.given[f"[{species}]"]
-        return self._amount(species, concentration, self.initially) if means_amount else concentration
+        return self._amount(species, concentration, environment) if means_amount else concentration
 
     def _given_amount(self, species: str) -> int:
         if self.model.initial_value(species)[1]:
@@ -369,6 +378,23 @@ class Assembly:
             slope, rest = (graph.add("sub", left, right) for left, right in zip(*sides, strict=True))
             found.append(graph.add("div", graph.add("neg", rest), slope))
         return list(dict.fromkeys(found))
+
+    def _delays(self, outputs: Sequence[int]) -> list[int]:
+        """The nodes of values of the past that the outputs need."""
+        return [place for place in self.graph.reachable(outputs) if place in self.graph.delayed]
+
+    def _before(self, delays: Sequence[int]) -> list[int]:
+        """What delays see of the time before the start: initial values, with formulas of time as of then, at rest."""
+        if not delays:
+            return []
+        environment = self._environment(self.time, at_rest=True)
+        return [self.graph.expression(self.graph.delayed[place], environment, initial=True) for place in delays]
+
+    def _check_lags(self, lags: Sequence[int], delays: Sequence[int]) -> None:
+        following = self.graph.dynamic([*self.inputs, *delays], self.drawn)
+        if any(lag in following for lag in lags):
+            reason = "a delay follows the state (delays may be constant, or change with time alone)"
+            raise UnsupportedError(self.elements.source.path, [reason])
 
     def _coefficients(self, outputs: Sequence[int], moving: set[int]) -> list[int]:
         """The nodes that do not move but are needed by those that do, or by whoever looks."""

@@ -11,9 +11,9 @@ import sympy
 from sbmlgrad.model.dynamics import by_reactions
 from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, rate_id, symbol
 from sbmlgrad.model.evaluate import evaluate
-from sbmlgrad.model.functions import build, draw, number, piecewise, substitute
+from sbmlgrad.model.functions import build, delayed, draw, number, piecewise, substitute
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.assembly import undefined
+from sbmlgrad.network.assembly import formulas, undefined
 from sbmlgrad.network.split import COUNT, signed_parts, split_reversible, vanishes
 
 _WHOLE = 1e-9  # relative distance from a whole number that is rounding, not meaning
@@ -62,6 +62,8 @@ class Chemistry:
         self.initial = model.initial_values()
         self.reasons: list[str] = []
         self.reasons += undefined(self.elements)
+        past = dict.fromkeys(where for where, formula in formulas(self.elements) if formula.has(delayed))
+        self.reasons += [f"{where} uses delay (only rate equations keep values of the past)" for where in past]
         self.state = tuple(s for s in self.elements.species if by_reactions(self.elements, s))
         self.in_counts = {symbol(s): self.value(s, self.amount_of_count(s)) for s in self.state}
         self.moving: set[sympy.Symbol] = {*self.in_counts, *(count_symbol(s) for s in self.state)}

@@ -137,6 +137,8 @@ class Graph:
 
     nodes: list[Node] = field(default_factory=list)
     _places: dict[Node, int] = field(default_factory=dict, repr=False)
+    delayed: dict[int, Any] = field(default_factory=dict, repr=False)
+    """For each node of a value of the past, the sympy expression of what it is a value of."""
     _affine: dict[tuple[int, int], tuple[int, int] | None] = field(default_factory=dict, repr=False)
 
     def add(self, operation: str, *args: int, detail: Any = None) -> int:
@@ -173,9 +175,12 @@ class Graph:
         """The quotient; ``above`` itself where ``below`` is 1."""
         return above if self.value(below) == 1.0 else self.add("div", above, below)
 
-    def expression(self, expression: Any, environment: Environment) -> int:
-        """The node of a sympy expression whose symbols stand for the nodes of ``environment``."""
-        return _Translation(self, environment).node(expression)
+    def expression(self, expression: Any, environment: Environment, initial: bool = False) -> int:
+        """The node of a sympy expression whose symbols stand for the nodes of ``environment``.
+
+        At the ``initial`` time, values of the past are those of the present.
+        """
+        return _Translation(self, environment, initial).node(expression)
 
     def dynamic(self, inputs: Sequence[int], drawn: Collection[int] = ()) -> set[int]:
         """The nodes that depend on one of these inputs or on chance; what is ``drawn`` before is known by then."""
@@ -239,8 +244,8 @@ class Graph:
 class _Translation:
     """From sympy to nodes, in one environment."""
 
-    def __init__(self, graph: Graph, environment: Environment):
-        self.graph, self.environment = graph, environment
+    def __init__(self, graph: Graph, environment: Environment, initial: bool):
+        self.graph, self.environment, self.initial = graph, environment, initial
         self.known: dict[Any, int] = {}
 
     def node(self, expression: Any) -> int:
@@ -268,7 +273,13 @@ class _Translation:
         if kind is draw:
             which = (int(node.args[0]), int(node.args[1]))
             return graph.add("draw", *map(self.node, node.args[2:]), detail=which)
+        if kind is delayed and (self.initial or node.args[1] == 0):
+            return self.node(node.args[0])
         args = [self.node(arg) for arg in node.args]
+        if kind is delayed:
+            place = graph.add("delayed", *args)
+            graph.delayed[place] = node.args[0]
+            return place
         if kind in _TRUE:
             return graph.add(_TRUE[kind], *args)
         if kind in _UNARY:
@@ -283,7 +294,7 @@ class _Translation:
             return graph.add("div", one, graph.add(_RECIPROCAL[kind], *args))
         if kind in _OF_RECIPROCAL:
             return graph.add(_OF_RECIPROCAL[kind], graph.add("div", one, *args))
-        return graph.add({rem: "rem", quotient: "quotient", delayed: "delayed"}[kind], *args)
+        return graph.add({rem: "rem", quotient: "quotient"}[kind], *args)
 
     def _sum(self, terms: Sequence[Any]) -> int:
         plus, minus = [], []
@@ -346,7 +357,7 @@ class Program:
         """The outputs (outputs, ...) for inputs (inputs or more, ...), float64; what comes after them is not read."""
         if not self.outputs:
             return jnp.zeros((0, *values.shape[1:]))
-        if len(self._work) + len(self.outputs) <= _SMALL:
+        if self._quick_unrolled():
             return jnp.stack(self.unrolled(values, random))
         return self._batched(values, random)
 
@@ -372,6 +383,11 @@ class Program:
     def _work(self) -> list[int]:
         given = frozenset(self.inputs)
         return [place for place in self.graph.reachable(self.outputs, given) if place not in given]
+
+    def _quick_unrolled(self) -> bool:
+        """Whether running node by node compiles faster: for small programs and for those that are deep and narrow."""
+        count = len(self._work) + len(self.outputs)
+        return count <= _SMALL * max(1.0, len(self._schedule[0]) / _FEW)
 
     @cached_property
     def _read(self) -> list[int]:
@@ -430,7 +446,8 @@ class Program:
         return batches, numbers, np.array([slots[place] for place in self.outputs], dtype=np.int64)
 
 
-_SMALL = 80  # nodes up to which running them one by one compiles as fast
+_SMALL = 80  # nodes and outputs up to which running them one by one compiles as fast
+_FEW = 10  # batches; where there are more, so many more nodes may run one by one
 
 
 def _kind(node: Node) -> Any:

@@ -50,6 +50,20 @@ class EventSystem:
 
 
 @dataclass(frozen=True, eq=False)
+class Delays:
+    """Values of the past that formulas need.
+
+    They stand at ``places`` among the coefficients. ``now`` are the values that will be needed later, ``lags`` how long
+    ago, and ``before`` what was there before the start, as of that time; (delays,) each.
+    """
+
+    places: np.ndarray
+    now: Program
+    lags: Program
+    before: Program
+
+
+@dataclass(frozen=True, eq=False)
 class HybridModel:
     """A model as a state that flows, and jumps at events and, where there are ``hazards``, by reactions.
 
@@ -76,6 +90,7 @@ class HybridModel:
     jumps: np.ndarray
     whole: np.ndarray
     still: bool
+    delays: Delays | None
     _start: Program = field(repr=False)
     _flow: Program = field(repr=False)
     _observe: Program = field(repr=False)

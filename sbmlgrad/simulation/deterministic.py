@@ -138,8 +138,13 @@ def _trajectory(
     state, coefficients = model.start(quantities)
     lane = flow.Lane(coefficients, keys, jnp.zeros((), jnp.uint32))
     path, states = flow.follow(flow.Trajectory(model, settings, times, lane), state, start)
-    values = jax.vmap(lambda time, state: model.observe(time, state, coefficients))(times, states)
-    return values, path
+
+    def observe(time: Any, record: Any) -> Any:
+        state, delayed = record[: len(model.variables)], record[len(model.variables) :]
+        known = coefficients if model.delays is None else coefficients.at[model.delays.places].set(delayed)
+        return model.observe(time, state, known)
+
+    return jax.vmap(observe)(times, states), path
 
 
 @cache

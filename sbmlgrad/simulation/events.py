@@ -38,9 +38,11 @@ class Pending(NamedTuple):
 
 
 class Events:
-    """The events of a model for one trajectory, with its coefficients and randomness."""
+    """The events of a model for one trajectory, with its coefficients at any time and its randomness."""
 
-    def __init__(self, model: HybridModel, coefficients: Array, keys: Streams, trajectory: Array, slots: int):
+    def __init__(
+        self, model: HybridModel, coefficients: Callable[[Array], Array], keys: Streams, trajectory: Array, slots: int
+    ):
         assert model.events is not None
         self.model, self.system, self.slots = model, model.events, slots
         self.coefficients, self.keys, self.trajectory = coefficients, keys, trajectory
@@ -60,7 +62,7 @@ class Events:
 
     def seen(self, time: Array, state: Array) -> tuple[Array, Array, Array]:
         """The truth of triggers and of the relations in them, and what changes sign where a relation does."""
-        values = self.system.triggers(joined(time, state, self.coefficients))
+        values = self.system.triggers(joined(time, state, self.coefficients(time)))
         count, relations = len(self.system.names), self.system.relations
         return values[:count] > 0.5, values[count : count + relations] > 0.5, values[count + relations :]
 
@@ -143,7 +145,7 @@ class Events:
         random = None
         if system.details.draws:
             random = partial(sample, key(self.keys.drawing, self.trajectory, pending.chance))
-        details = system.details(joined(time, state, self.coefficients), random)
+        details = system.details(joined(time, state, self.coefficients(time)), random)
         count = len(system.names)
         delays, priorities = details[:count], details[count : 2 * count]
         values = jnp.concatenate([details[2 * count :], jnp.zeros(1)])[system.values]
@@ -180,6 +182,6 @@ class Events:
 
     def _assigned(self, time: Array, state: Array, targets: Array, scaled: Array, values: Array) -> Array:
         """The state with values assigned; a concentration is one in the compartment as it was before."""
-        sizes = jnp.concatenate([self.system.sizes(joined(time, state, self.coefficients)), jnp.ones(1)])
+        sizes = jnp.concatenate([self.system.sizes(joined(time, state, self.coefficients(time))), jnp.ones(1)])
         state = state.at[targets].set(jnp.where(scaled, values * sizes[targets], values), mode="drop")
         return jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid import HybridModel, joined
 from sbmlgrad.simulation.events import Events, Pending
+from sbmlgrad.simulation.past import Past, empty_past, recall, remember
 from sbmlgrad.simulation.random import Streams, exponential, uniform
 from sbmlgrad.simulation.rosenbrock import Dense
 from sbmlgrad.simulation.solvers import ORDER, STEPS
@@ -37,6 +38,8 @@ _REACHED = 1e-12  # how close to its target the integral of hazards counts as th
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
 _MOST_TRIES = 20
+_OF_A_LAG = 0.125  # the longest step: values of the past are interpolated between steps by cubics
+_MEMORY = 256  # steps remembered for delays, for each slot of the settings
 _NOISE = 10.0  # times the tolerance: as far as that below 0, a value may be 0
 
 
@@ -56,6 +59,7 @@ class Path(NamedTuple):
     observed: Array  # whether the state is to be written down
     cautious: Array  # whether a law was found to make no sense of some value
     tries: Array  # how often the place of a trigger's change was looked for since it was last found
+    past: Past | None  # what delays need
 
 
 class Lane(NamedTuple):
@@ -86,12 +90,15 @@ class Trajectory:
         self.model, self.settings, self.times, self.lane = model, settings, times, lane
         self.breaks = model.breakpoints(lane.coefficients)
         self.size = len(model.variables)
+        self.past: Past | None = None  # of the path that is being advanced
         self.events: Events | None = None
         if model.events is not None:
-            self.events = Events(model, lane.coefficients, lane.keys, lane.trajectory, settings.slots)
+            self.events = Events(model, self._coefficients, lane.keys, lane.trajectory, settings.slots)
 
     def start(self, state: Array, begin: Array) -> Path:
         """The trajectory at its beginning, before anything is observed; events may happen there."""
+        if self.model.delays is not None:
+            self.past = empty_past(begin, _MEMORY * self.settings.slots, len(self.model.delays.places))
         pending = self.events.nothing() if self.events else None
         state = jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)
         if self.events is not None and pending is not None:
@@ -114,13 +121,19 @@ class Trajectory:
             observed=jnp.zeros((), bool),
             cautious=jnp.zeros((), bool),
             tries=jnp.zeros((), jnp.int32),
+            past=self.past,
         )
-        return self._look(path)
+        return self._look(self._remember(path, jnp.ones((), bool)))
 
     def advance(self, path: Path) -> Path:
         """One attempt at a step, and what happens at its end."""
+        self.past = path.past
         stop = self._stop(path)
         wish = lax.stop_gradient(path.step)
+        if self.model.delays is not None:  # so that what a step needs of the past has been there
+            lags = self._lags(path.time)
+            shortest = lax.stop_gradient(jnp.min(jnp.where(lags > 0, lags, jnp.inf)))
+            wish = jnp.minimum(wish, _OF_A_LAG * shortest)
         if self.model.hazards is not None:
             total = jnp.sum(self._hazards(path.time, path.state))
             left = path.target - path.state[-1]
@@ -131,7 +144,7 @@ class Trajectory:
         noise = self._noise(path)
         flow = _inside(partial(self._flow, noise=noise), path.time, step)
         slopes = None
-        if self.model.hazards is None and self.model.jacobian is not None:
+        if self.model.hazards is None and self.model.delays is None and self.model.jacobian is not None:
             slopes = _inside(partial(self._slopes, noise=noise), path.time, step)
         state, error, dense = STEPS[self.settings.solver](flow, path.time, step, path.state, slopes)
         size = _largest_error(error, self._tolerance(path, state))
@@ -150,22 +163,62 @@ class Trajectory:
         here = here._replace(cautious=path.cautious | ~jnp.all(jnp.isfinite(state)))
         stuck = ~sound & (wanted < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))
         here = here._replace(status=jnp.where(stuck, STUCK, here.status))
+        here = self._remember(here, accepted)
         if self.model.hazards is not None:
             here = self._react(here, accepted)
         if self.events is not None and here.pending is not None:
             inner, pending = self.events.settle(here.time, here.state[: self.size], here.pending)
             here = here._replace(state=here.state.at[: self.size].set(inner), pending=pending)
-            here = here._replace(largest=self._seen_so_far(here, here.state))
+            jumped = jnp.any(inner != moved.state[: self.size])
+            here = self._remember(here._replace(largest=self._seen_so_far(here, here.state)), accepted & jumped)
         here = self._look(here)
         running = path.status == RUNNING
         ended = path._replace(observed=jnp.zeros((), bool))
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
 
     def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
-        change = self.model.flow(time, _without(noise, state[: self.size]), self.lane.coefficients)
+        change = self.model.flow(time, _without(noise, state[: self.size]), self._coefficients(time))
         if self.model.hazards is None:
             return change
         return jnp.concatenate([change, jnp.sum(self._hazards(time, state))[None]])
+
+    def _coefficients(self, time: Array) -> Array:
+        """The coefficients, with values of the past as of this time."""
+        fixed, delays = self.lane.coefficients, self.model.delays
+        if self.past is None or delays is None:
+            return fixed
+        program = delays.before
+        times = time - self._lags(time)
+        before = jax.vmap(lambda t: program(joined(t, jnp.zeros(self.size), fixed)))(times)
+        return fixed.at[delays.places].set(recall(self.past, times, jnp.diagonal(before)))
+
+    def _lags(self, time: Array) -> Array:
+        assert self.model.delays is not None
+        return self.model.delays.lags(joined(time, jnp.zeros(self.size), self.lane.coefficients))
+
+    def delayed(self, path: Path) -> Array:
+        """The values of the past (delays,) that formulas need at this time."""
+        self.past = path.past
+        if self.model.delays is None:
+            return jnp.zeros(0)
+        return self._coefficients(path.time)[self.model.delays.places]
+
+    def _remember(self, path: Path, happened: Array) -> Path:
+        """Keep what delays will need of the present."""
+        if self.model.delays is None or path.past is None:
+            return path
+        program = self.model.delays.now
+        self.past = path.past
+
+        def needed(time: Array, state: Array) -> Array:
+            return program(joined(time, state, self._coefficients(time)))
+
+        direction = (jnp.ones_like(path.time), self._flow(path.time, path.state))
+        values, slopes = jax.jvp(needed, (path.time, path.state), direction)
+        past = remember(path.past, happened, path.time, values, slopes)
+        reach = path.time - jnp.max(self._lags(path.time))
+        lost = (past.used > len(past.times)) & (jnp.min(past.times) > reach)
+        return path._replace(past=past, status=jnp.where(lost, QUEUE_FULL, path.status))
 
     def _slopes(self, time: Array, state: Array, noise: Array) -> tuple[Array, Array]:
         assert self.model.jacobian is not None
@@ -191,6 +244,10 @@ class Trajectory:
             stop = jnp.minimum(stop, jnp.min(path.pending.due))
         if self.breaks.size:
             stop = jnp.minimum(stop, jnp.min(jnp.where(self.breaks > path.time, self.breaks, jnp.inf)))
+        if path.past is not None:  # the bend at the start comes back after every lag
+            since, lags = path.time - path.past.begin, self._lags(path.time)
+            returns = jnp.floor(since / lags * (1 + 1e-9) + 1e-9) + 1
+            stop = jnp.minimum(stop, path.past.begin + jnp.min(jnp.where(lags > 0, returns * lags, jnp.inf)))
         return stop
 
     def _grain(self, time: Array) -> Array:
@@ -333,19 +390,21 @@ class Trajectory:
 
 
 def follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, Array]:
-    """One trajectory from ``state`` to its end: where it ended, and the states (times, variables) at all times."""
+    """One trajectory from ``state`` to its end: where it ended, and at all times the state and, after it, the values
+    of the past that formulas need then (times, variables + delays).
+    """
     size, times = trajectory.size, len(trajectory.times)
 
     def write(path: Path, records: Array) -> Array:
         row = jnp.where(path.observed, path.position - 1, times)
-        return records.at[row].set(path.state[:size], mode="drop")
+        return records.at[row].set(jnp.concatenate([path.state[:size], trajectory.delayed(path)]), mode="drop")
 
     def go_on(loop: tuple[Path, Array]) -> tuple[Path, Array]:
         path = trajectory.advance(loop[0])
         return path, write(path, loop[1])
 
     path = trajectory.start(state, begin)
-    first = write(path, jnp.zeros((times, size)))
+    first = write(path, jnp.zeros((times, size + len(trajectory.delayed(path)))))
     return lax.while_loop(lambda loop: loop[0].status == RUNNING, go_on, (path, first))
 
 

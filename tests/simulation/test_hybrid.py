@@ -1,12 +1,12 @@
 """Exact simulation of models that flow and jump, against laws that are known.
 
-Seeds are fixed. Each statistical check rejects below a probability of 1e-4; there are about 60 of them in the default
-run, so that a change of all random numbers raises a false alarm once in 150 times.
+Seeds are fixed. Each statistical check rejects below a probability of 1e-4; there are about 70 of them in the default
+run, so that a change of all random numbers raises a false alarm once in 140 times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,26 +21,50 @@ from sbmlgrad.simulation.simulate import Simulation
 
 Make = Callable[..., sg.Model]
 Fits = Callable[[np.ndarray, np.ndarray], bool]
+States = dict[str, np.ndarray]
 ALARM = 1e-4
+N = 20_000
+E1, E2 = np.exp(-1.0), np.exp(-2.0)
 
 
-def at(sim: Simulation, species: str, time: float) -> np.ndarray:
-    """The counts of a species at an observation time (trajectories,)."""
-    return sim.counts[:, int(np.searchsorted(sim.times, time)), sim.species.index(species)]
+def trajectories(model: sg.Model, times: Sequence[float], n: int, seed: int) -> States:
+    """The course (times, trajectories) of everything that varies, by its id."""
+    process, quantities = hybrid.prepare_hybrid(model, None, None)
+    chunks = hybrid.run_hybrid(process, quantities, np.asarray(times), n, seed, 0.0, 10**8)
+    states = np.concatenate([chunk.states for chunk in chunks], axis=-1)
+    return dict(zip(process.variables, states, strict=True))
 
 
-def poisson(values: np.ndarray, mean: float, fits: Fits) -> bool:
-    numbers = np.arange(max(values.max(), int(mean)) + 60)
-    return fits(np.bincount(values, minlength=len(numbers)), stats.poisson.pmf(numbers, mean))
+def is_law(values: np.ndarray, chances: np.ndarray, fits: Fits) -> bool:
+    """Whether whole numbers follow a law, given as the chances of 0, 1, ..."""
+    return fits(np.bincount(np.rint(values).astype(int), minlength=len(chances)), chances)
+
+
+def is_poisson(values: np.ndarray, mean: float, fits: Fits) -> bool:
+    return is_law(values, poisson(mean, int(values.max()) + 60), fits)
+
+
+def poisson(mean: float, size: int = 80) -> np.ndarray:
+    return stats.poisson.pmf(np.arange(size), mean)
+
+
+def is_distributed(values: np.ndarray, law: Any) -> bool:
+    return bool(stats.kstest(values, law.cdf).pvalue > ALARM)
+
+
+def unrelated(one: np.ndarray, two: np.ndarray) -> bool:
+    return bool(stats.spearmanr(one, two).pvalue > ALARM)
 
 
 # ---- hazards that change as time goes on ---------------------------------------------------------------
 
-# The rate of each birth over time, and its integral from 0, in terms of the model below.
+# The rate of each birth over time in terms of the model below, and its integral from 0.
 RATES: dict[str, tuple[str, Callable[[float], float]]] = {
     "sinusoidal": ("6*(1 + sin(3*time))", lambda t: 6 * t + 2 * (1 - np.cos(3 * t))),
-    "stepped": ("piecewise(2, time < 0.7, piecewise(20, time < 0.8, 0.5))", lambda t: np.interp(
-        t, [0, 0.7, 0.8, 10], [0, 1.4, 3.4, 8.0])),
+    "stepped": (
+        "piecewise(2, time < 0.7, piecewise(20, time < 0.8, 0.5))",
+        lambda t: float(np.interp(t, [0, 0.7, 0.8, 10.8], [0, 1.4, 3.4, 8.4])),
+    ),
     "fading": ("8*exp(-2*time)", lambda t: 4 * -np.expm1(-2 * t)),
     "relaxing": ("5*level", lambda t: 5 * (t + np.expm1(-t))),
     "fixed": ("3", lambda t: 3 * t),
@@ -48,79 +72,264 @@ RATES: dict[str, tuple[str, Callable[[float], float]]] = {
 TIMES = np.array([0.0, 0.3, 0.75, 2.5])
 
 
-def inhomogeneous(model: Make) -> sg.Model:
-    """A birth for each rate, all in one model; "level" is 1 - exp(-time), and "turnover" is lost too."""
-    births = {f"make_{name}": (f" -> {name}", law) for name, (law, _) in RATES.items()}
+@pytest.fixture(scope="module")
+def births(model: Make) -> sg.Model:
+    """A birth for each rate; "level" is 1 - exp(-time), "turnover" is lost too, and "area" sums up "fixed"."""
     return model(
-        dict.fromkeys([*RATES, "turnover"], {"amount": 0}),
+        {name: {"amount": 0} for name in (*RATES, "turnover")},
         {
-            **births,
+            **{f"make_{name}": (f" -> {name}", law) for name, (law, _) in RATES.items()},
             "gain": (" -> turnover", "10 + 8*sin(5*time)"),
             "loss": ("turnover -> ", "1.5*turnover"),
         },
-        {"level": 0.0},
-        rates={"level": "1 - level"},
+        {"level": 0.0, "area": 0.0},
+        rates={"level": "1 - level", "area": "fixed"},
     )
 
 
-def check_inhomogeneous(sim: Simulation, fits: Fits) -> None:
-    for time in TIMES[1:]:
+def check_births(sim: Simulation, fits: Fits) -> None:
+    """All counts at all times, their independence, and what flows."""
+    counts = {name: sim.counts[:, :, place] for place, name in enumerate(sim.species)}
+    for place, time in enumerate(TIMES[1:], start=1):
         for name, (_, integral) in RATES.items():
-            assert poisson(at(sim, name, time), integral(time), fits), (name, time)
+            assert is_poisson(counts[name][:, place], integral(time), fits), (name, time)
         mean = quad(lambda s, t=time: (10 + 8 * np.sin(5 * s)) * np.exp(-1.5 * (t - s)), 0, time)[0]
-        assert poisson(at(sim, "turnover", time), mean, fits), ("turnover", time)
-    pairs = np.corrcoef(sim.counts[:, -1].T)[np.triu_indices(6, 1)]
-    assert np.abs(pairs).max() < stats.norm.isf(ALARM / 30) / np.sqrt(sim.n), "births are independent of each other"
-
-
-def test_counts_are_poisson_with_the_integral_of_the_rate(model: Make, fits: Fits) -> None:
-    """Exact laws: births at any rate, and births with losses that start from 0."""
-    sim = sg.simulate(inhomogeneous(model), TIMES, n=20_000, seed=1)
-    check_inhomogeneous(sim, fits)
-    increments = at(sim, "sinusoidal", 2.5) - at(sim, "sinusoidal", 0.75)
-    assert poisson(increments, RATES["sinusoidal"][1](2.5) - RATES["sinusoidal"][1](0.75), fits)
-    assert sim.events > 20_000 * 40
+        assert is_poisson(counts["turnover"][:, place], mean, fits), ("turnover", time)
+    rate = RATES["sinusoidal"][1]
+    assert is_poisson(counts["sinusoidal"][:, 3] - counts["sinusoidal"][:, 2], rate(2.5) - rate(0.75), fits)
+    correlations = np.corrcoef(sim.counts[:, -1].T)[np.triu_indices(6, 1)]
+    assert np.abs(correlations).max() < stats.norm.isf(ALARM / 30) / np.sqrt(sim.n)
     np.testing.assert_allclose(sim.mean["level"], -np.expm1(-TIMES), rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(sim.sd["level"], 0, atol=1e-8)
+    np.testing.assert_allclose(sim.sd["level"], 0, atol=1e-7)
+    spread = np.sqrt(TIMES**3)  # of the integral of a Poisson process of rate 3
+    assert np.all(np.abs(sim.mean["area"] - 1.5 * TIMES**2) <= stats.norm.isf(ALARM / 8) * spread / np.sqrt(sim.n))
+    np.testing.assert_allclose(sim.sd["area"], spread, rtol=0.05)
+
+
+def test_counts_are_poisson_with_the_integral_of_the_rate(births: sg.Model, fits: Fits) -> None:
+    """Births at any rate are, and so are births with losses that begin at 0."""
+    check_births(sg.simulate(births, TIMES, n=N, seed=1), fits)
 
 
 @pytest.mark.slow
-def test_counts_are_poisson_in_a_larger_sample(model: Make, fits: Fits) -> None:
-    check_inhomogeneous(sg.simulate(inhomogeneous(model), TIMES, n=100_000, seed=2), fits)
+def test_counts_are_poisson_in_a_larger_sample(births: sg.Model, fits: Fits) -> None:
+    check_births(sg.simulate(births, TIMES, n=100_000, seed=2), fits)
+
+
+def test_a_later_start_has_the_rates_of_its_time(births: sg.Model, fits: Fits) -> None:
+    sim = sg.simulate(births, TIMES + 0.5, n=N, seed=3, start=0.5)
+    for name in ("sinusoidal", "stepped", "fading"):
+        integral = RATES[name][1]
+        found = sim.counts[:, -1, sim.species.index(name)]
+        assert is_poisson(found, integral(3.0) - integral(0.5), fits), name
 
 
 # ---- events --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def eventful(model: Make) -> Simulation:
-    """Births at rate 5 that events look at; nothing flows and no hazard changes but at events."""
+def eventful(model: Make) -> States:
+    """Births at rate 5 that events look at, at times 0.5, 1, 2 and 6; nothing flows."""
     births = {name: (f" -> {name}", "5") for name in ("reset", "wrapped", "waited")}
-    return sg.simulate(
-        model(
-            dict.fromkeys([*births, "stopped", "turnover"], {"amount": 0}),
-            {
-                **births,
-                "make_stopped": (" -> stopped", "speed"),
-                "gain": (" -> turnover", "10"),
-                "loss": ("turnover -> ", "2*turnover"),
+    made = model(
+        {name: {"amount": 0} for name in (*births, "stopped", "turnover")},
+        {
+            **{f"make_{name}": reaction for name, reaction in births.items()},
+            "make_stopped": (" -> stopped", "speed"),
+            "gain": (" -> turnover", "10"),
+            "loss": ("turnover -> ", "2*turnover"),
+        },
+        {**dict.fromkeys(("turns", "third_at", "seen_at", "seen", "renewals"), 0.0), "next": None, "speed": 4.0},
+        initial={"next": "gamma(2, 0.3)"},
+        events={
+            "at 1": {"trigger": "time >= 1", "set": {"reset": "2", "turnover": "turnover + 3", "speed": "0"}},
+            "full": {"trigger": "wrapped >= 4", "set": {"wrapped": "0", "turns": "turns + 1"}},
+            "third": {"trigger": "waited >= 3", "set": {"third_at": "time"}},
+            "later": {
+                "trigger": "waited >= 3",
+                "delay": "0.5",
+                "from_trigger": False,
+                "set": {"seen_at": "time", "seen": "waited"},
             },
-            {**dict.fromkeys(("turns", "third_at", "seen_at", "seen"), 0.0), "speed": 4.0},
-            events={
-                "at 1": {"trigger": "time >= 1", "set": {"reset": "2", "turnover": "turnover + 3", "speed": "0"}},
-                "full": {"trigger": "wrapped >= 4", "set": {"wrapped": "0", "turns": "turns + 1"}},
-                "third": {"trigger": "waited >= 3", "set": {"third_at": "time"}},
-                "see": {
-                    "trigger": "waited >= 3",
-                    "set": {"seen_at": "time", "seen": "waited"},
-                    "delay": "0.5",
-                    "from_trigger": False,
-                },
-            },
-        ),
-        [0.5, 1.0, 2.0, 6.0],
-        n=20_000,
-        seed=3,
-        select=["turns", "third_at", "seen_at", "seen"],
-        keep_counts=True,
+            "renew": {"trigger": "time >= next", "set": {"next": "time + gamma(2, 0.3)", "renewals": "renewals + 1"}},
+        },
     )
+    return trajectories(made, [0.5, 1.0, 2.0, 6.0], N, 4)
+
+
+def test_counts_are_set_at_the_time_of_an_event(eventful: States, fits: Fits) -> None:
+    assert is_poisson(eventful["reset"][0], 2.5, fits)
+    assert np.all(eventful["reset"][1] == 2)
+    assert is_poisson(eventful["reset"][2] - 2, 5, fits)
+    assert is_poisson(eventful["stopped"][1], 4, fits)
+    np.testing.assert_array_equal(eventful["stopped"][3], eventful["stopped"][1])
+    assert is_poisson(eventful["turnover"][1] - 3, 5 * (1 - E2), fits)
+    left = stats.binom.pmf(np.arange(4), 3, E2)  # of the three that were added
+    assert is_law(eventful["turnover"][2], np.convolve(poisson(5 * (1 - E2**2)), left), fits)
+
+
+def test_events_act_right_after_the_jump_that_triggers_them(eventful: States, fits: Fits) -> None:
+    assert eventful["wrapped"].max() == 3
+    for place, time in enumerate((0.5, 1.0, 2.0, 6.0)):
+        assert is_poisson(4 * eventful["turns"][place] + eventful["wrapped"][place], 5 * time, fits)
+    assert is_distributed(eventful["third_at"][3], stats.gamma(3, scale=1 / 5))
+
+
+def test_delayed_events_see_what_has_happened_since(eventful: States, fits: Fits) -> None:
+    np.testing.assert_allclose(eventful["seen_at"][3] - eventful["third_at"][3], 0.5, rtol=1e-12)
+    assert is_poisson(eventful["seen"][3] - 3, 2.5, fits)
+    assert unrelated(eventful["seen"][3], eventful["third_at"][3])
+
+
+def test_events_may_draw_the_time_of_the_next(eventful: States, fits: Fits) -> None:
+    """A renewal process: k renewals by time t where the sum of k gamma numbers is below t."""
+    for place, time in ((1, 1.0), (3, 6.0)):
+        at_least = stats.gamma(2 * np.arange(1, 60), scale=0.3).cdf(time)
+        assert is_law(eventful["renewals"][place], -np.diff([1.0, *at_least, 0.0]), fits)
+
+
+def test_hazards_follow_what_flows_and_events_set_it_back(model: Make) -> None:
+    """A hazard equal to the age makes Rayleigh lives; the event right after each jump is the next birth."""
+    made = model(
+        {"born": {"amount": 0}},
+        {"birth": (" -> born", "age")},
+        dict.fromkeys(("age", "known", "first", "second"), 0.0),
+        rates={"age": "1"},
+        events={
+            "renew": {
+                "trigger": "born > known",
+                "set": {
+                    "known": "born",
+                    "age": "0",
+                    "first": "piecewise(age, known == 0, first)",
+                    "second": "piecewise(age, known == 1, second)",
+                },
+            }
+        },
+    )
+    found = trajectories(made, [1.0, 12.0], N, 5)
+    assert found["born"][1].min() >= 2
+    for name in ("first", "second"):
+        assert is_distributed(found[name][1], stats.rayleigh), name
+    assert unrelated(found["first"][1], found["second"][1])
+    early = found["born"][0] > 0
+    assert abs(early.mean() + np.expm1(-0.5)) < stats.norm.isf(ALARM / 2) * np.sqrt(0.25 / N)
+
+
+# ---- random numbers ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def drawing(model: Make) -> sg.Model:
+    """Numbers drawn at the start and by an event at time 1."""
+    return model(
+        {"dying": {"amount": 0}, "made": {"amount": 0}, "given": {"amount": 5}},
+        {"die": ("dying -> ", "dying"), "make": (" -> made", "speed"), "use": ("given -> ", "0.5*given")},
+        {**dict.fromkeys(("normal_1", "gamma_1", "truncated", "same"), 0.0), "speed": 0.0},
+        initial={"dying": "binomial(10, 0.4)", "speed": "6*bernoulli(0.3)"},
+        events={
+            "draw": {
+                "trigger": "time >= 1",
+                "set": {
+                    "normal_1": "normal(2, 3)",
+                    "gamma_1": "gamma(2.5, 0.5)",
+                    "truncated": "normal(0, 1, 0.5, 2)",
+                    "given": "poisson(7)",
+                    "same": "normal(2, 3)",
+                },
+            }
+        },
+    )
+
+
+def test_random_numbers_of_events_and_of_the_start(drawing: sg.Model, fits: Fits) -> None:
+    found = trajectories(drawing, [0.0, 1.0, 2.0], N, 6)
+    for place, alive in enumerate((1, E1, E2)):
+        assert is_law(found["dying"][place], stats.binom.pmf(np.arange(11), 10, 0.4 * alive), fits)
+    # a number drawn at the start is one and the same for all the time
+    for place, time in ((1, 1.0), (2, 2.0)):
+        none = np.eye(1, 80)[0]
+        assert is_law(found["made"][place], 0.7 * none + 0.3 * poisson(6 * time), fits)
+    assert np.all(found["normal_1"][0] == 0)
+    assert is_distributed(found["normal_1"][1], stats.norm(2, 3))
+    assert is_distributed(found["gamma_1"][1], stats.gamma(2.5, scale=0.5))
+    assert is_distributed(found["truncated"][2], stats.truncnorm(0.5, 2))
+    assert is_poisson(found["given"][1], 7, fits)
+    assert is_poisson(found["given"][2], 7 * np.exp(-0.5), fits)
+    assert unrelated(found["normal_1"][2], found["same"][2])
+    assert unrelated(found["normal_1"][2], found["dying"][1])
+    np.testing.assert_array_equal(found["normal_1"][1], found["normal_1"][2])
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_the_layout(
+    drawing: sg.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = trajectories(drawing, [0.0, 1.0, 2.0], 300, 7)
+    monkeypatch.setattr(hybrid, "layout", lambda *_: (2, 40))
+    small = trajectories(drawing, [0.0, 1.0, 2.0], 100, 7)
+    for name, values in small.items():
+        np.testing.assert_array_equal(values, large[name][:, :100], err_msg=name)
+    assert np.any(trajectories(drawing, [0.0, 1.0, 2.0], 100, 8)["made"] != small["made"])
+
+
+# ---- the same process in other ways --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("idle", ["event", "rate rule"])
+def test_what_changes_nothing_leaves_the_distribution(model: Make, idle: str) -> None:
+    """Dimers with an event that never happens or a variable that nothing looks at, against plain simulation."""
+    plain = (
+        {"A": {"amount": 30}, "B": {"amount": 0}},
+        {"bind": ("2 A -> B", "0.02*A*(A - 1)"), "part": ("B -> 2 A", "0.3*B"), "lose": ("A -> ", "0.1*A")},
+        {"unused": 1.0},
+    )
+    more: dict[str, Any] = {"events": {"never": {"trigger": "time > 1e9", "set": {"unused": "2"}}}}
+    if idle == "rate rule":
+        more = {"rates": {"unused": "1"}}
+    found = [
+        sg.simulate(model(*plain, **kwargs), [0.5, 3.0], n=N, seed=seed).counts for seed, kwargs in ((8, {}), (9, more))
+    ]
+    for place in range(2):
+        codes = [counts[:, place, 0] * 31 + counts[:, place, 1] for counts in found]
+        table = np.array([np.bincount(values, minlength=1000) for values in codes])
+        common = table.sum(axis=0) >= 20
+        table = np.column_stack([table[:, common], table[:, ~common].sum(axis=1)])
+        assert table.shape[1] > 20
+        assert stats.chi2_contingency(table[:, table.sum(axis=0) > 0]).pvalue > ALARM
+
+
+# ---- what cannot be done -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def failing(model: Make) -> sg.Model:
+    """Fails in one of three ways where a, b or c is 1."""
+    return model(
+        {"X": {"amount": 0}},
+        {"make": (" -> X", "10 - 20*a*time")},
+        {"a": 0.0, "b": 0.0, "c": 0.0, "x": 1.0, "y": 0.0},
+        rates={"x": "b*x^2"},
+        events={
+            "up": {"trigger": "y < 1 && c > 0 && time > 0.3", "set": {"y": "2"}},
+            "down": {"trigger": "y >= 1", "set": {"y": "0"}},
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"a": 1.0}, PropensityError, r"reaction 'make': its propensity is -\S+ at time \S+ in trajectory \d+"),
+        ({"b": 1.0}, SimulationError, r"cannot be followed at time 1 in trajectory \d+, .*the largest is 'x'"),
+        ({"c": 1.0}, SimulationError, "events trigger each other without end at time 0.3"),
+    ],
+)
+def test_failures_are_named(failing: sg.Model, changes: dict[str, float], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        sg.simulate(failing, [2.0], n=20, parameters=changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_steps_than_allowed_are_said(failing: sg.Model) -> None:
+    with pytest.raises(TruncationError, match=r"it has taken the 20 steps allowed; .* max_events"):
+        sg.simulate(failing, [2.0], n=20, max_events=20)

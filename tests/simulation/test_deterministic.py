@@ -1,0 +1,34 @@
+"""Rate equations at the edges: laws that fail just below 0, values that are missing, many equations."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import sbmlgrad as sg
+from sbmlgrad.errors import SimulationError
+
+TIMES = np.linspace(0.0, 1.0, 6)
+
+
+def test_a_power_law_at_zero_is_not_stopped_by_errors_below_zero(model: Callable[..., sg.Model]) -> None:
+    """A chain whose end is 0 at first, and only noise is negative there."""
+    species = {name: {"amount": amount} for name, amount in (("A", 1000.0), ("B", 0.0), ("C", 0.0), ("D", 0.0))}
+    laws = {"R1": ("A -> B", "2*A"), "R2": ("B -> C", "10*B - C"), "R3": ("C -> D", "30*C^3.97/(50^3.97 + C^3.97)")}
+    mean = sg.simulate(model(species, laws), TIMES, method="ode").mean
+    assert (mean.to_numpy()[-1] > 0).all()
+    np.testing.assert_allclose(mean.sum(axis=1), 1000.0, rtol=1e-9)
+
+
+def test_a_law_that_has_no_value_below_zero_stops(model: Callable[..., sg.Model]) -> None:
+    """What is far below 0 is not taken for 0."""
+    falling = model({"A": {"amount": 1.0}}, {"R": ("A -> ", "3 + 0*A^0.5")})
+    with pytest.raises(SimulationError, match="cannot be followed beyond time 0.333"):
+        sg.simulate(falling, TIMES, method="ode")
+
+
+def test_a_missing_initial_value_is_named(model: Callable[..., sg.Model]) -> None:
+    open_ended = model({"A": {"amount": 1.0}, "B": {}}, {"R": ("A -> B", "A")})
+    with pytest.raises(SimulationError, match="'B' has no finite initial value; give it one with B=value"):
+        sg.simulate(open_ended, TIMES, method="ode")
+    assert sg.simulate(open_ended, TIMES, method="ode", parameters={"B": 0.0}).mean["B"].iloc[-1] > 0.6
