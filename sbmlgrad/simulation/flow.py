@@ -196,6 +196,17 @@ class Trajectory:
         assert self.model.delays is not None
         return self.model.delays.lags(joined(time, jnp.zeros(self.size), self.lane.coefficients))
 
+    def observed_state(self, path: Path) -> Array:
+        """The state (variables,) at an observation."""
+        state = path.state[: self.size]
+        if self.events is None or not self.settings.sensitive:
+            return state
+        # an event may fall on this very time, but the time of an observation does not move as that of an event does
+        self.past = path.past
+        moved = self.times[jnp.maximum(path.position - 1, 0)] - path.time
+        flow = lax.stop_gradient(self._flow(path.time, path.state)[: self.size])
+        return state + flow * (moved - lax.stop_gradient(moved))
+
     def delayed(self, path: Path) -> Array:
         """The values of the past (delays,) that formulas need at this time."""
         self.past = path.past
@@ -397,7 +408,8 @@ def follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, Ar
 
     def write(path: Path, records: Array) -> Array:
         row = jnp.where(path.observed, path.position - 1, times)
-        return records.at[row].set(jnp.concatenate([path.state[:size], trajectory.delayed(path)]), mode="drop")
+        record = jnp.concatenate([trajectory.observed_state(path), trajectory.delayed(path)])
+        return records.at[row].set(record, mode="drop")
 
     def go_on(loop: tuple[Path, Array]) -> tuple[Path, Array]:
         path = trajectory.advance(loop[0])

@@ -121,6 +121,8 @@ def _run_chunk(
     while True:
         begin, advance, observe = _compiled(model, len(times), settings)
         paths, coefficients, records = begin(*fixed, jnp.float64(start))
+        # lanes beyond the last trajectory have nothing to do; one that failed would stop all others
+        paths = paths._replace(status=jnp.where(jnp.arange(lanes) < count, paths.status, flow.DONE))
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
             status = np.asarray(paths.status)[:count]
