@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from sbmlgrad.model.dynamics import by_reactions
 from sbmlgrad.model.elements import Elements, symbol
+from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, substitute
 
 _ZERO, _ONE, _MINUS = sympy.Integer(0), sympy.Integer(1), sympy.Integer(-1)
@@ -28,16 +29,18 @@ def solve_algebraic_rules(elements: Elements, variables: Sequence[str]) -> Eleme
     free = [identifier for identifier in variables if _undetermined(elements, identifier)]
     free.sort(key=lambda identifier: identifier in elements.set_by_events)
     solved, left = {}, []
-    for position, unknown in enumerate(_match(rules, free)):
-        terms = _affine(rules[position], symbol(unknown)) if unknown is not None else None
-        if unknown is None or terms is None or terms[0] == 0:
-            left.append(rules[position])
+    while rules:
+        unknown = _match(rules, free)[0]
+        rule = rules.pop(0)
+        terms = _solvable(rule, unknown) if unknown is not None else None
+        if unknown is None or terms is None:
+            left.append(rule)
             continue
         slope, rest = terms
         value = _product(_MINUS, rest, build(sympy.Pow, slope, _MINUS) if slope != 1 else _ONE)
         solved[unknown] = value
-        known = {symbol(unknown): value}
-        rules[position + 1 :] = [substitute(rule, known) for rule in rules[position + 1 :]]
+        free.remove(unknown)
+        rules = [substitute(other, {symbol(unknown): value}) for other in rules]
     # a later one may hold what an earlier one was solved for, never the other way round
     return replace(
         elements,
@@ -61,12 +64,20 @@ def _undetermined(elements: Elements, identifier: str) -> bool:
 
 
 def _match(rules: Sequence[sympy.Expr], free: Sequence[str]) -> list[str | None]:
-    """For each rule, a variable of its own that occurs in it, as far as there are any."""
+    """For each rule, a variable of its own for which it can be solved, as far as there are any."""
     if not rules or not free:
         return [None] * len(rules)
-    occurs = np.array([[symbol(name) in rule.free_symbols for name in free] for rule in rules])
-    places = maximum_bipartite_matching(csr_array(occurs.astype(np.int32)), perm_type="column")
+    solvable = np.array([[_solvable(rule, name) is not None for name in free] for rule in rules])
+    places = maximum_bipartite_matching(csr_array(solvable.astype(np.int32)), perm_type="column")
     return [free[place] if place >= 0 else None for place in places]
+
+
+def _solvable(rule: sympy.Expr, unknown: str) -> Affine | None:
+    """The rule as ``(a, b)`` of ``a * unknown + b``, where it is that and ``a`` is not the number 0."""
+    terms = _affine(rule, symbol(unknown))
+    if terms is None or not (terms[0].free_symbols or evaluate(terms[0], {})):
+        return None
+    return terms
 
 
 def _affine(node: sympy.Basic, unknown: sympy.Symbol) -> Affine | None:

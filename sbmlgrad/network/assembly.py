@@ -238,7 +238,7 @@ class Assembly:
             self.now[symbol(identifier)] = self.graph.expression(rule, self.now)
             return True
         compartment = symbol(self.elements.species[identifier].compartment)
-        if compartment not in self.now:
+        if compartment not in self.now and not self.elements.means_amount(identifier):
             return False
         self.now[symbol(identifier)] = self._meant(identifier, self._amount_now(identifier), self.now)
         if self.state.get(identifier) is False:

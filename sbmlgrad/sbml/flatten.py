@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from sbmlgrad.errors import SbmlError
 from sbmlgrad.model.elements import Source
 from sbmlgrad.sbml.document import check_xml, read_source
 
+_REFERENCE = re.compile(r" Reference: L3V1 Comp V1 Sections? [\d., and]*\d\.? ")
 _MOST_FILES = 100  # that a model may be put together from
 
 
@@ -35,9 +37,13 @@ def flatten(document: Any, source: Source) -> None:
     properties.addOption("performValidation", False)
     properties.addOption("leavePorts", False)
     document.getErrorLog().clearLog()
-    if document.convert(properties) != libsbml.LIBSBML_OPERATION_SUCCESS:
-        problem = document.getErrorLog().getError(0)
-        detail = " ".join(problem.getMessage().split()).rstrip(".") if problem is not None else "they do not fit"
+    converted = document.convert(properties) == libsbml.LIBSBML_OPERATION_SUCCESS
+    errors = [document.getError(index) for index in range(document.getNumErrors())]
+    errors = [error for error in errors if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
+    if errors or not converted:
+        # the first says that there are more; what a message says of this model follows a reference to the standard
+        detail = " ".join(errors[-1].getMessage().split()).rstrip(".") if errors else "they do not fit"
+        detail = _REFERENCE.split(detail, maxsplit=1)[-1]
         raise SbmlError(f"{source.path}: its submodels cannot be put together: {detail}; mend the model there")
 
 
@@ -62,7 +68,8 @@ def _check_files(plugin: Any, source: Source) -> None:
 def _references(plugin: Any, source: Source) -> Iterator[Path]:
     for item in plugin.getListOfExternalModelDefinitions():
         place = item.getSource().removeprefix("file:")
-        if source.path == "<text>" or ":" in place or Path(place).is_absolute():
+        outside = ":" in place or Path(place).is_absolute() or ".." in Path(place).parts
+        if source.path == "<text>" or outside:
             raise SbmlError(
                 f"{source.path}: the model definition '{item.getId()}' refers to {item.getSource()!r}; only files "
                 "beside the model's own file are opened, so put it there and refer to it by its name"

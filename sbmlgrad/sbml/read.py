@@ -117,7 +117,10 @@ class _Reader:
             ),
             events=events,
         )
-        elements = self._with_rates(solve_algebraic_rules(elements, self._variables()))
+        elements = solve_algebraic_rules(elements, self._variables())
+        for event, identifier in ((e, i) for e in events for i in e.assignments if i in elements.assignment_rules):
+            raise self.error(f"event '{event.id}' sets '{identifier}', which a rule determines; remove one of them")
+        elements = self._with_rates(elements)
         return replace(elements, warnings=(*self.warnings, *self._unset(elements), *quantities.warnings))
 
     def _with_rates(self, elements: Elements) -> Elements:

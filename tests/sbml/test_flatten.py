@@ -1,0 +1,184 @@
+"""Models that are put together from others: what comes out is one model, and only files beside it are opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sbmlgrad.errors import SbmlError
+from sbmlgrad.sbml.read import read_sbml
+
+CORE = "http://www.sbml.org/sbml/level3/version1/core"
+COMP = "http://www.sbml.org/sbml/level3/version1/comp/version1"
+CELL = (
+    '<listOfCompartments><compartment id="cell" size="2" spatialDimensions="3" constant="true">{}</compartment>'
+    "</listOfCompartments>"
+)
+# A decay with its own species, rate constant and compartment.
+DECAY = f"""{CELL.format("")}
+<listOfSpecies><species id="S" compartment="cell" initialAmount="3" hasOnlySubstanceUnits="true"
+  boundaryCondition="false" constant="false"/></listOfSpecies>
+<listOfParameters><parameter id="k" value="0.5" constant="true"/></listOfParameters>
+<listOfReactions><reaction id="decay" reversible="false" fast="false">
+  <listOfReactants><speciesReference species="S" stoichiometry="1" constant="true"/></listOfReactants>
+  <kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><times/><ci>k</ci><ci>S</ci></apply></math>
+  </kineticLaw></reaction></listOfReactions>"""
+PORTS = '<comp:listOfPorts><comp:port comp:id="S_port" comp:idRef="S"/></comp:listOfPorts>'
+DELETION = '<comp:listOfDeletions><comp:deletion comp:idRef="{}"/></comp:listOfDeletions>'
+SUBMODELS = "<comp:listOfSubmodels>{}</comp:listOfSubmodels>"
+
+
+def document(model: str, definitions: str = "", name: str = "top") -> str:
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{CORE}" level="3" version="1" xmlns:comp="{COMP}" '
+        f'comp:required="true"><model id="{name}">{model}</model>{definitions}</sbml>'
+    )
+
+
+def submodel(identifier: str, reference: str = "part") -> str:
+    return f'<comp:submodel comp:id="{identifier}" comp:modelRef="{reference}"/>'
+
+
+def external(source: str, name: str = "part", reference: str = "") -> str:
+    attribute = f' comp:modelRef="{reference}"' if reference else ""
+    return (
+        "<comp:listOfExternalModelDefinitions><comp:externalModelDefinition "
+        f'comp:id="{name}" comp:source="{source}"{attribute}/></comp:listOfExternalModelDefinitions>'
+    )
+
+
+def internal(model: str = DECAY, name: str = "part") -> str:
+    definition = f'<comp:modelDefinition id="{name}">{model}</comp:modelDefinition>'
+    return f"<comp:listOfModelDefinitions>{definition}</comp:listOfModelDefinitions>"
+
+
+def write(folder: Path, **files: str) -> Path:
+    """Files by name without ending; the path of the first."""
+    for name, content in files.items():
+        (folder / f"{name}.xml").write_text(content, encoding="utf-8")
+    return folder / f"{next(iter(files))}.xml"
+
+
+def test_submodels_are_copies_with_ids_of_their_own() -> None:
+    model = read_sbml(document(SUBMODELS.format(submodel("one") + submodel("two")), internal()))
+    assert model.species_ids == ("one__S", "two__S")
+    assert model.reaction_ids == ("one__decay", "two__decay")
+    changed = model.with_parameters({"two__k": 2.0, "two__S": 5.0})
+    assert changed.reaction_rates().to_dict() == {"one__decay": 1.5, "two__decay": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("link", "part"), [('comp:portRef="S_port"', DECAY + PORTS), ('comp:idRef="S"', DECAY)], ids=["by port", "by id"]
+)
+def test_a_replaced_element_is_the_one_that_replaces_it(link: str, part: str) -> None:
+    shared = (
+        '<listOfSpecies><species id="shared" compartment="cell" initialAmount="10" hasOnlySubstanceUnits="true" '
+        'boundaryCondition="false" constant="false"><comp:listOfReplacedElements>'
+        f'<comp:replacedElement comp:submodelRef="one" {link}/>'
+        f'<comp:replacedElement comp:submodelRef="two" {link}/>'
+        "</comp:listOfReplacedElements></species></listOfSpecies>"
+    )
+    content = CELL.format("") + shared + SUBMODELS.format(submodel("one") + submodel("two"))
+    model = read_sbml(document(content, internal(part)))
+    assert model.species_ids == ("shared",)
+    assert model.reaction_rates().to_dict() == {"one__decay": 5.0, "two__decay": 5.0}
+    assert [side.species for r in model.elements.reactions.values() for side in r.reactants] == ["shared", "shared"]
+
+
+def test_a_deleted_element_is_gone() -> None:
+    one = submodel("one").replace("/>", f">{DELETION.format('decay')}</comp:submodel>")
+    assert read_sbml(document(SUBMODELS.format(one), internal())).reaction_ids == ()
+
+
+def test_a_file_with_ports_alone_is_a_model_as_it_stands() -> None:
+    model = read_sbml(document(DECAY + PORTS))
+    assert model.reaction_rates().to_dict() == {"decay": 1.5}
+
+
+@pytest.mark.parametrize("source", ["part.xml", "./part.xml", "file:part.xml"])
+def test_a_definition_may_be_in_a_file_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """Beside the file, not beside where the program happens to run."""
+    top = document(SUBMODELS.format(submodel("one")), external(source))
+    path = write(tmp_path, top=top, part=document(DECAY, name="inner"))
+    monkeypatch.chdir("/")
+    model = read_sbml(path)
+    assert model.reaction_rates().to_dict() == {"one__decay": 1.5}
+    assert model.elements.source.path == str(path)
+    assert model.elements.source.text == top, "what is kept is the document as it was given"
+
+
+def test_files_refer_to_others_beside_themselves(tmp_path: Path) -> None:
+    inside = tmp_path / "parts"
+    inside.mkdir()
+    write(inside, middle=document(SUBMODELS.format(submodel("deep")), external("last.xml")), last=document(DECAY))
+    path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external("parts/middle.xml")))
+    assert read_sbml(path).reaction_rates().to_dict() == {"one__deep__decay": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "part.xml: there is no such file"),
+        ("<html/>", "part.xml: XML but not SBML"),
+        ('<!DOCTYPE sbml [<!ENTITY a "b">]><sbml/>', "part.xml: the file declares a document type"),
+    ],
+)
+def test_files_that_do_not_serve(tmp_path: Path, content: str | None, message: str) -> None:
+    top = document(SUBMODELS.format(submodel("one")), external("part.xml"))
+    path = write(tmp_path, top=top, **({} if content is None else {"part": content}))
+    with pytest.raises(SbmlError, match=message) as caught:
+        read_sbml(path)
+    assert "\n" not in str(caught.value)
+
+
+OUTSIDE = [
+    *("{folder}/part.xml", "file:{folder}/part.xml", "file://{folder}/part.xml", "C:/part.xml"),
+    *("../{name}/part.xml", "parts/../../part.xml"),
+    *("https://example.org/part.xml", "urn:miriam:biomodels.db:BIOMD0000000001"),
+]
+
+
+@pytest.mark.parametrize("source", OUTSIDE)
+def test_only_files_beside_are_opened(tmp_path: Path, source: str) -> None:
+    place = source.format(folder=tmp_path, name=tmp_path.name)
+    path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external(place)), part=document(DECAY))
+    with pytest.raises(SbmlError, match="'part' refers to .*; only files beside the model's own file are") as caught:
+        read_sbml(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_text_has_no_files_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, part=document(DECAY))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SbmlError, match="<text>: the model definition 'part' refers to 'part.xml'; only files"):
+        read_sbml(document(SUBMODELS.format(submodel("one")), external("part.xml")))
+
+
+def test_circles_are_errors(tmp_path: Path) -> None:
+    """A file that uses itself, two that use each other, and definitions in one document that do."""
+    own = write(tmp_path, own=document(SUBMODELS.format(submodel("one")), external("own.xml")))
+    first = document(SUBMODELS.format(submodel("one")), external("second.xml"))
+    pair = write(tmp_path, first=first, second=document(SUBMODELS.format(submodel("two")), external("first.xml")))
+    inner = document(
+        SUBMODELS.format(submodel("one")),
+        internal(SUBMODELS.format(submodel("two"))),
+    )
+    for source in (own, pair, inner):
+        with pytest.raises(SbmlError, match="cannot be put together") as caught:
+            read_sbml(source)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "message"),
+    [
+        (submodel("one", "nothing"), r"the referenced model \('nothing'\) does not exist"),
+        (submodel("one").replace("/>", f">{DELETION.format('nothing')}</comp:submodel>"), "no such SId .*'nothing'"),
+    ],
+    ids=["no such model", "no such element"],
+)
+def test_submodels_that_do_not_fit(one: str, message: str) -> None:
+    with pytest.raises(SbmlError, match=f"<text>: its submodels cannot be put together: .*{message}") as caught:
+        read_sbml(document(SUBMODELS.format(one), internal()))
+    assert "\n" not in str(caught.value)
