@@ -15,6 +15,7 @@ from sbmlgrad.errors import TableError, UnsupportedError
 
 Kind = Literal["semantic", "stochastic"]
 Status = Literal["passed", "failed", "skipped"]
+Moment = Literal["mean", "sd"]
 
 # Newest first; each pair is an SBML level and a version of it.
 LEVELS = ((3, 2), (3, 1), (2, 5), (2, 4), (2, 3), (2, 2), (2, 1), (1, 2))
@@ -65,6 +66,24 @@ class TimeCourse:
         if len(table) != self.steps + 1 or not np.allclose(table.index, self.times, rtol=1e-6, atol=1e-9):
             raise TableError(f"case {self.name}: {column} is not given at {self.steps + 1} times from {self.start:g}")
         return table[column].to_numpy(dtype=float)
+
+
+@dataclass(frozen=True)
+class MomentCase(TimeCourse):
+    """A stochastic case: what to run, what to report and what must come out.
+
+    ``output`` holds (variable, moment) pairs; ``expected`` has time as index and columns like ``X-mean``.
+    """
+
+    output: tuple[tuple[str, Moment], ...]
+    mean_range: tuple[float, float]
+    sd_range: tuple[float, float]
+    expected: pd.DataFrame
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """The variables whose moments are asked for, each once."""
+        return tuple(dict.fromkeys(variable for variable, _ in self.output))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,14 +18,12 @@ import sympy
 from sbmlgrad.model import Model
 from sbmlgrad.model.elements import Parameter, symbol
 from sbmlgrad.model.functions import DISTRIBUTIONS, build, draw, number, piecewise
-
-if TYPE_CHECKING:
-    from sbmlgrad.testsuite.stochastic import Case
+from sbmlgrad.testsuite.cases import MomentCase
 
 _LOGARITHM = re.compile(r"ln\((\w+)\)")
 
 
-def with_derived(case: Case, model: Model) -> tuple[Case, dict[str, sympy.Expr]]:
+def with_derived(case: MomentCase, model: Model) -> tuple[MomentCase, dict[str, sympy.Expr]]:
     """The case in terms of variables that have moments, and the formulas of those that the model lacks."""
     without_moments = _draws_cauchy(model)
     formulas: dict[str, sympy.Expr] = {}

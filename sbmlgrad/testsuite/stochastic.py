@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,8 @@ from sbmlgrad.model import Model
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.testsuite.cases import (
     CaseResult,
+    Moment,
     Status,
-    TimeCourse,
     all_reasons,
     case_folders,
     number,
@@ -36,9 +36,8 @@ from sbmlgrad.testsuite.cases import (
     settings_path,
     words,
 )
+from sbmlgrad.testsuite.cases import MomentCase as Case
 from sbmlgrad.testsuite.derived import with_derived, with_variables
-
-Moment = Literal["mean", "sd"]
 
 SETTINGS = (
     *("start", "duration", "steps", "variables", "amount", "concentration"),
@@ -69,24 +68,6 @@ class Simulate(Protocol):
     """The part of ``sbmlgrad.simulate`` that the cases need."""
 
     def __call__(self, model: Model, times: np.ndarray, /, *, n: int, seed: int, select: list[str]) -> Ensemble: ...
-
-
-@dataclass(frozen=True)
-class Case(TimeCourse):
-    """One case: what to run, what to report and what must come out.
-
-    ``output`` holds (variable, moment) pairs; ``expected`` has time as index and columns like ``X-mean``.
-    """
-
-    output: tuple[tuple[str, Moment], ...]
-    mean_range: tuple[float, float]
-    sd_range: tuple[float, float]
-    expected: pd.DataFrame
-
-    @property
-    def observed(self) -> tuple[str, ...]:
-        """The variables whose moments are asked for, each once."""
-        return tuple(dict.fromkeys(variable for variable, _ in self.output))
 
 
 @dataclass(frozen=True)
