@@ -384,7 +384,11 @@ def test_testsuite_tells_the_kinds_apart(tmp_path: Path, monkeypatch: pytest.Mon
     write_case(tmp_path / "00002", SETTINGS + "output: S1-mean\nmeanRange: (-3, 3)\nsdRange: (-5, 5)\n")
     ran: list[object] = []
     monkeypatch.setattr(semantic, "in_workers", lambda work, folders, *rest: ran.append((folders, rest)) or [ENDED[0]])
-    results = [r.kind for r in run_cases(tmp_path, None, 10, 0, returning(UnsupportedError("", ["x"])), 7.0)]
+
+    def refuse(*args: object, **options: object) -> None:
+        raise UnsupportedError("", ["x"])
+
+    results = [r.kind for r in run_cases(tmp_path, None, 10, 0, refuse, 7.0)]
     assert results == ["semantic", "stochastic"]
     assert ran == [([tmp_path / "00001"], (7.0, None))]
 

@@ -1,6 +1,6 @@
 """Reading and judging stochastic cases, with made-up moments and a made-up case."""
 
-import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from sbmlgrad.errors import SimulationError, TableError, UnsupportedError
+from sbmlgrad.model import Model
+from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.testsuite import stochastic
-from sbmlgrad.testsuite.stochastic import Case, judge, read_case, run_cases, tolerable
+from sbmlgrad.testsuite.derived import with_derived, with_variables
+from sbmlgrad.testsuite.stochastic import Case, deviations, judge, read_case, run_cases, tolerable
 
 N = 10_000
 TIMES = np.arange(5.0)
@@ -196,8 +199,9 @@ class Recorded:
 
 
 @pytest.fixture
-def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(stochastic, "read_sbml", lambda path: path)
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Callable[..., Model]) -> Path:
+    small = model({"X": {"amount": 1}, "Y": {"amount": 1}})
+    monkeypatch.setattr(stochastic, "read_sbml", lambda path: small)
     write_case(tmp_path / "00001")
     return tmp_path
 
@@ -242,21 +246,45 @@ def test_what_breaks_has_failed(suite: Path) -> None:
     assert run_one(suite, {4: error})[:2] == ("failed", "R1 is negative at t=3")
 
 
-@pytest.mark.parametrize(
-    ("line", "instead", "reason"),
-    [
-        ("output: X-mean, X-sd, Y-mean", "output: ln(X)-mean", r"ln\(X\), which is no variable"),
-        ("variables: X, Y", "variables: X, Y, W\noutput: W-mean", "no expected sd of W"),
-    ],
-)
-def test_what_moments_cannot_show_is_skipped(suite: Path, line: str, instead: str, reason: str) -> None:
-    settings = SETTINGS.replace(line, instead)
-    if "W" in settings:
-        settings = settings.replace("output: X-mean, X-sd, Y-mean\n", "")
+def test_what_the_model_does_not_have_is_skipped(suite: Path) -> None:
+    settings = SETTINGS.replace("output: X-mean, X-sd, Y-mean", "output: ln(Z)-mean")
     (suite / "00001" / "00001-settings.txt").write_text(settings)
     (result,) = run_cases(suite, ["00001"], N, 4, Recorded({}))
     assert result.status == "skipped"
-    assert re.search(reason, result.detail)
+    assert "ln(Z), which is no variable" in result.detail
+
+
+def cauchy(model: Callable[..., Model], formula: str) -> Model:
+    return model({"X": {"amount": 0}, "Y": {"amount": 1}}, events={"e": {"trigger": "time > 0", "set": {"X": formula}}})
+
+
+def test_a_logarithm_is_a_variable(case: Case, model: Callable[..., Model]) -> None:
+    expected = case.expected.rename(columns={"X-mean": "ln(X)-mean", "X-sd": "ln(X)-sd"})
+    asked = replace(case, output=(("ln(X)", "mean"), ("ln(X)", "sd")), expected=expected)
+    derived, formulas = with_derived(asked, cauchy(model, "1"))
+    assert derived.observed == ("ln(X)",)
+    values = {"X": np.e**2}
+    assert evaluate(formulas["ln(X)"], values) == pytest.approx(2)
+    assert evaluate(formulas["ln(X)"], {"X": 0.0}) == 0  # as the suite has it
+    with_it = with_variables(cauchy(model, "1"), formulas)
+    assert with_it.with_parameters({"X": 5.0}).initial_values()["ln(X)"] == pytest.approx(np.log(5))
+
+
+def test_a_mean_without_sd_is_held_against_the_median_or_the_ensemble(case: Case, model: Callable[..., Model]) -> None:
+    expected = case.expected.drop(columns="X-sd")
+    expected["X-mean"] = [0.0, *[2.0] * (len(expected) - 1)]
+    asked = replace(case, output=(("X", "mean"),), expected=expected)
+    derived, formulas = with_derived(asked, cauchy(model, "cauchy(2, 1)"))  # has a median only
+    assert derived.output == (("X > 2", "mean"),)
+    assert [evaluate(formulas["X > 2"], {"X": x}) for x in (1.9, 2.1)] == [0, 1]
+    assert derived.expected["X > 2-mean"].tolist() == [0.0, *[0.5] * (len(expected) - 1)]
+    derived, formulas = with_derived(asked, cauchy(model, "cauchy(2, 1, 0, 5)"))  # truncated: has a mean
+    assert (derived.output, formulas) == ((("X", "mean"),), {})
+    assert derived.expected["X-sd"].isna().all()
+    mean = pd.DataFrame({"X": expected["X-mean"] + 0.3})
+    sd = pd.DataFrame({"X": np.full(len(expected), 3.0)}, index=mean.index)
+    z = deviations(derived, mean, sd, n=100)["X", "mean"]
+    assert z == pytest.approx(np.full(len(expected), 1.0))
 
 
 def test_unknown_cases_are_named(suite: Path) -> None:
