@@ -4,9 +4,10 @@
 
 Each model runs from 0 to 10 and from 0 to 100 with the values in its file, at 50 times. All species (as amounts) and
 whatever else rules and events change are compared at every time: the difference may be 1e-4 of the value, plus 1e-9
-of the largest value of the run, among all species for a species, among its own values for anything else. A model
-that differs is tried again with the reference at other tolerances, and the table says so. Species whose initial
-value the file leaves open are given the reference's, which is 0.
+of the largest value of the run, among all species for a species, among its own values for anything else. Where other
+values are computed rather than followed, 1e-12 of the largest value of all is allowed too, which is what remains of
+the difference of two of that size. A model that differs is tried again with the reference at other tolerances, and
+the table says so. Species whose initial value the file leaves open are given the reference's, which is 0.
 
 The columns of the table: model; status and reason (several have ` | ` between them); seconds to read, to compile
 (a first simulation less a second one) and to run (the second); whether exact stochastic simulation is possible, and
@@ -51,6 +52,7 @@ ENDS = (10.0, 100.0)
 POINTS = 50
 RELATIVE = 1e-4
 FLOOR = 1e-9
+CANCELLED = 1e-12
 MANY_STEPS = 1_000_000
 MOST_REASONS = 5  # why exact simulation is not possible
 
@@ -92,6 +94,7 @@ class Ours:
     exact_reason: str = ""
     names: tuple[str, ...] = ()
     species: frozenset[str] = frozenset()
+    computed: frozenset[str] = frozenset()  # by assignment rules or events
     courses: tuple[np.ndarray | str, ...] = ()
 
 
@@ -149,7 +152,9 @@ def simulated(path: Path, ends: Sequence[float] = ENDS) -> Ours:
         return Ours("refused", reason_of(error, path), perf_counter() - began)
     ours = Ours(read=perf_counter() - began)
     names = compared(model)
-    ours = replace(ours, names=names, species=frozenset(model.elements.species) & frozenset(names))
+    species = frozenset(model.elements.species) & frozenset(names)
+    computed = frozenset(names) - species - frozenset(model.elements.rate_rules)
+    ours = replace(ours, names=names, species=species, computed=computed)
     values = unset(model)
     if values:
         ours = replace(ours, reason=f"{len(values)} species without an initial value start at 0 here")
@@ -307,11 +312,14 @@ def largest(names: Sequence[str], course: np.ndarray) -> dict[str, float]:
 def worst(ours: Ours, end: float, course: np.ndarray, reference: np.ndarray) -> str:
     """The largest deviation in words, or nothing where all are small enough."""
     sizes = np.where(np.isfinite(reference), np.abs(reference), 0.0).max(axis=0, initial=0.0)
-    species = np.array([name in ours.species for name in ours.names], dtype=bool)
-    sizes = np.where(species, sizes[species].max(initial=0.0), sizes)
+    species, computed = (
+        np.array([name in group for name in ours.names], dtype=bool) for group in (ours.species, ours.computed)
+    )
+    floors = FLOOR * np.where(species, sizes[species].max(initial=0.0), sizes)
+    floors += np.where(computed, CANCELLED * sizes.max(initial=0.0), 0.0)
     same = (course == reference) | (np.isnan(course) & np.isnan(reference))
     with np.errstate(all="ignore"):
-        excess = np.abs(course - reference) / (RELATIVE * np.abs(reference) + FLOOR * sizes)
+        excess = np.abs(course - reference) / (RELATIVE * np.abs(reference) + floors)
     excess = np.where(same, 0.0, np.where(np.isnan(excess), np.inf, excess))
     if excess.size == 0 or excess.max() <= 1.0:
         return ""
