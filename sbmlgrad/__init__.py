@@ -8,7 +8,9 @@ from sbmlgrad.about import __version__
 if TYPE_CHECKING:
     from sbmlgrad.fitting.fit import fit
     from sbmlgrad.fitting.result import Fit
-    from sbmlgrad.gradient.sensitivity import sensitivity
+    from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, Moment, Probability, TimeAverage
+    from sbmlgrad.gradient.sensitivity import check, sensitivity
+    from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
     from sbmlgrad.model.model import Model
     from sbmlgrad.network.network import ReactionNetwork
     from sbmlgrad.sbml.read import read_sbml
@@ -16,27 +18,43 @@ if TYPE_CHECKING:
     from sbmlgrad.simulation.simulate import Simulation, simulate
 
 __all__ = [
+    "Autocorrelation",
+    "FirstPassage",
     "Fit",
+    "Gradient",
     "Model",
+    "Moment",
+    "Probability",
     "ReactionNetwork",
     "Simulation",
+    "TimeAverage",
     "__version__",
+    "check",
     "fit",
     "read_sbml",
     "sensitivity",
     "simulate",
+    "value_and_grad",
     "write_sbml",
 ]
 
 _HOMES = {
+    "Autocorrelation": "sbmlgrad.gradient.observables",
+    "FirstPassage": "sbmlgrad.gradient.observables",
     "Fit": "sbmlgrad.fitting.result",
+    "Gradient": "sbmlgrad.gradient.value_and_grad",
     "Model": "sbmlgrad.model.model",
+    "Moment": "sbmlgrad.gradient.observables",
+    "Probability": "sbmlgrad.gradient.observables",
     "ReactionNetwork": "sbmlgrad.network.network",
     "Simulation": "sbmlgrad.simulation.simulate",
+    "TimeAverage": "sbmlgrad.gradient.observables",
+    "check": "sbmlgrad.gradient.sensitivity",
     "fit": "sbmlgrad.fitting.fit",
     "read_sbml": "sbmlgrad.sbml.read",
     "sensitivity": "sbmlgrad.gradient.sensitivity",
     "simulate": "sbmlgrad.simulation.simulate",
+    "value_and_grad": "sbmlgrad.gradient.value_and_grad",
     "write_sbml": "sbmlgrad.sbml.write",
 }
 

@@ -260,6 +260,7 @@ def simulate(
 @n_option(10_000, "Number of trajectories.", least=2)
 @seed_option
 @click.option("--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated.")
+@click.option("--check", is_flag=True, help="Compare all estimators here instead: bias, standard error, cost, advice.")
 @method_option
 @output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 def sensitivity(
@@ -269,21 +270,33 @@ def sensitivity(
     points: int,
     start: float,
     parameters: Sequence[tuple[str, ...]],
+    check: bool,
     output: str | None,
     **options: Any,  # n, seed, estimator, method: handed on as they are
 ) -> None:
     """Derivatives of the means of MODEL by parameters, with standard errors.
 
-    Writes the table time,species,parameter,sensitivity,stderr.
+    Writes the table time,species,parameter,sensitivity,stderr; with --check a table of estimators.
     """
+    if check and options["method"] == "ode":
+        raise click.UsageError("--check compares estimators of exact simulation; leave out --method ode")
     times = _times(start, end, points)
     names = list(_once("-p", ((name, None) for group in parameters for name in group)))
     check_outputs([model], {"-o": output})
     import sbmlgrad as sg
 
     loaded = sg.read_sbml(model, molecules_per_unit)
+    if check:
+        found = sg.check(loaded, times, names, n=options["n"], seed=options["seed"], start=start)
+        click.echo(str(found))
+        if output:
+            _write_frame(found.table.reset_index(), output)
+        _warn(loaded, found.warnings)
+        return
     table = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
     _write_frame(table, output)
+    if table.attrs.get("note"):
+        click.echo(f"note: {printable(table.attrs['note'])}", err=True)
     _warn(loaded)
 
 

@@ -22,7 +22,9 @@ from sbmlgrad.about import __version__
 from sbmlgrad.benchmark.peers import PEERS
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.files import write_text
-from sbmlgrad.gradient.estimate import differentiable, estimate, named_estimator
+from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.estimator import Task
+from sbmlgrad.gradient.problem import differentiable
 from sbmlgrad.model.model import Model
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.simulate import discretised, simulate
@@ -159,16 +161,15 @@ def _gradients(model: Model, end: float, trajectories: int) -> Iterator[tuple[st
     used = [name for name in discrete.quantities if name in _rate_parameters(model)]
     target = differentiable(discrete, used)
     values = [discrete.quantities[name] for name in used]
-    for name in ("auto", "straight_through"):
-        if name == "straight_through" and len(used) > 4:
-            continue  # its cost grows with parameters times species
+    for name in ("score", "controlled_score", "straight_through"):
+        if name != "score" and len(used) > 4:
+            continue  # their cost grows with parameters times species
         chosen = named_estimator(name)
 
         def sample(seed: int) -> Any:
-            return estimate(target, values, np.array([end]), trajectories, seed, chosen)  # noqa: B023
+            return chosen.estimate(target, Task(values, np.array([end]), trajectories, seed))  # noqa: B023
 
-        label = "score" if name == "auto" else name
-        yield f"sbmlgrad {label}, {len(used)} parameters", _timed(sample)
+        yield f"sbmlgrad {name}, {len(used)} parameters", _timed(sample)
 
 
 def _rate_parameters(model: Model) -> set[str]:

@@ -17,15 +17,11 @@ from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.uncertainty import covariance, noise, scale
-from sbmlgrad.gradient.estimate import (
-    Differentiable,
-    Estimate,
-    by_name,
-    differentiable,
-    estimate,
-    named_estimator,
-)
-from sbmlgrad.gradient.estimator import Estimator
+from sbmlgrad.gradient.automatic import Automatic
+from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
+from sbmlgrad.gradient.observables import Moment
+from sbmlgrad.gradient.problem import Problem, differentiable
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.deterministic import equations
 from sbmlgrad.simulation.ensemble import Ensemble, run
@@ -93,7 +89,7 @@ def fit(
     if init_from == "ode" and method == "ssa":
         rough = fit(model, data, parameters, init, method="ode", progress=progress)
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
-    model = by_name(model.with_parameters(_checked(model, parameters, init)), tuple(parameters))
+    model = model.with_parameters(_checked(model, parameters, init)).by_name(parameters)
     work = _fit_equations if method == "ode" else _fit_moments
     made = work(model, target(measurements), parameters, init, n, seed, estimator, progress)
     return Fit(
@@ -118,9 +114,12 @@ def _fit_moments(
     source = model.elements.source.path
     discrete = discretised(model, aim.observables)
     chosen = choose(parameters, discrete.quantities, init, source)
-    moments = differentiable(discrete, chosen.names, squares=aim.squares)
-    _check_reach(moments, chosen, aim, source)
+    squares = [Moment(name, name) for name in aim.observables] if aim.squares else []
+    moments = differentiable(discrete, chosen.names, [*aim.observables, *squares])
+    _check_reach(moments, chosen, source)
     gradient = named_estimator(estimator)
+    if estimator == "exact":
+        raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
     path = Path(chosen.to_scale(chosen.start), aim)
     with tqdm(desc="fit", unit="step", disable=None if progress else True, leave=False) as bar:
         error = _follow(model, moments, gradient, chosen, path, n, seed, bar)
@@ -172,7 +171,7 @@ def _ended(model: Model, parameters: Parameters, path: Path, error: _DataError |
 
 def _follow(
     model: Model,
-    moments: Differentiable,
+    moments: Problem,
     gradient: Estimator,
     parameters: Parameters,
     path: Path,
@@ -180,12 +179,12 @@ def _follow(
     seed: int,
     bar: tqdm[Any],
 ) -> _DataError:
-    """Search, then settle."""
-    evaluate = _evaluator(moments, path.target.times, gradient, n, seed)
+    """Search, with little noise; then settle, without bias."""
     error = _DataError(model, parameters, n, seed)
+    searching: Estimator = Automatic(searching=True) if isinstance(gradient, Automatic) else gradient
     for phase in (
-        search(evaluate, parameters, path, _SEARCH_STEPS),
-        settle(evaluate, parameters, path, _SETTLE_STEPS, error),
+        search(_evaluator(moments, path.target.times, searching, n, seed), parameters, path, _SEARCH_STEPS),
+        settle(_evaluator(moments, path.target.times, gradient, n, seed), parameters, path, _SETTLE_STEPS, error),
     ):
         for row in phase:
             bar.set_postfix_str(f"{row.phase}, loss {row.loss:.4g}", refresh=False)
@@ -193,12 +192,17 @@ def _follow(
     return error
 
 
-def _evaluator(moments: Differentiable, times: np.ndarray, gradient: Estimator, n: int, seed: int) -> Evaluate:
+def _evaluator(moments: Problem, times: np.ndarray, gradient: Estimator, n: int, seed: int) -> Evaluate:
+    """Two independent halves at any values; what there is to choose is chosen where it is first asked."""
     half = -(-n // 2)
+    chosen: list[Estimator] = []
 
     def evaluate(values: np.ndarray, step: int) -> tuple[Estimate, Estimate]:
         seeds = np.random.SeedSequence((abs(seed), step)).generate_state(2)
-        first, second = (estimate(moments, values, times, half, int(s), gradient) for s in seeds)
+        tasks = [Task(values, times, half, int(s)) for s in seeds]
+        if not chosen:
+            chosen.append(gradient.settled(moments, tasks[0]) if isinstance(gradient, Automatic) else gradient)
+        first, second = (chosen[0].estimate(moments, task) for task in tasks)
         return first, second
 
     return evaluate
@@ -249,11 +253,11 @@ def _checked(model: Model, parameters: Mapping[str, Bounds], init: Mapping[str, 
     return init or {}
 
 
-def _check_reach(moments: Differentiable, parameters: Parameters, aim: Target, source: str) -> None:
+def _check_reach(moments: Problem, parameters: Parameters, source: str) -> None:
     """Refuse parameters that nothing simulated depends on."""
-    tangents = moments.ensemble(parameters.start, aim.times, 1, 0, named_estimator("auto")).aux
-    for name, counts, coefficients in zip(parameters.names, tangents.counts, tangents.coefficients, strict=True):
-        if all(t is None for t in (*counts, *coefficients)):
+    tangents = moments.at(parameters.start).tangents
+    for place, name in enumerate(parameters.names):
+        if not (tangents.moves_counts(place) or tangents.moves_rates(place)):
             raise FitError(f"{source}: {name!r} enters no reaction or observable, so the data cannot tell its value")
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sbmlgrad.gradient.estimate import Estimate
+from sbmlgrad.gradient.estimator import Estimate
 from sbmlgrad.tables.measurements import Measurements, Series
 
 _FLOOR = 0.01  # of the largest value of the series
@@ -71,8 +71,7 @@ class Target:
     def mean_and_sd(self, moments: Estimate) -> tuple[np.ndarray, np.ndarray]:
         """Simulated means and standard deviations (observables, times)."""
         size = len(self.observables)
-        mean, stderr = moments.values[:size], moments.values_stderr[:size]
-        return mean, stderr * np.sqrt(moments.n)
+        return moments.values[:size], moments.values_sd[:size]
 
     def residuals(self, moments: Estimate) -> np.ndarray:
         """(predicted - measured) / error (m,)."""

@@ -20,7 +20,7 @@ import optax
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.gradient.estimate import Estimate
+from sbmlgrad.gradient.estimator import Estimate
 
 Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""

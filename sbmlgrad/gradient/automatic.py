@@ -1,85 +1,173 @@
-"""The default choice of estimator, parameter by parameter.
+"""The default: which estimator serves a problem best, from its size and from what a small ensemble measures.
 
-The score function is unbiased whatever the model does, and so it is the one for all parameters that have a score.
-Straight-through often has a tenth of its standard error, but where the surrogate fails nothing in its own standard
-error tells: on the Vilar oscillator it was off by hundreds of standard errors, on a telegraph gene its variance
-exploded (docs/gradients.md has the measurements). It serves for what a parameter does to the initial counts, which
-are fixed and so have no score, and for whoever asks for it.
+Estimates are unbiased: the choice is among the controlled score, the plain score and alternative paths. While a fit
+searches, a small bias does no harm and noise does: then straight-through takes part, and what counts is the squared
+error. What parameters do to initial counts, which have no score, comes from coupled pairs.
+
+Small tasks are not measured, since compiling more than one estimator would take longer than any choice could save.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sbmlgrad.gradient.estimator import Problem, Samples, Tangents
+from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.gradient.alternative_path import AlternativePath
+from sbmlgrad.gradient.controlled_score import ControlledScore
+from sbmlgrad.gradient.coupled import by_initial_counts
+from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
+from sbmlgrad.gradient.features import choose
+from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.gradient.score import Score
 from sbmlgrad.gradient.straight_through import StraightThrough
-from sbmlgrad.simulation.ssa import Arrays, PathFunctional, Step
+
+_PILOT = 1024  # trajectories
+_WORTH_A_PILOT = 3e8  # events times parameters; below, everything is done within seconds
+_MOST_BY_FEATURES = 40  # parameters
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An estimator, and why it was chosen."""
+
+    estimator: Estimator
+    reason: str
 
 
 @dataclass(frozen=True)
 class Automatic:
-    """Score function for the effect on rates, straight-through for the effect on initial counts."""
+    """The unbiased estimator of least variance for its cost; with ``searching`` that of least squared error."""
 
+    searching: bool = False
+    made: Choice | None = None
     name: str = "auto"
-    score: Score = field(default_factory=Score)
-    straight_through: StraightThrough = field(default_factory=StraightThrough)
 
-    def functional(self, problem: Problem) -> _Both:
-        """Both functionals, each with its share of the tangents."""
-        return _Both(self.score.functional(problem), self.straight_through.functional(problem))
+    @property
+    def unbiased(self) -> bool:
+        return not self.searching
 
-    def samples(
-        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
-    ) -> Samples:
-        """The sum of both, parameter by parameter."""
-        scored, pushed, by_score, by_push = _split(tangents)
-        size = self.score.records(problem, len(by_score))
-        derivatives = np.zeros((len(tangents.counts), *values.shape))
-        derivatives[by_score] += self.score.samples(problem, values, records[:size], scored).derivatives
-        derivatives[by_push] += self.straight_through.samples(problem, values, records[size:], pushed).derivatives
-        return Samples(values, derivatives)
+    def settled(self, problem: Problem, task: Task) -> Automatic:
+        """The same with its choice made, for a row of tasks like this one."""
+        tangents = problem.at(task.values).tangents
+        by_rates = [p for p in range(len(problem.parameters)) if tangents.moves_rates(p)]
+        if not by_rates:
+            return self
+        moves = any(tangents.moves_counts(p) for p in range(len(problem.parameters)))
+        return replace(self, made=self.choose(_at_fixed_counts(problem, by_rates) if moves else problem, task))
+
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        tangents = problem.at(task.values).tangents
+        everyone = range(len(problem.parameters))
+        by_rates = [p for p in everyone if tangents.moves_rates(p)]
+        if not any(tangents.moves_counts(p) for p in everyone):
+            choice = self.made or self.choose(problem, task)
+            return _said(choice.estimator.estimate(problem, task), choice)
+        frozen = _at_fixed_counts(problem, by_rates)
+        mean, stderr = by_initial_counts(problem, problem.at(task.values), task)
+        if not by_rates:
+            plain = Score().estimate(frozen, task)
+            return replace(plain, derivatives=mean, stderr=stderr, note="coupled pairs for initial counts")
+        choice = self.made or self.choose(frozen, task)
+        rest = choice.estimator.estimate(frozen, task)
+        mean[by_rates] += rest.derivatives
+        stderr[by_rates] = np.hypot(stderr[by_rates], rest.stderr)
+        result = replace(rest, derivatives=mean, stderr=stderr)
+        return _said(result, Choice(choice.estimator, f"{choice.reason}; coupled pairs for initial counts"))
+
+    def choose(self, problem: Problem, task: Task) -> Choice:
+        """The estimator for a task, without parameters that move initial counts."""
+        candidates, reason = self._candidates(problem)
+        if len(candidates) == 1:
+            return Choice(candidates[0], reason)
+        if not self.searching and not _is_large(problem, task):
+            return Choice(candidates[0], "unbiased, and too little work to compare estimators first")
+        pilots: dict[str, Estimate] = {}
+        for candidate in candidates:
+            try:
+                pilots[candidate.name] = candidate.estimate(problem, task.with_n(min(task.n, _PILOT), use=77))
+            except SbmlgradError:
+                continue  # it cannot serve this observable
+        errors = _errors(pilots, candidates, task.n, len(problem.parameters))
+        best = min((c for c in candidates if c.name in errors), key=lambda c: errors[c.name])
+        listed = ", ".join(f"{name} {error / errors[best.name]:.2g}" for name, error in errors.items())
+        return Choice(best, f"least squared error for its cost in {_PILOT} trajectories ({listed})")
+
+    def _candidates(self, problem: Problem) -> tuple[Sequence[Estimator], str]:
+        parameters = len(problem.parameters)
+        plain = (Score(), AlternativePath())
+        if parameters > _MOST_BY_FEATURES or choose(problem, parameters) is None:
+            if parameters > _MOST_BY_FEATURES:
+                return (Score(),), f"{parameters} parameters, of which each costs the score least"
+            return ((StraightThrough(), *plain) if self.searching else plain), ""
+        return ((StraightThrough(), ControlledScore()) if self.searching else (ControlledScore(), *plain)), ""
 
 
-@dataclass(frozen=True, eq=False)
-class _Both:
-    score: PathFunctional
-    pushforward: PathFunctional
-
-    def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        scored, pushed, *_ = _split(aux)
-        return (*self.score.initial(x, coefficients, scored), *self.pushforward.initial(x, coefficients, pushed))
-
-    def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        scored, pushed, *_ = _split(aux)
-        size = len(scored.counts)
-        return (
-            *self.score.advance(carry[:size], step, scored),
-            *self.pushforward.advance(carry[size:], step, pushed),
-        )
-
-    def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        scored, pushed, *_ = _split(aux)
-        size = len(scored.counts)
-        return (
-            *self.score.record(carry[:size], x, coefficients, scored),
-            *self.pushforward.record(carry[size:], x, coefficients, pushed),
-        )
+def _at_fixed_counts(problem: Problem, by_rates: Sequence[int]) -> Problem:
+    key = ("at fixed counts", tuple(by_rates))
+    if key not in problem.known:
+        problem.known[key] = problem.at_fixed_counts(by_rates)
+    found: Problem = problem.known[key]
+    return found
 
 
-def _split(tangents: Tangents) -> tuple[Tangents, Tangents, list[int], list[int]]:
-    """What moves the rates, what moves the initial counts, and the parameters that do the one and the other.
+def _said(estimate: Estimate, choice: Choice) -> Estimate:
+    note = f"{choice.estimator.name}: {choice.reason}" + (f"; {estimate.note}" if estimate.note else "")
+    return replace(estimate, note=note)
 
-    A parameter such as a compartment's size may do both; its derivative is the sum of the two.
+
+def _is_large(problem: Problem, task: Task) -> bool:
+    """Whether initial propensities let expect many events."""
+    assert problem.network.rates is not None
+    point = problem.at(task.values)
+    lane = tuple(np.array([c]) for c in point.counts)
+    rate = sum(float(np.sum(a)) for a in problem.network.rates(lane, point.coefficients))
+    events = task.n * rate * (float(task.times[-1]) - task.start)
+    return events * len(problem.parameters) > _WORTH_A_PILOT
+
+
+def _errors(
+    pilots: Mapping[str, Estimate], candidates: Sequence[Estimator], n: int, parameters: int
+) -> dict[str, float]:
+    """Mean squared error at ``n`` trajectories times cost, in units of the least noisy unbiased one's variance.
+
+    The bias of others is their distance from it, less what noise alone would make.
     """
-    everyone = range(len(tangents.counts))
-    moves_counts = [any(d is not None for d in tangents.counts[p]) for p in everyone]
-    by_push = [p for p in everyone if moves_counts[p]]
-    by_score = [p for p in everyone if not moves_counts[p] or any(d is not None for d in tangents.coefficients[p])]
-    still = [(None,) * len(side[0]) if side else () for side in tangents]
-    scored = Tangents(tuple(still[0] for _ in by_score), tuple(tangents.coefficients[p] for p in by_score))
-    pushed = Tangents(tuple(tangents.counts[p] for p in by_push), tuple(still[1] for _ in by_push))
-    return scored, pushed, by_score, by_push
+    unbiased = [c.name for c in candidates if c.unbiased and c.name in pilots]
+    reference = pilots[min(unbiased, key=lambda name: float(np.median(_scaled(pilots[name], pilots[name]))))]
+    result = {}
+    for candidate in candidates:
+        pilot = pilots.get(candidate.name)
+        if pilot is None:
+            continue
+        variance = pilot.stderr**2 * pilot.n / n
+        if not candidate.unbiased:
+            apart = (pilot.derivatives - reference.derivatives) ** 2 - pilot.stderr**2 - reference.stderr**2
+            variance = variance + np.maximum(apart, 0.0)
+        scale = reference.stderr**2 * reference.n / n
+        seen = (scale > 0) & np.isfinite(variance)
+        ratios = variance[seen] / scale[seen]
+        error = float(np.exp(np.mean(np.log(np.maximum(ratios, 1e-12))))) if ratios.size else np.inf
+        result[candidate.name] = error * _cost(candidate.name, parameters)
+    return result
+
+
+def _scaled(estimate: Estimate, reference: Estimate) -> np.ndarray:
+    size = np.maximum(np.abs(reference.derivatives), 1e-300)
+    return np.nan_to_num(estimate.stderr / size, nan=np.inf)
+
+
+def _cost(name: str, parameters: int) -> float:
+    """Work for an event over that of a simulation without derivatives, about as measured (docs/gradients.md).
+
+    Clocks are not asked, so that the same seed makes the same choice.
+    """
+    fixed, each = {
+        "score": (1.2, 0.2),
+        "controlled_score": (2.0, 0.6),
+        "alternative_path": (5.0, 0.3),
+        "straight_through": (1.5, 0.6),
+    }[name]
+    return fixed + each * parameters

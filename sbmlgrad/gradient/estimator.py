@@ -1,151 +1,92 @@
-"""What every gradient estimator is: derivatives of expectations, one sample a trajectory."""
+"""What every gradient estimator is: expectations of observables with their derivatives, and errors of both."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ssa import Arrays, PathFunctional
-
-Observe = Callable[[Arrays, Arrays], Arrays]
+from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.ssa import PathFunctional
 
 
-class Tangents(NamedTuple):
-    """Derivatives with respect to each parameter: of the mean initial counts and of the coefficients.
+@dataclass(frozen=True)
+class Estimate:
+    """Expectations (functions, times), their derivatives (parameters, functions, times), and standard errors.
 
-    ``counts[p][i]`` and ``coefficients[p][c]`` are scalars, or None where they are zero whatever the values,
-    so that no work is done for them.
+    ``note`` says what is to be known of them: which estimator was chosen and why, or how far an error can reach.
     """
-
-    counts: tuple[tuple[Any, ...], ...]
-    coefficients: tuple[tuple[Any, ...], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Functions of the state whose expectations are differentiated.
-
-    The functions are those of ``observe(x, coefficients)``, ``size`` arrays, and with ``squares`` their squares
-    after them. ``linear[o]`` is the place of the count that observable ``o`` is, or None.
-    """
-
-    network: ReactionNetwork
-    observe: Observe
-    size: int
-    linear: tuple[int | None, ...]
-    squares: bool
-    _functionals: dict[Any, PathFunctional] = field(default_factory=dict, init=False, repr=False)
-
-    def functional(self, estimator: Estimator) -> PathFunctional:
-        """The estimator's path functional, one and the same each time, so that its compiled loop is found again."""
-        if estimator not in self._functionals:
-            self._functionals[estimator] = estimator.functional(self)
-        return self._functionals[estimator]
-
-    @property
-    def functions(self) -> int:
-        """How many functions there are."""
-        return self.size * (2 if self.squares else 1)
-
-    @property
-    def of_counts_alone(self) -> bool:
-        """Whether the observables are counts, so that they hold no parameters themselves."""
-        return all(place is not None for place in self.linear)
-
-    def values(self, x: Arrays, coefficients: Arrays) -> Arrays:
-        """The functions at a state."""
-        observed = self.observe(x, coefficients)
-        return (*observed, *(y * y for y in observed)) if self.squares else tuple(observed)
-
-    def rates_and_generator(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
-        """Propensities a_j, and (A f)(x) = sum_j a_j(x) (f(x + S_j) - f(x)) for each function f."""
-        assert self.network.rates is not None
-        rates = self.network.rates(x, coefficients)
-        observed = self.observe(x, coefficients)
-        changes = self._changes(x, coefficients, observed)
-        drift = [self._sum(a * change for a, change in zip(rates, row, strict=True)) for row in changes]
-        if self.squares:  # f(x + S_j)^2 - f(x)^2, without subtracting large squares
-            drift += [
-                self._sum(a * change * (2 * y + change) for a, change in zip(rates, row, strict=True))
-                for y, row in zip(observed, changes, strict=True)
-            ]
-        shape = x[0].shape
-        return tuple(rates), tuple(jnp.broadcast_to(value, shape) for value in drift)
-
-    def _changes(self, x: Arrays, coefficients: Arrays, observed: Arrays) -> list[list[Any]]:
-        """Change of each observable by each reaction."""
-        jumps = self.network.stoichiometry
-        rows: list[list[Any]] = [
-            [float(jump) for jump in jumps[place]] if place is not None else [] for place in self.linear
-        ]
-        if all(rows):
-            return rows
-        for jump in jumps.T:
-            moved = self.observe(tuple(c + float(s) if s else c for c, s in zip(x, jump, strict=True)), coefficients)
-            for row, place, after, before in zip(rows, self.linear, moved, observed, strict=True):
-                if place is None:
-                    row.append(after - before)
-        return rows
-
-    @staticmethod
-    def _sum(terms: Any) -> Any:
-        return reduce(add, terms, 0.0)
-
-
-class Samples(NamedTuple):
-    """One chunk: values (functions, times, n) and derivatives (parameters, functions, times, n)."""
 
     values: np.ndarray
+    values_stderr: np.ndarray
     derivatives: np.ndarray
+    stderr: np.ndarray
+    n: int
+    note: str = ""
+
+    @property
+    def values_sd(self) -> np.ndarray:
+        """The standard deviation of the functions from trajectory to trajectory."""
+        return self.values_stderr * np.sqrt(self.n)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Where and how to estimate: ``values`` (P,) of the parameters, increasing ``times``, trajectories and seed."""
+
+    values: Sequence[float] | np.ndarray
+    times: np.ndarray
+    n: int
+    seed: int
+    start: float = 0.0
+    progress: str | None = None
+    """Labels a progress bar on stderr, which shows only on a terminal."""
+
+    def with_n(self, n: int, use: int = 0) -> Task:
+        """The same with another number of trajectories, and for ``use`` above 0 with independent random numbers."""
+        if not use:
+            return replace(self, n=n)
+        seed = int(np.random.SeedSequence((abs(self.seed), use)).generate_state(1)[0])
+        return replace(self, n=n, seed=seed, progress=None)
 
 
 class Estimator(Protocol):
-    """An estimator carries a path functional along trajectories and reads samples off its records."""
+    """Estimates derivatives of expectations; one file each, and one test holds all of them to this."""
 
     @property
     def name(self) -> str:
         """What it is called by."""
         ...
 
-    def functional(self, problem: Problem) -> PathFunctional:
-        """What to carry along each trajectory; its ``aux`` are :class:`Tangents`."""
+    @property
+    def unbiased(self) -> bool:
+        """Whether the expectation of its estimate is the derivative, whatever the network."""
+        ...
 
-    def samples(
-        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
-    ) -> Samples:
-        """Samples from values (functions, times, n) and the functional's records (times, n)."""
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        """Expectations and derivatives at ``task.values``; :class:`SbmlgradError` where it cannot serve."""
+        ...
 
 
-def push(
-    function: Callable[..., Any],
-    x: Arrays,
-    coefficients: Arrays,
-    dx: Sequence[Any],
-    dcoefficients: Sequence[Any],
-) -> tuple[Any, Any]:
-    """Value and directional derivative of ``function(x, coefficients)``; None stands for a zero tangent."""
-    primals = (*x, *coefficients)
-    tangents = (*dx, *dcoefficients)
-    active = [i for i, tangent in enumerate(tangents) if tangent is not None]
-
-    def of_active(*values: Array) -> Any:
-        full = list(primals)
-        for place, value in zip(active, values, strict=True):
-            full[place] = value
-        return function(tuple(full[: len(x)]), tuple(full[len(x) :]))
-
-    if not active:
-        value = function(x, coefficients)
-        return value, jax.tree.map(jnp.zeros_like, value)
-    points = [jnp.asarray(primals[i]) for i in active]
-    directions = [jnp.broadcast_to(tangents[i], point.shape) for i, point in zip(active, points, strict=True)]
-    return jax.jvp(of_active, points, directions)
+def walk(
+    problem: Problem, point: Point, functional: PathFunctional, aux: Any, task: Task, grid: np.ndarray
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Records (grid, trajectories) of ``functional`` along exact trajectories, chunk by chunk, in order."""
+    network = problem.network_at(task.values)
+    ensemble = Ensemble(
+        network=network,
+        x0=point.counts,
+        coefficients=point.coefficients,
+        times=grid,
+        n=task.n,
+        seed=task.seed,
+        start=task.start,
+        functional=functional,
+        aux=aux,
+    )
+    species = len(network.species)
+    for chunk in run(ensemble, task.progress):
+        yield chunk.records[species:]

@@ -1,22 +1,27 @@
 """The score function estimator (likelihood ratio, Girsanov): unbiased, with no derivative of the observable.
 
-d E f(X_t) = E f(X_t) W_t with W_t = d log p(path up to t) = sum over events of d log a_j - integral of d a0 du
-(Plyasunov & Arkin, J. Comput. Phys. 2007). Centred: f minus its sample mean, which W's zero mean allows.
+d E F = E F W_t with W_t = d log p(path up to t) = sum over events of d log a_j - integral of d a0 du, for every
+function F of the path up to t (Plyasunov & Arkin, J. Comput. Phys. 2007). Centred: F minus its sample mean, which
+W's zero mean allows. With a window w, only the score of the last w before t: less noise, and a bias by what
+parameters did before.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import SbmlgradError
-from sbmlgrad.gradient.estimator import Problem, Samples, Tangents, push
+from sbmlgrad.gradient.estimator import Estimate, Task, walk
+from sbmlgrad.gradient.problem import Problem, Tangents, push, total
+from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.simulation.ensemble import GRAIN
+from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
 
@@ -24,65 +29,123 @@ from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 class Score:
     """The centred score function; initial counts have no density and so no score."""
 
+    window: float | None = None
+    """How far before each time the score reaches back, in the model's unit of time; to the start if None."""
     name: str = "score"
 
-    def functional(self, problem: Problem) -> _PathScore:
-        """The score of the path so far and, where observables hold parameters, their direct derivative."""
-        return _PathScore(problem)
+    @property
+    def unbiased(self) -> bool:
+        return self.window is None
 
-    def records(self, problem: Problem, parameters: int) -> int:
-        """How many records the functional makes."""
-        return parameters * (1 if problem.of_counts_alone else 1 + problem.functions)
-
-    def samples(
-        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
-    ) -> Samples:
-        """(f(X_t) - mean of f) W_t for each trajectory."""
-        parameters, n = len(tangents.counts), values.shape[-1]
-        scores = np.reshape(records[:parameters], (parameters, 1, *values.shape[1:]))
-        # Each trajectory is compared with the mean of the others of its grain, so that centring adds no bias, and
-        # chunks of whole grains give the same samples however an ensemble is cut.
-        begins = np.arange(0, n, GRAIN)
-        sizes = np.diff(begins, append=n)
-        sums = np.repeat(np.add.reduceat(values, begins, axis=-1), sizes, axis=-1)
-        others = (sums - values) / np.repeat(np.maximum(sizes - 1, 1), sizes)
-        derivatives = (values - others) * scores
-        if not problem.of_counts_alone:
-            derivatives = derivatives + np.reshape(records[parameters:], derivatives.shape)
-        return Samples(values, derivatives)
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        point = problem.at(task.values)
+        refuse_counts(self.name, problem, point.tangents)
+        back = np.array([] if self.window is None else np.maximum(task.times - self.window, task.start))
+        grid, places = problem.grid(task.times, task.start, back.tolist())
+        functional = problem.known.setdefault("score", _PathScore(problem))
+        parameters = len(problem.parameters)
+        latest = problem.latest(grid, places)
+        values, slopes = Moments(), Moments()
+        for records in walk(problem, point, functional, point.tangents, task, grid):
+            raw, scores, direct = split(records, (problem.size, parameters))
+            seen = problem.finish(raw, grid, places, task.start)
+            weight = scores[:, latest]
+            if self.window is not None:
+                weight = weight - scores[:, np.searchsorted(grid, np.maximum(grid[latest] - self.window, task.start))]
+            samples = (seen - _mean_of_others(seen)) * weight
+            samples = samples + direct_part(problem, raw, direct, parameters, grid, places, task.start)
+            values.add(seen)
+            slopes.add(samples)
+        return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n)
 
 
 @dataclass(frozen=True, eq=False)
 class _PathScore:
+    """The observables, the score of the path for each parameter, and direct derivatives."""
+
     problem: Problem
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        if any(d is not None for dcounts in aux.counts for d in dcounts):
-            raise SbmlgradError(
-                "estimator 'score' has no derivative for initial amounts: they are fixed, not drawn; "
-                "use estimator 'straight_through' for them"
-            )
-        return tuple(jnp.zeros_like(x[0]) for _ in aux.coefficients)
+        scores = tuple(jnp.zeros_like(x[0]) for _ in aux.coefficients)
+        return (*Watch(self.problem).initial(x), *scores, *Direct(self.problem).initial(x, len(scores)))
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        network = self.problem.network
-        assert network.rates is not None
-        still = [None] * len(step.x)
-        inverse = 1.0 / select_by(step.reaction, step.propensities, 1.0)
-        result = []
-        for score, dcoefficients in zip(carry, aux.coefficients, strict=True):
-            drates = push(network.rates, step.x, step.coefficients, still, dcoefficients)[1]
-            gain = select_by(step.reaction, drates, 0.0) * inverse
-            result.append(score + gain - step.wait * reduce(add, drates))
-        return tuple(result)
+        watch, direct = Watch(self.problem), Direct(self.problem)
+        seen, scores, slopes = split_tuple(carry, (len(watch.tracked), len(aux.coefficients)))
+        return (
+            *watch.advance(seen, step.x, step.wait, step.coefficients),
+            *(s + gain for s, gain in zip(scores, score_gain(step, rate_slopes(self.problem, step, aux)), strict=True)),
+            *direct.advance(slopes, step.x, step.wait, step.coefficients, aux),
+        )
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        if self.problem.of_counts_alone:
-            return carry
-        still = [None] * len(x)
-        direct = [
-            jnp.broadcast_to(value, x[0].shape)
-            for dcoefficients in aux.coefficients
-            for value in push(self.problem.values, x, coefficients, still, dcoefficients)[1]
-        ]
-        return (*carry, *direct)
+        watch, direct = Watch(self.problem), Direct(self.problem)
+        seen, scores, slopes = split_tuple(carry, (len(watch.tracked), len(aux.coefficients)))
+        return (
+            *watch.record(seen, x, coefficients),
+            *scores,
+            *direct.record(slopes, x, coefficients, aux),
+        )
+
+
+def score_gain(step: Step, slopes: Sequence[Any]) -> list[Any]:
+    """What a step adds to the score for each parameter, from the derivatives of propensities by it."""
+    inverse = 1.0 / select_by(step.reaction, step.propensities, 1.0)
+    return [select_by(step.reaction, list(rates), 0.0) * inverse - step.wait * total(rates) for rates in slopes]
+
+
+def rate_slopes(problem: Problem, step: Step, aux: Tangents) -> list[Any]:
+    """Derivatives of the propensities by each parameter, one array a reaction."""
+    assert problem.network.rates is not None
+    still = [None] * len(step.x)
+    return [push(problem.network.rates, step.x, step.coefficients, still, row)[1] for row in aux.coefficients]
+
+
+def refuse_counts(name: str, problem: Problem, tangents: Tangents) -> None:
+    """Raise :class:`SbmlgradError` for parameters that move initial counts: those are fixed, not drawn."""
+    for place, parameter in enumerate(problem.parameters):
+        if tangents.moves_counts(place):
+            raise SbmlgradError(
+                f"estimator {name!r} has no derivative for initial amounts, which {parameter!r} moves: they are "
+                "fixed, not drawn; use 'auto', 'coupled_fd', 'alternative_path' or 'straight_through'"
+            )
+
+
+def direct_part(
+    problem: Problem,
+    raw: np.ndarray,
+    direct: np.ndarray,
+    parameters: int,
+    grid: np.ndarray,
+    places: np.ndarray,
+    start: float,
+) -> np.ndarray | float:
+    """Direct derivatives (parameters, functions, times, n) from records of :class:`Direct`."""
+    if not len(direct):
+        return 0.0
+    changes = direct.reshape(parameters, problem.size, *direct.shape[1:])
+    return np.stack([problem.finish_tangent(raw, change, grid, places, start) for change in changes])
+
+
+def split(records: Sequence[np.ndarray] | np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    """Records as arrays (size, grid, n): parts of these sizes, and the rest."""
+    bounds = [0, *np.cumsum(sizes).tolist(), len(records)]
+    empty = np.zeros((0, *records[0].shape))
+    return [np.stack(list(records[a:b])) if b > a else empty for a, b in itertools.pairwise(bounds)]
+
+
+def split_tuple(items: Arrays, sizes: Sequence[int]) -> list[Arrays]:
+    """Parts of these sizes, and the rest."""
+    bounds = [0, *np.cumsum(sizes).tolist(), len(items)]
+    return [items[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def _mean_of_others(values: np.ndarray) -> np.ndarray:
+    """For each trajectory, the mean (functions, times, n) of the others of its grain.
+
+    So that centring adds no bias, and chunks of whole grains give the same samples however an ensemble is cut.
+    """
+    begins = np.arange(0, values.shape[-1], GRAIN)
+    sizes = np.diff(begins, append=values.shape[-1])
+    sums = np.repeat(np.add.reduceat(values, begins, axis=-1), sizes, axis=-1)
+    return (sums - values) / np.repeat(np.maximum(sizes - 1, 1), sizes)

@@ -1,4 +1,4 @@
-"""Sensitivities of mean time courses, as a table."""
+"""Sensitivities of time courses of expectations, as a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbmlgrad.errors import SbmlgradError, UnknownIdError
-from sbmlgrad.gradient.estimate import by_name, differentiable, estimate, named_estimator
+from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.compare import Comparison, compare
+from sbmlgrad.gradient.estimator import Task
+from sbmlgrad.gradient.observables import Observable, as_observable
+from sbmlgrad.gradient.problem import Problem, differentiable
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
@@ -27,7 +31,7 @@ def sensitivity(
     seed: int = 0,
     estimator: str = "auto",
     method: str = "ssa",
-    select: Sequence[str] | None = None,
+    select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
     progress: bool = False,
 ) -> pandas.DataFrame:
@@ -42,20 +46,23 @@ def sensitivity(
     n, seed
         Trajectories and seed.
     estimator
-        ``score`` (score function; unbiased, but not for initial amounts), ``straight_through`` (through the generator
-        window; any parameter, low variance where responses are smooth, not to be trusted where single molecules
-        decide), or ``auto``: the score function, with straight_through for initial amounts.
+        ``auto`` chooses an unbiased one. ``controlled_score``, ``score`` and ``alternative_path`` are unbiased;
+        ``coupled_fd`` (coupled finite differences) nearly so; ``straight_through`` has little noise where responses are
+        smooth, and is not to be trusted where single molecules decide; ``straight_through_plain`` is for comparison;
+        ``exact`` (finite state projection) draws nothing, for networks of few states. :func:`check` compares them.
     method
         ``ssa``: derivatives of expectations, estimated. ``ode``: those of the solution of the rate equations, by
         forward differentiation through the solver and across events; ``n``, ``seed`` and ``estimator`` are not used.
     select
-        Observables, as for :func:`sbmlgrad.simulate`.
+        What to look at: names, as for :func:`sbmlgrad.simulate`, of which the means are meant, or observables:
+        :class:`Moment`, :class:`Probability`, :class:`TimeAverage`, :class:`FirstPassage`, :class:`Autocorrelation`.
 
     Returns
     -------
     DataFrame
-        ``time, species, parameter, sensitivity, stderr``: d E[X(t)] / d parameter in amount per unit of the
-        parameter; ``stderr`` is 0 with method ``ode``.
+        ``time, species, parameter, sensitivity, stderr``: d E / d parameter, in the observable's unit over the
+        parameter's; ``stderr`` is 0 with method ``ode``, and a bound on the error with estimator ``exact``.
+        ``attrs["note"]`` says which estimator was chosen and why.
 
     Raises
     ------
@@ -67,28 +74,63 @@ def sensitivity(
     if method != "ssa":
         raise SbmlgradError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     chosen = named_estimator(estimator)
-    if isinstance(model, Model):
-        discrete = discretised(by_name(model, parameters), select)
-        target = differentiable(discrete, parameters)
-        values = [discrete.quantities[name] for name in parameters]
-    else:
-        target = differentiable(model, parameters, observables=select)
-        values = [float(model.parameters[name]) for name in parameters]
-    result = estimate(target, values, times, n, seed, chosen, start, "sensitivity" if progress else None)
-    return _table(parameters, target.observables, times, result.derivatives, result.stderr)
+    problem, values = _pose(model, parameters, select)
+    check_times(times, start)
+    result = chosen.estimate(problem, Task(values, times, n, seed, start, "sensitivity" if progress else None))
+    table = _table(parameters, [f.label for f in problem.functions], times, result.derivatives, result.stderr)
+    table.attrs["note"] = result.note
+    return table
+
+
+def check(
+    model: Model | ReactionNetwork,
+    times: Sequence[float] | np.ndarray,
+    parameters: Sequence[str],
+    n: int = 10_000,
+    seed: int = 0,
+    select: Sequence[str | Observable] | None = None,
+    start: float = 0.0,
+) -> Comparison:
+    """All estimators compared on what :func:`sensitivity` would be asked: bias, standard error, cost, and which to use.
+
+    Biases are measured against exact values where the network has few states, else against the least noisy unbiased
+    estimator.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    check_times(times, start)
+    problem, values = _pose(model, parameters, select)
+    return compare(problem, Task(values, times, n, seed, start))
+
+
+def _pose(
+    model: Model | ReactionNetwork, parameters: Sequence[str], select: Sequence[str | Observable] | None
+) -> tuple[Problem, list[float]]:
+    """The problem, and the values of the parameters that the model has."""
+    functions = None if select is None else [as_observable(item) for item in select]
+    if not isinstance(model, Model):
+        problem = differentiable(model, parameters, functions)
+        return problem, [float(model.parameters[name]) for name in parameters]
+    names = None if functions is None else list(dict.fromkeys(name for f in functions for name in f.of))
+    discrete = discretised(model.by_name(parameters), names)
+    problem = differentiable(discrete, parameters, functions)
+    return problem, [discrete.quantities[name] for name in parameters]
 
 
 def _of_equations(
     model: Model | ReactionNetwork,
     times: np.ndarray,
     parameters: Sequence[str],
-    select: Sequence[str] | None,
+    select: Sequence[str | Observable] | None,
     start: float,
 ) -> pandas.DataFrame:
     if isinstance(model, ReactionNetwork):
         raise SbmlgradError("method 'ode': needs a model; for a network from Python use method 'ssa'")
+    names = None if select is None else [item for item in select if isinstance(item, str)]
+    for item in select or ():
+        if not isinstance(item, str):
+            raise SbmlgradError(f"{item.label}: with method 'ode' there are values of variables only; use their names")
     check_times(times, start)
-    equations, quantities = prepare_equations(by_name(model, parameters), None, select)
+    equations, quantities = prepare_equations(model.by_name(parameters), None, names)
     names = list(equations.quantities)
     for name in parameters:
         if name not in names:

@@ -10,38 +10,113 @@ Forward, trajectories are exact. Backward, three things carry derivatives:
 - *when* it fires: waiting times are E / a0 and carry -E / a0^2 d a0;
 - *how often* something fires before the observation: E f(X_t) = E f(X_s) + E integral_s^t (A f)(X_u) du, the
   formula of Dynkin, is differentiated instead of f(X_t), which does not see a reaction cross t.
+
+The window t - s trades bias against variance: what happens before s is seen by f(X_s) alone, as the plain estimator
+sees it. Any time that is recorded can be s, so that all windows come from one ensemble and the best is chosen by
+what was measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.gradient.estimator import Problem, Samples, Tangents, push
+from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.gradient.estimator import Estimate, Task, walk
+from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, TimeAverage
+from sbmlgrad.gradient.problem import Problem, Tangents, push, total
+from sbmlgrad.gradient.score import split, split_tuple
+from sbmlgrad.gradient.watch import Watch
+from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
+
+_WINDOWS = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # tried beside the full one, as parts of the time since the start
 
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """Straight-through with a generator window that reaches back to the start, whatever is observed between."""
+    """Straight-through with a generator window.
 
+    ``window`` is its length in the model's unit of time, cut off at the start; ``inf`` reaches the start. None chooses
+    for each time, among the times before it that are recorded, the window of least estimated squared error, that of
+    the full window counting as unbiased.
+    """
+
+    window: float | None = None
     name: str = "straight_through"
+    unbiased: bool = False
 
-    def functional(self, problem: Problem) -> _Pushforward:
-        """Tangents of counts, of the time of the next event, and of the generator integrals."""
-        return _Pushforward(problem)
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        refuse_paths(self.name, problem)
+        point = problem.at(task.values)
+        functional = problem.known.setdefault("straight_through", _Pushforward(problem))
+        parameters, functions = len(problem.parameters), problem.size
+        grid, places, begins = self._windows(problem, task)
+        values = Moments()
+        slopes = [[Moments() for _ in row] for row in begins]
+        shifts = [[Moments() for _ in row] for row in begins]
+        for records in walk(problem, point, functional, point.tangents, task, grid):
+            raw, at, since = split(records, (functions, parameters * functions))
+            values.add(problem.finish(raw, grid, places, task.start))
+            for k, (place, row) in enumerate(zip(places, begins, strict=True)):
+                full = since[:, place] - since[:, 0] + at[:, 0]
+                for begin, slope, shift in zip(row, slopes[k], shifts[k], strict=True):
+                    sample = since[:, place] - since[:, begin] + at[:, begin]
+                    slope.add(sample)
+                    shift.add(sample - full)
+        chosen = [_least_error(s, d) for s, d in zip(slopes, shifts, strict=True)]
+        best = [row[c] for row, c in zip(slopes, chosen, strict=True)]
+        mean, stderr = (
+            np.stack(rows, axis=-1).reshape(parameters, functions, len(task.times))
+            for rows in ([m.mean for m in best], [m.stderr for m in best])
+        )
+        spans = [float(grid[p] - grid[row[c]]) for p, row, c in zip(places, begins, chosen, strict=True)]
+        averages = [i for i, f in enumerate(problem.functions) if isinstance(f, TimeAverage)]
+        lengths = np.maximum(task.times - task.start, np.finfo(float).tiny)
+        mean[:, averages], stderr[:, averages] = mean[:, averages] / lengths, stderr[:, averages] / lengths
+        note = f"generator windows from {min(spans):.3g} to {max(spans):.3g}"
+        return Estimate(values.mean, values.stderr, mean, stderr, task.n, note)
 
-    def samples(
-        self, problem: Problem, values: np.ndarray, records: Sequence[np.ndarray], tangents: Tangents
-    ) -> Samples:
-        """The derivative of f(X_0) + integral_0^t (A f) for each observation time t."""
-        return Samples(values, np.reshape(records, (len(tangents.counts), problem.functions, *values.shape[1:])))
+    def _windows(self, problem: Problem, task: Task) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
+        """Times to record at, the places of those asked for, and for each the places where windows may begin."""
+        span = task.times - task.start
+        if self.window is None:
+            few = task.times if len(task.times) <= 2 else task.times[-1:]
+            more = [t - part * (t - task.start) for t in few for part in _WINDOWS]
+        else:
+            more = list(task.times - np.minimum(self.window, span))
+        grid, places = problem.grid(task.times, task.start, [task.start, *more])
+        if self.window is not None:
+            return grid, places, [[int(np.searchsorted(grid, m))] for m in more]
+        begins = []
+        for place in places:
+            wanted = grid[place] - np.array(_WINDOWS) * (grid[place] - task.start)
+            begins.append(sorted({0} | {int(np.argmin(np.abs(grid[: place + 1] - t))) for t in wanted} - {int(place)}))
+        return grid, places, begins
+
+
+def refuse_paths(name: str, problem: Problem) -> None:
+    """Raise :class:`SbmlgradError` for functions of the path that have no tangent along it."""
+    for function in problem.functions:
+        if isinstance(function, (FirstPassage, Autocorrelation)):
+            raise SbmlgradError(
+                f"estimator {name!r} cannot differentiate {function.label}, which no generator window sees; use "
+                "'auto', 'score' or 'coupled_fd'"
+            )
+
+
+def _least_error(slopes: list[Moments], shifts: list[Moments]) -> int:
+    """The window of least squared error, bias being measured against the full one (the first)."""
+    reference = slopes[0].stderr ** 2
+    scale = np.where(reference > 0, reference, 1.0)
+    errors = []
+    for slope, shift in zip(slopes, shifts, strict=True):
+        bias = np.maximum(shift.mean**2 - shift.stderr**2, 0.0)
+        errors.append(float(np.mean((slope.stderr**2 + bias) / scale)))
+    return int(np.argmin(np.nan_to_num(errors, nan=np.inf)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,62 +130,91 @@ class _Pushforward:
     problem: Problem
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        carry: list[Any] = []
-        for dcounts, dcoefficients in zip(aux.counts, aux.coefficients, strict=True):
-            dx = [np.zeros_like(x[0]) if d is None else np.broadcast_to(d, x[0].shape) for d in dcounts]
-            values = push(self.problem.values, x, coefficients, dx, dcoefficients)[1]
-            carry += [*dx, np.zeros_like(x[0]), *(np.broadcast_to(v, x[0].shape) for v in values)]
-        return tuple(carry)
+        return (*Watch(self.problem).initial(x), *begin_tangents(x, aux, self.problem.size))
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        if not carry:
-            return ()
+        watch = Watch(self.problem)
+        seen, carry = split_tuple(carry, (len(watch.tracked),))
+        seen = watch.advance(seen, step.x, step.wait, step.coefficients)
         network = self.problem.network
         inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
         inverse_fired = 1.0 / select_by(step.reaction, step.propensities, 1.0)
         jump = [select_by(step.reaction, list(row), 0.0) for row in network.stoichiometry]
-        mean_jump = [_weighted(row, step.propensities) * inverse for row in network.stoichiometry]
+        mean_jump = [weighted(row, step.propensities) * inverse for row in network.stoichiometry]
         result: list[Any] = []
-        for dx, dtime, integrals, dcoefficients in self._unpack(carry, aux):
+        for dx, dtime, integrals, dcoefficients in unpack(carry, aux, self.problem):
             (_, drift), (drates, ddrift) = push(
-                self.problem.rates_and_generator, step.x, step.coefficients, dx, dcoefficients
+                lambda x, c: _rates_and_drift(self.problem, x, c), step.x, step.coefficients, dx, dcoefficients
             )
-            dlog_total = reduce(add, drates) * inverse
+            dlog_total = total(drates) * inverse
             dlog_fired = select_by(step.reaction, drates, 0.0) * inverse_fired
             dwait = -step.wait * dlog_total
             for d, s, mean, row in zip(dx, jump, mean_jump, network.stoichiometry, strict=True):
-                shift = 0.5 * (s * (dlog_fired - dlog_total) - mean * dlog_fired + _weighted(row, drates) * inverse)
+                shift = 0.5 * (s * (dlog_fired - dlog_total) - mean * dlog_fired + weighted(row, drates) * inverse)
                 result.append(jnp.where(step.fires, d + shift, d) if row.any() else d)
             result.append(dtime + dwait)
             result += [
-                total + change * step.wait + rate * dwait
-                for total, rate, change in zip(integrals, drift, ddrift, strict=True)
+                old + change * step.wait + rate * dwait
+                for old, rate, change in zip(integrals, drift, ddrift, strict=True)
             ]
-        return tuple(result)
+        return (*seen, *result)
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        if not carry:
-            return ()
-        _, drift = self.problem.rates_and_generator(x, coefficients)
-        # The time of the observation is fixed: what the interval since the last event gains at its beginning,
-        # it does not gain at its end.
-        return tuple(
-            total - rate * dtime
-            for _, dtime, integrals, _ in self._unpack(carry, aux)
-            for total, rate in zip(integrals, drift, strict=True)
-        )
-
-    def _unpack(self, carry: Arrays, aux: Tangents) -> list[tuple[Arrays, Any, Arrays, tuple[Any, ...]]]:
-        """For each parameter: count tangents, time tangent, integrals, and the coefficients' tangents."""
-        counts, functions = len(self.problem.network.species), self.problem.functions
-        width = counts + 1 + functions
-        parts = [carry[begin : begin + width] for begin in range(0, len(carry), width)]
-        return [
-            (part[:counts], part[counts], part[counts + 1 :], dcoefficients)
-            for part, dcoefficients in zip(parts, aux.coefficients, strict=True)
-        ]
+        """The functions; then for each parameter and function its tangent at the state, and the integral's."""
+        watch = Watch(self.problem)
+        seen, carry = split_tuple(carry, (len(watch.tracked),))
+        _, drift = _rates_and_drift(self.problem, x, coefficients)
+        at: list[Any] = []
+        since: list[Any] = []
+        for dx, dtime, integrals, dcoefficients in unpack(carry, aux, self.problem):
+            at += state_tangents(self.problem, x, coefficients, dx, dcoefficients)
+            # The time of the observation is fixed: what the interval since the last event gains at its beginning,
+            # it does not gain at its end.
+            since += [integral - rate * dtime for integral, rate in zip(integrals, drift, strict=True)]
+        return (*watch.record(seen, x, coefficients), *at, *since)
 
 
-def _weighted(weights: np.ndarray, values: Sequence[Any]) -> Any:
-    terms = [value * float(weight) for weight, value in zip(weights, values, strict=True) if weight]
-    return reduce(add, terms, 0.0)
+def begin_tangents(x: Arrays, aux: Tangents, functions: int) -> Arrays:
+    """Tangents at the start: of counts, of time, and of an integral for each function."""
+    carry: list[Any] = []
+    for dcounts in aux.counts:
+        dx = [np.zeros_like(x[0]) if d is None else np.broadcast_to(d, x[0].shape) for d in dcounts]
+        carry += [*dx, *(np.zeros_like(x[0]) for _ in range(1 + functions))]
+    return tuple(carry)
+
+
+def unpack(carry: Arrays, aux: Tangents, problem: Problem) -> list[tuple[Arrays, Any, Arrays, tuple[Any, ...]]]:
+    """For each parameter: count tangents, time tangent, integrals, and the coefficients' tangents."""
+    counts = len(problem.network.species)
+    width = counts + 1 + problem.size
+    parts = [carry[begin : begin + width] for begin in range(0, len(carry), width)]
+    return [
+        (part[:counts], part[counts], part[counts + 1 :], dcoefficients)
+        for part, dcoefficients in zip(parts, aux.coefficients, strict=True)
+    ]
+
+
+def state_tangents(
+    problem: Problem, x: Arrays, coefficients: Arrays, dx: Arrays, dcoefficients: tuple[Any, ...]
+) -> list[Any]:
+    """Tangents of functions of the state; 0 for an average, which is all integral."""
+    tangents = push(problem.values, x, coefficients, dx, dcoefficients)[1]
+    return [
+        jnp.zeros_like(x[0]) if isinstance(function, TimeAverage) else jnp.broadcast_to(tangent, x[0].shape)
+        for function, tangent in zip(problem.functions, tangents, strict=True)
+    ]
+
+
+def _rates_and_drift(problem: Problem, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
+    """Propensities, and what each function's integral gains in a unit of time: its drift, or for an average itself."""
+    rates, drift = problem.rates_and_generator(x, coefficients)
+    values = problem.values(x, coefficients)
+    return rates, tuple(
+        value if isinstance(function, TimeAverage) else rate
+        for function, rate, value in zip(problem.functions, drift, values, strict=True)
+    )
+
+
+def weighted(weights: np.ndarray, values: Arrays) -> Any:
+    """The sum of arrays of lanes with constant weights."""
+    return total([value * float(weight) for weight, value in zip(weights, values, strict=True) if weight])

@@ -88,6 +88,19 @@ class Model:
             if identifier not in self._assigned
         }
 
+    def by_name(self, names: Iterable[str]) -> Model:
+        """The model with initial values given in the kind, ``S`` amount or ``[S]`` concentration, that is named."""
+        changes = {}
+        quantities = self.quantities()
+        for name in names:
+            plain = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+            if plain in self.elements.species and plain in quantities:
+                value, is_amount = self.initial_value(plain)
+                if is_amount != (plain == name):
+                    size = self.initial_values()[self.elements.species[plain].compartment]
+                    changes[name] = value / size if is_amount else value * size
+        return self.with_parameters(changes) if changes else self
+
     def initial_values(self) -> dict[str, float]:
         """The value of every symbol at time 0 as formulas see it, by id.
 

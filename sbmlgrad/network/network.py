@@ -30,7 +30,9 @@ class ReactionNetwork:
     x0
         Initial counts (species,).
     parameters
-        Mapping from names to numbers or arrays, handed to ``propensities`` as a dict.
+        Mapping from names to numbers or arrays, handed to ``propensities`` as a dict. A value may also be a tree of
+        arrays, such as the layers of a neural network: dicts, lists, tuples and whatever else JAX knows as a
+        pytree, nested as deep as you like. Lists of plain numbers are arrays.
     species, reactions
         Names for columns and messages; ``X0, X1, ...`` and ``R0, R1, ...`` if not given.
     """
@@ -58,10 +60,7 @@ class ReactionNetwork:
         set_("species", tuple(self.species) or tuple(f"X{i}" for i in range(count)))
         set_("reactions", tuple(self.reactions) or tuple(f"R{j}" for j in range(reactions)))
         set_("x0", np.asarray(self.x0, dtype=np.float64))
-        set_(
-            "parameters",
-            {name: np.asarray(value, dtype=np.float64) for name, value in self.parameters.items()},
-        )
+        set_("parameters", {name: _as_arrays(name, value) for name, value in self.parameters.items()})
         if np.shape(self.x0) != (count,):
             raise SbmlgradError(f"x0: expected {count} initial counts, one a species, got shape {np.shape(self.x0)}")
         if (len(self.species), len(self.reactions)) != (count, reactions):
@@ -72,7 +71,6 @@ class ReactionNetwork:
             set_("rates", self._elementwise())
 
     def _elementwise(self) -> Rates:
-        names = tuple(self.parameters)
         propensities = self.propensities
         assert propensities is not None
         expected = (len(self.reactions),)
@@ -87,14 +85,73 @@ class ReactionNetwork:
         if shape != expected:
             raise SbmlgradError(f"propensities: expected an array of shape {expected}, one a reaction, got {shape}")
 
+        structured = self._structure()
+
         def rates(x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> tuple[Any, ...]:
-            parameters = dict(zip(names, coefficients, strict=True))
+            parameters = structured(coefficients)
             lanes = jax.vmap(lambda state: jnp.asarray(propensities(state, parameters)), in_axes=1, out_axes=1)
             return tuple(lanes(jnp.stack(x)))
 
         return rates
 
+    def _structure(self) -> Callable[[Any], dict[str, Any]]:
+        """:meth:`structured` without a reference to the network, which functions that it holds must not have."""
+        names = tuple(self.parameters)
+        # One tree a name, since JAX would sort the names of one tree of them all, and their order is the user's.
+        trees = [jax.tree.structure(value) for value in self.parameters.values()]
+
+        def structured(coefficients: Any) -> dict[str, Any]:
+            leaves = iter(jax.tree.leaves(coefficients))
+            return {
+                name: jax.tree.unflatten(tree, [next(leaves) for _ in range(tree.num_leaves)])
+                for name, tree in zip(names, trees, strict=True)
+            }
+
+        return structured
+
+    def structured(self, coefficients: Any) -> dict[str, Any]:
+        """Values in the order of ``coefficients`` put into the structure of ``parameters``."""
+        return self._structure()(coefficients)
+
+    def propensities_at(self, x: Any, coefficients: Any) -> Array:
+        """The propensities (reactions,), float64, of one state ``x`` (species,), also where only ``rates`` is known."""
+        if self.propensities is not None:
+            values = jnp.asarray(self.propensities(x, self.structured(coefficients)))
+        else:
+            assert self.rates is not None
+            rates = self.rates(tuple(x), tuple(coefficients))
+            values = jnp.stack([jnp.broadcast_to(rate, ()) for rate in rates]) if rates else jnp.zeros(0)
+        return values.astype(jnp.float64)
+
     @property
     def coefficients(self) -> tuple[np.ndarray, ...]:
-        """The parameters' values in the order in which ``rates`` takes them."""
-        return tuple(np.asarray(value) for value in self.parameters.values())
+        """The arrays of the parameters in the order in which ``rates`` takes them, name by name."""
+        return tuple(leaf for value in self.parameters.values() for leaf in jax.tree.leaves(value))
+
+    def coefficients_of(self, parameters: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
+        """The arrays of other values of all parameters, which must have the structure and shapes of these."""
+        if set(parameters) != set(self.parameters):
+            raise SbmlgradError(f"parameters: expected values for {', '.join(self.parameters)}")
+        leaves: list[np.ndarray] = []
+        for name, value in self.parameters.items():
+            other = _as_arrays(name, parameters[name])
+            shapes, others = (jax.tree.map(np.shape, tree) for tree in (value, other))
+            if jax.tree.structure(value) != jax.tree.structure(other) or shapes != others:
+                raise SbmlgradError(f"parameter {name!r}: expected arrays of shapes {shapes}, got {others}")
+            leaves += jax.tree.leaves(other)
+        return tuple(leaves)
+
+
+def _as_arrays(name: str, value: Any) -> Any:
+    """The tree of a parameter with float64 arrays for leaves; a list of numbers is one."""
+    try:
+        return jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), value, is_leaf=_holds_numbers)
+    except (TypeError, ValueError) as error:
+        raise SbmlgradError(f"parameter {name!r}: expected numbers, arrays or trees of them: {error}") from None
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether this is a list or tuple of plain numbers, or of such lists."""
+    if not isinstance(value, (list, tuple)) or not value:
+        return False
+    return all(isinstance(item, (int, float, np.number)) or _holds_numbers(item) for item in value)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, streams
-from sbmlgrad.simulation.ssa import Kernel, Lanes, PathFunctional, build_kernel
+from sbmlgrad.simulation.ssa import Kernel, Lanes, PathFunctional, build_kernel, initial_count
 
 MAX_EVENTS = 100_000_000
 """How many events a trajectory may take unless told otherwise."""
@@ -42,11 +42,12 @@ class Ensemble:
     """What to simulate: initial counts, coefficients, observation times, trajectories and seed.
 
     ``x0`` may hold fractions: a trajectory then starts from one of the two neighbouring whole numbers, so that
-    the mean is right. ``aux`` is handed to the path functional.
+    the mean is right. It may also hold whole numbers for each trajectory, (n,) for a species. ``aux`` is handed to
+    the path functional.
     """
 
     network: ReactionNetwork
-    x0: Sequence[float] | np.ndarray
+    x0: Sequence[Any] | np.ndarray
     coefficients: tuple[Any, ...]
     times: np.ndarray
     n: int
@@ -157,7 +158,7 @@ def check_size(n: int, max_events: int) -> None:
 def _check(ensemble: Ensemble) -> None:
     check_times(np.asarray(ensemble.times), ensemble.start)
     check_size(ensemble.n, ensemble.max_events)
-    if np.any(np.asarray(ensemble.x0) < 0) or not np.all(np.isfinite(ensemble.x0)):
+    if not all(np.all(np.isfinite(count) & (np.asarray(count) >= 0)) for count in ensemble.x0):
         raise SimulationError("initial counts: expected finite numbers that are not negative")
 
 
@@ -174,7 +175,7 @@ def _kernel(ensemble: Ensemble, lanes: int) -> Kernel:
 
 def _block(ensemble: Ensemble) -> int:
     """Steps between looks at the observation times: fewer where observations come thick and fast."""
-    rates = _propensities(ensemble, np.asarray(ensemble.x0)[:, None])
+    rates = _propensities(ensemble, np.array([[np.mean(count)] for count in ensemble.x0]))
     spacing = (ensemble.times[-1] - ensemble.start) / len(ensemble.times)
     expected = float(rates.sum()) * spacing
     return 4 if expected < 8 else 8 if expected < 40 else 16
@@ -184,7 +185,7 @@ def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, st
     count = min(kernel.lanes, ensemble.n - first)
     trajectory = (first + np.arange(kernel.lanes)).astype(np.uint32)
     idle = np.arange(kernel.lanes) >= count  # lanes beyond the last trajectory
-    x0 = [float(value) for value in ensemble.x0]
+    x0 = [_padded(value, first, kernel.lanes) if np.ndim(value) else float(value) for value in ensemble.x0]
     state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, first, ensemble.start)
     parts = []
     for begin in range(0, len(ensemble.times), kernel.times):
@@ -197,6 +198,18 @@ def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, st
     visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
     events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count
     return Chunk(first, records, events)
+
+
+def _padded(counts: Any, first: int, lanes: int) -> np.ndarray:
+    """The counts of the trajectories from ``first`` on; lanes beyond the last repeat its count."""
+    own = np.asarray(counts, np.float64)[first : first + lanes]
+    return np.concatenate([own, np.full(lanes - len(own), own[-1])])
+
+
+def initial_counts(means: Sequence[float], n: int, seed: int) -> list[np.ndarray]:
+    """Whole initial counts (n,) of each species with these means, as an ensemble of that seed draws them."""
+    keys, trajectory = streams(seed), np.arange(n).astype(np.uint32)
+    return [initial_count(float(mean), keys, trajectory, i) for i, mean in enumerate(means)]
 
 
 def _finish_segment(

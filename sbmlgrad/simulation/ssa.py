@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,7 @@ class Step(NamedTuple):
     wait: Array  # time that passes in this step
     fires: Array  # whether a reaction fires; if not, an observation time is reached
     reaction: Array  # float32 index of the reaction that fires, the number of reactions where none does
+    uniform: Array  # in [0, 1): has chosen the reaction; what it holds beyond that choice is still random
     coefficients: Arrays
 
 
@@ -52,6 +53,14 @@ class PathFunctional(Protocol):
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
         """What is written down at an observation time."""
+
+
+@runtime_checkable
+class Steering(PathFunctional, Protocol):
+    """A path functional that can also change the state itself after a step, by more than a jump."""
+
+    def steer(self, moved: Arrays, carry: Arrays, step: Step, aux: Any) -> Arrays:
+        """The counts after a step, of those after its jump and the values that were carried into it."""
 
 
 class Lanes(NamedTuple):
@@ -148,7 +157,9 @@ def _take_step(
         for count, jumps in zip(x, network.stoichiometry, strict=True)
     )
     now = jnp.where(fires, arrival, jnp.where(sound, until, time))
-    step = Step(x, propensities, total, now - time, fires, reaction, coefficients)
+    step = Step(x, propensities, total, now - time, fires, reaction, uniforms, coefficients)
+    if isinstance(functional, Steering):
+        moved = functional.steer(moved, carry, step, aux)
     return moved, now, functional.advance(carry, step, aux)
 
 
@@ -187,10 +198,10 @@ def build_kernel(
     functional = functional or _Nothing()
     window = min(window, times)
 
-    def start(x0: Sequence[float], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float) -> Lanes:
+    def start(x0: Sequence[Any], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float) -> Lanes:
         """Lanes of the trajectories from ``first`` on, at time ``begin``; made by numpy, which starts faster."""
         trajectory = (first + np.arange(lanes)).astype(np.uint32)
-        x = tuple(_initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
+        x = tuple(initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
         carry = tuple(np.broadcast_to(c, lanes) for c in functional.initial(x, coefficients, aux))
         recorded = len(x) + len(jax.eval_shape(lambda c, x: functional.record(c, x, coefficients, aux), carry, x))
         return Lanes(
@@ -282,8 +293,10 @@ def build_kernel(
     )
 
 
-def _initial_count(value: float, streams: Streams, trajectory: np.ndarray, species: int) -> np.ndarray:
-    """Whole counts with the given mean: the lower neighbour or the upper one."""
+def initial_count(value: Any, streams: Streams, trajectory: np.ndarray, species: int) -> np.ndarray:
+    """Whole counts with the given mean: the lower neighbour or the upper one; whole counts of their own stay."""
+    if np.ndim(value):
+        return np.asarray(value)
     low = np.floor(value)
     if low == value:
         return np.full(trajectory.shape, value)

@@ -79,7 +79,7 @@ def test_arguments_that_make_no_sense_are_one_line(models_dir: Path) -> None:
     network = sg.ReactionNetwork([[1]], lambda x, p: jnp.array([p["k"]]), x0=[0], parameters={"k": 1.0})
     with pytest.raises(SbmlgradError, match="at least one parameter"):
         sg.sensitivity(model, [1.0], [])
-    with pytest.raises(SbmlgradError, match="no species 'nonsense'"):
+    with pytest.raises(SbmlgradError, match="there is no 'nonsense'"):
         sg.sensitivity(network, [1.0], ["k"], select=["nonsense"])
     with pytest.raises(SbmlgradError, match="estimator 'guess': not available"):
         sg.sensitivity(model, [1.0], ["k"], estimator="guess")
@@ -91,4 +91,5 @@ def test_samples_do_not_depend_on_how_an_ensemble_is_cut(models_dir: Path, monke
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
     whole = sg.sensitivity(model, [1.0], ["k", "g", "X"], n=1000, seed=3)
     monkeypatch.setattr("sbmlgrad.simulation.ensemble.layout", lambda n, arrays: (2, 256))
-    assert whole.equals(sg.sensitivity(model, [1.0], ["k", "g", "X"], n=1000, seed=3))
+    cut = sg.sensitivity(model, [1.0], ["k", "g", "X"], n=1000, seed=3)
+    assert whole.equals(cut)

@@ -1,0 +1,328 @@
+"""The score function with martingale control variates: unbiased, with a fraction of the score's variance.
+
+For a feature g of the state and an interval (s, e] before t, the martingale M = g(X_e) - g(X_s) - integral of (A g)
+has mean 0, and E[W_t M] = E[D] with D = integral over (s, e] of sum_j d a_j (g(x + S_j) - g(x)) du. So F W_t may be
+corrected by any multiple of D - W_t M, of M and of W_t, all of mean 0. Were g what is expected of F given the state,
+F W_t - W_t M + D would be free of the noise of all events in the interval. Coefficients come from least squares over
+features and intervals, those of one half of the trajectories from the other half, so that nothing is biased.
+
+The identity behind it is that of Girsanov and Dynkin, as in integral path estimators (Gupta, Rathinam, Khammash, J.
+Comput. Phys. 2018); control variates by regression are standard (Glasserman, Monte Carlo Methods, 2004, section 4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.gradient.estimator import Estimate, Task, walk
+from sbmlgrad.gradient.features import Features, choose, dependence
+from sbmlgrad.gradient.problem import Problem, Tangents, total
+from sbmlgrad.gradient.score import direct_part, rate_slopes, refuse_counts, score_gain, split, split_tuple
+from sbmlgrad.gradient.watch import Direct, Watch
+from sbmlgrad.simulation.ensemble import GRAIN
+from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.ssa import Arrays, Step
+
+_BACK = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # where intervals begin, as parts of the time before t
+_PER_CONTROL = 40  # trajectories that a coefficient needs
+_MOST_PRODUCTS = 2_000_000  # of controls with each other, over all parameters and times, a trajectory
+
+
+@dataclass(frozen=True)
+class ControlledScore:
+    """The score function, corrected by martingales of features of the state."""
+
+    name: str = "controlled_score"
+    unbiased: bool = True
+
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        point = problem.at(task.values)
+        refuse_counts(self.name, problem, point.tangents)
+        functional = _functional(problem, point.tangents)
+        grid, places = problem.grid(task.times, task.start, _between(task))
+        parameters = len(problem.parameters)
+        latest = problem.latest(grid, places)
+        targets = [int(target) for target in np.unique(latest)]
+        intervals = _intervals(functional, task.n, parameters * len(targets))
+        learned = _PER_CONTROL * (1 + 2 * functional.features.size * intervals) // GRAIN * GRAIN + GRAIN
+        fits = {(p, t): _CrossFit(np.argwhere(latest == t), learned) for t in targets for p in range(parameters)}
+        values = Moments()
+        centre: np.ndarray | None = None  # keeps numbers small; the control W makes up for it
+        for records in walk(problem, point, functional, point.tangents, task, grid):
+            raw, scores, rest = split(records, (problem.size, parameters))
+            seen = problem.finish(raw, grid, places, task.start)
+            values.add(seen)
+            centre = seen[..., :GRAIN].mean(axis=-1, keepdims=True) if centre is None else centre
+            tracks = functional.read(rest)
+            direct = direct_part(problem, raw, tracks.direct, parameters, grid, places, task.start)
+            for target in targets:
+                bounds = _bounds(grid, target, task.start, intervals)
+                martingales = _increments(tracks.features, bounds) - _increments(tracks.drift, bounds)
+                for p in range(parameters):
+                    fit = fits[p, target]
+                    f, k = fit.cells.T
+                    samples = (seen - centre)[f, k] * scores[p, target]
+                    if isinstance(direct, np.ndarray):
+                        samples = samples + direct[p, f, k]
+                    fit.add(samples, _Controls(scores[p, target], martingales, _increments(tracks.gains[p], bounds)))
+        shape = (parameters, problem.size, len(task.times))
+        slopes, stderr = np.zeros(shape), np.zeros(shape)
+        for (p, _), fit in fits.items():
+            f, k = fit.cells.T
+            slopes[p, f, k], stderr[p, f, k] = fit.result()
+        return Estimate(values.mean, values.stderr, slopes, stderr, task.n)
+
+
+def _functional(problem: Problem, tangents: Tangents) -> _Tracked:
+    key = "controlled_score"
+    if key not in problem.known:
+        features = choose(problem, len(problem.parameters)) or Features(problem, (), ())
+        problem.known[key] = _Tracked(problem, features, _pairs(problem, features, tangents))
+    found: _Tracked = problem.known[key]
+    return found
+
+
+def _between(task: Task) -> list[float]:
+    """Times to record at besides those asked for, so that intervals before them can be told apart."""
+    chosen = task.times if len(task.times) <= 3 else task.times[[0, -1]]
+    return [task.start, *(float(t - part * (t - task.start)) for t in chosen for part in _BACK)]
+
+
+def _intervals(functional: _Tracked, n: int, fits: int) -> int:
+    """How many intervals the number of trajectories, and of fits to be made, allows."""
+    each = 2 * functional.features.size
+    if not each:
+        return 0
+    return int(min(len(_BACK) + 1, (n / _PER_CONTROL - 1) // each, np.sqrt(_MOST_PRODUCTS / fits) // each))
+
+
+def _bounds(grid: np.ndarray, target: int, start: float, intervals: int) -> list[int]:
+    """Places in the grid at which intervals begin and end, the shorter the nearer to the target."""
+    wanted = grid[target] - np.array(_BACK[: max(intervals - 1, 0)]) * (grid[target] - start)
+    found = {int(np.argmin(np.abs(grid[: target + 1] - t))) for t in wanted}
+    return sorted({0, target} | found) if intervals else [0]
+
+
+def _increments(tracks: np.ndarray, bounds: list[int]) -> np.ndarray:
+    """What tracks (features, grid, n) gain in each interval: (intervals * features, n)."""
+    return np.diff(tracks[:, bounds], axis=1).transpose(1, 0, 2).reshape(-1, tracks.shape[-1])
+
+
+class _Tracks(NamedTuple):
+    """Records as arrays (features, grid, n), ``gains`` one for each parameter."""
+
+    features: np.ndarray
+    drift: np.ndarray
+    gains: np.ndarray
+    direct: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Tracked:
+    """Carries the score, and for each feature the integrals of its drift and of what each parameter does to it."""
+
+    problem: Problem
+    features: Features
+
+    pairs: tuple[tuple[int, int, tuple[int, ...]], ...]
+    """(parameter, feature, reactions) wherever the parameter moves rates that move the feature"""
+
+    def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
+        parameters = len(aux.coefficients)
+        zeros = tuple(jnp.zeros_like(x[0]) for _ in range(parameters + self.features.size + len(self.pairs)))
+        return (*Watch(self.problem).initial(x), *zeros, *Direct(self.problem).initial(x, parameters))
+
+    def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
+        watch, direct = Watch(self.problem), Direct(self.problem)
+        seen, scores, drift, gains, slopes = self._parts(carry, len(aux.coefficients))
+        rows = self.features.changes(step.x, step.coefficients)
+        rates = rate_slopes(self.problem, step, aux)
+        return (
+            *watch.advance(seen, step.x, step.wait, step.coefficients),
+            *(s + g for s, g in zip(scores, score_gain(step, rates), strict=True)),
+            *(old + step.wait * _dot(step.propensities, row) for old, row in zip(drift, rows, strict=True)),
+            *(
+                old + step.wait * _dot([rates[p][j] for j in reactions], [rows[m][j] for j in reactions])
+                for old, (p, m, reactions) in zip(gains, self.pairs, strict=True)
+            ),
+            *direct.advance(slopes, step.x, step.wait, step.coefficients, aux),
+        )
+
+    def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
+        seen, scores, drift, gains, slopes = self._parts(carry, len(aux.coefficients))
+        return (
+            *Watch(self.problem).record(seen, x, coefficients),
+            *scores,
+            *self.features.values(x, coefficients),
+            *drift,
+            *gains,
+            *Direct(self.problem).record(slopes, x, coefficients, aux),
+        )
+
+    def read(self, records: np.ndarray) -> _Tracks:
+        """Records (arrays, grid, n) after those of observables and scores."""
+        size = self.features.size
+        features, drift, gains, direct = split(records, (size, size, len(self.pairs)))
+        by_parameter = np.zeros((len(self.problem.parameters), *features.shape))
+        for (p, m, _), gain in zip(self.pairs, gains, strict=True):
+            by_parameter[p, m] = gain
+        return _Tracks(features, drift, by_parameter, direct)
+
+    def _parts(self, carry: Arrays, parameters: int) -> list[Arrays]:
+        return split_tuple(carry, (len(Watch(self.problem).tracked), parameters, self.features.size, len(self.pairs)))
+
+
+class _Controls(NamedTuple):
+    """Control variates of one parameter and time: the score W, the martingales M, and gain - W M for each."""
+
+    score: np.ndarray
+    martingales: np.ndarray
+    gains: np.ndarray
+
+    def part(self, which: slice) -> _Controls:
+        """Those of some of the trajectories."""
+        return _Controls(self.score[which], self.martingales[:, which], self.gains[:, which])
+
+    def stacked(self) -> np.ndarray:
+        """One row a control."""
+        return np.concatenate([self.score[None], self.martingales, self.gains - self.score * self.martingales])
+
+    def weighted(self, slopes: np.ndarray) -> np.ndarray:
+        """``slopes`` (controls, cells) of the controls, without stacking them: (cells, n)."""
+        size = len(self.martingales)
+        by_score, by_martingale, by_gain = slopes[:1].T, slopes[1 : size + 1].T, slopes[size + 1 :].T
+        along = by_gain @ self.martingales
+        return self.score * (by_score - along) + by_martingale @ self.martingales + by_gain @ self.gains
+
+
+class _CrossFit:
+    """Samples (cells, n) regressed on controls of mean 0.
+
+    Of the first ``learned`` trajectories each half is corrected with the coefficients of the other, and all later ones
+    with those of both.
+    """
+
+    def __init__(self, cells: np.ndarray, learned: int):
+        self.cells = cells
+        self._left = learned
+        self._halves = (_Sums(), _Sums())
+        self._slopes: np.ndarray | None = None
+        self._later = Moments()
+
+    def add(self, samples: np.ndarray, controls: _Controls) -> None:
+        """More trajectories; each grain is halved, so that sums do not depend on how an ensemble is cut."""
+        early = min(self._left, samples.shape[-1])
+        if early:
+            self._left -= early
+            self._learn(samples[:, :early], controls.part(slice(early)).stacked())
+        if early < samples.shape[-1]:
+            if self._slopes is None:
+                self._slopes = (self._halves[0] + self._halves[1]).slopes()
+            later = slice(early, None)
+            self._later.add(samples[:, later] - controls.part(later).weighted(self._slopes))
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard errors (cells,)."""
+        first, second = self._halves
+        parts = [(first.n, *first.corrected(second.slopes())), (second.n, *second.corrected(first.slopes()))]
+        if self._later.count:
+            parts.append((self._later.count, self._later.mean, self._later.stderr))
+        n = sum(size for size, *_ in parts)
+        mean = sum(size * m for size, m, _ in parts) / n
+        return mean, np.sqrt(sum((size * e) ** 2 for size, _, e in parts)) / n
+
+    def _learn(self, samples: np.ndarray, controls: np.ndarray) -> None:
+        whole = samples.shape[-1] // GRAIN * GRAIN
+        for size, part in ((GRAIN, slice(whole)), (samples.shape[-1] - whole, slice(whole, None))):
+            if size:
+                for sums, half in zip(self._halves, (slice(size // 2), slice(size // 2, None)), strict=True):
+                    sums.add(_grains(samples[:, part], size, half), _grains(controls[:, part], size, half))
+
+
+class _Sums:
+    """Sums of products of samples (cells) and controls."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._level = self._squares = self._controls = self._gram = self._cross = np.zeros(())
+
+    def add(self, samples: np.ndarray, controls: np.ndarray) -> None:
+        """Grains of samples (grains, cells, n) and controls (grains, controls, n), one after the other."""
+        self.n += samples.shape[0] * samples.shape[-1]
+        self._level = _added(self._level, samples.sum(axis=-1))
+        self._squares = _added(self._squares, np.square(samples).sum(axis=-1))
+        self._controls = _added(self._controls, controls.sum(axis=-1))
+        self._gram = _added(self._gram, controls @ controls.transpose(0, 2, 1))
+        self._cross = _added(self._cross, controls @ samples.transpose(0, 2, 1))
+
+    def __add__(self, other: _Sums) -> _Sums:
+        result = _Sums()
+        result.n = self.n + other.n
+        for name in ("_level", "_squares", "_controls", "_gram", "_cross"):
+            setattr(result, name, getattr(self, name) + getattr(other, name))
+        return result
+
+    def slopes(self) -> np.ndarray:
+        """Least-squares coefficients (controls, cells); controls that others make up are left out."""
+        if not self.n:
+            return np.zeros(())
+        scale = np.sqrt(np.diag(self._gram))
+        scale = np.where(scale > 0, scale, np.inf)
+        values, vectors = np.linalg.eigh(self._gram / np.outer(scale, scale))
+        seen = values > 1e-10 * values.max(initial=0.0)
+        inverse = np.where(seen, 1.0 / np.where(seen, values, 1.0), 0.0)
+        right = (self._cross - np.outer(self._controls, self._level / self.n)) / scale[:, None]
+        return (vectors @ (inverse[:, None] * (vectors.T @ right))) / scale[:, None]
+
+    def corrected(self, slopes: np.ndarray) -> tuple[Any, Any]:
+        """Mean of samples less ``slopes`` (controls, cells) of the controls, and its standard error."""
+        if not self.n:
+            return 0.0, 0.0
+        if not slopes.ndim:
+            return self._level, np.full_like(self._level, np.nan)  # a single trajectory
+        mean = (self._level - slopes.T @ self._controls) / self.n
+        fitted = np.sum(slopes * (self._gram @ slopes), axis=0)
+        square = (self._squares - 2 * np.sum(slopes * self._cross, axis=0) + fitted) / self.n
+        return mean, np.sqrt(np.maximum(square - mean**2, 0.0) / max(self.n - 1, 1))
+
+
+def _grains(rows: np.ndarray, size: int, half: slice) -> np.ndarray:
+    """Half of each grain of rows (rows, n) as (grains, rows, half), laid out for fast products."""
+    return np.ascontiguousarray(rows.reshape(len(rows), -1, size)[..., half].transpose(1, 0, 2))
+
+
+def _added(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Old plus each of the new in turn."""
+    for item in new:
+        old = old + item
+    return old
+
+
+def _dot(left: Sequence[Any], right: Sequence[Any]) -> Any:
+    return total([a * b for a, b in zip(left, right, strict=True) if not _is_zero(b)])
+
+
+def _pairs(problem: Problem, features: Features, tangents: Tangents) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    if not features.size:
+        return ()
+    reached = dependence(problem)
+    lane = tuple(np.zeros(1) for _ in problem.network.species)
+    rows = features.changes(lane, problem.network.coefficients)
+    result = []
+    for p, row in enumerate(tangents.coefficients):
+        moves = [c for c, d in enumerate(row) if d is not None]
+        moved = [j for j in range(len(reached)) if reached[j, moves].any()]
+        for m, changes in enumerate(rows):
+            reactions = tuple(j for j in moved if not _is_zero(changes[j]))
+            if reactions:
+                result.append((p, m, reactions))
+    return tuple(result)
+
+
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, float) and value == 0.0

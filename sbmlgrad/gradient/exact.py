@@ -1,0 +1,203 @@
+"""The exact judge: expectations and derivatives by finite state projection, for networks of not too many states.
+
+Nothing is drawn. What is left out is the probability e that leaves the states considered; where |F| <= B, it moves an
+expectation by at most B e, and its derivative by at most B sqrt(e I), with I = E integral of sum_j (d a_j)^2 / a_j du
+the Fisher information of the path (Cauchy and Schwarz, applied to E F W). These bounds stand in the place of standard
+errors; B is the largest value of F among the states.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from sbmlgrad.gradient.estimator import Estimate, Task
+from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, TimeAverage
+from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.simulation.finite_state import StateSpace, evolve_and_integrate, explore
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Finite state projection, losing at most ``tolerance`` of the probability, on at most ``limit`` states."""
+
+    tolerance: float = 1e-12
+    limit: int = 200_000
+    name: str = "exact"
+    unbiased: bool = True
+
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        point = problem.at(task.values)
+        network = problem.network_at(task.values)
+        grid, places = problem.grid(task.times, task.start, [task.start])
+        counts, weights, slopes = _initial(point)
+        horizon = float(grid[-1]) - task.start
+        shares = np.full(len(counts), 1.0 / len(counts))  # states that only a derivative starts from count as well
+        space = explore(network, counts, point.coefficients, horizon, shares, self.tolerance, self.limit)
+        spread = [space.distribution(counts, column) for column in (weights, *slopes)]
+        solver = _Solver(problem, space, grid, task.start, _fastest(space, network, point))
+        tangents = [
+            tuple(np.zeros(np.shape(c)) if d is None else d for c, d in zip(point.coefficients, row, strict=True))
+            for row in point.tangents.coefficients
+        ]
+        values, derivatives = solver(point.coefficients, jnp.asarray(spread[0]), tangents, jnp.asarray(spread[1:]))
+        information = solver.information(point, jnp.asarray(spread[0]), tangents)
+        largest = np.max(np.abs(solver.functions(point.coefficients)), axis=1)
+        squared = np.array([isinstance(f, Autocorrelation) for f in problem.functions])
+        largest = np.where(squared, largest**2, largest)
+        lost = space.lost
+        bounds = largest[None, :, None] * np.sqrt(lost * np.maximum(information, 0.0))[:, None, places]
+        return Estimate(
+            values=values[:, places],
+            values_stderr=np.broadcast_to(largest[:, None] * lost, (problem.size, len(task.times))),
+            derivatives=derivatives[..., places],
+            stderr=bounds,
+            n=task.n,
+            note=f"{len(space)} states; less than {max(lost, 1e-16):.1g} of the probability is left out; the column "
+            "stderr bounds what that can do",
+        )
+
+
+def _fastest(space: StateSpace, network: Any, point: Point) -> float:
+    return float(np.asarray(space.rates(network, point.coefficients)).sum(axis=0).max(initial=0.0))
+
+
+def _initial(point: Point) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Initial states (K, species), their probabilities (K,), and the derivatives of those by each parameter.
+
+    A mean between whole numbers is a mixture of the two; at a whole number its slope is that between both neighbours.
+    """
+    means = point.counts
+    moves = [any(row[i] is not None for row in point.tangents.counts) for i in range(len(means))]
+    sides: list[list[tuple[float, float, float]]] = []  # for each species (count, probability, slope of it)
+    for mean, moved in zip(means, moves, strict=True):
+        low = float(np.floor(mean))
+        up = mean - low
+        if up:
+            sides.append([(low, 1 - up, -1.0), (low + 1, up, 1.0)])
+        elif not moved:
+            sides.append([(mean, 1.0, 0.0)])
+        elif mean == 0:
+            sides.append([(0.0, 1.0, -1.0), (1.0, 0.0, 1.0)])
+        else:
+            sides.append([(mean, 1.0, 0.0), (mean - 1, 0.0, -0.5), (mean + 1, 0.0, 0.5)])
+    states = list(product(*sides))
+    counts = np.array([[count for count, *_ in state] for state in states])
+    weights = np.array([np.prod([p for _, p, _ in state]) for state in states])
+    slopes = []
+    for row in point.tangents.counts:
+        slope = np.zeros(len(states))
+        for i, by in enumerate(row):
+            if by is not None:
+                others = [np.prod([s[1] for k, s in enumerate(state) if k != i]) * state[i][2] for state in states]
+                slope += float(by) * np.array(others)
+        slopes.append(slope)
+    return counts, weights, slopes
+
+
+@dataclass(frozen=True, eq=False)
+class _Solver:
+    """Expectations at all times of the grid, which begins at the start."""
+
+    problem: Problem
+    space: StateSpace
+    grid: np.ndarray
+    start: float
+    fastest: float
+
+    def __call__(
+        self, coefficients: tuple[Any, ...], p: Array, tangents: list[tuple[Any, ...]], slopes: Array
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values (functions, grid) and derivatives (parameters, functions, grid)."""
+        point = tuple(jnp.asarray(c, jnp.float64) for c in coefficients)
+        stacked = tuple(jnp.stack([jnp.asarray(row[i], jnp.float64) for row in tangents]) for i in range(len(point)))
+
+        def along(directions: tuple[Any, ...], slope: Array) -> tuple[Array, Array]:
+            result: tuple[Array, Array] = jax.jvp(self._expect, (point, p), (directions, slope))
+            return result
+
+        values, derivatives = jax.vmap(along)(stacked, slopes)
+        return np.asarray(values[0]), np.asarray(derivatives)
+
+    def functions(self, coefficients: tuple[Any, ...]) -> np.ndarray:
+        """What each function sees of each state (functions, states)."""
+        return np.asarray(self._seen(coefficients))
+
+    def information(self, point: Point, p: Array, tangents: list[tuple[Any, ...]]) -> np.ndarray:
+        """Fisher information of the path up to each time (parameters, grid)."""
+        rates = self._rates(point.coefficients)
+        primals = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
+        density = []
+        for row in tangents:
+            slope = jax.jvp(self._rates, (primals,), (tuple(jnp.asarray(d, jnp.float64) for d in row),))[1]
+            density.append(jnp.sum(jnp.where(rates > 0, slope**2 / jnp.where(rates > 0, rates, 1.0), 0.0), axis=0))
+        weights = jnp.stack(density)
+        total = jnp.zeros(len(tangents))
+        result = [total]
+        for duration in np.diff(self.grid):
+            p, integral = self._advance(rates, p, float(duration))
+            total = total + weights @ integral
+            result.append(total)
+        return np.asarray(jnp.stack(result, axis=1))
+
+    def _expect(self, coefficients: tuple[Any, ...], p: Array) -> Array:
+        rates, seen = self._rates(coefficients), self._seen(coefficients)
+        marginals, averages = [seen @ p], [jnp.zeros(len(seen))]
+        law = p
+        laws = [law]
+        for duration in np.diff(self.grid):
+            law, integral = self._advance(rates, law, float(duration))
+            laws.append(law)
+            marginals.append(seen @ law)
+            averages.append(averages[-1] + seen @ integral)
+        spans = jnp.asarray(np.maximum(self.grid - self.start, np.finfo(float).tiny))
+        rows = []
+        for i, function in enumerate(self.problem.functions):
+            if isinstance(function, TimeAverage):
+                rows.append(jnp.stack([a[i] for a in averages]) / spans)
+            elif isinstance(function, FirstPassage):
+                rows.append(self._passage(rates, seen[i], p))
+            elif isinstance(function, Autocorrelation):
+                rows.append(self._products(rates, seen[i], laws, int(np.searchsorted(self.grid, function.time))))
+            else:
+                rows.append(jnp.stack([m[i] for m in marginals]))
+        return jnp.stack(rows)
+
+    def _passage(self, rates: Array, target: Array, p: Array) -> Array:
+        """P(target reached): the target's probability where nothing leaves it any more."""
+        held = rates * (1 - target)
+        result = [target @ p]
+        for duration in np.diff(self.grid):
+            p, _ = self._advance(held, p, float(duration))
+            result.append(target @ p)
+        return jnp.stack(result)
+
+    def _products(self, rates: Array, seen: Array, laws: list[Array], at: int) -> Array:
+        """E y(s) y(t): the earlier factor weighs the law, and the later one is expected under what becomes of it."""
+        result: list[Any] = [None] * len(laws)
+        for begin in range(at + 1):
+            weighed = seen * laws[begin]
+            result[begin] = seen @ weighed
+            for place, duration in enumerate(np.diff(self.grid)[begin:], begin + 1):
+                weighed, _ = self._advance(rates, weighed, float(duration))
+                if begin < at and place == at:
+                    result[begin] = seen @ weighed
+                    break
+                if begin == at:
+                    result[place] = seen @ weighed
+        return jnp.stack(result)
+
+    def _advance(self, rates: Array, p: Array, duration: float) -> tuple[Array, Array]:
+        return evolve_and_integrate(self.space, rates, p, duration, fastest=self.fastest)
+
+    def _rates(self, coefficients: tuple[Any, ...]) -> Array:
+        return self.space.rates(self.problem.network, coefficients)
+
+    def _seen(self, coefficients: tuple[Any, ...]) -> Array:
+        return jnp.stack(self.problem.values(tuple(map(jnp.asarray, self.space.x)), coefficients))

@@ -1,0 +1,337 @@
+"""What is differentiated: expectations of observables of a network, as functions of some of its quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from operator import add
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from sbmlgrad.errors import SbmlgradError, UnknownIdError, UnsupportedError
+from sbmlgrad.gradient.observables import (
+    Autocorrelation,
+    FirstPassage,
+    Moment,
+    Observable,
+    Probability,
+    TimeAverage,
+)
+from sbmlgrad.network import DiscreteModel, ReactionNetwork
+from sbmlgrad.simulation.ssa import Arrays
+
+Observe = Callable[[Arrays, Arrays], Arrays]
+
+
+class Tangents(NamedTuple):
+    """Derivatives with respect to each parameter: of the mean initial counts and of the coefficients.
+
+    ``counts[p][i]`` and ``coefficients[p][c]`` are scalars, or None where they are zero whatever the values,
+    so that no work is done for them.
+    """
+
+    counts: tuple[tuple[Any, ...], ...]
+    coefficients: tuple[tuple[Any, ...], ...]
+
+    def moves_counts(self, parameter: int) -> bool:
+        """Whether initial counts depend on a parameter."""
+        return any(d is not None for d in self.counts[parameter])
+
+    def moves_rates(self, parameter: int) -> bool:
+        """Whether coefficients depend on a parameter."""
+        return any(d is not None for d in self.coefficients[parameter])
+
+    def of_rates(self, parameters: Sequence[int]) -> Tangents:
+        """Only what these parameters do to the coefficients."""
+        still = tuple((None,) * len(row) for row in self.counts)
+        return Tangents(tuple(still[p] for p in parameters), tuple(self.coefficients[p] for p in parameters))
+
+
+class Point(NamedTuple):
+    """A problem at values of its parameters: mean initial counts, coefficients, and their derivatives."""
+
+    counts: tuple[float, ...]
+    coefficients: tuple[Any, ...]
+    tangents: Tangents
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Expectations of ``functions``, to be differentiated by ``parameters``.
+
+    ``observe(x, coefficients)`` gives the ``variables`` that the functions are of; ``linear[v]`` is the place of the
+    count that variable ``v`` is, or None. Made once and evaluated at many values without recompiling.
+    """
+
+    network: ReactionNetwork
+    variables: tuple[str, ...]
+    observe: Observe
+    linear: tuple[int | None, ...]
+    functions: tuple[Observable, ...]
+    parameters: tuple[str, ...]
+    _start: Callable[[Any], tuple[Any, Any]] = field(repr=False)
+    """values of all parameters -> (counts, coefficients)"""
+    _places: tuple[int, ...] | None = field(default=None, repr=False)
+    """places of the parameters among all; None for all of them"""
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    """What estimators have made for this problem, so that compiled loops are found again."""
+
+    # ---- at values of the parameters ---------------------------------------------------------------------
+
+    def at(self, values: Sequence[float] | np.ndarray) -> Point:
+        """Counts, coefficients and derivatives at values (P,) of the parameters."""
+        (counts, coefficients), jacobian = self._linearised(jnp.asarray(values, jnp.float64))
+        tangents = _tangents(jacobian, self._dependence(len(values)))
+        if self._places is not None:
+            tangents = tangents.of_rates(self._places)
+        return Point(tuple(float(c) for c in counts), tuple(np.asarray(c) for c in coefficients), tangents)
+
+    def network_at(self, values: Sequence[float] | np.ndarray) -> ReactionNetwork:
+        """The network; one that looks for negative propensities where a parameter is negative."""
+        return self.network if bool(np.all(np.asarray(values) >= 0)) else self._checked
+
+    @cached_property
+    def _linearised(self) -> Any:
+        return jax.jit(lambda point: (self._start(point), jax.jacfwd(self._start)(point)))
+
+    def _dependence(self, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        if "dependence" not in self.known:
+            self.known["dependence"] = _dependence(self._start, parameters)
+        found: tuple[list[np.ndarray], list[np.ndarray]] = self.known["dependence"]
+        return found
+
+    @cached_property
+    def _checked(self) -> ReactionNetwork:
+        network = self.network
+        return ReactionNetwork(
+            network.stoichiometry,
+            network.propensities,
+            network.x0,
+            network.parameters,
+            network.species,
+            network.reactions,
+            network.rates,
+            nonnegative=False,
+        )
+
+    def at_fixed_counts(self, parameters: Sequence[int]) -> Problem:
+        """The same by some of the parameters only, and by no more than what these do to coefficients.
+
+        It is evaluated at values of all parameters, as before.
+        """
+        names = tuple(self.parameters[p] for p in parameters)
+        return replace(self, parameters=names, _places=tuple(parameters))
+
+    def own(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Of values of all parameters, those of the parameters to differentiate by."""
+        every = np.asarray(values, np.float64)
+        return every if self._places is None else every[list(self._places)]
+
+    # ---- functions of the state ------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many functions there are."""
+        return len(self.functions)
+
+    @property
+    def of_counts_alone(self) -> bool:
+        """Whether the variables are counts, so that they hold no parameters themselves."""
+        return all(place is not None for place in self.linear)
+
+    def values(self, x: Arrays, coefficients: Arrays) -> Arrays:
+        """What each function sees of a state: itself, the integrand, whether the target is reached, one factor."""
+        named = dict(zip(self.variables, self.observe(x, coefficients), strict=True))
+        shape = x[0].shape
+        return tuple(
+            jnp.broadcast_to(
+                function.value(named)
+                if isinstance(function, (Moment, Probability, FirstPassage))
+                else named[function.variable],
+                shape,
+            )
+            for function in self.functions
+        )
+
+    def rates_and_generator(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
+        """Propensities a_j, and (A f)(x) = sum_j a_j(x) (f(x + S_j) - f(x)) for each function f of the state."""
+        assert self.network.rates is not None
+        rates = tuple(jnp.broadcast_to(a, x[0].shape) for a in self.network.rates(x, coefficients))
+        before = self.values(x, coefficients)
+        drift: list[Any] = [0.0] * self.size
+        for rate, jump in zip(rates, self.network.stoichiometry.T, strict=True):
+            if jump.any():
+                after = self.values(moved(x, jump), coefficients)
+                drift = [total + rate * (b - a) for total, a, b in zip(drift, before, after, strict=True)]
+        return rates, tuple(jnp.broadcast_to(value, x[0].shape) for value in drift)
+
+    # ---- functions of the path -------------------------------------------------------------------------------
+
+    def grid(self, times: np.ndarray, start: float, more: Sequence[float] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """Times to record at, those of autocorrelations among them, and the places of ``times`` there."""
+        extra = [f.time for f in self.functions if isinstance(f, Autocorrelation)]
+        if any(time < start for time in extra):
+            raise SbmlgradError(f"Autocorrelation: its time lies before the start, {start:g}")
+        grid = np.unique(np.concatenate([times, extra, np.asarray(more, np.float64)]))
+        return grid, np.searchsorted(grid, times)
+
+    def finish(self, raw: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
+        """Functions (functions, times, n) from what was recorded (functions, grid, n)."""
+        result = raw[:, places]
+        for row, seen, function in zip(result, raw, self.functions, strict=True):
+            if isinstance(function, TimeAverage):
+                row /= np.maximum(grid[places] - start, np.finfo(float).tiny)[:, None]
+            elif isinstance(function, Autocorrelation):
+                row *= seen[np.searchsorted(grid, function.time)]
+        return result
+
+    def finish_tangent(
+        self, raw: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
+    ) -> np.ndarray:
+        """Derivatives (functions, times, n) of :meth:`finish` along a change (functions, grid, n) of the records."""
+        result = self.finish(change, grid, places, start)
+        for row, seen, shift, function in zip(result, raw, change, self.functions, strict=True):
+            if isinstance(function, Autocorrelation):
+                at = np.searchsorted(grid, function.time)
+                row[:] = shift[places] * seen[at] + seen[places] * shift[at]
+        return result
+
+    def latest(self, grid: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The place in the grid (functions, times) up to which each function looks at the path."""
+        rows = [
+            np.maximum(places, np.searchsorted(grid, f.time)) if isinstance(f, Autocorrelation) else places
+            for f in self.functions
+        ]
+        return np.stack(rows)
+
+
+def moved(x: Arrays, jump: np.ndarray) -> Arrays:
+    """The state after a jump (species,)."""
+    return tuple(count + float(s) if s else count for count, s in zip(x, jump, strict=True))
+
+
+def push(
+    function: Callable[..., Any],
+    x: Arrays,
+    coefficients: Arrays,
+    dx: Sequence[Any],
+    dcoefficients: Sequence[Any],
+) -> tuple[Any, Any]:
+    """Value and directional derivative of ``function(x, coefficients)``; None stands for a zero tangent."""
+    primals = (*x, *coefficients)
+    tangents = (*dx, *dcoefficients)
+    active = [i for i, tangent in enumerate(tangents) if tangent is not None]
+
+    def of_active(*values: Array) -> Any:
+        full = list(primals)
+        for place, value in zip(active, values, strict=True):
+            full[place] = value
+        return function(tuple(full[: len(x)]), tuple(full[len(x) :]))
+
+    if not active:
+        value = function(x, coefficients)
+        return value, jax.tree.map(jnp.zeros_like, value)
+    points = [jnp.asarray(primals[i]) for i in active]
+    directions = [jnp.broadcast_to(tangents[i], point.shape) for i, point in zip(active, points, strict=True)]
+    return jax.jvp(of_active, points, directions)
+
+
+def total(terms: Sequence[Any]) -> Any:
+    """The sum of arrays of lanes; 0 of none."""
+    return reduce(add, terms, 0.0)
+
+
+# ---- from models and networks --------------------------------------------------------------------------------
+
+
+def differentiable(
+    model: DiscreteModel | ReactionNetwork,
+    parameters: Sequence[str],
+    functions: Sequence[str | Observable] | None = None,
+) -> Problem:
+    """Prepare expectations of a model's observables for differentiation by ``parameters``.
+
+    ``functions`` are observables, or names that stand for their means; the means of all the model's observables (of
+    all species of a network) if not given.
+
+    Raises :class:`UnknownIdError` for a name that is no quantity or variable of the model.
+    """
+    known = model.quantities if isinstance(model, DiscreteModel) else model.parameters
+    for name in parameters:
+        if name not in known:
+            raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(known)}")
+    if not parameters:
+        raise SbmlgradError("name at least one parameter to differentiate by")
+    variables = model.observables if isinstance(model, DiscreteModel) else model.species
+    chosen = tuple(Moment(f) if isinstance(f, str) else f for f in (variables if functions is None else functions))
+    for function in chosen:
+        for name in function.of:
+            if name not in variables:
+                raise UnknownIdError(f"there is no {name!r} to look at; there are {', '.join(variables)}")
+    if isinstance(model, ReactionNetwork):
+        return _of_network(model, tuple(parameters), chosen)
+    for name in set(parameters) & model.structural:
+        reason = f"{name!r} sets a stoichiometry, which has no derivative; fix it"
+        raise UnsupportedError(model.model.elements.source.path, [reason])
+    names, given = list(model.quantities), tuple(model.quantities.values())
+    places = [names.index(name) for name in parameters]
+
+    def start(point: Any) -> tuple[Any, Any]:
+        quantities: list[Any] = [jnp.float64(v) for v in given]
+        for i, place in enumerate(places):
+            quantities[place] = point[i]
+        return model.start(quantities)
+
+    return Problem(model.network, model.observables, model.observe, model.position, chosen, tuple(parameters), start)
+
+
+def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], functions: tuple[Observable, ...]) -> Problem:
+    for name in parameters:
+        if np.ndim(network.parameters[name]) or isinstance(network.parameters[name], (dict, list, tuple)):
+            raise SbmlgradError(
+                f"parameter {name!r}: is not a single number; differentiate by arrays with sbmlgrad.value_and_grad"
+            )
+    names = list(network.parameters)
+
+    def start(point: Any) -> tuple[Any, Any]:
+        values = dict(network.parameters)
+        for i, name in enumerate(parameters):
+            values[name] = point[i]
+        leaves = [leaf for name in names for leaf in jax.tree.leaves(values[name])]
+        return tuple(jnp.float64(c) for c in network.x0), tuple(jnp.asarray(leaf) for leaf in leaves)
+
+    places = tuple(range(len(network.species)))
+    return Problem(network, network.species, lambda x, coefficients: x, places, functions, parameters, start)
+
+
+def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray]]) -> Tangents:
+    """Derivatives of counts and coefficients by each parameter, with None where there is no dependence."""
+    sides = []
+    for side, masks in zip(jacobian, dependence, strict=True):
+        columns = [np.asarray(leaf) for leaf in side]
+        parameters = len(masks[0]) if masks else 0
+        sides.append(
+            tuple(
+                tuple(column[..., p] if mask[p] else None for column, mask in zip(columns, masks, strict=True))
+                for p in range(parameters)
+            )
+        )
+    return Tangents(*sides)
+
+
+def _dependence(start: Any, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """For each count and each coefficient of ``start``, which parameters reach it: NaN in, NaN out."""
+    poisoned = [start(jnp.ones(parameters).at[p].set(jnp.nan)) for p in range(parameters)]
+    counts, coefficients = (
+        [
+            np.array([bool(np.any(np.isnan(np.asarray(run[side][i])))) for run in poisoned])
+            for i in range(len(poisoned[0][side]))
+        ]
+        for side in (0, 1)
+    )
+    return counts, coefficients

@@ -1,0 +1,277 @@
+"""Values and gradients of losses of expectations, for networks with many parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from operator import index
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.errors import SbmlgradError, SimulationError
+from sbmlgrad.gradient.replay import Objective, Replay
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times
+from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
+
+ESTIMATORS = ("auto", "score", "straight_through")
+
+_BATCH_BYTES = 2**29  # what the replay of a segment may take
+_MOST_LANES = 4096
+_LEAST_GROUPS, _MOST_GROUPS = 8, 64
+_GROUPED_BYTES = 2**25  # what gradients by group may take, if there are more than the least number of groups
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """A loss of expectations and its derivatives, with standard errors.
+
+    Attributes
+    ----------
+    value, stderr
+        The loss of the expectations, and its standard error (nan for one trajectory).
+    gradient, gradient_stderr
+        Its derivatives by the network's parameters in the structure of ``network.parameters``, and their standard
+        errors (nan for one trajectory), from the spread between groups of trajectories at the same derivatives of
+        the loss.
+    expectations
+        Means of the functions (times, functions).
+    n, events
+        Trajectories, and how many reactions fired in all of them.
+    """
+
+    value: float
+    stderr: float
+    gradient: dict[str, Any]
+    gradient_stderr: dict[str, Any]
+    expectations: np.ndarray
+    n: int
+    events: int
+
+
+def value_and_grad(
+    network: ReactionNetwork,
+    function: Callable[[Any, Any], Any],
+    times: Sequence[float] | np.ndarray,
+    loss: Callable[[Any], Any] | None = None,
+    n: int = 1000,
+    seed: int = 0,
+    estimator: str = "auto",
+    batch: int | None = None,
+    start: float = 0.0,
+    max_events: int = MAX_EVENTS,
+    parameters: Mapping[str, Any] | None = None,
+) -> Gradient:
+    """A loss of expectations E f(X_t) of exact trajectories, and its gradient by all parameters of a network.
+
+    By reverse mode: the trajectories are simulated, and then run again backwards in segments, so that time does not
+    grow with the number of parameters, and memory with the number of events only by the checkpoints:
+    ``8 * n * species`` bytes for each 128 events of a trajectory.
+
+    Parameters
+    ----------
+    network
+        Its parameters may be trees of arrays, such as the layers of a neural network.
+    function
+        JAX function ``function(x, parameters)`` of the counts ``x`` (species,) that returns a scalar or an array
+        (functions,).
+    times
+        Increasing observation times, not before ``start``.
+    loss
+        JAX function of the expectations (times, functions), where a scalar counts as one function; their sum if not
+        given. The gradient is sum dloss/dE dE/dparameters with dloss/dE at the ensemble's own expectations. For a loss
+        that is not linear both ``value`` and ``gradient`` therefore have a bias of order 1/n.
+    n, seed
+        How many trajectories; the same seed gives the same trajectories, those of :func:`simulate` too.
+    estimator
+        ``score``, unbiased; ``straight_through``, often of much less variance, but biased where few molecules decide
+        what happens next; ``auto`` is ``score``.
+    batch
+        How many trajectories run side by side; by default as many as keep the memory for a segment near 512 MiB.
+    max_events
+        A trajectory that needs more events raises :class:`TruncationError`.
+    parameters
+        Values in place of ``network.parameters``, in the same structure. An optimiser hands its own in here, together
+        with the same network and the same ``function``, so that nothing is compiled again.
+
+    Raises
+    ------
+    SbmlgradError, PropensityError, TruncationError
+
+    References
+    ----------
+    Score function: Plyasunov & Arkin, J. Comput. Phys. 2007. Straight-through: Vilar & Saiz, arXiv 2602.19775, here of
+    second order and through the generator. Replay from checkpoints: Chen et al., arXiv 1604.06174.
+    """
+    ensemble = _ensemble(network, times, n, seed, start, max_events, parameters)
+    if estimator not in ESTIMATORS:
+        raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
+    objective = _objective(network, function)
+    groups, lanes = _layout(objective, ensemble, batch)
+    replay = _replay(objective, lanes, len(ensemble.times), groups)
+    batches, values, events = _forward(replay, ensemble)
+    expectations = values.mean(axis=-1)
+    value, cotangents = _loss(loss, expectations)
+    weighted = np.einsum("km,kmn->n", cotangents, values)
+    sums = _backward(replay, ensemble, batches, values, cotangents / ensemble.n, estimator)
+    sizes = np.bincount(np.arange(ensemble.n) % lanes // (lanes // groups), minlength=groups)
+    gradient, error = _mean_and_error(sums, sizes)
+    return Gradient(
+        value=value,
+        stderr=float(np.std(weighted, ddof=1) / np.sqrt(ensemble.n)) if ensemble.n > 1 else float("nan"),
+        gradient=network.structured(gradient),
+        gradient_stderr=network.structured(error),
+        expectations=expectations,
+        n=ensemble.n,
+        events=events,
+    )
+
+
+def _ensemble(
+    network: Any,
+    times: Any,
+    n: int,
+    seed: int,
+    start: float,
+    max_events: int,
+    parameters: Mapping[str, Any] | None,
+) -> Ensemble:
+    if not isinstance(network, ReactionNetwork):
+        raise SbmlgradError(
+            f"value_and_grad: expected a ReactionNetwork, got {type(network).__name__}; "
+            "for models there are sensitivity and fit"
+        )
+    if not network.coefficients:
+        raise SbmlgradError("the network has no parameters to differentiate by")
+    try:
+        n, seed = index(n), index(seed)
+    except TypeError:
+        raise SimulationError(f"n and seed: expected whole numbers, got {n!r} and {seed!r}") from None
+    times = np.asarray(times, dtype=np.float64)
+    check_times(times, start)
+    check_size(n, max_events)
+    coefficients = network.coefficients if parameters is None else network.coefficients_of(parameters)
+    return Ensemble(network, network.x0, coefficients, times, n, seed, start, max_events)
+
+
+def _objective(network: ReactionNetwork, function: Callable[[Any, Any], Any]) -> Objective:
+    """The functions, found to be callable and of the right shape; one and the same each time."""
+    key = ("objective", function)
+    if key not in network.compiled:
+        try:
+            shape = jax.eval_shape(function, jnp.asarray(network.x0), dict(network.parameters)).shape
+        except SbmlgradError:
+            raise
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise SbmlgradError(f"function: cannot be called with (x, parameters): {reason}") from error
+        if len(shape) > 1 or not all(shape):
+            raise SbmlgradError(f"function: expected a scalar or an array of shape (functions,), got shape {shape}")
+        network.compiled[key] = Objective(network, function)
+    objective: Objective = network.compiled[key]
+    return objective
+
+
+def _layout(objective: Objective, ensemble: Ensemble, batch: int | None) -> tuple[int, int]:
+    """How many groups there are, and how many lanes, a multiple of it."""
+    size = sum(leaf.nbytes for leaf in ensemble.coefficients)
+    groups = min(ensemble.n, int(np.clip(_GROUPED_BYTES // size, _LEAST_GROUPS, _MOST_GROUPS)))
+    if batch is None:
+        # Counts, propensities, their derivatives and cotangents, for each step of a segment.
+        species, reactions = objective.network.stoichiometry.shape
+        changes = 0 if objective.linear else reactions * objective.size
+        most = _BATCH_BYTES // (8 * STEPS * (2 * species + 4 * reactions + 2 * changes))
+        batch = int(np.clip(most, groups, _MOST_LANES))
+    elif index(batch) < 1:
+        raise SbmlgradError(f"batch: expected at least 1 trajectory, got {batch}")
+    lanes = -(-ensemble.n // -(-ensemble.n // index(batch)))  # batches of about the same size
+    size = max(1, lanes // groups)
+    groups = -(-lanes // size)
+    return groups, groups * size
+
+
+def _replay(objective: Objective, lanes: int, times: int, groups: int) -> Replay:
+    network = objective.network
+    key = ("replay", objective.function, lanes, times, groups)
+    if key not in network.compiled:
+        network.compiled[key] = Replay(array_loop(network, lanes, times), objective, groups)
+    replay: Replay = network.compiled[key]
+    return replay
+
+
+def _forward(replay: Replay, ensemble: Ensemble) -> tuple[list[Batch], np.ndarray, int]:
+    """All batches with their checkpoints, the functions (times, functions, n) and the number of events."""
+    batches, values, events = [], [], 0
+    for batch in run_batches(ensemble, replay.loop, keep=True):
+        values.append(np.asarray(replay.values(batch.observed, ensemble.coefficients))[..., : batch.count])
+        batches.append(replace(batch, observed=batch.observed[:0]) if replay.objective.of_state_alone else batch)
+        events += batch.events
+    return batches, np.concatenate(values, axis=-1), events
+
+
+def _loss(loss: Callable[[Any], Any] | None, expectations: np.ndarray) -> tuple[float, np.ndarray]:
+    """The loss and its derivative by each expectation."""
+    if loss is None:
+        return float(expectations.sum()), np.ones_like(expectations)
+    try:
+        shape = jax.eval_shape(loss, expectations).shape
+    except SbmlgradError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise SbmlgradError(
+            f"loss: cannot be called with expectations of shape {expectations.shape} (times, functions): {reason}"
+        ) from error
+    if shape:
+        raise SbmlgradError(f"loss: expected a function that returns one number, got an array of shape {shape}")
+    value, cotangents = jax.value_and_grad(loss)(jnp.asarray(expectations))
+    return float(value), np.asarray(cotangents)
+
+
+def _backward(
+    replay: Replay,
+    ensemble: Ensemble,
+    batches: list[Batch],
+    values: np.ndarray,
+    cotangents: np.ndarray,
+    estimator: str,
+) -> tuple[np.ndarray, ...]:
+    """Sums of derivatives by group (groups, ...) for each coefficient, weighted with ``cotangents`` (times, functions).
+
+    Takes the batches out of their list, so that their checkpoints are given up one batch after the other.
+    """
+    others = (values.sum(axis=-1, keepdims=True) - values) / max(ensemble.n - 1, 1)
+    scores = np.einsum("km,kmn->kn", cotangents, values - others)
+    shared = (ensemble.times, ensemble.seed, ensemble.coefficients)
+    total = tuple(np.zeros((replay.groups, *np.shape(leaf))) for leaf in ensemble.coefficients)
+    while batches:
+        batch = batches.pop()
+        wanted = np.arange(replay.loop.lanes) < batch.count
+        if estimator == "straight_through":
+            parts = [replay.straight_through(batch, cotangents, *shared)]
+            states, weights = batch.start[None], cotangents.sum(axis=0)[None]
+        else:
+            lanes = np.zeros((len(ensemble.times), replay.loop.lanes))
+            lanes[:, : batch.count] = scores[:, batch.first : batch.first + batch.count]
+            parts = [replay.score(batch, lanes, *shared)]
+            states, weights = batch.observed, cotangents
+        if not replay.objective.of_state_alone:
+            parts.append(replay.direct(states, weights[..., None] * wanted, ensemble.coefficients))
+        total = tuple(sum(map(np.asarray, leaves)) for leaves in zip(total, *parts, strict=True))
+    return total
+
+
+def _mean_and_error(sums: Sequence[np.ndarray], sizes: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Sums over groups of trajectories, and their standard errors from the spread between groups."""
+    groups, shares = len(sizes), sizes / sizes.sum()
+    totals, errors = [], []
+    for parts in sums:
+        total = parts.sum(axis=0)
+        rest = parts - shares.reshape(-1, *[1] * total.ndim) * total
+        totals.append(np.asarray(total))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            errors.append(np.asarray(np.sqrt(np.sum(rest**2, axis=0) * np.float64(groups) / (groups - 1))))
+    return totals, errors

@@ -1,0 +1,330 @@
+"""Exact simulation of large networks, in segments that can be run once more from where they began.
+
+The direct method of :mod:`sbmlgrad.simulation.ssa` with the same random numbers, and so the same trajectories, in
+another form: all counts are one array (species, lanes) and all propensities one array (reactions, lanes), so that a
+network of a thousand reactions compiles in a second and a dense layer in its propensities is one product of matrices
+for all lanes. A lane goes on from an observation without a pause and stops at its last one.
+
+A segment is a fixed number of steps. What the lanes are before it is enough to take the same steps again, since
+random numbers depend on the seed, the trajectory and the number of the draw alone: Chen, Xu, Zhang, Guestrin,
+"Training deep nets with sublinear memory cost", arXiv 1604.06174, without storing any noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import isqrt
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, _check, _check_effort, _propensity_error
+from sbmlgrad.simulation.random import Streams, exponential, streams, uniform
+from sbmlgrad.simulation.ssa import Lanes, initial_count
+
+STEPS = 64
+"""Steps of a segment: one checkpoint then takes little of what a segment's replay does."""
+
+_SEGMENTS = 8  # that one call of the loop goes through: arrays of the replay are made once for all of them
+_UNROLLED = 32  # reactions up to which propensities are added up one by one
+
+
+class LaneState(NamedTuple):
+    """All lanes between two steps."""
+
+    x: Any  # counts (species, lanes), float64
+    time: Any  # (lanes,) as all that follow
+    position: Any  # place of the next observation among the times; their number where a lane has ended
+    draws: Any  # random draws used so far, uint32
+    broken: Any  # a propensity was negative or not finite
+
+
+class LaneStep(NamedTuple):
+    """What one step did to each lane, (lanes,) each."""
+
+    total: Array  # sum of the propensities before the step
+    wait: Array  # time that passed
+    reaction: Array  # int32 index of the reaction that fired, the number of reactions where none did
+    fires: Array  # whether one did
+    arrives: Array  # whether an observation time was reached instead
+    position: Array  # place of the next observation before the step
+
+
+class Checkpoints(NamedTuple):
+    """The lanes before the segments of one call of the loop."""
+
+    states: LaneState
+    """With a leading axis of as many segments as a call may have."""
+    used: int
+    """How many of them there were."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trajectories from number ``first`` on, one a lane, of which ``count`` are wanted."""
+
+    first: int
+    count: int
+    trajectory: np.ndarray
+    start: np.ndarray
+    """Counts (species, lanes) at the start."""
+    observed: np.ndarray
+    """Counts (times, species, lanes) at the observation times."""
+    checkpoints: tuple[Checkpoints, ...]
+    """The lanes before each segment, if they were kept."""
+    segments: int
+    events: int
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayLoop:
+    """The loop for one network and one shape of run.
+
+    Attributes
+    ----------
+    lanes, times
+        How many trajectories and observation times there are.
+    steps, segments
+        Steps of a segment, and how many segments a call goes through at most.
+    """
+
+    network: ReactionNetwork
+    lanes: int
+    times: int
+    steps: int = STEPS
+    segments: int = _SEGMENTS
+    reactions: int = field(init=False)
+    """At least 1: a network without reactions has one that never fires."""
+    advance: Callable[..., tuple[LaneState, Array, LaneState, Array]] = field(init=False, repr=False)
+    """``advance(state, observed, schedule, coefficients, keys, trajectory)``, compiled: the lanes after some segments,
+    the observations (times, species, lanes) so far, the lanes before each segment, and four whole numbers: whether
+    lanes are still on their way, whether one is broken, the most draws of a lane, and the number of segments."""
+    _jumps: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        species, reactions = self.network.stoichiometry.shape
+        count = max(reactions, 1)
+        jumps = np.zeros((count + 1, species))  # the last row: nothing fires
+        jumps[:reactions] = self.network.stoichiometry.T
+        object.__setattr__(self, "reactions", count)
+        object.__setattr__(self, "_jumps", jumps)
+        object.__setattr__(self, "advance", jax.jit(self._advance, donate_argnums=1))
+
+    def start(self, ensemble: Ensemble, keys: Streams, first: int, count: int) -> tuple[LaneState, np.ndarray]:
+        """The lanes of ``count`` trajectories from ``first`` on, others idle, and the observations at the start."""
+        trajectory = _trajectories(first, self.lanes)
+        counts = [float(value) for value in ensemble.x0]
+        x = np.stack([initial_count(value, keys, trajectory, i) for i, value in enumerate(counts)])
+        observed = np.zeros((self.times, *x.shape))
+        at_once = int(ensemble.times[0] == ensemble.start)  # an observation of the start needs no step
+        if at_once:
+            observed[0] = x
+        idle = np.arange(self.lanes) >= count
+        return LaneState(
+            x=x,
+            time=np.full(self.lanes, ensemble.start),
+            position=np.where(idle, self.times, at_once).astype(np.int32),
+            draws=np.zeros(self.lanes, np.uint32),
+            broken=np.zeros(self.lanes, bool),
+        ), observed
+
+    def propensities(self, x: Array, coefficients: tuple[Any, ...]) -> Array:
+        """Propensities (reactions, lanes) at counts (species, lanes)."""
+        return jax.vmap(lambda state: self.propensities_at(state, coefficients), in_axes=1, out_axes=1)(x)
+
+    def propensities_at(self, x: Array, coefficients: tuple[Any, ...]) -> Array:
+        """Propensities (reactions,) at one state (species,)."""
+        values = self.network.propensities_at(x, coefficients)
+        return values if values.size else jnp.zeros(1)
+
+    def draw(self, keys: Streams, trajectory: Array, draws: Array) -> tuple[Array, Array]:
+        """The exponentials and uniforms (steps, lanes) of a segment that begins after so many ``draws``."""
+        draw = draws[None] + lax.broadcasted_iota(jnp.uint32, (self.steps, self.lanes), 0)
+        trajectories = jnp.broadcast_to(trajectory, draw.shape)
+        return exponential(keys.waiting, trajectories, draw), uniform(keys.choice, trajectories, draw)
+
+    def step(
+        self, state: LaneState, propensities: Array, exponentials: Array, uniforms: Array, schedule: Array
+    ) -> tuple[LaneState, LaneStep]:
+        """All lanes after a step from ``state``, where the ``propensities`` (reactions, lanes) are as given.
+
+        ``schedule`` (times + 1,) are the observation times, the last of them twice.
+        """
+        sums, total = _running_sums(propensities)
+        until = schedule[state.position]
+        arrival = state.time + exponentials.astype(jnp.float64) / total
+        active = self._going(state)
+        sound = total < jnp.inf  # not NaN either
+        if not self.network.nonnegative:
+            sound = sound & (jnp.min(propensities, axis=0) >= 0)
+        # A total of 0 gives infinity or NaN, and so "not before the observation time".
+        fires = active & sound & (arrival < until)
+        arrives = active & sound & ~fires
+        passed = sums <= (uniforms * total)[None]
+        chosen = jnp.minimum(jnp.sum(passed, axis=0, dtype=jnp.int32), self.reactions - 1)
+        reaction = jnp.where(fires, chosen, self.reactions)
+        now = jnp.where(fires, arrival, jnp.where(arrives, until, state.time))
+        moved = LaneState(
+            x=state.x + jnp.asarray(self._jumps)[reaction].T,
+            time=now,
+            position=state.position + arrives,
+            draws=state.draws + active,
+            broken=state.broken | (active & ~sound),
+        )
+        return moved, LaneStep(total, now - state.time, reaction, fires, arrives, state.position)
+
+    def _advance(
+        self,
+        state: LaneState,
+        observed: Array,
+        schedule: Array,
+        coefficients: tuple[Any, ...],
+        keys: Streams,
+        trajectory: Array,
+    ) -> tuple[LaneState, Array, LaneState, Array]:
+        lanes = jnp.arange(self.lanes)
+        kept = jax.tree.map(lambda leaf: jnp.zeros((self.segments, *leaf.shape), leaf.dtype), state)
+
+        def run_segment(
+            loop: tuple[Array, LaneState, Array, LaneState],
+        ) -> tuple[Array, LaneState, Array, LaneState]:
+            used, state, observed, kept = loop
+            kept = jax.tree.map(lambda into, leaf: into.at[used].set(leaf), kept, state)
+            exponentials, uniforms = self.draw(keys, trajectory, state.draws)
+
+            def take(row: Array, loop: tuple[LaneState, Array]) -> tuple[LaneState, Array]:
+                state, observed = loop
+                propensities = self.propensities(state.x, coefficients)
+                moved, step = self.step(state, propensities, exponentials[row], uniforms[row], schedule)
+                place = jnp.where(step.arrives, step.position, self.times)  # beyond the last: nothing is written
+
+                def write(into: Array) -> Array:
+                    return into.at[place, :, lanes].set(state.x.T, mode="drop")
+
+                return moved, lax.cond(jnp.any(step.arrives), write, lambda into: into, observed)
+
+            state, observed = lax.fori_loop(0, self.steps, take, (state, observed))
+            return used + 1, state, observed, kept
+
+        def unfinished(loop: tuple[Array, LaneState, Array, LaneState]) -> Array:
+            used, state = loop[:2]
+            return (used < self.segments) & jnp.any(self._going(state))
+
+        used, state, observed, kept = lax.while_loop(
+            unfinished, run_segment, (jnp.zeros((), jnp.int64), state, observed, kept)
+        )
+        look = (jnp.any(self._going(state)), jnp.any(state.broken), jnp.max(state.draws), used)
+        return state, observed, kept, jnp.stack([value.astype(jnp.int64) for value in look])
+
+    def _going(self, state: LaneState) -> Array:
+        return (state.position < self.times) & ~state.broken
+
+
+def run_batches(ensemble: Ensemble, loop: ArrayLoop, keep: bool) -> Iterator[Batch]:
+    """Simulate batch by batch, in order; with ``keep``, checkpoints are kept.
+
+    Raises
+    ------
+    TruncationError
+        if a trajectory needs more than ``max_events`` events.
+    PropensityError
+        if a propensity is negative or not finite.
+    """
+    _check(ensemble)
+    keys = streams(ensemble.seed)
+    for first in range(0, ensemble.n, loop.lanes):
+        yield _run_batch(ensemble, loop, keys, first, min(loop.lanes, ensemble.n - first), keep)
+
+
+def array_loop(network: ReactionNetwork, lanes: int, times: int, steps: int = STEPS) -> ArrayLoop:
+    """The loop of this shape, compiled once for a network."""
+    key = ("array", lanes, times, steps)
+    if key not in network.compiled:
+        network.compiled[key] = ArrayLoop(network, lanes, times, steps)
+    loop: ArrayLoop = network.compiled[key]
+    return loop
+
+
+def schedule_of(times: np.ndarray) -> np.ndarray:
+    """Observation times with the last one twice, for lanes that have none left."""
+    return np.append(times, times[-1])
+
+
+def _trajectories(first: int, lanes: int) -> np.ndarray:
+    return (first + np.arange(lanes)).astype(np.uint32)
+
+
+def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, count: int, keep: bool) -> Batch:
+    trajectory, schedule = _trajectories(first, loop.lanes), schedule_of(ensemble.times)
+    begin, observed = loop.start(ensemble, keys, first, count)
+    state, seen = jax.device_put((begin, observed))
+    checkpoints: list[Checkpoints] = []
+    segments = 0
+    effort = min(ensemble.max_events, MAX_EVENTS) // 100  # draws from which the events are counted and forecast
+    going = bool(np.any(begin.position < loop.times))
+    while going:
+        state, seen, kept, look = loop.advance(state, seen, schedule, ensemble.coefficients, keys, trajectory)
+        going, broken, draws, used = (int(value) for value in np.asarray(look))
+        segments += used
+        if keep:
+            checkpoints.append(Checkpoints(jax.device_get(kept), used))  # to the host; on a CPU that is no copy
+        if broken:
+            raise _propensity_error(ensemble, _as_lanes(state, schedule), first, count)
+        if draws > effort:
+            _check_effort(ensemble, _as_lanes(state, schedule), first, count, 0, not going)
+            effort = draws + draws // 16
+    visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
+    events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count
+    return Batch(first, count, trajectory, begin.x, np.asarray(seen), tuple(checkpoints), segments, events)
+
+
+def _as_lanes(state: LaneState, schedule: np.ndarray) -> Lanes:
+    """The lanes in the form in which errors are made of them."""
+    position = np.asarray(state.position)
+    return Lanes(
+        x=tuple(np.asarray(state.x)),
+        time=state.time,
+        until=schedule[position],
+        position=position,
+        draws=state.draws,
+        broken=state.broken,
+        carry=(),
+        records=(),
+    )
+
+
+def _running_sums(values: Array) -> tuple[Array, Array]:
+    """Running sums of (reactions, lanes) along the reactions, in any order of rows and perhaps with their last one
+    repeated, and the total (lanes,).
+
+    Sums are never less than those before them, so no reaction of propensity 0 is ever chosen. Few are added up one by
+    one, as in the loop for small networks. Many are cut into about as many blocks as a block is long: all blocks are
+    added up side by side, and each sum is that of its block so far plus that of the blocks before.
+    """
+    count, lanes = values.shape
+    if count <= _UNROLLED:
+        sums = [values[0]]
+        for value in values[1:]:
+            sums.append(sums[-1] + value)
+        return jnp.stack(sums), sums[-1]
+    size = isqrt(count - 1) + 1
+    blocks = -(-count // size)
+    padded = jnp.pad(values, ((0, blocks * size - count), (0, 0))).reshape(blocks, size, lanes)
+    within = _accumulate(jnp.swapaxes(padded, 0, 1))  # (size, blocks, lanes)
+    whole = _accumulate(within[-1])
+    before = jnp.concatenate([jnp.zeros((1, lanes)), whole[:-1]])
+    return (before[None] + within).reshape(-1, lanes), whole[-1]
+
+
+def _accumulate(rows: Array) -> Array:
+    """Running sums along the first axis, in order: sums in the order of a tree may shrink by rounding."""
+
+    def add(so_far: Array, row: Array) -> tuple[Array, Array]:
+        return so_far + row, so_far + row
+
+    return lax.scan(add, jnp.zeros(rows.shape[1:]), rows)[1]
