@@ -305,9 +305,7 @@ STATIONARY: dict[Callable[[], ReactionNetwork], list[tuple[Observable, float, tu
         (("variance", "Open"), 20.0, ("v", "a", "b")),
         (("probability", "Open", 35, 51), 20.0, ("v", "a", "b")),
     ],
-    sir: [
-        (("probability", "R", 0, 57), 40.0, ("b", "g")),
-    ],
+    sir: [(("probability", "R", 0, 57), 40.0, ("b", "g"))],
     ring_oscillator: [
         (("mean", "A"), 20.0, ("a", "K", "d")),
         (("variance", "A"), 20.0, ("a", "K", "d")),
@@ -385,9 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Small networks and the exact derivatives of what is seen of them.")
     parser.add_argument("words", nargs="*", help="only cases whose name contains one of these")
     words = parser.parse_args(arguments).words
-    for case in CASES:
-        if words and not any(word in case.name for word in words):
-            continue
+    for case in (case for case in CASES if not words or any(word in case.name for word in words)):
         value, derivatives = exact(case)
         found = law(case.network, case.time)
         ensemble = Ensemble(case.network, case.network.x0, case.network.coefficients, np.array([case.time]), PILOT, 1)

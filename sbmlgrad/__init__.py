@@ -8,7 +8,14 @@ from sbmlgrad.about import __version__
 if TYPE_CHECKING:
     from sbmlgrad.fitting.fit import fit
     from sbmlgrad.fitting.result import Fit
-    from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, Moment, Probability, TimeAverage
+    from sbmlgrad.gradient.observables import (
+        Autocorrelation,
+        Expectation,
+        FirstPassage,
+        Moment,
+        Probability,
+        TimeAverage,
+    )
     from sbmlgrad.gradient.sensitivity import check, sensitivity
     from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
     from sbmlgrad.model.model import Model
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Autocorrelation",
+    "Expectation",
     "FirstPassage",
     "Fit",
     "Gradient",
@@ -40,6 +48,7 @@ __all__ = [
 
 _HOMES = {
     "Autocorrelation": "sbmlgrad.gradient.observables",
+    "Expectation": "sbmlgrad.gradient.observables",
     "FirstPassage": "sbmlgrad.gradient.observables",
     "Fit": "sbmlgrad.fitting.result",
     "Gradient": "sbmlgrad.gradient.value_and_grad",

@@ -47,5 +47,9 @@ class TruncationError(SimulationError):
     """A trajectory needed more events than allowed; nothing is returned rather than a shortened ensemble."""
 
 
+class EstimatorError(SbmlgradError):
+    """A gradient estimator cannot serve an observable or a parameter; the message names one that can."""
+
+
 class FitError(SbmlgradError):
     """A fit was asked for that cannot be done: bounds that exclude the start, nothing to fit, no data."""

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.errors import SbmlgradError
-from sbmlgrad.gradient.coupled import WatchPair, by_initial_counts, halved, pair_network
+from sbmlgrad.errors import EstimatorError
+from sbmlgrad.gradient.coupled import WatchPair, by_initial_counts, halved, pair_network, unseen
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Autocorrelation
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
@@ -47,7 +47,8 @@ class AlternativePath:
         parameters = len(problem.parameters)
         grid, places = problem.grid(task.times, task.start)
         latest = problem.latest(grid, places)
-        rate = np.float64(self.ticks / max(float(grid[-1]) - task.start, np.finfo(float).tiny))
+        span = float(grid[-1]) - task.start
+        rate = np.float64(self.ticks / span if span else 1.0)
         scales = tuple(np.float64(abs(v)) if v else np.float64(1.0) for v in problem.own(task.values))
         start = initial_counts(point.counts, task.n, task.seed)
         ensemble = Ensemble(
@@ -61,22 +62,25 @@ class AlternativePath:
             functional=functional,
             aux=_Aux(point.tangents, scales),
         )
-        values, slopes = Moments(), Moments()
+        values, slopes, sizes = Moments(), Moments(), Moments()
         skip = len(network.species)
         for chunk in run(ensemble, task.progress):
             raw, other, weights, direct = split(chunk.records[skip:], (problem.size, problem.size, parameters))
             seen, alternative = (problem.finish(rows, grid, places, task.start) for rows in (raw, other))
             values.add(seen)
-            samples = (alternative - seen) * weights[:, latest]
+            weight = weights[:, latest]
+            sizes.add(np.abs(weight))
+            samples = (alternative - seen) * weight
             slopes.add(samples + direct_part(problem, raw, direct, parameters, grid, places, task.start))
         mean, stderr = by_initial_counts(problem, point, task)
+        stderr = np.hypot(stderr, unseen(sizes.mean, values.sd, task.n))
         return Estimate(values.mean, values.stderr, slopes.mean + mean, np.hypot(slopes.stderr, stderr), task.n)
 
 
 def _refuse_products(name: str, problem: Problem) -> None:
     for function in problem.functions:
         if isinstance(function, Autocorrelation):
-            raise SbmlgradError(
+            raise EstimatorError(
                 f"estimator {name!r} forgets what its alternative was at earlier times, which {function.label} asks "
                 "for; use 'auto', 'score' or 'coupled_fd'"
             )

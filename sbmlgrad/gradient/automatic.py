@@ -1,10 +1,9 @@
-"""The default: which estimator serves a problem best, from its size and from what a small ensemble measures.
+"""The default: which estimator serves a problem best, from its size and from what was measured.
 
-Estimates are unbiased: the choice is among the controlled score, the plain score and alternative paths. While a fit
-searches, a small bias does no harm and noise does: then straight-through takes part, and what counts is the squared
-error. What parameters do to initial counts, which have no score, comes from coupled pairs.
-
-Small tasks are not measured, since compiling more than one estimator would take longer than any choice could save.
+Estimates are unbiased. The score with controls goes first (the plain score, where there are too many parameters for
+them); if that leaves much noise, small ensembles of the other unbiased estimators are measured, and the better one
+does it again. While a fit searches, a small bias does no harm and noise does: then straight-through takes part, and
+what counts is the squared error. What parameters do to initial counts, which have no score, comes from coupled pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.alternative_path import AlternativePath
 from sbmlgrad.gradient.controlled_score import ControlledScore
 from sbmlgrad.gradient.coupled import by_initial_counts
@@ -25,7 +24,7 @@ from sbmlgrad.gradient.score import Score
 from sbmlgrad.gradient.straight_through import StraightThrough
 
 _PILOT = 1024  # trajectories
-_WORTH_A_PILOT = 3e8  # events times parameters; below, everything is done within seconds
+_QUIET = 0.03  # a standard error over a derivative that needs no second thought
 _MOST_BY_FEATURES = 40  # parameters
 
 
@@ -63,46 +62,73 @@ class Automatic:
         everyone = range(len(problem.parameters))
         by_rates = [p for p in everyone if tangents.moves_rates(p)]
         if not any(tangents.moves_counts(p) for p in everyone):
-            choice = self.made or self.choose(problem, task)
-            return _said(choice.estimator.estimate(problem, task), choice)
+            return _said(*self._run(problem, task))
         frozen = _at_fixed_counts(problem, by_rates)
         mean, stderr = by_initial_counts(problem, problem.at(task.values), task)
         if not by_rates:
             plain = Score().estimate(frozen, task)
             return replace(plain, derivatives=mean, stderr=stderr, note="coupled pairs for initial counts")
-        choice = self.made or self.choose(frozen, task)
-        rest = choice.estimator.estimate(frozen, task)
+        rest, choice = self._run(frozen, task)
         mean[by_rates] += rest.derivatives
         stderr[by_rates] = np.hypot(stderr[by_rates], rest.stderr)
         result = replace(rest, derivatives=mean, stderr=stderr)
         return _said(result, Choice(choice.estimator, f"{choice.reason}; coupled pairs for initial counts"))
 
     def choose(self, problem: Problem, task: Task) -> Choice:
-        """The estimator for a task, without parameters that move initial counts."""
+        """The estimator for tasks like this one, by small ensembles; no parameter may move initial counts."""
         candidates, reason = self._candidates(problem)
         if len(candidates) == 1:
             return Choice(candidates[0], reason)
-        if not self.searching and not _is_large(problem, task):
-            return Choice(candidates[0], "unbiased, and too little work to compare estimators first")
-        pilots: dict[str, Estimate] = {}
-        for candidate in candidates:
-            try:
-                pilots[candidate.name] = candidate.estimate(problem, task.with_n(min(task.n, _PILOT), use=77))
-            except SbmlgradError:
-                continue  # it cannot serve this observable
+        pilot = task.with_n(min(task.n, _PILOT), use=77)
+        pilots = {c.name: e for c in candidates if (e := _attempted(c, problem, pilot)) is not None}
         errors = _errors(pilots, candidates, task.n, len(problem.parameters))
         best = min((c for c in candidates if c.name in errors), key=lambda c: errors[c.name])
         listed = ", ".join(f"{name} {error / errors[best.name]:.2g}" for name, error in errors.items())
-        return Choice(best, f"least squared error for its cost in {_PILOT} trajectories ({listed})")
+        return Choice(best, f"least squared error for its cost in {pilot.n} trajectories ({listed})")
+
+    def _run(self, problem: Problem, task: Task) -> tuple[Estimate, Choice]:
+        """An estimate, and a second one where the first is noisy and another estimator does better."""
+        if self.searching or self.made:
+            choice = self.made or self.choose(problem, task)
+            return choice.estimator.estimate(problem, task), choice
+        (first, *_), reason = self._candidates(problem)
+        estimate = first.estimate(problem, task)
+        noise = _noise(estimate, problem, task)
+        if reason or noise <= _QUIET:
+            return estimate, Choice(
+                first, reason or f"unbiased, and its standard errors are small enough ({noise:.1%})"
+            )
+        choice = self.choose(problem, task)
+        if choice.estimator.name == first.name:
+            return estimate, choice
+        return choice.estimator.estimate(problem, task), choice
 
     def _candidates(self, problem: Problem) -> tuple[Sequence[Estimator], str]:
+        """Estimators to choose from, the likeliest first; with a reason where there is nothing to choose."""
         parameters = len(problem.parameters)
-        plain = (Score(), AlternativePath())
-        if parameters > _MOST_BY_FEATURES or choose(problem, parameters) is None:
-            if parameters > _MOST_BY_FEATURES:
-                return (Score(),), f"{parameters} parameters, of which each costs the score least"
-            return ((StraightThrough(), *plain) if self.searching else plain), ""
-        return ((StraightThrough(), ControlledScore()) if self.searching else (ControlledScore(), *plain)), ""
+        if parameters > _MOST_BY_FEATURES:
+            return (Score(),), f"with {parameters} parameters, of which each costs the score least"
+        first = Score() if choose(problem, parameters) is None else ControlledScore()
+        others = (StraightThrough(), AlternativePath()) if self.searching else (AlternativePath(),)
+        return (first, *others), ""
+
+
+def _attempted(estimator: Estimator, problem: Problem, task: Task) -> Estimate | None:
+    """An estimate, or None where the estimator cannot serve these observables."""
+    try:
+        return estimator.estimate(problem, task)
+    except EstimatorError:
+        return None
+
+
+def _noise(estimate: Estimate, problem: Problem, task: Task) -> float:
+    """The median standard error, over what would move the observable by its own size, or by its sd if that is more."""
+    own = np.abs(problem.own(task.values))
+    own = np.where(own > 0, own, 1.0)[:, None, None]
+    level = np.maximum(np.abs(estimate.values), estimate.values_sd)
+    size = np.maximum(np.abs(estimate.derivatives), _QUIET * np.nan_to_num(level) / own)
+    seen = size > 0
+    return float(np.nanmedian(estimate.stderr[seen] / size[seen])) if seen.any() else 0.0
 
 
 def _at_fixed_counts(problem: Problem, by_rates: Sequence[int]) -> Problem:
@@ -116,16 +142,6 @@ def _at_fixed_counts(problem: Problem, by_rates: Sequence[int]) -> Problem:
 def _said(estimate: Estimate, choice: Choice) -> Estimate:
     note = f"{choice.estimator.name}: {choice.reason}" + (f"; {estimate.note}" if estimate.note else "")
     return replace(estimate, note=note)
-
-
-def _is_large(problem: Problem, task: Task) -> bool:
-    """Whether initial propensities let expect many events."""
-    assert problem.network.rates is not None
-    point = problem.at(task.values)
-    lane = tuple(np.array([c]) for c in point.counts)
-    rate = sum(float(np.sum(a)) for a in problem.network.rates(lane, point.coefficients))
-    events = task.n * rate * (float(task.times[-1]) - task.start)
-    return events * len(problem.parameters) > _WORTH_A_PILOT
 
 
 def _errors(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError
 from sbmlgrad.gradient.catalogue import ESTIMATORS
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.exact import Exact
@@ -92,7 +92,7 @@ def compare(problem: Problem, task: Task) -> Comparison:
             estimator.estimate(problem, task.with_n(min(task.n, 512)))  # compiles
             begun = clock.perf_counter()
             estimates[name] = (estimator.estimate(problem, task), clock.perf_counter() - begun)
-        except SbmlgradError as error:
+        except EstimatorError as error:
             refused[name] = str(error)
     judge, reference = _judge(problem, task, {name: e for name, (e, _) in estimates.items()})
     size, kept = _sizes(problem, task, reference)
@@ -127,7 +127,7 @@ def _judge(problem: Problem, task: Task, seen: dict[str, Estimate]) -> tuple[str
     """The exact values where there are few states, else the least noisy unbiased estimate."""
     try:
         return "exact", Exact(tolerance=1e-10, limit=_JUDGE_STATES).estimate(problem, task)
-    except SbmlgradError:
+    except SimulationError:  # too many states
         unbiased = {name: e for name, e in seen.items() if ESTIMATORS[name].unbiased}
         if not unbiased:
             raise SbmlgradError("no unbiased estimator can serve these observables and parameters") from None

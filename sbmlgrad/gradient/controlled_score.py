@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
-from sbmlgrad.gradient.features import Features, choose, dependence
+from sbmlgrad.gradient.features import Features, choose
 from sbmlgrad.gradient.problem import Problem, Tangents, total
 from sbmlgrad.gradient.score import direct_part, rate_slopes, refuse_counts, score_gain, split, split_tuple
 from sbmlgrad.gradient.watch import Direct, Watch
@@ -29,7 +31,9 @@ from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step
 
 _BACK = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # where intervals begin, as parts of the time before t
-_PER_CONTROL = 40  # trajectories that a coefficient needs
+_PER_CONTROL = 25  # trajectories that a coefficient needs at least
+_LEARN_FROM = 200  # trajectories for each coefficient, where there are so many: rare reactions need them
+_PENALTIES = (1e-10, 1e-7, 1e-5, 1e-3)  # of ridge regression, over the largest eigenvalue
 _MOST_PRODUCTS = 2_000_000  # of controls with each other, over all parameters and times, a trajectory
 
 
@@ -41,6 +45,11 @@ class ControlledScore:
     unbiased: bool = True
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
+        # Simulations beside it keep the cores busy; threads of linear algebra would wait for each other on them.
+        with _linear_algebra().limit(limits=1):
+            return self._estimate(problem, task)
+
+    def _estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
         refuse_counts(self.name, problem, point.tangents)
         functional = _functional(problem, point.tangents)
@@ -49,7 +58,7 @@ class ControlledScore:
         latest = problem.latest(grid, places)
         targets = [int(target) for target in np.unique(latest)]
         intervals = _intervals(functional, task.n, parameters * len(targets))
-        learned = _PER_CONTROL * (1 + 2 * functional.features.size * intervals) // GRAIN * GRAIN + GRAIN
+        learned = _LEARN_FROM * (1 + 2 * functional.features.size * intervals) // GRAIN * GRAIN + GRAIN
         fits = {(p, t): _CrossFit(np.argwhere(latest == t), learned) for t in targets for p in range(parameters)}
         values = Moments()
         centre: np.ndarray | None = None  # keeps numbers small; the control W makes up for it
@@ -78,6 +87,11 @@ class ControlledScore:
         return Estimate(values.mean, values.stderr, slopes, stderr, task.n)
 
 
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 def _functional(problem: Problem, tangents: Tangents) -> _Tracked:
     key = "controlled_score"
     if key not in problem.known:
@@ -98,7 +112,8 @@ def _intervals(functional: _Tracked, n: int, fits: int) -> int:
     each = 2 * functional.features.size
     if not each:
         return 0
-    return int(min(len(_BACK) + 1, (n / _PER_CONTROL - 1) // each, np.sqrt(_MOST_PRODUCTS / fits) // each))
+    most = min(len(_BACK) + 1, (n / _PER_CONTROL - 1) // each, np.sqrt(_MOST_PRODUCTS / fits) // each)
+    return max(int(most), 0)
 
 
 def _bounds(grid: np.ndarray, target: int, start: float, intervals: int) -> list[int]:
@@ -204,7 +219,8 @@ class _CrossFit:
     """Samples (cells, n) regressed on controls of mean 0.
 
     Of the first ``learned`` trajectories each half is corrected with the coefficients of the other, and all later ones
-    with those of both.
+    with those of both. Of several penalties on coefficients each cell takes that of least variance in the other half,
+    the last of which leaves the score alone, so that controls do not make things worse.
     """
 
     def __init__(self, cells: np.ndarray, learned: int):
@@ -212,6 +228,7 @@ class _CrossFit:
         self._left = learned
         self._halves = (_Sums(), _Sums())
         self._slopes: np.ndarray | None = None
+        self._early: tuple[np.ndarray, np.ndarray] = (np.zeros(()), np.zeros(()))
         self._later = Moments()
 
     def add(self, samples: np.ndarray, controls: _Controls) -> None:
@@ -221,20 +238,18 @@ class _CrossFit:
             self._left -= early
             self._learn(samples[:, :early], controls.part(slice(early)).stacked())
         if early < samples.shape[-1]:
-            if self._slopes is None:
-                self._slopes = (self._halves[0] + self._halves[1]).slopes()
             later = slice(early, None)
-            self._later.add(samples[:, later] - controls.part(later).weighted(self._slopes))
+            self._later.add(samples[:, later] - controls.part(later).weighted(self._learned()))
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard errors (cells,)."""
-        first, second = self._halves
-        parts = [(first.n, *first.corrected(second.slopes())), (second.n, *second.corrected(first.slopes()))]
-        if self._later.count:
-            parts.append((self._later.count, self._later.mean, self._later.stderr))
-        n = sum(size for size, *_ in parts)
-        mean = sum(size * m for size, m, _ in parts) / n
-        return mean, np.sqrt(sum((size * e) ** 2 for size, _, e in parts)) / n
+        self._learned()
+        early = self._halves[0].n + self._halves[1].n
+        if not self._later.count:
+            return self._early
+        n = early + self._later.count
+        mean = (early * self._early[0] + self._later.count * self._later.mean) / n
+        return mean, np.hypot(early * self._early[1], self._later.count * self._later.stderr) / n
 
     def _learn(self, samples: np.ndarray, controls: np.ndarray) -> None:
         whole = samples.shape[-1] // GRAIN * GRAIN
@@ -242,6 +257,26 @@ class _CrossFit:
             if size:
                 for sums, half in zip(self._halves, (slice(size // 2), slice(size // 2, None)), strict=True):
                     sums.add(_grains(samples[:, part], size, half), _grains(controls[:, part], size, half))
+
+    def _learned(self) -> np.ndarray:
+        """Coefficients (controls, cells) from all that was learned from."""
+        if self._slopes is None:
+            first, second = self._halves
+            both = first + second
+            crossed = [_crossed(first, second, a, b) for a, b in zip(first.slopes(), second.slopes(), strict=True)]
+            best = np.argmin(np.nan_to_num([error for _, error in crossed], nan=np.inf), axis=0)
+            means, errors = (np.array([item[k] for item in crossed]) for k in (0, 1))
+            every = np.arange(len(best))
+            self._early = means[best, every], errors[best, every]
+            self._slopes = np.stack(both.slopes())[best, :, every].T
+        return self._slopes
+
+
+def _crossed(first: _Sums, second: _Sums, one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error (cells,) of two halves, each corrected with the other's coefficients."""
+    (a, error), (b, other) = first.corrected(two), second.corrected(one)
+    n = first.n + second.n
+    return (first.n * a + second.n * b) / n, np.hypot(first.n * error, second.n * other) / n
 
 
 class _Sums:
@@ -267,27 +302,30 @@ class _Sums:
             setattr(result, name, getattr(self, name) + getattr(other, name))
         return result
 
-    def slopes(self) -> np.ndarray:
-        """Least-squares coefficients (controls, cells); controls that others make up are left out."""
-        if not self.n:
-            return np.zeros(())
+    def slopes(self) -> list[np.ndarray]:
+        """Least-squares coefficients (controls, cells) for each penalty, and last of the score (the first) alone."""
         scale = np.sqrt(np.diag(self._gram))
         scale = np.where(scale > 0, scale, np.inf)
         values, vectors = np.linalg.eigh(self._gram / np.outer(scale, scale))
-        seen = values > 1e-10 * values.max(initial=0.0)
-        inverse = np.where(seen, 1.0 / np.where(seen, values, 1.0), 0.0)
-        right = (self._cross - np.outer(self._controls, self._level / self.n)) / scale[:, None]
-        return (vectors @ (inverse[:, None] * (vectors.T @ right))) / scale[:, None]
+        right = (self._cross - np.outer(self._controls, self._level / max(self.n, 1))) / scale[:, None]
+        along = vectors.T @ right
+        largest = max(float(values.max(initial=0.0)), np.finfo(float).tiny)
+        penalised = [
+            (vectors @ (along / (np.maximum(values, 0.0) + penalty * largest)[:, None])) / scale[:, None]
+            for penalty in _PENALTIES
+        ]
+        alone = np.zeros_like(right)
+        alone[0] = right[0] / scale[0]
+        return [*penalised, alone]
 
-    def corrected(self, slopes: np.ndarray) -> tuple[Any, Any]:
+    def corrected(self, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean of samples less ``slopes`` (controls, cells) of the controls, and its standard error."""
-        if not self.n:
-            return 0.0, 0.0
-        if not slopes.ndim:
-            return self._level, np.full_like(self._level, np.nan)  # a single trajectory
-        mean = (self._level - slopes.T @ self._controls) / self.n
+        n = max(self.n, 1)
+        mean = (self._level - slopes.T @ self._controls) / n
         fitted = np.sum(slopes * (self._gram @ slopes), axis=0)
-        square = (self._squares - 2 * np.sum(slopes * self._cross, axis=0) + fitted) / self.n
+        square = (self._squares - 2 * np.sum(slopes * self._cross, axis=0) + fitted) / n
+        if self.n == 1:
+            return mean, np.full_like(mean, np.nan)
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0) / max(self.n - 1, 1))
 
 
@@ -310,7 +348,7 @@ def _dot(left: Sequence[Any], right: Sequence[Any]) -> Any:
 def _pairs(problem: Problem, features: Features, tangents: Tangents) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
     if not features.size:
         return ()
-    reached = dependence(problem)
+    reached = problem.reached
     lane = tuple(np.zeros(1) for _ in problem.network.species)
     rows = features.changes(lane, problem.network.coefficients)
     result = []

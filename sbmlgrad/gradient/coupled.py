@@ -108,6 +108,15 @@ def coupled_samples(
         )
 
 
+def unseen(weight: Any, sd: np.ndarray, n: int) -> np.ndarray:
+    """What a standard error should allow for differences too rare to be seen: one of typical size among all.
+
+    Pairs differ seldom where a parameter hardly matters. Had none of ``n`` pairs differed, their sample variance would
+    be 0, and still one in ``n`` might have, by about the ``sd`` of the function, at this ``weight``.
+    """
+    return np.asarray(weight * np.nan_to_num(sd) / n)
+
+
 def by_initial_counts(problem: Problem, point: Point, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """What parameters do by way of initial counts: derivatives (parameters, functions, times) and their errors.
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError
-from sbmlgrad.gradient.coupled import by_initial_counts, coupled_samples
+from sbmlgrad.errors import EstimatorError
+from sbmlgrad.gradient.coupled import by_initial_counts, coupled_samples, unseen
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.simulation.ensemble import initial_counts
@@ -37,7 +37,7 @@ class CoupledDifferences:
             if not point.tangents.moves_rates(p) and level.count:
                 continue
             if values[p] == 0 and point.tangents.moves_rates(p):
-                raise SbmlgradError(
+                raise EstimatorError(
                     f"estimator {self.name!r} shifts parameters by a part of themselves, but {parameter!r} is 0; use "
                     "'auto' or 'straight_through' for it"
                 )
@@ -51,6 +51,7 @@ class CoupledDifferences:
             level = level if level.count else own
             if point.tangents.moves_rates(p):
                 mean[p] += slope.mean
-                stderr[p] = np.hypot(stderr[p], slope.stderr)
+                allowance = unseen(1 / abs(2 * shift), own.sd, task.n)
+                stderr[p] = np.sqrt(stderr[p] ** 2 + slope.stderr**2 + allowance**2)
         note = f"steps of {self.step:g} of each parameter"
         return Estimate(level.mean, level.stderr, mean, stderr, task.n, note)

@@ -67,7 +67,7 @@ class Estimator(Protocol):
         ...
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
-        """Expectations and derivatives at ``task.values``; :class:`SbmlgradError` where it cannot serve."""
+        """Expectations and derivatives at ``task.values``; :class:`EstimatorError` where it cannot serve."""
         ...
 
 

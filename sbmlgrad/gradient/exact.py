@@ -171,7 +171,7 @@ class _Solver:
 
     def _passage(self, rates: Array, target: Array, p: Array) -> Array:
         """P(target reached): the target's probability where nothing leaves it any more."""
-        held = rates * (1 - target)
+        held = rates * (1 - target)[None]
         result = [target @ p]
         for duration in np.diff(self.grid):
             p, _ = self._advance(held, p, float(duration))

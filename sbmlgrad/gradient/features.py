@@ -1,30 +1,26 @@
 """Functions of the state that span what is expected of the future, with their changes by each reaction.
 
-Powers of counts, which are what moments of simple networks depend on; and for bins of histograms the bin itself and two
-smoothed ones, since a bin seen from some time before is a bin with soft edges.
+Powers of counts, which are what moments of simple networks depend on; and for bins of histograms the bin itself and a
+smoothed one, since a bin seen from some time before is a bin with soft edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import inf, sqrt
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
 
 from sbmlgrad.gradient.observables import Observable, Probability
 from sbmlgrad.gradient.problem import Problem, moved
 from sbmlgrad.simulation.ssa import Arrays
 
-_SOFTNESS = (0.0, 0.2, 0.6)  # of the edges of a bin, over the square root of their place
+_SOFTNESS = (0.0, 1.6)  # width of the edges of a bin, over the square root of their place
 _MOST_QUADRATIC = 90  # arrays carried along trajectories
 _MOST_LINEAR = 250
-_SELECTING = frozenset({"select_n", "cond", "while", "max", "min", "clamp"})
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Features:
 
 def choose(problem: Problem, parameters: int) -> Features | None:
     """As many features as are worth their cost for so many parameters; None if there are too many counts."""
-    species = [i for i, row in enumerate(problem.network.stoichiometry) if row.any()]
+    species = _independent(problem.network.stoichiometry)
     bins = tuple(_bins(problem, function) for function in problem.functions if isinstance(function, Probability))
     soft = tuple(dict.fromkeys(item for rows in bins for item in rows))
     linear = tuple((i,) for i in species)
@@ -85,21 +81,13 @@ def choose(problem: Problem, parameters: int) -> Features | None:
     return None
 
 
-def dependence(problem: Problem) -> np.ndarray:
-    """Which propensities may depend on which coefficients: bool (reactions, coefficients), True when in doubt."""
-    network = problem.network
-    assert network.rates is not None
-    rates = network.rates
-    point = (tuple(jnp.asarray([float(c)]) for c in network.x0), tuple(jnp.asarray(c) for c in network.coefficients))
-    traced = jax.make_jaxpr(lambda x, c: tuple(rates(x, c)))(*point)
-    if not _selects(traced):  # then NaN in, NaN out
-        rows = []
-        for place, coefficient in enumerate(point[1]):
-            poisoned = list(point[1])
-            poisoned[place] = jnp.full_like(coefficient, jnp.nan)
-            rows.append([bool(np.any(np.isnan(np.asarray(a)))) for a in rates(point[0], tuple(poisoned))])
-        return np.array(rows, bool).reshape(len(point[1]), len(network.reactions)).T
-    return _reach(traced, len(point[0]))
+def _independent(stoichiometry: np.ndarray) -> list[int]:
+    """Species whose counts tell all others: conservation laws make powers of the rest superfluous."""
+    chosen: list[int] = []
+    for i, row in enumerate(stoichiometry):
+        if row.any() and np.linalg.matrix_rank(stoichiometry[[*chosen, i]]) == len(chosen) + 1:
+            chosen.append(i)
+    return chosen
 
 
 def _bins(problem: Problem, function: Observable) -> tuple[tuple[int, float, float, float], ...]:
@@ -115,7 +103,7 @@ def _soft(value: Any, lower: float, upper: float, softness: float) -> Any:
     def edge(at: float) -> Any:
         if softness == 0:
             return (value >= at).astype(jnp.float64)
-        return jax.nn.sigmoid((value - at + 0.5) / (softness * sqrt(max(abs(at), 1.0))))
+        return jnp.clip((value - at + 0.5) / (softness * sqrt(max(abs(at), 1.0))) + 0.5, 0.0, 1.0)
 
     left = edge(lower) if lower > -inf else 1.0
     return left - edge(upper) if upper < inf else left * jnp.ones_like(value)
@@ -131,29 +119,3 @@ def _change(x: Arrays, places: tuple[int, ...], jump: np.ndarray) -> Any:
     terms = [x[second] * s] if s else []
     terms += [x[first] * t] if t else []
     return sum(terms[1:], terms[0]) + s * t
-
-
-def _selects(traced: ClosedJaxpr) -> bool:
-    return any(_any_primitive(equation, _SELECTING) for equation in traced.jaxpr.eqns)
-
-
-def _any_primitive(equation: Any, names: frozenset[str]) -> bool:
-    if equation.primitive.name in names:
-        return True
-    inner = [p for p in equation.params.values() if hasattr(p, "jaxpr") or hasattr(p, "eqns")]
-    return any(_any_primitive(e, names) for p in inner for e in getattr(p, "jaxpr", p).eqns)
-
-
-def _reach(traced: ClosedJaxpr, states: int) -> np.ndarray:
-    """Dependence read off the operations: an output depends on whatever an operation on its way was given."""
-    jaxpr = traced.jaxpr
-    width = len(jaxpr.invars) - states
-    known: dict[Any, np.ndarray] = {v: np.zeros(width, bool) for v in (*jaxpr.constvars, *jaxpr.invars)}
-    for place, variable in enumerate(jaxpr.invars[states:]):
-        known[variable][place] = True
-    nothing = np.zeros(width, bool)
-    get: Callable[[Any], np.ndarray] = lambda v: nothing if isinstance(v, Literal) else known[v]  # noqa: E731
-    for equation in jaxpr.eqns:
-        union = np.any([get(v) for v in equation.invars], axis=0) if equation.invars else nothing
-        known.update(dict.fromkeys(equation.outvars, union))
-    return np.array([get(v) for v in jaxpr.outvars])

@@ -5,7 +5,7 @@ Each is a frozen dataclass over the names of a model's species (``S`` amounts, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -62,6 +62,22 @@ class Probability:
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """E of any JAX function of variables at the time of observation, ``function(*arrays)``, elementwise.
+
+    Straight-through needs it to be smooth in them; others do not.
+    """
+
+    of: tuple[str, ...]
+    function: Callable[..., Any]
+    label: str = "expectation"
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """At a state whose variables have these values."""
+        return self.function(*(values[name] for name in self.of))
+
+
+@dataclass(frozen=True)
 class TimeAverage:
     """E of the average of X from the start to the time of observation."""
 
@@ -113,7 +129,7 @@ class Autocorrelation:
         return f"{self.variable}({self.time:g})*{self.variable}"
 
 
-StateObservable: TypeAlias = Moment | Probability
+StateObservable: TypeAlias = Moment | Probability | Expectation
 Observable: TypeAlias = StateObservable | TimeAverage | FirstPassage | Autocorrelation
 
 

@@ -13,16 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.errors import SbmlgradError, UnknownIdError, UnsupportedError
-from sbmlgrad.gradient.observables import (
-    Autocorrelation,
-    FirstPassage,
-    Moment,
-    Observable,
-    Probability,
-    TimeAverage,
-)
+from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
+from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, Moment, Observable, Probability, TimeAverage
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
+from sbmlgrad.network.dependence import dependence
 from sbmlgrad.simulation.ssa import Arrays
 
 Observe = Callable[[Arrays, Arrays], Arrays]
@@ -89,6 +83,7 @@ class Problem:
         tangents = _tangents(jacobian, self._dependence(len(values)))
         if self._places is not None:
             tangents = tangents.of_rates(self._places)
+        self._refuse_moving_edges(coefficients, tangents)
         return Point(tuple(float(c) for c in counts), tuple(np.asarray(c) for c in coefficients), tangents)
 
     def network_at(self, values: Sequence[float] | np.ndarray) -> ReactionNetwork:
@@ -132,6 +127,22 @@ class Problem:
         every = np.asarray(values, np.float64)
         return every if self._places is None else every[list(self._places)]
 
+    def _refuse_moving_edges(self, coefficients: Any, tangents: Tangents) -> None:
+        """A bin of a concentration moves with the volume, which no sample shows."""
+        if self.of_counts_alone:
+            return
+        lane = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
+        edged = [f for f in self.functions if isinstance(f, (Probability, FirstPassage))]
+        for name, row in zip(self.parameters, tangents.coefficients, strict=True):
+            slopes = push(self.observe, lane, coefficients, [None] * len(lane), row)[1]
+            moved = {v for v, slope in zip(self.variables, slopes, strict=True) if np.any(np.asarray(slope) != 0)}
+            for function in edged:
+                if function.variable in moved:
+                    raise EstimatorError(
+                        f"{function.label}: {name!r} moves {function.variable!r} itself, and with it the edges in "
+                        "counts; look at the species' amount"
+                    )
+
     # ---- functions of the state ------------------------------------------------------------------------------
 
     @property
@@ -150,13 +161,18 @@ class Problem:
         shape = x[0].shape
         return tuple(
             jnp.broadcast_to(
-                function.value(named)
-                if isinstance(function, (Moment, Probability, FirstPassage))
-                else named[function.variable],
+                named[function.variable]
+                if isinstance(function, (TimeAverage, Autocorrelation))
+                else function.value(named),
                 shape,
             )
             for function in self.functions
         )
+
+    @cached_property
+    def reached(self) -> np.ndarray:
+        """Which propensities may depend on which coefficients (reactions, coefficients)."""
+        return dependence(self.network)
 
     def rates_and_generator(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
         """Propensities a_j, and (A f)(x) = sum_j a_j(x) (f(x + S_j) - f(x)) for each function f of the state."""
@@ -243,7 +259,7 @@ def push(
 
 def total(terms: Sequence[Any]) -> Any:
     """The sum of arrays of lanes; 0 of none."""
-    return reduce(add, terms, 0.0)
+    return reduce(add, [term for term in terms if not (isinstance(term, float) and term == 0)], 0.0)
 
 
 # ---- from models and networks --------------------------------------------------------------------------------

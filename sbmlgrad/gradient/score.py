@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.watch import Direct, Watch
@@ -95,17 +95,23 @@ def score_gain(step: Step, slopes: Sequence[Any]) -> list[Any]:
 
 
 def rate_slopes(problem: Problem, step: Step, aux: Tangents) -> list[Any]:
-    """Derivatives of the propensities by each parameter, one array a reaction."""
+    """Derivatives of the propensities by each parameter, one array a reaction, or 0.0 where there is none."""
     assert problem.network.rates is not None
+    reached = problem.reached
     still = [None] * len(step.x)
-    return [push(problem.network.rates, step.x, step.coefficients, still, row)[1] for row in aux.coefficients]
+    slopes = []
+    for row in aux.coefficients:
+        moves = [c for c, d in enumerate(row) if d is not None]
+        pushed = push(problem.network.rates, step.x, step.coefficients, still, row)[1]
+        slopes.append([slope if reached[j, moves].any() else 0.0 for j, slope in enumerate(pushed)])
+    return slopes
 
 
 def refuse_counts(name: str, problem: Problem, tangents: Tangents) -> None:
-    """Raise :class:`SbmlgradError` for parameters that move initial counts: those are fixed, not drawn."""
+    """Raise :class:`EstimatorError` for parameters that move initial counts: those are fixed, not drawn."""
     for place, parameter in enumerate(problem.parameters):
         if tangents.moves_counts(place):
-            raise SbmlgradError(
+            raise EstimatorError(
                 f"estimator {name!r} has no derivative for initial amounts, which {parameter!r} moves: they are "
                 "fixed, not drawn; use 'auto', 'coupled_fd', 'alternative_path' or 'straight_through'"
             )

@@ -24,7 +24,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, TimeAverage
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
@@ -99,10 +99,10 @@ class StraightThrough:
 
 
 def refuse_paths(name: str, problem: Problem) -> None:
-    """Raise :class:`SbmlgradError` for functions of the path that have no tangent along it."""
+    """Raise :class:`EstimatorError` for functions of the path that have no tangent along it."""
     for function in problem.functions:
         if isinstance(function, (FirstPassage, Autocorrelation)):
-            raise SbmlgradError(
+            raise EstimatorError(
                 f"estimator {name!r} cannot differentiate {function.label}, which no generator window sees; use "
                 "'auto', 'score' or 'coupled_fd'"
             )

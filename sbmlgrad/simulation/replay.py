@@ -5,9 +5,10 @@ another form: all counts are one array (species, lanes) and all propensities one
 network of a thousand reactions compiles in a second and a dense layer in its propensities is one product of matrices
 for all lanes. A lane goes on from an observation without a pause and stops at its last one.
 
-A segment is a fixed number of steps. What the lanes are before it is enough to take the same steps again, since
-random numbers depend on the seed, the trajectory and the number of the draw alone: Chen, Xu, Zhang, Guestrin,
-"Training deep nets with sublinear memory cost", arXiv 1604.06174, without storing any noise.
+A segment is a fixed number of steps. To take them again (:meth:`ArrayLoop.replay`), it is enough to know what the lanes
+were before it, since random numbers depend on the seed, the trajectory and the number of the draw alone. Two bytes a
+step say which reaction fired, so that the propensities need not be known one step after the other the second time. This
+is checkpointing as in Chen, Xu, Zhang, Guestrin, "Training deep nets with sublinear memory cost", arXiv 1604.06174.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from sbmlgrad.simulation.random import Streams, exponential, streams, uniform
 from sbmlgrad.simulation.ssa import Lanes, initial_count
 
 STEPS = 64
-"""Steps of a segment: one checkpoint then takes little of what a segment's replay does."""
+"""Steps of a segment: few enough for its arrays to stay small, many enough for checkpoints to take less room than
+what they save."""
 
-_SEGMENTS = 8  # that one call of the loop goes through: arrays of the replay are made once for all of them
+_SEGMENTS = 32  # that one call of the loop goes through: arrays of the replay are made once for all of them
 _UNROLLED = 32  # reactions up to which propensities are added up one by one
 
 
@@ -44,24 +46,16 @@ class LaneState(NamedTuple):
     broken: Any  # a propensity was negative or not finite
 
 
-class LaneStep(NamedTuple):
-    """What one step did to each lane, (lanes,) each."""
-
-    total: Array  # sum of the propensities before the step
-    wait: Array  # time that passed
-    reaction: Array  # int32 index of the reaction that fired, the number of reactions where none did
-    fires: Array  # whether one did
-    arrives: Array  # whether an observation time was reached instead
-    position: Array  # place of the next observation before the step
-
-
 class Checkpoints(NamedTuple):
-    """The lanes before the segments of one call of the loop."""
+    """What is kept of the segments of one call of the loop, with a leading axis of as many as a call may have."""
 
     states: LaneState
-    """With a leading axis of as many segments as a call may have."""
-    used: int
-    """How many of them there were."""
+    """The lanes before each segment."""
+    reactions: Any
+    """Which reaction fired (segments, steps, lanes); :attr:`ArrayLoop.reactions` where an observation time was reached
+    instead, and one more where a lane had ended."""
+    used: Any
+    """How many segments there were."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +94,20 @@ class ArrayLoop:
     segments: int = _SEGMENTS
     reactions: int = field(init=False)
     """At least 1: a network without reactions has one that never fires."""
-    advance: Callable[..., tuple[LaneState, Array, LaneState, Array]] = field(init=False, repr=False)
+    advance: Callable[..., tuple[LaneState, Array, Checkpoints, Array]] = field(init=False, repr=False)
     """``advance(state, observed, schedule, coefficients, keys, trajectory)``, compiled: the lanes after some segments,
-    the observations (times, species, lanes) so far, the lanes before each segment, and four whole numbers: whether
-    lanes are still on their way, whether one is broken, the most draws of a lane, and the number of segments."""
-    _jumps: np.ndarray = field(init=False, repr=False)
+    the observations (times, species, lanes) so far, checkpoints, and four whole numbers: whether lanes are still on
+    their way, whether one is broken, the most draws of a lane, and the number of segments."""
+    jumps: np.ndarray = field(init=False, repr=False)
+    """Changes of the counts (reactions + 2, species) by what :attr:`Checkpoints.reactions` may say."""
 
     def __post_init__(self) -> None:
         species, reactions = self.network.stoichiometry.shape
         count = max(reactions, 1)
-        jumps = np.zeros((count + 1, species))  # the last row: nothing fires
+        jumps = np.zeros((count + 2, species))
         jumps[:reactions] = self.network.stoichiometry.T
         object.__setattr__(self, "reactions", count)
-        object.__setattr__(self, "_jumps", jumps)
+        object.__setattr__(self, "jumps", jumps)
         object.__setattr__(self, "advance", jax.jit(self._advance, donate_argnums=1))
 
     def start(self, ensemble: Ensemble, keys: Streams, first: int, count: int) -> tuple[LaneState, np.ndarray]:
@@ -142,16 +137,10 @@ class ArrayLoop:
         values = self.network.propensities_at(x, coefficients)
         return values if values.size else jnp.zeros(1)
 
-    def draw(self, keys: Streams, trajectory: Array, draws: Array) -> tuple[Array, Array]:
-        """The exponentials and uniforms (steps, lanes) of a segment that begins after so many ``draws``."""
-        draw = draws[None] + lax.broadcasted_iota(jnp.uint32, (self.steps, self.lanes), 0)
-        trajectories = jnp.broadcast_to(trajectory, draw.shape)
-        return exponential(keys.waiting, trajectories, draw), uniform(keys.choice, trajectories, draw)
-
     def step(
         self, state: LaneState, propensities: Array, exponentials: Array, uniforms: Array, schedule: Array
-    ) -> tuple[LaneState, LaneStep]:
-        """All lanes after a step from ``state``, where the ``propensities`` (reactions, lanes) are as given.
+    ) -> tuple[LaneState, Array]:
+        """All lanes after a step from ``state``, and what happened, as in :attr:`Checkpoints.reactions`.
 
         ``schedule`` (times + 1,) are the observation times, the last of them twice.
         """
@@ -167,16 +156,40 @@ class ArrayLoop:
         arrives = active & sound & ~fires
         passed = sums <= (uniforms * total)[None]
         chosen = jnp.minimum(jnp.sum(passed, axis=0, dtype=jnp.int32), self.reactions - 1)
-        reaction = jnp.where(fires, chosen, self.reactions)
-        now = jnp.where(fires, arrival, jnp.where(arrives, until, state.time))
+        reaction = jnp.where(fires, chosen, jnp.where(arrives, self.reactions, self.reactions + 1))
         moved = LaneState(
-            x=state.x + jnp.asarray(self._jumps)[reaction].T,
-            time=now,
+            x=state.x + jnp.asarray(self.jumps)[reaction].T,
+            time=jnp.where(fires, arrival, jnp.where(arrives, until, state.time)),
             position=state.position + arrives,
             draws=state.draws + active,
             broken=state.broken | (active & ~sound),
         )
-        return moved, LaneStep(total, now - state.time, reaction, fires, arrives, state.position)
+        return moved, reaction
+
+    def waits(
+        self, state: LaneState, reactions: Array, totals: Array, schedule: Array, keys: Streams, trajectory: Array
+    ) -> Array:
+        """Times (steps, lanes) that pass in the steps of a segment from ``state``.
+
+        ``reactions`` (steps, lanes) is what happened in them, ``totals`` (steps, lanes) are the sums of the propensities
+        before them.
+        """
+        exponentials = self._draw(exponential, keys.waiting, trajectory, state.draws).astype(jnp.float64)
+
+        def pass_time(loop: tuple[Array, Array], step: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
+            (time, position), (reaction, exponentials, total) = loop, step
+            until = schedule[position]
+            arrives = reaction == self.reactions
+            later = jnp.where(reaction < self.reactions, time + exponentials / total, jnp.where(arrives, until, time))
+            return (later, position + arrives), later - time
+
+        steps = (reactions, exponentials, totals)
+        return lax.scan(pass_time, (state.time, state.position), steps)[1]
+
+    def _draw(self, numbers: Callable[..., Array], stream: Array, trajectory: Array, draws: Array) -> Array:
+        """Random numbers (steps, lanes) of a segment that begins after so many ``draws``."""
+        draw = draws[None] + lax.broadcasted_iota(jnp.uint32, (self.steps, self.lanes), 0)
+        return numbers(stream, jnp.broadcast_to(trajectory, draw.shape), draw)
 
     def _advance(
         self,
@@ -186,39 +199,43 @@ class ArrayLoop:
         coefficients: tuple[Any, ...],
         keys: Streams,
         trajectory: Array,
-    ) -> tuple[LaneState, Array, LaneState, Array]:
+    ) -> tuple[LaneState, Array, Checkpoints, Array]:
         lanes = jnp.arange(self.lanes)
-        kept = jax.tree.map(lambda leaf: jnp.zeros((self.segments, *leaf.shape), leaf.dtype), state)
+        kind = jnp.uint16 if self.reactions < 2**16 - 2 else jnp.uint32
+        kept = Checkpoints(
+            jax.tree.map(lambda leaf: jnp.zeros((self.segments, *leaf.shape), leaf.dtype), state),
+            jnp.zeros((self.segments, self.steps, self.lanes), kind),
+            jnp.zeros((), jnp.int64),
+        )
 
-        def run_segment(
-            loop: tuple[Array, LaneState, Array, LaneState],
-        ) -> tuple[Array, LaneState, Array, LaneState]:
-            used, state, observed, kept = loop
-            kept = jax.tree.map(lambda into, leaf: into.at[used].set(leaf), kept, state)
-            exponentials, uniforms = self.draw(keys, trajectory, state.draws)
+        def run_segment(loop: tuple[LaneState, Array, Checkpoints]) -> tuple[LaneState, Array, Checkpoints]:
+            state, observed, (states, reactions, used) = loop
+            states = jax.tree.map(lambda into, leaf: into.at[used].set(leaf), states, state)
+            exponentials = self._draw(exponential, keys.waiting, trajectory, state.draws)
+            uniforms = self._draw(uniform, keys.choice, trajectory, state.draws)
 
-            def take(row: Array, loop: tuple[LaneState, Array]) -> tuple[LaneState, Array]:
-                state, observed = loop
+            def take(row: Array, loop: tuple[LaneState, Array, Array]) -> tuple[LaneState, Array, Array]:
+                state, observed, reactions = loop
                 propensities = self.propensities(state.x, coefficients)
-                moved, step = self.step(state, propensities, exponentials[row], uniforms[row], schedule)
-                place = jnp.where(step.arrives, step.position, self.times)  # beyond the last: nothing is written
+                moved, reaction = self.step(state, propensities, exponentials[row], uniforms[row], schedule)
+                arrives = reaction == self.reactions
+                place = jnp.where(arrives, state.position, self.times)  # beyond the last: nothing is written
 
                 def write(into: Array) -> Array:
                     return into.at[place, :, lanes].set(state.x.T, mode="drop")
 
-                return moved, lax.cond(jnp.any(step.arrives), write, lambda into: into, observed)
+                observed = lax.cond(jnp.any(arrives), write, lambda into: into, observed)
+                return moved, observed, reactions.at[used, row].set(reaction.astype(kind))
 
-            state, observed = lax.fori_loop(0, self.steps, take, (state, observed))
-            return used + 1, state, observed, kept
+            state, observed, reactions = lax.fori_loop(0, self.steps, take, (state, observed, reactions))
+            return state, observed, Checkpoints(states, reactions, used + 1)
 
-        def unfinished(loop: tuple[Array, LaneState, Array, LaneState]) -> Array:
-            used, state = loop[:2]
-            return (used < self.segments) & jnp.any(self._going(state))
+        def unfinished(loop: tuple[LaneState, Array, Checkpoints]) -> Array:
+            state, _, kept = loop
+            return (kept.used < self.segments) & jnp.any(self._going(state))
 
-        used, state, observed, kept = lax.while_loop(
-            unfinished, run_segment, (jnp.zeros((), jnp.int64), state, observed, kept)
-        )
-        look = (jnp.any(self._going(state)), jnp.any(state.broken), jnp.max(state.draws), used)
+        state, observed, kept = lax.while_loop(unfinished, run_segment, (state, observed, kept))
+        look = (jnp.any(self._going(state)), jnp.any(state.broken), jnp.max(state.draws), kept.used)
         return state, observed, kept, jnp.stack([value.astype(jnp.int64) for value in look])
 
     def _going(self, state: LaneState) -> Array:
@@ -272,7 +289,7 @@ def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, c
         going, broken, draws, used = (int(value) for value in np.asarray(look))
         segments += used
         if keep:
-            checkpoints.append(Checkpoints(jax.device_get(kept), used))  # to the host; on a CPU that is no copy
+            checkpoints.append(_trimmed(jax.device_get(kept), used))  # on the host; on a CPU that is no copy
         if broken:
             raise _propensity_error(ensemble, _as_lanes(state, schedule), first, count)
         if draws > effort:
@@ -281,6 +298,12 @@ def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, c
     visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
     events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count
     return Batch(first, count, trajectory, begin.x, np.asarray(seen), tuple(checkpoints), segments, events)
+
+
+def _trimmed(checkpoints: Checkpoints, used: int) -> Checkpoints:
+    if used == len(checkpoints.reactions):
+        return checkpoints
+    return jax.tree.map(lambda leaf: leaf[:used].copy() if leaf.ndim else leaf, checkpoints)
 
 
 def _as_lanes(state: LaneState, schedule: np.ndarray) -> Lanes:

@@ -1,0 +1,62 @@
+"""Which propensities depend on which parameters, read off their functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal
+
+from sbmlgrad.network.network import ReactionNetwork
+
+_SELECTING = frozenset({"select_n", "cond", "while", "max", "min", "clamp"})
+
+
+def dependence(network: ReactionNetwork) -> np.ndarray:
+    """Which propensities may depend on which coefficients: bool (reactions, coefficients), True when in doubt."""
+    with jax.ensure_compile_time_eval():  # whoever asks may be traced; numbers are wanted
+        return _dependence(network)
+
+
+def _dependence(network: ReactionNetwork) -> np.ndarray:
+    assert network.rates is not None
+    rates = network.rates
+    point = (tuple(jnp.asarray([float(c)]) for c in network.x0), tuple(jnp.asarray(c) for c in network.coefficients))
+    traced = jax.make_jaxpr(lambda x, c: tuple(rates(x, c)))(*point)
+    if not _selects(traced):  # then NaN in, NaN out
+        rows = []
+        for place, coefficient in enumerate(point[1]):
+            poisoned = list(point[1])
+            poisoned[place] = jnp.full_like(coefficient, jnp.nan)
+            rows.append([bool(np.any(np.isnan(np.asarray(a)))) for a in rates(point[0], tuple(poisoned))])
+        return np.array(rows, bool).reshape(len(point[1]), len(network.reactions)).T
+    return _reach(traced, len(point[0]))
+
+
+def _selects(traced: ClosedJaxpr) -> bool:
+    return any(_any_primitive(equation, _SELECTING) for equation in traced.jaxpr.eqns)
+
+
+def _any_primitive(equation: Any, names: frozenset[str]) -> bool:
+    if equation.primitive.name in names:
+        return True
+    inner = [p for p in equation.params.values() if hasattr(p, "jaxpr") or hasattr(p, "eqns")]
+    return any(_any_primitive(e, names) for p in inner for e in getattr(p, "jaxpr", p).eqns)
+
+
+def _reach(traced: ClosedJaxpr, states: int) -> np.ndarray:
+    """Dependence read off the operations: an output depends on whatever an operation on its way was given."""
+    jaxpr = traced.jaxpr
+    width = len(jaxpr.invars) - states
+    known: dict[Any, np.ndarray] = {v: np.zeros(width, bool) for v in (*jaxpr.constvars, *jaxpr.invars)}
+    for place, variable in enumerate(jaxpr.invars[states:]):
+        known[variable][place] = True
+    nothing = np.zeros(width, bool)
+    get: Callable[[Any], np.ndarray] = lambda v: nothing if isinstance(v, Literal) else known[v]  # noqa: E731
+    for equation in jaxpr.eqns:
+        union = np.any([get(v) for v in equation.invars], axis=0) if equation.invars else nothing
+        known.update(dict.fromkeys(equation.outvars, union))
+    return np.array([get(v) for v in jaxpr.outvars])
