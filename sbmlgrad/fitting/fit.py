@@ -223,7 +223,7 @@ class _DataError:
 
     def covariance(self, path: Path, caution: float = 1.0) -> np.ndarray:
         assert self._noise is not None
-        factors = scale(path.target, self._noise, path.jacobian, path.residuals, float(self.n * path.looks), caution)
+        factors = scale(path.target, self._noise, path.jacobian, path.residuals, path.worth, caution)
         return covariance(self._noise, path.jacobian, factors)
 
 

@@ -71,7 +71,12 @@ class Target:
     def mean_and_sd(self, moments: Estimate) -> tuple[np.ndarray, np.ndarray]:
         """Simulated means and standard deviations (observables, times)."""
         size = len(self.observables)
-        return moments.values[:size], moments.values_sd[:size]
+        mean = moments.values[:size]
+        if not self.squares:
+            return mean, moments.values_sd[:size]
+        # The square of a noisy mean is too large by the noise's variance.
+        variance = moments.values[size:] - np.square(mean) + np.square(moments.values_stderr[:size])
+        return mean, np.sqrt(np.maximum(variance, 0.0))
 
     def residuals(self, moments: Estimate) -> np.ndarray:
         """(predicted - measured) / error (m,)."""

@@ -43,6 +43,7 @@ class Look(NamedTuple):
     curvature: np.ndarray  # Gauss-Newton: half the expected Hessian of the loss
     jacobian: np.ndarray  # of the weighted residuals (m, P)
     residuals: np.ndarray  # weighted (m,)
+    worth: float  # trajectories without control variates that would be as precise
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Path:
     jacobian: np.ndarray = field(default_factory=lambda: np.zeros(()))
     residuals: np.ndarray = field(default_factory=lambda: np.zeros(()))
     looks: int = 0
+    worth: float = 0.0
+    """Trajectories without control variates that would settle as precisely."""
 
 
 def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) -> Look:
@@ -88,6 +91,7 @@ def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) 
         curvature=(cross + cross.T) / 2,
         jacobian=(left + right) / 2,
         residuals=middle,
+        worth=sum(m.worth for m in moments),
     )
 
 
@@ -180,6 +184,7 @@ def settle(
         path.point = np.mean(targets, axis=0)
         path.residuals = residuals + path.jacobian @ (path.point - visited)  # those at the estimate, to first order
         path.looks = k
+        path.worth += seen.worth
         if k >= _FEWEST_LOOKS:
             path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k
             noise = np.sqrt(np.diag(path.mc_covariance))

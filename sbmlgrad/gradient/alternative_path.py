@@ -74,7 +74,9 @@ class AlternativePath:
             slopes.add(samples + direct_part(problem, raw, direct, parameters, grid, places, task.start))
         mean, stderr = by_initial_counts(problem, point, task)
         stderr = np.hypot(stderr, unseen(sizes.mean, values.sd, task.n))
-        return Estimate(values.mean, values.stderr, slopes.mean + mean, np.hypot(slopes.stderr, stderr), task.n)
+        return Estimate(
+            values.mean, values.stderr, slopes.mean + mean, np.hypot(slopes.stderr, stderr), task.n, values.sd
+        )
 
 
 def _refuse_products(name: str, problem: Problem) -> None:

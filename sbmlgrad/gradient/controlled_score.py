@@ -60,6 +60,7 @@ class ControlledScore:
         intervals = _intervals(functional, task.n, parameters * len(targets))
         learned = _LEARN_FROM * (1 + 2 * functional.features.size * intervals) // GRAIN * GRAIN + GRAIN
         fits = {(p, t): _CrossFit(np.argwhere(latest == t), learned) for t in targets for p in range(parameters)}
+        levels = {t: _CrossFit(np.argwhere(latest == t), learned) for t in targets}
         values = Moments()
         centre: np.ndarray | None = None  # keeps numbers small; the control W makes up for it
         for records in walk(problem, point, functional, point.tangents, task, grid):
@@ -72,9 +73,10 @@ class ControlledScore:
             for target in targets:
                 bounds = _bounds(grid, target, task.start, intervals)
                 martingales = _increments(tracks.features, bounds) - _increments(tracks.drift, bounds)
+                f, k = levels[target].cells.T
+                levels[target].add((seen - centre)[f, k], _Martingales(martingales))
                 for p in range(parameters):
                     fit = fits[p, target]
-                    f, k = fit.cells.T
                     samples = (seen - centre)[f, k] * scores[p, target]
                     if isinstance(direct, np.ndarray):
                         samples = samples + direct[p, f, k]
@@ -84,7 +86,12 @@ class ControlledScore:
         for (p, _), fit in fits.items():
             f, k = fit.cells.T
             slopes[p, f, k], stderr[p, f, k] = fit.result()
-        return Estimate(values.mean, values.stderr, slopes, stderr, task.n)
+        mean, error = np.zeros(shape[1:]), np.zeros(shape[1:])
+        for level in levels.values():
+            f, k = level.cells.T
+            mean[f, k], error[f, k] = level.result()
+        mean = mean if centre is None else mean + centre[..., 0]
+        return Estimate(mean, error, slopes, stderr, task.n, values.sd)
 
 
 @cache
@@ -215,6 +222,24 @@ class _Controls(NamedTuple):
         return self.score * (by_score - along) + by_martingale @ self.martingales + by_gain @ self.gains
 
 
+class _Martingales(NamedTuple):
+    """The martingales alone (controls, n), which correct expectations themselves."""
+
+    rows: np.ndarray
+
+    def part(self, which: slice) -> _Martingales:
+        """Those of some of the trajectories."""
+        return _Martingales(self.rows[:, which])
+
+    def stacked(self) -> np.ndarray:
+        """One row a control, and at least one."""
+        return self.rows if len(self.rows) else np.zeros((1, self.rows.shape[1]))
+
+    def weighted(self, slopes: np.ndarray) -> np.ndarray:
+        """``slopes`` (controls, cells) of the controls: (cells, n)."""
+        return slopes.T @ self.stacked()
+
+
 class _CrossFit:
     """Samples (cells, n) regressed on controls of mean 0.
 
@@ -231,7 +256,7 @@ class _CrossFit:
         self._early: tuple[np.ndarray, np.ndarray] = (np.zeros(()), np.zeros(()))
         self._later = Moments()
 
-    def add(self, samples: np.ndarray, controls: _Controls) -> None:
+    def add(self, samples: np.ndarray, controls: _Controls | _Martingales) -> None:
         """More trajectories; each grain is halved, so that sums do not depend on how an ensemble is cut."""
         early = min(self._left, samples.shape[-1])
         if early:

@@ -54,4 +54,4 @@ class CoupledDifferences:
                 allowance = unseen(1 / abs(2 * shift), own.sd, task.n)
                 stderr[p] = np.sqrt(stderr[p] ** 2 + slope.stderr**2 + allowance**2)
         note = f"steps of {self.step:g} of each parameter"
-        return Estimate(level.mean, level.stderr, mean, stderr, task.n, note)
+        return Estimate(level.mean, level.stderr, mean, stderr, task.n, level.sd, note)

@@ -17,7 +17,9 @@ from sbmlgrad.simulation.ssa import PathFunctional
 class Estimate:
     """Expectations (functions, times), their derivatives (parameters, functions, times), and standard errors.
 
-    ``note`` says what is to be known of them: which estimator was chosen and why, or how far an error can reach.
+    ``values_sd`` is the standard deviation of the functions from trajectory to trajectory, nan where nothing is drawn;
+    the standard error of an expectation may be less than it over the square root of ``n``. ``note`` says what is to be
+    known of the estimate: which estimator was chosen and why, or how far an error can reach.
     """
 
     values: np.ndarray
@@ -25,12 +27,16 @@ class Estimate:
     derivatives: np.ndarray
     stderr: np.ndarray
     n: int
+    values_sd: np.ndarray
     note: str = ""
 
     @property
-    def values_sd(self) -> np.ndarray:
-        """The standard deviation of the functions from trajectory to trajectory."""
-        return self.values_stderr * np.sqrt(self.n)
+    def worth(self) -> float:
+        """How many trajectories would give as precise expectations without control variates."""
+        drawn = (self.values_stderr > 0) & (self.values_sd > 0)
+        if not drawn.any():
+            return float(self.n)
+        return float(np.median(np.square(self.values_sd[drawn] / self.values_stderr[drawn])))
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class Exact:
             derivatives=derivatives[..., places],
             stderr=bounds,
             n=task.n,
+            values_sd=np.full((problem.size, len(task.times)), np.nan),
             note=f"{len(space)} states; less than {max(lost, 1e-16):.1g} of the probability is left out; the column "
             "stderr bounds what that can do",
         )

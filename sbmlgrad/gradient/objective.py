@@ -14,6 +14,7 @@ from jax import Array
 
 from sbmlgrad.gradient.linearised import varying
 from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.replay import propensities_at
 
 Coefficients = tuple[Any, ...]
 
@@ -60,21 +61,33 @@ class Objective:
         except Exception:  # of many kinds: whatever has no rule
             return False
         states = np.random.default_rng(0).integers(0, 1000, (4, self._state.size)).astype(np.float64)
-        slopes = np.asarray(self._slopes(coefficients))
-        origin = np.asarray(self.values(jnp.zeros_like(self._state), coefficients))
-        got = np.stack([np.asarray(self.values(jnp.asarray(state), coefficients)) for state in states])
+        with jax.ensure_compile_time_eval():
+            slopes = np.asarray(self._slopes(coefficients))
+            origin = np.asarray(self.values(jnp.zeros(self._state.size), coefficients))
+            got = np.stack([np.asarray(self.values(jnp.asarray(state), coefficients)) for state in states])
         return bool(np.all(np.abs(got - origin - states @ slopes.T) <= 1e-9 * (1.0 + states @ np.abs(slopes).T)))
 
     def jumps(self, coefficients: Coefficients) -> Array:
         """What each reaction adds to each linear function (functions, reactions)."""
-        return self._slopes(coefficients) @ jnp.asarray(self.network.stoichiometry, jnp.float64)
+        jumps = jnp.asarray(self.network.stoichiometry, jnp.float64)
+        return self._slopes(coefficients) @ (jumps if jumps.size else jnp.zeros((len(jumps), 1)))
 
-    def generator(self, x: Array, rates: Array, coefficients: Coefficients) -> Array:
-        """sum_j a_j(x) (f(x + S_j) - f(x)) at one state for each function (functions,), from all ``rates`` a."""
+    def rates(self, x: Array, coefficients: Coefficients) -> Array:
+        """Propensities (reactions,) of one state."""
+        return propensities_at(self.network, x, coefficients)
+
+    def rates_and_generator(self, x: Array, coefficients: Coefficients) -> tuple[Array, ...]:
+        """Propensities a (reactions,) of one state and, unless the functions are linear, the generator applied to each.
+
+        That is sum_j a_j(x) (f(x + S_j) - f(x)), (functions,). For linear functions it is ``jumps @ a``.
+        """
+        rates = self.rates(x, coefficients)
+        if self.linear:
+            return (rates,)
         moved = x[None] + jnp.asarray(self.network.stoichiometry.T, jnp.float64)
         before = self.values(x, coefficients)
         changes = jax.vmap(lambda state: self.values(state, coefficients) - before)(moved)
-        return rates[: len(moved)] @ changes
+        return rates, rates[: len(moved)] @ changes
 
     def _slopes(self, coefficients: Coefficients) -> Array:
         count = self._state.size

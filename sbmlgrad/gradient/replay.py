@@ -150,7 +150,7 @@ class Replay:
         keys: Streams,
         trajectory: Array,
     ) -> Any:
-        linear = Linearised(self.loop.propensities_at, coefficients, checkpoints.states.x[0, :, 0], by_state=False)
+        linear = Linearised(self.objective.rates, coefficients, checkpoints.states.x[0, :, 0], by_state=False)
 
         def by_group(residues: Any, reaction: Array, rate: Array, wait: Array, weight: Array) -> Any:
             fired = reaction[:, None] == jnp.arange(self.loop.reactions)[None]
@@ -185,12 +185,7 @@ class Replay:
         trajectory: Array,
     ) -> tuple[Any, _Adjoint]:
         objective = self.objective
-
-        def rates_and_generator(x: Array, coefficients: Coefficients) -> tuple[Array, ...]:
-            rates = self.loop.propensities_at(x, coefficients)
-            return (rates,) if objective.linear else (rates, objective.generator(x, rates, coefficients))
-
-        linear = Linearised(rates_and_generator, coefficients, checkpoints.states.x[0, :, 0], by_state=True)
+        linear = Linearised(objective.rates_and_generator, coefficients, checkpoints.states.x[0, :, 0], by_state=True)
         padded = jnp.concatenate([cotangents, jnp.zeros((1, cotangents.shape[1]))])  # for lanes that have ended
 
         def back_step(adjoint: _Adjoint, step: _Steps, values: Any) -> tuple[_Adjoint, Any]:
@@ -247,11 +242,10 @@ class Replay:
         return self.objective.linear and not self.objective.of_state_alone
 
     def _paired(self, values: tuple[Array, ...], adjoint: _Adjoint, step: _Steps) -> Array:
-        """The adjoint times the tangent that a step adds: a function whose derivative by ``values`` is what reaches them
-        from a step.
+        """The adjoint times the tangent that a step adds; its derivative by ``values`` is what reaches them from it.
 
-        These are the propensities (lanes, reactions) and, if the functions are not linear, the generator applied to them
-        (lanes, functions). Only derivatives mean anything: where a factor is a number in the tangent, it is held fixed.
+        These are the propensities (lanes, reactions) and, if the functions are not linear, the generator applied to
+        each (lanes, functions). Only derivatives mean anything: factors that are numbers in the tangent are held fixed.
         """
         propensities, *drift = values
         fixed = lax.stop_gradient
@@ -307,12 +301,14 @@ class Replay:
 
     def _dealt(self, leaf: Array) -> Array:
         """Steps and lanes (steps, lanes, ...) as (groups, steps, lanes of a group, ...)."""
-        return jnp.moveaxis(leaf.reshape(leaf.shape[0], self.groups, -1, *leaf.shape[2:]), 1, 0)
+        steps, lanes, *inner = leaf.shape
+        return jnp.moveaxis(leaf.reshape(steps, self.groups, lanes // self.groups, *inner), 1, 0)
 
     @staticmethod
     def _joined(leaf: Array) -> Array:
         """The states of each group (groups, states, ...)."""
-        return leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:])
+        groups, steps, lanes, *inner = leaf.shape
+        return leaf.reshape(groups, steps * lanes, *inner)
 
     def _along_jumps(self, values: Array) -> Array:
         """sum_i S_ij values_i (lanes, reactions) of ``values`` (lanes, species)."""
@@ -348,6 +344,19 @@ class Replay:
 
         of_group = [self._joined(self._dealt(jnp.swapaxes(leaf, 1, 2))) for leaf in (states, weights)]
         return jax.vmap(jax.grad(weighted), in_axes=(None, 0, 0))(coefficients, *of_group)
+
+
+def numbers_per_state(objective: Objective, straight_through: bool) -> int:
+    """About how many numbers a replay holds for each state of a segment."""
+    x, coefficients = jnp.asarray(objective.network.x0), objective.network.coefficients
+    function = objective.rates_and_generator if straight_through else objective.rates
+
+    def linearised(x: Array, coefficients: Coefficients) -> Any:
+        return Linearised(function, coefficients, x, straight_through).at(x[None])
+
+    values, residues = jax.eval_shape(linearised, x, coefficients)
+    # Beside these there are the counts, cotangents of the values, and what XLA lays out anew for its products.
+    return 2 * x.size + sum(3 * leaf.size for leaf in jax.tree.leaves(values)) + sum(2 * leaf.size for leaf in residues)
 
 
 def _backward(back: Callable[[_Segment, Any], Any], checkpoints: Checkpoints, carry: Any) -> Any:

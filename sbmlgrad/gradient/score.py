@@ -56,7 +56,7 @@ class Score:
             samples = samples + direct_part(problem, raw, direct, parameters, grid, places, task.start)
             values.add(seen)
             slopes.add(samples)
-        return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n)
+        return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
 
 
 @dataclass(frozen=True, eq=False)

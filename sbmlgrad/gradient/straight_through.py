@@ -78,7 +78,7 @@ class StraightThrough:
         lengths = np.maximum(task.times - task.start, np.finfo(float).tiny)
         mean[:, averages], stderr[:, averages] = mean[:, averages] / lengths, stderr[:, averages] / lengths
         note = f"generator windows from {min(spans):.3g} to {max(spans):.3g}"
-        return Estimate(values.mean, values.stderr, mean, stderr, task.n, note)
+        return Estimate(values.mean, values.stderr, mean, stderr, task.n, values.sd, note)
 
     def _windows(self, problem: Problem, task: Task) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
         """Times to record at, the places of those asked for, and for each the places where windows may begin."""

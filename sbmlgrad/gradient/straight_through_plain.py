@@ -47,7 +47,7 @@ class StraightThroughPlain:
             values.add(problem.finish(raw, grid, places, task.start))
             changes = change.reshape(parameters, problem.size, *change.shape[1:])
             slopes.add(np.stack([problem.finish(c, grid, places, task.start) for c in changes]))
-        return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n)
+        return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import SbmlgradError, SimulationError
-from sbmlgrad.gradient.replay import Objective, Replay
+from sbmlgrad.gradient.objective import Objective
+from sbmlgrad.gradient.replay import Replay, numbers_per_state
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times
 from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
@@ -22,7 +23,7 @@ ESTIMATORS = ("auto", "score", "straight_through")
 _BATCH_BYTES = 2**29  # what the replay of a segment may take
 _MOST_LANES = 4096
 _LEAST_GROUPS, _MOST_GROUPS = 8, 64
-_GROUPED_BYTES = 2**25  # what gradients by group may take, if there are more than the least number of groups
+_GROUPED_BYTES = 2**24  # what gradients by group may take, if there are more than the least number of groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,8 @@ def value_and_grad(
     """A loss of expectations E f(X_t) of exact trajectories, and its gradient by all parameters of a network.
 
     By reverse mode: the trajectories are simulated, and then run again backwards in segments, so that time does not
-    grow with the number of parameters, and memory with the number of events only by the checkpoints:
-    ``8 * n * species`` bytes for each 128 events of a trajectory.
+    grow with the number of parameters, and memory with the number of events only by what is kept to run them again:
+    2 bytes for an event, and 8 bytes for a species for each 64 events of a trajectory.
 
     Parameters
     ----------
@@ -106,18 +107,21 @@ def value_and_grad(
     Score function: Plyasunov & Arkin, J. Comput. Phys. 2007. Straight-through: Vilar & Saiz, arXiv 2602.19775, here of
     second order and through the generator. Replay from checkpoints: Chen et al., arXiv 1604.06174.
     """
+    try:
+        n, seed, batch = index(n), index(seed), batch if batch is None else index(batch)
+    except TypeError:
+        raise SimulationError(f"n, seed and batch: expected whole numbers, got {n!r}, {seed!r}, {batch!r}") from None
     ensemble = _ensemble(network, times, n, seed, start, max_events, parameters)
     if estimator not in ESTIMATORS:
         raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
-    objective = _objective(network, function)
-    groups, lanes = _layout(objective, ensemble, batch)
+    objective = _objective(ensemble.network, function)
+    groups, lanes = _layout(objective, ensemble, batch, estimator)
     replay = _replay(objective, lanes, len(ensemble.times), groups)
     batches, values, events = _forward(replay, ensemble)
     expectations = values.mean(axis=-1)
     value, cotangents = _loss(loss, expectations)
     weighted = np.einsum("km,kmn->n", cotangents, values)
-    sums = _backward(replay, ensemble, batches, values, cotangents / ensemble.n, estimator)
-    sizes = np.bincount(np.arange(ensemble.n) % lanes // (lanes // groups), minlength=groups)
+    sums, sizes = _backward(replay, ensemble, batches, values, cotangents / ensemble.n, estimator)
     gradient, error = _mean_and_error(sums, sizes)
     return Gradient(
         value=value,
@@ -146,14 +150,12 @@ def _ensemble(
         )
     if not network.coefficients:
         raise SbmlgradError("the network has no parameters to differentiate by")
-    try:
-        n, seed = index(n), index(seed)
-    except TypeError:
-        raise SimulationError(f"n and seed: expected whole numbers, got {n!r} and {seed!r}") from None
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
     check_size(n, max_events)
     coefficients = network.coefficients if parameters is None else network.coefficients_of(parameters)
+    if network.nonnegative and any(np.any(leaf < 0) for leaf in coefficients):
+        network = replace(network, nonnegative=False)  # which was found for other values
     return Ensemble(network, network.x0, coefficients, times, n, seed, start, max_events)
 
 
@@ -175,20 +177,18 @@ def _objective(network: ReactionNetwork, function: Callable[[Any, Any], Any]) ->
     return objective
 
 
-def _layout(objective: Objective, ensemble: Ensemble, batch: int | None) -> tuple[int, int]:
+def _layout(objective: Objective, ensemble: Ensemble, batch: int | None, estimator: str) -> tuple[int, int]:
     """How many groups there are, and how many lanes, a multiple of it."""
     size = sum(leaf.nbytes for leaf in ensemble.coefficients)
     groups = min(ensemble.n, int(np.clip(_GROUPED_BYTES // size, _LEAST_GROUPS, _MOST_GROUPS)))
     if batch is None:
-        # Counts, propensities, their derivatives and cotangents, for each step of a segment.
-        species, reactions = objective.network.stoichiometry.shape
-        changes = 0 if objective.linear else reactions * objective.size
-        most = _BATCH_BYTES // (8 * STEPS * (2 * species + 4 * reactions + 2 * changes))
+        most = _BATCH_BYTES // (8 * STEPS * numbers_per_state(objective, estimator == "straight_through"))
         batch = int(np.clip(most, groups, _MOST_LANES))
-    elif index(batch) < 1:
+    elif batch < 1:
         raise SbmlgradError(f"batch: expected at least 1 trajectory, got {batch}")
-    lanes = -(-ensemble.n // -(-ensemble.n // index(batch)))  # batches of about the same size
-    size = max(1, lanes // groups)
+    lanes = -(-ensemble.n // -(-ensemble.n // batch))  # batches of about the same size
+    even = [count for count in range(groups, min(_LEAST_GROUPS, groups) - 1, -1) if lanes % count == 0]
+    size = lanes // even[0] if even else max(1, lanes // groups)
     groups = -(-lanes // size)
     return groups, groups * size
 
@@ -238,16 +238,20 @@ def _backward(
     values: np.ndarray,
     cotangents: np.ndarray,
     estimator: str,
-) -> tuple[np.ndarray, ...]:
-    """Sums of derivatives by group (groups, ...) for each coefficient, weighted with ``cotangents`` (times, functions).
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Derivatives weighted with ``cotangents`` (times, functions): sums by group (groups, ...), and groups' sizes.
 
     Takes the batches out of their list, so that their checkpoints are given up one batch after the other.
     """
     others = (values.sum(axis=-1, keepdims=True) - values) / max(ensemble.n - 1, 1)
     scores = np.einsum("km,kmn->kn", cotangents, values - others)
     shared = (ensemble.times, ensemble.seed, ensemble.coefficients)
-    total = tuple(np.zeros((replay.groups, *np.shape(leaf))) for leaf in ensemble.coefficients)
+    # Where batches are too small to be dealt to enough groups, some batches have groups of their own.
+    turns = min(len(batches), -(-_LEAST_GROUPS // replay.groups))
+    sums = [np.zeros((turns, replay.groups, *np.shape(leaf))) for leaf in ensemble.coefficients]
+    sizes = np.zeros((turns, replay.groups), np.int64)
     while batches:
+        turn = (len(batches) - 1) % turns
         batch = batches.pop()
         wanted = np.arange(replay.loop.lanes) < batch.count
         if estimator == "straight_through":
@@ -260,8 +264,11 @@ def _backward(
             states, weights = batch.observed, cotangents
         if not replay.objective.of_state_alone:
             parts.append(replay.direct(states, weights[..., None] * wanted, ensemble.coefficients))
-        total = tuple(sum(map(np.asarray, leaves)) for leaves in zip(total, *parts, strict=True))
-    return total
+        for total, *leaves in zip(sums, *parts, strict=True):
+            for leaf in leaves:
+                total[turn] += np.asarray(leaf)
+        sizes[turn] += wanted.reshape(replay.groups, -1).sum(axis=1)
+    return [total.reshape(-1, *total.shape[2:]) for total in sums], sizes.ravel()
 
 
 def _mean_and_error(sums: Sequence[np.ndarray], sizes: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:

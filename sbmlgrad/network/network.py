@@ -95,10 +95,10 @@ class ReactionNetwork:
         return rates
 
     def _structure(self) -> Callable[[Any], dict[str, Any]]:
-        """:meth:`structured` without a reference to the network, which functions that it holds must not have."""
+        """:meth:`structured`, without a hold on this network, from which others with the same ``rates`` may be made."""
         names = tuple(self.parameters)
         # One tree a name, since JAX would sort the names of one tree of them all, and their order is the user's.
-        trees = [jax.tree.structure(value) for value in self.parameters.values()]
+        trees: list[Any] = [jax.tree.structure(value) for value in self.parameters.values()]
 
         def structured(coefficients: Any) -> dict[str, Any]:
             leaves = iter(jax.tree.leaves(coefficients))
@@ -135,9 +135,13 @@ class ReactionNetwork:
         leaves: list[np.ndarray] = []
         for name, value in self.parameters.items():
             other = _as_arrays(name, parameters[name])
-            shapes, others = (jax.tree.map(np.shape, tree) for tree in (value, other))
-            if jax.tree.structure(value) != jax.tree.structure(other) or shapes != others:
-                raise SbmlgradError(f"parameter {name!r}: expected arrays of shapes {shapes}, got {others}")
+            shapes, others = ([np.shape(leaf) for leaf in jax.tree.leaves(tree)] for tree in (value, other))
+            expected: Any = jax.tree.structure(value)
+            if expected != jax.tree.structure(other) or shapes != others:
+                raise SbmlgradError(
+                    f"parameter {name!r}: expected the structure of the network's own, {expected}, with arrays of "
+                    f"shapes {shapes}, got shapes {others}"
+                )
             leaves += jax.tree.leaves(other)
         return tuple(leaves)
 
@@ -147,7 +151,8 @@ def _as_arrays(name: str, value: Any) -> Any:
     try:
         return jax.tree.map(lambda leaf: np.asarray(leaf, dtype=np.float64), value, is_leaf=_holds_numbers)
     except (TypeError, ValueError) as error:
-        raise SbmlgradError(f"parameter {name!r}: expected numbers, arrays or trees of them: {error}") from None
+        reason = str(error).partition("\n")[0]
+        raise SbmlgradError(f"parameter {name!r}: expected numbers, arrays or trees of them: {reason}") from None
 
 
 def _holds_numbers(value: Any) -> bool:

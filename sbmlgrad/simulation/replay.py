@@ -5,7 +5,7 @@ another form: all counts are one array (species, lanes) and all propensities one
 network of a thousand reactions compiles in a second and a dense layer in its propensities is one product of matrices
 for all lanes. A lane goes on from an observation without a pause and stops at its last one.
 
-A segment is a fixed number of steps. To take them again (:meth:`ArrayLoop.replay`), it is enough to know what the lanes
+A segment is a fixed number of steps. To run it again, it is enough to know what the lanes
 were before it, since random numbers depend on the seed, the trajectory and the number of the draw alone. Two bytes a
 step say which reaction fired, so that the propensities need not be known one step after the other the second time. This
 is checkpointing as in Chen, Xu, Zhang, Guestrin, "Training deep nets with sublinear memory cost", arXiv 1604.06174.
@@ -130,12 +130,7 @@ class ArrayLoop:
 
     def propensities(self, x: Array, coefficients: tuple[Any, ...]) -> Array:
         """Propensities (reactions, lanes) at counts (species, lanes)."""
-        return jax.vmap(lambda state: self.propensities_at(state, coefficients), in_axes=1, out_axes=1)(x)
-
-    def propensities_at(self, x: Array, coefficients: tuple[Any, ...]) -> Array:
-        """Propensities (reactions,) at one state (species,)."""
-        values = self.network.propensities_at(x, coefficients)
-        return values if values.size else jnp.zeros(1)
+        return jax.vmap(lambda state: propensities_at(self.network, state, coefficients), in_axes=1, out_axes=1)(x)
 
     def step(
         self, state: LaneState, propensities: Array, exponentials: Array, uniforms: Array, schedule: Array
@@ -171,8 +166,8 @@ class ArrayLoop:
     ) -> Array:
         """Times (steps, lanes) that pass in the steps of a segment from ``state``.
 
-        ``reactions`` (steps, lanes) is what happened in them, ``totals`` (steps, lanes) are the sums of the propensities
-        before them.
+        ``reactions`` (steps, lanes) is what happened in them, and ``totals`` (steps, lanes) are the sums of the
+        propensities before them.
         """
         exponentials = self._draw(exponential, keys.waiting, trajectory, state.draws).astype(jnp.float64)
 
@@ -265,6 +260,12 @@ def array_loop(network: ReactionNetwork, lanes: int, times: int, steps: int = ST
         network.compiled[key] = ArrayLoop(network, lanes, times, steps)
     loop: ArrayLoop = network.compiled[key]
     return loop
+
+
+def propensities_at(network: ReactionNetwork, x: Array, coefficients: tuple[Any, ...]) -> Array:
+    """Propensities (reactions,) at one state (species,); a network without reactions has one that never fires."""
+    values = network.propensities_at(x, coefficients)
+    return values if values.size else jnp.zeros(1)
 
 
 def schedule_of(times: np.ndarray) -> np.ndarray:

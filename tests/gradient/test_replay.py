@@ -1,0 +1,424 @@
+"""Reverse mode by replay: the trajectories of the ensemble, the derivatives of forward mode and of the exact answer.
+
+False alarms: where a statistical test has a number of standard errors for its bound, seeds are fixed and the chance of
+a false alarm is given beside it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import Array
+from scipy import stats
+from scipy.linalg import expm
+
+import sbmlgrad as sg
+from sbmlgrad.errors import PropensityError, SbmlgradError, SimulationError, TruncationError
+from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
+from sbmlgrad.network import ReactionNetwork, discretise
+from sbmlgrad.simulation import ensemble
+from sbmlgrad.simulation.ensemble import Ensemble
+from sbmlgrad.simulation.replay import array_loop, run_batches
+
+BOTH = ["score", "straight_through"]
+NAMES = [f"k{i}" for i in range(10)]
+VALUES = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
+
+
+def cascade() -> ReactionNetwork:
+    """Three species, eight reactions and ten numbers for parameters; two initial counts are fractions."""
+
+    def propensities(x: Array, p: dict[str, Array]) -> Array:
+        a, b, c = x[0], x[1], x[2]
+        k = [p[name] for name in NAMES]
+        return jnp.stack(
+            [
+                k[0] / (1 + (c / k[9]) ** 2),
+                k[1] * a,
+                k[2] * a * (a - 1),
+                k[3] * b,
+                k[4] * b * (1 + a),
+                k[5] * c,
+                k[6] * a / (k[8] + a + b),
+                k[7] * c,
+            ]
+        )
+
+    jumps = [[1, -1, -2, 2, 0, 0, -1, 0], [0, 0, 1, -1, -1, 0, 0, 1], [0, 0, 0, 0, 1, -1, 3, -1]]
+    return ReactionNetwork(jumps, propensities, x0=[5.2, 2.5, 3], parameters=dict(zip(NAMES, VALUES, strict=True)))
+
+
+def birth_death() -> ReactionNetwork:
+    return ReactionNetwork(
+        [[1, -1]], lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": 10.0, "g": 1.0}
+    )
+
+
+def genes(count: int) -> ReactionNetwork:
+    """More reactions than are added up one by one."""
+    rng = np.random.default_rng(0)
+    eye = np.eye(count, dtype=int)
+    return ReactionNetwork(
+        np.hstack([eye, -eye]),
+        lambda x, p: jnp.concatenate([5 * jax.nn.sigmoid(p["weights"] @ x + p["bias"]), x]),
+        x0=np.ones(count),
+        parameters={"weights": rng.normal(size=(count, count)) / count, "bias": np.full(count, -1.0)},
+    )
+
+
+def switched() -> ReactionNetwork:
+    """Clones that die out at once or grow to thousands: births, deaths, and a mutation that stops them."""
+    return ReactionNetwork(
+        [[1, -1]],
+        lambda x, p: jnp.stack([p["birth"] * x[0], p["death"] * x[0]]),
+        x0=[1],
+        parameters={"birth": 2.0, "death": 1.0},
+    )
+
+
+# ---- trajectories --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("network", "times", "start", "n", "lanes"),
+    [
+        (cascade, [0.0, 0.5, 3.0, 10.0], 0.0, 50, 16),
+        (cascade, np.linspace(1.0, 9.0, 90), 1.0, 20, 24),  # more times than the ensemble handles at once
+        (lambda: genes(40), [0.3, 1.0], 0.0, 20, 20),
+        (switched, [0.5, 5.0], 0.0, 40, 40),
+        (lambda: ReactionNetwork(np.zeros((1, 0), int), lambda x, p: jnp.zeros(0), x0=[3]), [0.0, 1.0], 0.0, 3, 2),
+    ],
+    ids=["fractions", "many times", "genes", "lengths", "no reactions"],
+)
+def test_trajectories_are_those_of_the_ensemble(
+    network: Callable[[], ReactionNetwork], times: Any, start: float, n: int, lanes: int
+) -> None:
+    net = network()
+    task = Ensemble(net, net.x0, net.coefficients, np.asarray(times, float), n, seed=3, start=start)
+    chunks = list(ensemble.run(task))
+    expected = np.concatenate([np.stack(chunk.records) for chunk in chunks], axis=-1)
+    batches = list(run_batches(task, array_loop(net, lanes, len(times)), keep=False))
+    got = np.concatenate([batch.observed[..., : batch.count] for batch in batches], axis=-1)
+    assert np.array_equal(got, np.swapaxes(expected, 0, 1))
+    assert sum(batch.events for batch in batches) == sum(chunk.events for chunk in chunks)
+    assert not any(batch.checkpoints for batch in batches)
+
+
+# ---- forward mode --------------------------------------------------------------------------------------
+
+
+def forward(network: ReactionNetwork, times: list[float], n: int, seed: int, estimator: str) -> np.ndarray:
+    """Derivatives (parameters, functions, times) of means and second moments by forward mode."""
+    from sbmlgrad.gradient.estimator import Task
+    from sbmlgrad.gradient.observables import Moment
+    from sbmlgrad.gradient.problem import differentiable
+    from sbmlgrad.gradient.score import Score
+    from sbmlgrad.gradient.straight_through import StraightThrough
+
+    functions = [Moment(s) for s in network.species] + [Moment(s, s) for s in network.species]
+    chosen = Score() if estimator == "score" else StraightThrough(window=math.inf)
+    return chosen.estimate(
+        differentiable(network, NAMES, functions), Task(VALUES, np.array(times), n, seed)
+    ).derivatives
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_gradients_are_those_of_forward_mode(estimator: str) -> None:
+    times = [0.0, 0.5, 2.0, 5.0]
+    weights = np.random.default_rng(0).normal(size=(4, 6))
+    net = cascade()
+    expected = forward(net, times, 200, 7, estimator)
+
+    def moments(x: Array, p: object) -> Array:
+        return jnp.concatenate([x, x**2])
+
+    for function, columns, batch in ((moments, slice(0, 6), None), (lambda x, p: x, slice(0, 3), 64)):
+        chosen = weights[:, columns]
+        result = value_and_grad(
+            net,
+            function,
+            times,
+            lambda e, w=chosen: jnp.sum(e * w),
+            n=200,
+            seed=7,
+            estimator=estimator,
+            batch=batch,
+        )
+        got = [result.gradient[name] for name in NAMES]
+        assert got == pytest.approx(np.einsum("pmk,km->p", expected[:, columns], chosen), rel=1e-6)
+
+
+# ---- the exact answer ----------------------------------------------------------------------------------
+
+MOST = 40  # molecules in the exact answer
+
+
+def neural() -> ReactionNetwork:
+    """A gene whose production is a small neural network of its product; parameters in tuples, lists and dicts."""
+    rng = np.random.default_rng(1)
+
+    def propensities(x: Array, p: dict[str, Any]) -> Array:
+        hidden = x / 10
+        for weights, bias in p["layers"]:
+            hidden = jnp.tanh(weights @ hidden + bias)
+        return jnp.stack([8 * jax.nn.softplus(p["out"]["weights"] @ hidden + p["out"]["bias"]), p["decay"] * x[0]])
+
+    layers = [(rng.normal(size=(3, 1)), rng.normal(size=3)), (rng.normal(size=(2, 3)), rng.normal(size=2))]
+    parameters = {
+        "layers": layers,
+        "out": {"weights": rng.normal(size=2), "bias": np.array(0.1)},
+        "decay": 1.0,
+        "readout": np.array([0.5, 0.02]),
+    }
+    return ReactionNetwork([[1, -1]], propensities, x0=[2], parameters=parameters)
+
+
+def exact(net: ReactionNetwork, function: Callable[..., Any], times: list[float], leaves: list[np.ndarray]) -> float:
+    """The sum of E f(X_t) by the matrix exponential of the generator, cut off at MOST molecules."""
+    states = jnp.arange(MOST + 1.0)[:, None]
+    birth, death = np.asarray(jax.vmap(lambda x: net.propensities_at(x, leaves))(states)).T
+    generator = np.diag(birth[:-1], -1) + np.diag(death[1:], 1)
+    generator -= np.diag(generator.sum(axis=0))
+    values = np.asarray(jax.vmap(lambda x: jnp.atleast_1d(function(x, net.structured(leaves))))(states)).sum(axis=1)
+    start = np.zeros(MOST + 1)
+    start[int(net.x0[0])] = 1.0
+    return float(sum(values @ (expm(generator * t) @ start) for t in times))
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+@pytest.mark.parametrize("function", ["linear", "square", "bins"])
+def test_a_neural_propensity_has_the_exact_gradient(function: str, estimator: str) -> None:
+    """20 derivatives in each case, the functions' own parameters among them: a false alarm in 1 of 100 runs."""
+    net = neural()
+    times = [0.3, 1.0]
+
+    def observed(x: Array, p: dict[str, Any]) -> Array:
+        weights = p["readout"]
+        if function == "linear":
+            return weights[0] * x[0] + weights[1]
+        if function == "square":
+            return jnp.stack([weights[0] * x[0], weights[1] * x[0] ** 2])
+        return weights[0] * jnp.where(x[0] > 6, 1.0, 0.0)  # has no derivative, but jumps
+
+    result = value_and_grad(net, observed, times, n=6000, seed=11, estimator=estimator)
+    leaves = [leaf.copy() for leaf in net.coefficients]
+    wanted, got = [], []
+    flat = jax.tree.leaves(result.gradient), jax.tree.leaves(result.gradient_stderr)
+    assert jax.tree.structure(result.gradient) == jax.tree.structure(net.parameters)
+    ordered = [leaf for name in net.parameters for leaf in jax.tree.leaves(result.gradient[name])]
+    errors = [leaf for name in net.parameters for leaf in jax.tree.leaves(result.gradient_stderr[name])]
+    assert len(flat[0]) == len(ordered) == len(leaves)
+    for leaf, slope, error in zip(leaves, ordered, errors, strict=True):
+        assert slope.shape == error.shape == leaf.shape
+        for place in np.ndindex(leaf.shape):
+            value, ends = float(leaf[place]), []
+            for shift in (1e-4, -1e-4):
+                leaf[place] = value + shift
+                ends.append(exact(net, observed, times, leaves))
+            leaf[place] = value
+            wanted.append((ends[0] - ends[1]) / 2e-4)
+            got.append((float(slope[place]), float(error[place])))
+    assert len(wanted) == 20
+    for (slope, error), truth in zip(got, wanted, strict=True):
+        assert abs(slope - truth) < 4 * error + 1e-7
+    assert abs(result.value - exact(net, observed, times, leaves)) < 4 * result.stderr
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_standard_errors_are_honest(estimator: str) -> None:
+    """Squares of z over 60 seeds, each with 8 or more degrees of freedom: false alarms in 1 of 1,000 runs."""
+    net, time = birth_death(), 1.0
+    fading = math.exp(-time)
+    truth = {"k": 1 - fading, "g": -10 * (1 - fading) + 10 * time * fading}
+    value = 10 * (1 - fading)
+
+    def count(x: Array, p: object) -> Array:
+        return x[0]
+
+    runs = [value_and_grad(net, count, [time], n=200, seed=seed, estimator=estimator, batch=100) for seed in range(60)]
+    scores = {
+        "value": [(run.value - value) / run.stderr for run in runs],
+        **{name: [(run.gradient[name] - truth[name]) / run.gradient_stderr[name] for run in runs] for name in truth},
+    }
+    for z in scores.values():
+        squares = float(np.sum(np.square(z)))
+        assert stats.chi2.ppf(1e-4, 60) < squares < stats.chi2.ppf(1 - 1e-4, 60) * 1.1
+        assert abs(np.sum(z)) < 4 * math.sqrt(60)
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_trajectories_of_very_different_lengths(estimator: str) -> None:
+    """Some are extinct after one event and others take thousands; 4 comparisons, a false alarm in 1 of 4,000 runs."""
+    net = switched()
+    times = [0.5, 6.0]
+
+    def count(x: Array, p: object) -> Array:
+        return x[0]
+
+    result = value_and_grad(net, count, times, lambda e: e[1, 0], n=1500, seed=2, estimator=estimator)
+    task = Ensemble(net, net.x0, net.coefficients, np.array(times), 1500, 2)
+    ends = np.concatenate([chunk.records[0][1] for chunk in ensemble.run(task)])
+    assert np.count_nonzero(ends == 0) > 300
+    assert ends.max() > 100 * np.median(ends[ends > 0]) / 30
+    truth = math.exp(6.0)  # E X_t = exp((birth - death) t)
+    assert abs(result.value - truth) < 4 * result.stderr
+    assert abs(result.gradient["birth"] - 6 * truth) < 4 * result.gradient_stderr["birth"]
+    assert abs(result.gradient["death"] + 6 * truth) < 4 * result.gradient_stderr["death"]
+    again = value_and_grad(net, count, times, lambda e: e[1, 0], n=1500, seed=2, estimator=estimator, batch=700)
+    assert again.gradient["birth"] == pytest.approx(result.gradient["birth"], rel=1e-9)
+    assert again.events == result.events
+
+
+# ---- the function itself -------------------------------------------------------------------------------
+
+
+def first(x: Array, p: object) -> Array:
+    return x[0]
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_batches_do_not_change_the_gradient(estimator: str) -> None:
+    net = cascade()
+    runs = [
+        value_and_grad(net, lambda x, p: x, [1.0, 2.0], n=50, seed=1, estimator=estimator, batch=batch)
+        for batch in (None, 23, 1)
+    ]
+    for run in runs:
+        assert run.value == runs[0].value
+        assert run.events == runs[0].events
+        for name in NAMES:
+            assert run.gradient[name] == pytest.approx(runs[0].gradient[name], rel=1e-9)
+            assert 0 < run.gradient_stderr[name] < 10 * runs[0].gradient_stderr[name]
+
+
+def test_few_trajectories_have_an_error_and_one_has_none() -> None:
+    net = birth_death()
+    for n in (2, 9):
+        result = value_and_grad(net, first, [1.0], n=n)
+        assert result.gradient_stderr["g"] > 0
+        assert result.stderr > 0
+    alone = value_and_grad(net, first, [1.0], n=1, estimator="straight_through")
+    assert np.isnan(alone.stderr)
+    assert np.isnan(alone.gradient_stderr["g"])
+    assert np.isfinite(alone.gradient["g"])
+
+
+def test_a_loss_that_is_not_linear_is_differentiated_at_the_expectations() -> None:
+    net = birth_death()
+    data = np.array([3.0, 7.0])
+    result = value_and_grad(net, first, [0.5, 2.0], lambda e: jnp.sum((e[:, 0] - data) ** 2), n=100, seed=4)
+    slopes = 2 * (result.expectations[:, 0] - data)
+    linear = value_and_grad(net, first, [0.5, 2.0], lambda e: jnp.sum(e[:, 0] * slopes), n=100, seed=4)
+    assert result.expectations.shape == (2, 1)
+    assert result.value == pytest.approx(np.sum((result.expectations[:, 0] - data) ** 2))
+    for name in ("k", "g"):
+        assert result.gradient[name] == pytest.approx(linear.gradient[name])
+        assert result.gradient_stderr[name] == pytest.approx(linear.gradient_stderr[name])
+    assert result.stderr == pytest.approx(linear.stderr)
+
+
+def test_parameters_can_be_given_without_compiling_again() -> None:
+    net = neural()
+    value_and_grad(net, first, [0.5], n=20)
+    compiled = set(net.compiled)
+    other = jax.tree.map(lambda leaf: leaf * 0.9, net.parameters)
+    result = value_and_grad(net, first, [0.5], n=20, parameters=other)
+    assert set(net.compiled) == compiled
+    moved = ReactionNetwork(net.stoichiometry, net.propensities, net.x0, other)
+    expected = value_and_grad(moved, first, [0.5], n=20)
+    assert result.value == expected.value
+    assert result.gradient["decay"] == expected.gradient["decay"]
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_a_network_of_generated_rates(model: Callable[..., sg.Model], estimator: str) -> None:
+    """It has no function of a vector, and its values may be such that nothing is checked for signs."""
+    read = model(
+        {"A": {"amount": 20}, "B": {"amount": 0}},
+        {"forth": ("A -> B", "c * A"), "back": ("B -> A", "d * B")},
+        {"c": 1.0, "d": 0.5},
+    )
+    generated = discretise(read).network
+    assert generated.propensities is None
+    written = ReactionNetwork(
+        generated.stoichiometry,
+        lambda x, p: jnp.stack([p["c"] * x[0], p["d"] * x[1]]),
+        x0=generated.x0,
+        parameters={"c": 1.0, "d": 0.5},
+    )
+    results = [value_and_grad(net, first, [1.0], n=50, estimator=estimator) for net in (generated, written)]
+    values: list[float] = [float(v) for v in generated.coefficients]
+    assert sorted(values) == [0.5, 1.0]
+    order = np.argsort(values)[::-1]
+    got = [float(list(results[0].gradient.values())[i]) for i in order]
+    assert got == pytest.approx([float(results[1].gradient[name]) for name in ("c", "d")], rel=1e-9)
+    negative = {name: -value for name, value in generated.parameters.items()}
+    with pytest.raises(PropensityError):
+        value_and_grad(generated, first, [1.0], n=5, parameters=negative)
+
+
+@pytest.mark.parametrize("estimator", BOTH)
+def test_nothing_happens_in_a_network_that_cannot_react(estimator: str) -> None:
+    net = ReactionNetwork([[-1]], lambda x, p: p["g"] * x, x0=[0], parameters={"g": 1.0})
+    result = value_and_grad(net, lambda x, p: x[0] + p["g"], [0.0, 1.0], n=3, estimator=estimator)
+    assert result.value == 2.0
+    assert result.gradient["g"] == 2.0
+    assert result.events == 0
+    at_start = value_and_grad(net, first, [0.0], n=3, estimator=estimator)
+    assert at_start.gradient["g"] == 0.0
+    bare = ReactionNetwork(np.zeros((1, 0), int), lambda x, p: jnp.zeros(0), x0=[3], parameters={"g": 1.0})
+    assert value_and_grad(bare, lambda x, p: p["g"] * x**2, [1.0], n=3, estimator=estimator).gradient["g"] == 9.0
+
+
+def expect(message: str, call: Callable[[], Gradient], kind: type[SbmlgradError] = SbmlgradError) -> None:
+    with pytest.raises(kind, match=re.escape(message)) as error:
+        call()
+    assert "\n" not in str(error.value)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    net = birth_death()
+    expect("function: cannot be called", lambda: value_and_grad(net, lambda x: x, [1.0]))
+    expect("(functions,), got shape (1, 1)", lambda: value_and_grad(net, lambda x, p: x[None], [1.0]))
+    expect("(functions,), got shape (0,)", lambda: value_and_grad(net, lambda x, p: x[:0], [1.0]))
+    expect(
+        "loss: cannot be called with expectations of shape (1, 1)", lambda: value_and_grad(net, first, [1.0], lambda: 0)
+    )
+    expect("returns one number, got an array of shape (1,)", lambda: value_and_grad(net, first, [1.0], lambda e: e[0]))
+    expect("estimator 'best'", lambda: value_and_grad(net, first, [1.0], estimator="best"))
+    expect("times: expected increasing", lambda: value_and_grad(net, first, [2.0, 1.0]), SimulationError)
+    expect("whole numbers", lambda: value_and_grad(net, first, [1.0], n=2.5), SimulationError)
+    expect("n: expected between", lambda: value_and_grad(net, first, [1.0], n=0), SimulationError)
+    expect("batch: expected at least 1", lambda: value_and_grad(net, first, [1.0], batch=0))
+    expect("parameters: expected values for k, g", lambda: value_and_grad(net, first, [1.0], parameters={"k": 1.0}))
+    expect("'g': expected the structure", lambda: value_and_grad(net, first, [1.0], parameters={"k": 1, "g": [1, 2]}))
+    expect("expected a ReactionNetwork, got str", lambda: value_and_grad("model.xml", first, [1.0]))
+    still = ReactionNetwork([[1]], lambda x, p: jnp.ones(1), x0=[0])
+    expect("no parameters", lambda: value_and_grad(still, first, [1.0]))
+
+
+def test_errors_along_the_way_name_trajectory_time_and_reaction() -> None:
+    negative = ReactionNetwork(
+        [[1]], lambda x, p: p["k"] * (3 - x), x0=[0], parameters={"k": 1.0}, reactions=("growth",), species=("A",)
+    )
+    leap = ReactionNetwork(
+        [[2]], lambda x, p: p["k"] * (3 - x), x0=[0], parameters={"k": 1.0}, reactions=("leap",), species=("A",)
+    )
+    assert value_and_grad(negative, first, [50.0], n=4).value == 3.0
+    message = "reaction 'leap': its propensity is -1 at time"
+    expect(message, lambda: value_and_grad(leap, first, [50.0], n=4), PropensityError)
+    expect("in trajectory 0 (A=4)", lambda: value_and_grad(leap, first, [50.0], n=4), PropensityError)
+    undefined = ReactionNetwork([[1]], lambda x, p: p["k"] / (x - 2), x0=[5], parameters={"k": np.nan})
+    expect("its propensity is nan at time 0", lambda: value_and_grad(undefined, first, [1.0], n=2), PropensityError)
+    explosive = ReactionNetwork([[1]], lambda x, p: p["k"] * x**2, x0=[5], parameters={"k": 1.0}, species=("A",))
+    call = lambda: value_and_grad(explosive, first, [9.0], n=3, max_events=10_000)  # noqa: E731
+    expect("trajectory ", call, TruncationError)
+    expect("species 'A' is at", call, TruncationError)
+    assert value_and_grad(birth_death(), first, [9.0], n=3, max_events=400).events < 1200
