@@ -6,13 +6,13 @@ runs every case of `battery.py` through the default estimator with --n trajector
 that, and through finite differences with common random numbers. Standard errors and seconds are scaled to --n. The
 bias of the default is measured with three times more trajectories on top. Seconds are the shorter of two runs after
 one that compiles; the forward run is the same ensemble without derivatives. Estimators run one after the other in one
-process. `battery_stochastix.py` adds those of stochastix' DifferentiableDirect to the file, in an environment of its
-own.
+process. With the table of `battery_stochastix.py`, --stochastix shows those of its DifferentiableDirect on the page.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -66,8 +66,9 @@ class Row:
 
     @property
     def z(self) -> float:
-        """In standard errors."""
-        return (self.estimate - self.exact) / self.error if self.error > 0 else 0.0
+        """In standard errors; infinite where there are none and still a difference."""
+        off = self.estimate - self.exact
+        return off / self.error if self.error > 0 else float(np.copysign(np.inf, off)) if off else 0.0
 
     @property
     def noise(self) -> float:
@@ -178,7 +179,7 @@ class Verdict:
     derivatives: int
     within: int  # bias at most 2 % or one standard error at --n
     largest: float
-    z_squares: float  # probability of so large a sum of squared z, if unbiased
+    p: float  # how likely so large z are without bias
     noise: float
     cost: float
     work: float  # median of the default's variance times seconds over this one's
@@ -202,7 +203,7 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
                 derivatives=len(own),
                 within=sum(abs(r.bias) <= max(0.02, r.noise) for r in own),
                 largest=max(abs(r.bias) for r in own),
-                z_squares=float(stats.chi2.sf(sum(min(r.z**2, 1e6) for r in own), len(own))),
+                p=_surprise(own),
                 noise=float(np.median([r.noise for r in own])),
                 cost=float(np.median([r.seconds / r.forward for r in own])),
                 work=float(np.median(ratios)) if ratios else float("nan"),
@@ -210,6 +211,34 @@ def judge(rows: Sequence[Row]) -> list[Verdict]:
             )
         )
     return verdicts
+
+
+def _surprise(rows: Sequence[Row]) -> float:
+    """A p-value for no bias at all: of each case the largest z (Bonferroni), and over cases Fisher's method.
+
+    Derivatives of a case come from the same trajectories, and those of different cases do not.
+    """
+    pvalues = []
+    for case in dict.fromkeys(r.case for r in rows):
+        z = [abs(r.z) for r in rows if r.case == case]
+        pvalues.append(max(min(1.0, len(z) * 2 * float(stats.norm.sf(max(z)))), 1e-300))
+    return float(stats.combine_pvalues(pvalues).pvalue)
+
+
+def of_stochastix(path: str, rows: Sequence[Row], n: int) -> list[Row]:
+    """Rows of a table of `battery_stochastix.py`, scaled to ``n`` trajectories; cost is over its own forward run."""
+    table = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
+    measured = {(r.case, r.parameter) for r in rows}
+    found = []
+    for line in (row for row in table if (row["case"], row["parameter"]) in measured):
+        exact_value, mean, sd, trajectories, seconds, forward = (
+            float(line[k]) for k in ("exact", "estimate", "sd", "trajectories", "seconds", "forward_seconds")
+        )
+        share = n / trajectories
+        error, stderr = sd / np.sqrt(trajectories), sd / np.sqrt(n)
+        numbers = (exact_value, mean, float(error), float(stderr), seconds * share, forward * share)
+        found.append(Row(line["case"], line["parameter"], "stochastix", *numbers))
+    return found
 
 
 def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
@@ -223,12 +252,12 @@ def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
         "",
         f"{len({r.case for r in rows})} cases (`benchmarks/battery.py`) with "
         f"{len({(r.case, r.parameter) for r in rows})} derivatives, beside exact ones from finite "
-        f"state projection. Standard errors and seconds are those of {n:,} trajectories. `crn_fd` are central finite differences with common random numbers; `stochastix` is its "
-        "DifferentiableDirect, in reverse mode.",
+        f"state projection. Standard errors and seconds are those of {n:,} trajectories. `crn_fd` are central finite "
+        "differences with common random numbers; `stochastix` is its DifferentiableDirect, in reverse mode, with float32.",
         "",
         "- *within*: derivatives whose measured bias is at most 2 % or one standard error;",
-        "- *p*: how likely so large a sum of squared z-scores is without bias (below 0.001 counts as biased: a false "
-        "alarm once in a thousand batteries);",
+        "- *p*: how likely z-scores this large are without bias, the largest of a case by Bonferroni and cases by "
+        "Fisher's method (below 0.001 counts as biased: at most one false alarm in a thousand batteries);",
         "- *stderr*: median standard error over the derivative; *cost*: median seconds over those of the forward run;",
         "- *work*: median of variance times seconds over that of `auto`; *auto wins*: how often that of `auto` is the "
         "smaller.",
@@ -239,7 +268,7 @@ def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
     for v in judge(rows):
         rest = "| 1 | |" if v.estimator == DEFAULT else f"| {1 / v.work:.3g} | {v.beaten:.0%} |"
         lines.append(
-            f"| `{v.estimator}` | {v.within} of {v.derivatives} | {v.largest:.2%} | {v.z_squares:.2g} | {v.noise:.2%} "
+            f"| `{v.estimator}` | {v.within} of {v.derivatives} | {v.largest:.2%} | {v.p:.2g} | {v.noise:.2%} "
             f"| {v.cost:.3g} {rest}"
         )
     names = [name for name in ORDER if any(r.estimator == name for r in rows)]
@@ -288,6 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", help="JSON file for all that was measured")
     parser.add_argument("--page", help="Markdown file; with --from made without measuring anything")
     parser.add_argument("--from", dest="source", help="JSON file of an earlier run")
+    parser.add_argument("--stochastix", help="table of battery_stochastix.py, to be shown on the page")
     options = parser.parse_args(given)
     if options.source:
         kept = json.loads(Path(options.source).read_text(encoding="utf-8"))
@@ -301,12 +331,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(row)
                 print(
                     f"{row.case:44s} {row.parameter:5s} {row.estimator:24s} bias {row.bias:+8.2%} "
-                    f"stderr {row.noise:8.2%} z {row.z:+6.1f} {row.seconds:8.2f} s, {row.seconds / row.forward:6.1f} x forward",
+                    f"stderr {row.noise:8.2%} z {row.z:+6.1f} {row.seconds:8.2f} s, "
+                    f"{row.seconds / row.forward:6.1f} x forward",
                     flush=True,
                 )
             if options.output:  # after each case, so that a run cut short is not lost
                 text = json.dumps({"facts": about, "rows": [asdict(row) for row in rows]}, indent=1)
                 Path(options.output).write_text(text + "\n", encoding="utf-8")
+    if options.stochastix:
+        rows = [r for r in rows if r.estimator != "stochastix"]
+        rows += of_stochastix(options.stochastix, rows, int(about["trajectories"]))
     for verdict in judge(rows):
         print(verdict)
     if options.page:
