@@ -253,7 +253,7 @@ def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
         f"{len({r.case for r in rows})} cases (`benchmarks/battery.py`) with "
         f"{len({(r.case, r.parameter) for r in rows})} derivatives, beside exact ones from finite "
         f"state projection. Standard errors and seconds are those of {n:,} trajectories. `crn_fd` are central finite "
-        "differences with common random numbers; `stochastix` is its DifferentiableDirect, in reverse mode, with float32.",
+        "differences with common random numbers, `stochastix` is DifferentiableDirect in reverse mode and float32.",
         "",
         "- *within*: derivatives whose measured bias is at most 2 % or one standard error;",
         "- *p*: how likely z-scores this large are without bias, the largest of a case by Bonferroni and cases by "

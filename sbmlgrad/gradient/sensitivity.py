@@ -11,10 +11,13 @@ from sbmlgrad.errors import SbmlgradError, UnknownIdError
 from sbmlgrad.gradient.catalogue import named_estimator
 from sbmlgrad.gradient.compare import Comparison, compare
 from sbmlgrad.gradient.estimator import Task
-from sbmlgrad.gradient.observables import Observable, as_observable
+from sbmlgrad.gradient.hybrid import by_differences
+from sbmlgrad.gradient.observables import Moment, Observable, as_observable
 from sbmlgrad.gradient.problem import Problem, differentiable
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.assembly import default_observables
+from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.ensemble import check_times
 from sbmlgrad.simulation.simulate import discretised
@@ -50,6 +53,7 @@ def sensitivity(
         ``coupled_fd`` (coupled finite differences) nearly so; ``straight_through`` has little noise where responses are
         smooth, and is not to be trusted where single molecules decide; ``straight_through_plain`` is for comparison;
         ``exact`` (finite state projection) draws nothing, for networks of few states. :func:`check` compares them.
+        A model with events, rate rules or rates that change in time has finite differences only (``auto``).
     method
         ``ssa``: derivatives of expectations, estimated. ``ode``: those of the solution of the rate equations, by
         forward differentiation through the solver and across events; ``n``, ``seed`` and ``estimator`` are not used.
@@ -74,10 +78,17 @@ def sensitivity(
     if method != "ssa":
         raise SbmlgradError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     chosen = named_estimator(estimator)
-    problem, values = _pose(model, parameters, select)
     check_times(times, start)
-    result = chosen.estimate(problem, Task(values, times, n, seed, start, "sensitivity" if progress else None))
-    table = _table(parameters, [f.label for f in problem.functions], times, result.derivatives, result.stderr)
+    asked = None if select is None else [as_observable(item) for item in select]
+    if isinstance(model, Model) and not only_counts(model, _variables(asked)):
+        functions = asked or [Moment(name) for name in default_observables(model)]
+        named = model.by_name(parameters)
+        result = by_differences(named, parameters, functions, Task([], times, n, seed, start), estimator)
+    else:
+        problem, values = _pose(model, parameters, asked)
+        functions = list(problem.functions)
+        result = chosen.estimate(problem, Task(values, times, n, seed, start, "sensitivity" if progress else None))
+    table = _table(parameters, [f.label for f in functions], times, result.derivatives, result.stderr)
     table.attrs["note"] = result.note
     return table
 
@@ -98,22 +109,25 @@ def check(
     """
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
-    problem, values = _pose(model, parameters, select)
+    problem, values = _pose(model, parameters, None if select is None else [as_observable(item) for item in select])
     return compare(problem, Task(values, times, n, seed, start))
 
 
 def _pose(
-    model: Model | ReactionNetwork, parameters: Sequence[str], select: Sequence[str | Observable] | None
+    model: Model | ReactionNetwork, parameters: Sequence[str], functions: Sequence[Observable] | None
 ) -> tuple[Problem, list[float]]:
     """The problem, and the values of the parameters that the model has."""
-    functions = None if select is None else [as_observable(item) for item in select]
     if not isinstance(model, Model):
         problem = differentiable(model, parameters, functions)
         return problem, [float(model.parameters[name]) for name in parameters]
-    names = None if functions is None else list(dict.fromkeys(name for f in functions for name in f.of))
-    discrete = discretised(model.by_name(parameters), names)
+    discrete = discretised(model.by_name(parameters), _variables(functions))
     problem = differentiable(discrete, parameters, functions)
     return problem, [discrete.quantities[name] for name in parameters]
+
+
+def _variables(functions: Sequence[Observable] | None) -> list[str] | None:
+    """What functions look at."""
+    return None if functions is None else list(dict.fromkeys(name for f in functions for name in f.of))
 
 
 def _of_equations(

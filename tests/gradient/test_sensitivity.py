@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 import sbmlgrad as sg
-from sbmlgrad.errors import SbmlgradError, SimulationError, UnsupportedError
+from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnsupportedError
 from sbmlgrad.network import discretise
 
 MATH = 'xmlns="http://www.w3.org/1998/Math/MathML"'
@@ -93,3 +94,25 @@ def test_samples_do_not_depend_on_how_an_ensemble_is_cut(models_dir: Path, monke
     monkeypatch.setattr("sbmlgrad.simulation.ensemble.layout", lambda n, arrays: (2, 256))
     cut = sg.sensitivity(model, [1.0], ["k", "g", "X"], n=1000, seed=3)
     assert whole.equals(cut)
+
+
+def test_models_with_events_and_rates_over_time_have_differences(model: Callable[..., sg.Model]) -> None:
+    """Birth at k (1 + t), death at g, X doubled at t = 1: E X obeys a linear equation whose derivatives are known."""
+    made = model(
+        {"X": {"amount": 0}},
+        {"birth": ("-> X", "k * (1 + time)"), "death": ("X ->", "g * X")},
+        {"k": 20.0, "g": 0.5},
+        events={"double": {"trigger": "time >= 1", "set": {"X": "2 * X"}}},
+    )
+    times = np.array([0.5, 2.0])
+    table = sg.sensitivity(made, times, ["k", "g"], n=4000, seed=1, select=["X", sg.Moment("X", "X")])
+    assert "common random numbers" in table.attrs["note"]
+    smooth = sg.sensitivity(made, times, ["k", "g"], method="ode", select=["X"])  # the mean's own equation
+    drawn = table[table["species"] == "X"].reset_index(drop=True)
+    off = (drawn["sensitivity"] - smooth["sensitivity"]).abs()
+    assert (off < 0.01 * smooth["sensitivity"].abs() + 4.5 * drawn["stderr"]).all()  # false alarms: 7e-6 each
+    assert (drawn["stderr"] < 0.1 * smooth["sensitivity"].abs()).all()
+    with pytest.raises(EstimatorError, match="'score'.*use 'auto'"):
+        sg.sensitivity(made, times, ["k"], estimator="score")
+    with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
+        sg.sensitivity(made, times, ["k"], select=[sg.TimeAverage("X")])
