@@ -259,7 +259,14 @@ def simulate(
 )
 @n_option(10_000, "Number of trajectories.", least=2)
 @seed_option
-@click.option("--estimator", default="auto", show_default=True, metavar="NAME", help="How derivatives are estimated.")
+@click.option(
+    "--estimator",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    help="How derivatives are estimated: auto, controlled_score, score, alternative_path, coupled_fd, "
+    "straight_through, straight_through_plain, or exact.",
+)
 @click.option("--check", is_flag=True, help="Compare all estimators here instead: bias, standard error, cost, advice.")
 @method_option
 @output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")

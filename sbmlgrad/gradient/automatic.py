@@ -92,7 +92,11 @@ class Automatic:
             choice = self.made or self.choose(problem, task)
             return choice.estimator.estimate(problem, task), choice
         (first, *_), reason = self._candidates(problem)
-        estimate = first.estimate(problem, task)
+        try:
+            estimate = first.estimate(problem, task)
+        except EstimatorError:  # a parameter at 0 switches a reaction off
+            other = AlternativePath()
+            return other.estimate(problem, task), Choice(other, "unbiased even where a parameter is 0")
         noise = _noise(estimate, problem, task)
         if reason or noise <= _QUIET:
             return estimate, Choice(

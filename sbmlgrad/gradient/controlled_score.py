@@ -24,7 +24,15 @@ from threadpoolctl import ThreadpoolController
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.features import Features, choose
 from sbmlgrad.gradient.problem import Problem, Tangents, total
-from sbmlgrad.gradient.score import direct_part, rate_slopes, refuse_counts, score_gain, split, split_tuple
+from sbmlgrad.gradient.score import (
+    direct_part,
+    rate_slopes,
+    refuse_counts,
+    refuse_switched_off,
+    score_gain,
+    split,
+    split_tuple,
+)
 from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.moments import Moments
@@ -52,6 +60,7 @@ class ControlledScore:
     def _estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
         refuse_counts(self.name, problem, point.tangents)
+        refuse_switched_off(self.name, problem, point)
         functional = _functional(problem, point.tangents)
         grid, places = problem.grid(task.times, task.start, _between(task))
         parameters = len(problem.parameters)

@@ -42,7 +42,8 @@ def by_differences(
     names = list(dict.fromkeys(name for function in functions for name in function.of))
     process, quantities = prepare_hybrid(model, None, names)
     known = list(process.quantities)
-    level, rows = Moments(), []
+    level = Moments()
+    rows: list[Moments] = []
     for parameter in parameters:
         if parameter not in known:
             raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")

@@ -18,7 +18,7 @@ import numpy as np
 
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
-from sbmlgrad.gradient.problem import Problem, Tangents, push, total
+from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, total
 from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.moments import Moments
@@ -40,6 +40,7 @@ class Score:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
         refuse_counts(self.name, problem, point.tangents)
+        refuse_switched_off(self.name, problem, point)
         back = np.array([] if self.window is None else np.maximum(task.times - self.window, task.start))
         grid, places = problem.grid(task.times, task.start, back.tolist())
         functional = problem.known.setdefault("score", _PathScore(problem))
@@ -115,6 +116,21 @@ def refuse_counts(name: str, problem: Problem, tangents: Tangents) -> None:
                 f"estimator {name!r} has no derivative for initial amounts, which {parameter!r} moves: they are "
                 "fixed, not drawn; use 'auto', 'coupled_fd', 'alternative_path' or 'straight_through'"
             )
+
+
+def refuse_switched_off(name: str, problem: Problem, point: Point) -> None:
+    """Raise :class:`EstimatorError` for parameters at 0 that switch a reaction off, which then no path shows."""
+    assert problem.network.rates is not None
+    lane = tuple(jnp.asarray([count + 1.0]) for count in point.counts)  # a state where nothing is missing
+    still = [None] * len(lane)
+    for parameter, row in zip(problem.parameters, point.tangents.coefficients, strict=True):
+        rates, slopes = push(problem.network.rates, lane, point.coefficients, still, row)
+        for reaction, rate, slope in zip(problem.network.reactions, rates, slopes, strict=True):
+            if np.any((np.asarray(rate) == 0) & (np.asarray(slope) != 0)):
+                raise EstimatorError(
+                    f"estimator {name!r} learns from reactions that fire, and {parameter!r} at its value switches "
+                    f"{reaction!r} off; use 'auto' or 'alternative_path'"
+                )
 
 
 def direct_part(

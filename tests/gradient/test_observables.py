@@ -129,3 +129,17 @@ def test_the_initial_law_has_a_slope_at_whole_numbers_and_between(models_dir: Pa
         start = model.with_parameters({"X": count, "k": 10, "g": 1})
         table = sg.sensitivity(start, [1.0], ["X"], estimator="exact")
         assert table["sensitivity"][0] == pytest.approx(np.exp(-1.0), rel=1e-9)
+
+
+def test_a_reaction_that_is_switched_off_is_seen_by_alternative_paths() -> None:
+    """Birth at k, death at g = 0: d E X(t) / d g = -k t^2 / 2."""
+    net = sg.ReactionNetwork(
+        np.array([[1, -1]]), lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": 5.0, "g": 0.0}
+    )
+    for name in ("score", "controlled_score"):
+        with pytest.raises(EstimatorError, match=f"'{name}'.*'g' at its value switches 'R1' off"):
+            sg.sensitivity(net, [2.0], ["g"], estimator=name)
+    table = sg.sensitivity(net, [2.0], ["g"], n=20_000, seed=1)
+    assert abs(table["sensitivity"][0] + 10.0) < 4.5 * table["stderr"][0]
+    assert table["stderr"][0] < 0.2
+    assert table.attrs["note"].startswith("alternative_path: ")
