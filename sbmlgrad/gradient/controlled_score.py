@@ -253,17 +253,18 @@ class _CrossFit:
     """Samples (cells, n) regressed on controls of mean 0.
 
     Of the first ``learned`` trajectories each half is corrected with the coefficients of the other, and all later ones
-    with those of both. Of several penalties on coefficients each cell takes that of least variance in the other half,
-    the last of which leaves the score alone, so that controls do not make things worse.
+    with those of both. Of several penalties on coefficients each cell takes that of least variance in the other half.
+    Beside it go the strongest penalty and the score alone: where later trajectories turn out wilder than the first
+    ones, one of these has the smaller error in the end, and is taken.
     """
 
     def __init__(self, cells: np.ndarray, learned: int):
         self.cells = cells
         self._left = learned
         self._halves = (_Sums(), _Sums())
-        self._slopes: np.ndarray | None = None
-        self._early: tuple[np.ndarray, np.ndarray] = (np.zeros(()), np.zeros(()))
-        self._later = Moments()
+        self._slopes: list[np.ndarray] = []
+        self._early: list[tuple[np.ndarray, np.ndarray]] = []
+        self._later = (Moments(), Moments(), Moments())
 
     def add(self, samples: np.ndarray, controls: _Controls | _Martingales) -> None:
         """More trajectories; each grain is halved, so that sums do not depend on how an ensemble is cut."""
@@ -273,17 +274,23 @@ class _CrossFit:
             self._learn(samples[:, :early], controls.part(slice(early)).stacked())
         if early < samples.shape[-1]:
             later = slice(early, None)
-            self._later.add(samples[:, later] - controls.part(later).weighted(self._learned()))
+            for moments, slopes in zip(self._later, self._learned(), strict=True):
+                moments.add(samples[:, later] - controls.part(later).weighted(slopes))
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard errors (cells,)."""
         self._learned()
         early = self._halves[0].n + self._halves[1].n
-        if not self._later.count:
-            return self._early
-        n = early + self._later.count
-        mean = (early * self._early[0] + self._later.count * self._later.mean) / n
-        return mean, np.hypot(early * self._early[1], self._later.count * self._later.stderr) / n
+        n = early + self._later[0].count
+        means, errors = [], []
+        for (mean, error), later in zip(self._early, self._later, strict=True):
+            if later.count:
+                mean = (early * mean + later.count * later.mean) / n
+                error = np.hypot(early * error, later.count * later.stderr) / n
+            means.append(mean)
+            errors.append(error)
+        best, every = np.argmin(np.nan_to_num(errors, nan=np.inf), axis=0), np.arange(len(self.cells))
+        return np.array(means)[best, every], np.array(errors)[best, every]
 
     def _learn(self, samples: np.ndarray, controls: np.ndarray) -> None:
         whole = samples.shape[-1] // GRAIN * GRAIN
@@ -292,17 +299,16 @@ class _CrossFit:
                 for sums, half in zip(self._halves, (slice(size // 2), slice(size // 2, None)), strict=True):
                     sums.add(_grains(samples[:, part], size, half), _grains(controls[:, part], size, half))
 
-    def _learned(self) -> np.ndarray:
-        """Coefficients (controls, cells) from all that was learned from."""
-        if self._slopes is None:
+    def _learned(self) -> list[np.ndarray]:
+        """Coefficients (controls, cells) from all that was learned from: the best, the most penalised, the score's."""
+        if not self._slopes:
             first, second = self._halves
-            both = first + second
             crossed = [_crossed(first, second, a, b) for a, b in zip(first.slopes(), second.slopes(), strict=True)]
-            best = np.argmin(np.nan_to_num([error for _, error in crossed], nan=np.inf), axis=0)
             means, errors = (np.array([item[k] for item in crossed]) for k in (0, 1))
-            every = np.arange(len(best))
-            self._early = means[best, every], errors[best, every]
-            self._slopes = np.stack(both.slopes())[best, :, every].T
+            best, every = np.argmin(np.nan_to_num(errors, nan=np.inf), axis=0), np.arange(len(self.cells))
+            both = np.stack((first + second).slopes())
+            self._early = [(means[best, every], errors[best, every]), crossed[-2], crossed[-1]]
+            self._slopes = [both[best, :, every].T, both[-2], both[-1]]
         return self._slopes
 
 

@@ -11,7 +11,7 @@ step adds is that of log a_J - wait * a0. Steps are independent once their weigh
 The *straight-through* estimator pushes tangents of counts, of time and of generator integrals along the trajectory
 (:mod:`sbmlgrad.gradient.straight_through` says which, and why). Here the same linear map is transposed: adjoints of
 those tangents go backward, step by step. What a step does with a tangent is written once, as a differentiable
-function of the propensities; see :meth:`Replay._paired`.
+function of the propensities, in :meth:`Replay._paired`.
 
 All states of a segment are linearised at once, and the derivatives by the parameters are one product for all of
 them, whatever the estimator; only the adjoints of the counts take one step after the other. Arrays of the states of

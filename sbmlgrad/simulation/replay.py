@@ -5,10 +5,10 @@ another form: all counts are one array (species, lanes) and all propensities one
 network of a thousand reactions compiles in a second and a dense layer in its propensities is one product of matrices
 for all lanes. A lane goes on from an observation without a pause and stops at its last one.
 
-A segment is a fixed number of steps. To run it again, it is enough to know what the lanes
-were before it, since random numbers depend on the seed, the trajectory and the number of the draw alone. Two bytes a
-step say which reaction fired, so that the propensities need not be known one step after the other the second time. This
-is checkpointing as in Chen, Xu, Zhang, Guestrin, "Training deep nets with sublinear memory cost", arXiv 1604.06174.
+A segment is a fixed number of steps. To run it again, it is enough to know what the lanes were before it, since
+random numbers depend on the seed, the trajectory and the number of the draw alone. Two bytes a step say which reaction
+fired, so that the second time all propensities can be computed at once rather than step by step. This is checkpointing
+as in Chen, Xu, Zhang, Guestrin, "Training deep nets with sublinear memory cost", arXiv 1604.06174.
 """
 
 from __future__ import annotations
