@@ -284,7 +284,7 @@ def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, c
     checkpoints: list[Checkpoints] = []
     segments = 0
     effort = min(ensemble.max_events, MAX_EVENTS) // 100  # draws from which the events are counted and forecast
-    going = bool(np.any(begin.position < loop.times))
+    going = int(np.any(begin.position < loop.times))
     while going:
         state, seen, kept, look = loop.advance(state, seen, schedule, ensemble.coefficients, keys, trajectory)
         going, broken, draws, used = (int(value) for value in np.asarray(look))
