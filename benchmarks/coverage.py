@@ -36,13 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Coverage of 95 % confidence intervals of derivatives.")
     parser.add_argument("--n", type=int, default=2000, help="trajectories of one estimate")
     parser.add_argument("--repetitions", type=int, default=400)
+    parser.add_argument("--estimators", default=",".join(NAMES), help="names, separated by commas")
     parser.add_argument("-o", "--output", help="JSON file")
     options = parser.parse_args(given)
     rows = []
+    names = options.estimators.split(",")
     for case in (c for c in CASES if c.name in CHOSEN):
         problem, (_, slopes) = posed(case), exact(case)
         values = [float(case.network.parameters[p]) for p in case.parameters]
-        for name in NAMES:
+        for name in names:
             inside = np.zeros(len(slopes))
             for seed in range(options.repetitions):
                 found = ESTIMATORS[name].estimate(problem, Task(values, np.array([case.time]), options.n, seed))
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for parameter, share in zip(case.parameters, inside / options.repetitions, strict=True):
                 rows.append({"case": case.name, "parameter": parameter, "estimator": name, "coverage": share})
                 print(f"{case.name:40s} {parameter:4s} {name:18s} {share:.1%}", flush=True)
-    for name in NAMES:
+    for name in names:
         shares = [row["coverage"] for row in rows if row["estimator"] == name]
         print(f"{name}: {np.mean(shares):.1%} over {len(shares)} derivatives, {min(shares):.1%} to {max(shares):.1%}")
     if options.output:

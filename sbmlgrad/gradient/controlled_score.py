@@ -39,7 +39,7 @@ from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step
 
 _BACK = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # where intervals begin, as parts of the time before t
-_PER_CONTROL = 25  # trajectories that a coefficient needs at least
+_PER_CONTROL = 50  # trajectories that a coefficient needs at least: with fewer, standard errors come out too small
 _LEARN_FROM = 200  # trajectories for each coefficient, where there are so many: rare reactions need them
 _PENALTIES = (1e-10, 1e-7, 1e-5, 1e-3)  # of ridge regression, over the largest eigenvalue
 _MOST_PRODUCTS = 2_000_000  # of controls with each other, over all parameters and times, a trajectory
