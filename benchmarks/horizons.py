@@ -4,9 +4,9 @@
 
 takes the oscillators of `models/` at their published parameters. For each horizon and estimator it prints how many
 trajectories a standard error of a tenth of the derivative takes ("needed": over species in units of their standard
-deviations, the geometric mean over parameters; of the derivatives by the least noisy unbiased estimate), the largest
-difference from that estimate in standard errors of both ("z": above 4 the estimator is wrong there), and the seconds
-that as many trajectories would take.
+deviations, the geometric mean over parameters; of the derivatives by coupled finite differences), the largest difference
+from those in standard errors of both ("z": above 4 the estimator is wrong there), and the seconds that as many
+trajectories would take.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MODELS = {
     "repressilator": (("P_lacI", "P_tetR"), ("k_full", "k_translate", "d_protein"), (1.0, 3.0, 10.0, 30.0, 100.0)),
 }
 NAMES = ("auto", "score", "alternative_path", "coupled_fd", "straight_through", "straight_through_plain")
-UNBIASED = ("auto", "score", "alternative_path")
+JUDGE = "coupled_fd"  # of little noise on oscillators, and with a bias of order h^2 that does not matter here
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ESTIMATORS[estimator].estimate(problem, replace(task, times=np.array([horizon / 1000])))  # compiles
                 begun = time.perf_counter()
                 found[estimator] = (ESTIMATORS[estimator].estimate(problem, task), time.perf_counter() - begun)
-            best = min((found[e][0] for e in UNBIASED), key=lambda e: float(np.mean(e.stderr / e.values_sd)))
+            best = found[JUDGE][0]
             sd = best.values_sd[None]
             size = np.sqrt(np.mean((best.derivatives / sd) ** 2, axis=(1, 2)))
             for estimator, (estimate, seconds) in found.items():
