@@ -4,9 +4,9 @@
 
 takes the oscillators of `models/` at their published parameters. For each horizon and estimator it prints how many
 trajectories a standard error of a tenth of the derivative takes ("needed": over species in units of their standard
-deviations, the geometric mean over parameters; of the derivatives by coupled finite differences), the largest difference
-from those in standard errors of both ("z": above 4 the estimator is wrong there), and the seconds that as many
-trajectories would take.
+deviations, the geometric mean over parameters; of the derivatives by coupled finite differences), the largest
+difference from those in standard errors of both ("z": above 4 the estimator is wrong there), and the seconds that as
+many trajectories would take.
 """
 
 from __future__ import annotations
