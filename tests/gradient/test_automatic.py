@@ -53,11 +53,13 @@ def test_noise_makes_it_look_for_something_better(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(again.derivatives, estimate.derivatives)
 
 
-def test_an_oscillator_is_given_to_alternative_paths(models_dir: Path) -> None:
+def test_an_oscillator_is_given_to_coupled_paths(models_dir: Path) -> None:
     """Scores of reactions that fire all the time drown what a slow gene does."""
     model = sg.read_sbml(models_dir / "vilar_oscillator" / "model.xml")
-    table = sg.sensitivity(model, [2.0], ["delta_R"], n=500, seed=1, select=["R"])
-    assert table.attrs["note"].startswith("alternative_path: ")
+    table = sg.sensitivity(model, [2.0], ["gamma_C"], n=500, seed=1, select=["A", "R"])
+    assert table.attrs["note"].startswith(("alternative_path: ", "coupled_fd: "))
+    plain = sg.sensitivity(model, [2.0], ["gamma_C"], n=500, seed=1, select=["A", "R"], estimator="score")
+    assert (table["stderr"] < 0.3 * plain["stderr"]).all()
 
 
 def test_a_search_prefers_little_noise_where_nothing_is_wrong_with_it(models_dir: Path) -> None:
