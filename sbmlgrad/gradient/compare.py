@@ -75,8 +75,8 @@ class _Seen(NamedTuple):
 
     @property
     def useless(self) -> np.ndarray:
-        """Which derivatives drown in noise."""
-        return self.stderr > 1.0
+        """Which derivatives drown in noise, or overflow."""
+        return ~(self.stderr <= 1.0)
 
 
 def compare(problem: Problem, task: Task) -> Comparison:

@@ -114,9 +114,7 @@ def value_and_grad(
     ensemble = _ensemble(network, times, n, seed, start, max_events, parameters)
     if estimator not in ESTIMATORS:
         raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
-    objective = _objective(ensemble.network, function)
-    groups, lanes = _layout(objective, ensemble, batch, estimator)
-    replay = _replay(objective, lanes, len(ensemble.times), groups)
+    replay = _replay(_objective(ensemble.network, function), ensemble, batch, estimator)
     batches, values, events = _forward(replay, ensemble)
     expectations = values.mean(axis=-1)
     value, cotangents = _loss(loss, expectations)
@@ -193,12 +191,17 @@ def _layout(objective: Objective, ensemble: Ensemble, batch: int | None, estimat
     return groups, groups * size
 
 
-def _replay(objective: Objective, lanes: int, times: int, groups: int) -> Replay:
-    network = objective.network
+def _replay(objective: Objective, ensemble: Ensemble, batch: int | None, estimator: str) -> Replay:
+    """The compiled replay for a shape of run, made once."""
+    known, times = objective.network.compiled, len(ensemble.times)
+    asked = ("layout", objective.function, ensemble.n, batch, estimator)
+    if asked not in known:
+        known[asked] = _layout(objective, ensemble, batch, estimator)
+    groups, lanes = known[asked]
     key = ("replay", objective.function, lanes, times, groups)
-    if key not in network.compiled:
-        network.compiled[key] = Replay(array_loop(network, lanes, times), objective, groups)
-    replay: Replay = network.compiled[key]
+    if key not in known:
+        known[key] = Replay(array_loop(objective.network, lanes, times), objective, groups)
+    replay: Replay = known[key]
     return replay
 
 
