@@ -21,13 +21,13 @@ from jax import Array
 
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.coupled import WatchPair, by_initial_counts, halved, pair_network, unseen
-from sbmlgrad.gradient.estimator import Estimate, Task
+from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.observables import Autocorrelation
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.score import direct_part, split, split_tuple
 from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ensemble import GRAIN, Ensemble, initial_counts, run
+from sbmlgrad.simulation.ensemble import GRAIN, initial_counts
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
@@ -43,8 +43,9 @@ class AlternativePath:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         _refuse_products(self.name, problem)
         point = problem.at(task.values)
-        network = problem.known.setdefault("pair and clock", _with_clock(pair_network(problem.network)))
-        functional = problem.known.setdefault(self.name, _Alternative(problem))
+        single = problem.network_at(task.values)
+        network = problem.once(("pair and clock", single), lambda: _with_clock(pair_network(single)))
+        functional = problem.once(self.name, lambda: _Alternative(problem))
         parameters = len(problem.parameters)
         grid, places = problem.grid(task.times, task.start)
         latest = problem.latest(grid, places)
@@ -52,33 +53,23 @@ class AlternativePath:
         rate = np.float64(self.ticks / span if span else 1.0)
         dealt = np.arange(task.n) % max(parameters, 1)
         start = initial_counts(point.counts, task.n, task.seed)
-        ensemble = Ensemble(
-            network=network,
-            x0=[*start, *start, dealt.astype(np.float64)],
-            coefficients=(*point.coefficients, *point.coefficients, rate),
-            times=grid,
-            n=task.n,
-            seed=task.seed,
-            start=task.start,
-            functional=functional,
-            aux=point.tangents,
-        )
+        counts = [*start, *start, dealt.astype(np.float64)]
+        coefficients = (*point.coefficients, *point.coefficients, rate)
         values = Moments()
         slopes, sizes = ([Moments() for _ in problem.parameters] for _ in range(2))
-        skip = len(network.species)
-        for chunk in run(ensemble, task.progress):
-            raw, other, weights, direct = split(chunk.records[skip:], (problem.size, problem.size, parameters))
+        for records in walk(network, counts, coefficients, functional, point.tangents, task, grid):
+            raw, other, weights, direct = split(records, (problem.size, problem.size, parameters))
             seen, alternative = (problem.finish(rows, grid, places, task.start) for rows in (raw, other))
+            own = dealt[values.count :][: seen.shape[-1]]
             values.add(seen)
             weight = weights[:, latest]
             samples = (alternative - seen) * weight
             samples = samples + direct_part(problem, raw, direct, parameters, grid, places, task.start)
             for begin in range(0, seen.shape[-1], GRAIN):  # so that sums do not depend on how an ensemble is cut
                 part = slice(begin, begin + GRAIN)
-                of = dealt[chunk.first :][: seen.shape[-1]][part]
                 for p in range(parameters):
-                    slopes[p].add(samples[p][..., part][..., of == p])
-                    sizes[p].add(np.abs(weight[p][..., part][..., of == p]))
+                    slopes[p].add(samples[p][..., part][..., own[part] == p])
+                    sizes[p].add(np.abs(weight[p][..., part][..., own[part] == p]))
         mean, stderr = by_initial_counts(problem, point, task)
         for p, (slope, size) in enumerate(zip(slopes, sizes, strict=True)):
             mean[p] += slope.mean

@@ -93,15 +93,14 @@ class Automatic:
 
     def _run(self, problem: Problem, task: Task) -> tuple[Estimate, Choice]:
         """An estimate, and a second one where the first is noisy and another estimator does better."""
-        if self.searching or self.made:
-            choice = self.made or self.choose(problem, task)
-            return choice.estimator.estimate(problem, task), choice
+        choice = self.made or (self.choose(problem, task) if self.searching else None)
         (first, *_), reason = self._candidates(problem)
-        try:
-            estimate = first.estimate(problem, task)
-        except EstimatorError:  # a parameter at 0 switches a reaction off
+        estimate = _attempted(choice.estimator if choice else first, problem, task)
+        if estimate is None:  # a parameter at 0 switches a reaction off
             other = AlternativePath()
             return other.estimate(problem, task), Choice(other, "unbiased even where a parameter is 0")
+        if choice:
+            return estimate, choice
         noise = _noise(estimate, problem, task)
         if reason or noise <= _QUIET:
             return estimate, Choice(
@@ -123,7 +122,7 @@ class Automatic:
 
 
 def _attempted(estimator: Estimator, problem: Problem, task: Task) -> Estimate | None:
-    """An estimate, or None where the estimator cannot serve these observables."""
+    """An estimate, or None where the estimator cannot serve these observables or parameters."""
     try:
         return estimator.estimate(problem, task)
     except EstimatorError:
@@ -141,10 +140,7 @@ def _noise(estimate: Estimate, problem: Problem, task: Task) -> float:
 
 
 def _at_fixed_counts(problem: Problem, by_rates: Sequence[int]) -> Problem:
-    key = ("at fixed counts", tuple(by_rates))
-    if key not in problem.known:
-        problem.known[key] = problem.at_fixed_counts(by_rates)
-    found: Problem = problem.known[key]
+    found: Problem = problem.once(("at fixed counts", tuple(by_rates)), lambda: problem.at_fixed_counts(by_rates))
     return found
 
 

@@ -62,6 +62,7 @@ class ControlledScore:
         refuse_counts(self.name, problem, point.tangents)
         refuse_switched_off(self.name, problem, point)
         functional = _functional(problem, point.tangents)
+        network = problem.network_at(task.values)
         grid, places = problem.grid(task.times, task.start, _between(task))
         parameters = len(problem.parameters)
         latest = problem.latest(grid, places)
@@ -72,7 +73,7 @@ class ControlledScore:
         levels = {t: _CrossFit(np.argwhere(latest == t), learned) for t in targets}
         values = Moments()
         centre: np.ndarray | None = None  # keeps numbers small; the control W makes up for it
-        for records in walk(problem, point, functional, point.tangents, task, grid):
+        for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, scores, rest = split(records, (problem.size, parameters))
             seen = problem.finish(raw, grid, places, task.start)
             values.add(seen)
@@ -109,11 +110,11 @@ def _linear_algebra() -> ThreadpoolController:
 
 
 def _functional(problem: Problem, tangents: Tangents) -> _Tracked:
-    key = "controlled_score"
-    if key not in problem.known:
+    def made() -> _Tracked:
         features = choose(problem, len(problem.parameters)) or Features(problem, (), ())
-        problem.known[key] = _Tracked(problem, features, _pairs(problem, features, tangents))
-    found: _Tracked = problem.known[key]
+        return _Tracked(problem, features, _pairs(problem, features, tangents))
+
+    found: _Tracked = problem.once("controlled_score", made)
     return found
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.gradient.estimator import Task
+from sbmlgrad.gradient.estimator import Task, walk
 from sbmlgrad.gradient.problem import Point, Problem
 from sbmlgrad.gradient.watch import Watch
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ensemble import Ensemble, initial_counts, run
+from sbmlgrad.simulation.ensemble import initial_counts
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step
 
@@ -86,25 +86,16 @@ def coupled_samples(
     coefficients: tuple[Arrays, Arrays],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Functions (functions, times, n) along both copies, which start at ``first`` and ``second`` counts."""
-    network = problem.known.setdefault("pair", pair_network(problem.network))
-    watch = problem.known.setdefault("watch pair", WatchPair(problem))
+    single = problem.network_at(task.values)
+    network = problem.once(("pair", single), lambda: pair_network(single))
+    watch = problem.once("watch pair", lambda: WatchPair(problem))
     grid, places = problem.grid(task.times, task.start)
-    ensemble = Ensemble(
-        network=network,
-        x0=[*first, *second],
-        coefficients=(*coefficients[0], *coefficients[1]),
-        times=grid,
-        n=task.n,
-        seed=task.seed,
-        start=task.start,
-        functional=watch,
-    )
-    size, skip = problem.size, len(network.species)
-    for chunk in run(ensemble, task.progress):
-        raw = np.stack(chunk.records[skip:])
+    both = (*coefficients[0], *coefficients[1])
+    for records in walk(network, [*first, *second], both, watch, (), task, grid):
+        raw = np.stack(records)
         yield (
-            problem.finish(raw[:size], grid, places, task.start),
-            problem.finish(raw[size:], grid, places, task.start),
+            problem.finish(raw[: problem.size], grid, places, task.start),
+            problem.finish(raw[problem.size :], grid, places, task.start),
         )
 
 

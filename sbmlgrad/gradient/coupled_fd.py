@@ -28,8 +28,8 @@ class CoupledDifferences:
     unbiased: bool = False
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
-        values = np.asarray(task.values, float)
-        point = problem.at(values)
+        values = problem.own(task.values)
+        point = problem.at(task.values)
         start = initial_counts(point.counts, task.n, task.seed)
         mean, stderr = by_initial_counts(problem, point, task)
         level = Moments()
@@ -42,7 +42,7 @@ class CoupledDifferences:
                     "'auto' or 'straight_through' for it"
                 )
             shift = self.step * values[p]
-            above, below = (problem.at(values + sign * shift * np.eye(len(values))[p]) for sign in (1, -1))
+            above, below = (problem.at(problem.shifted(task.values, p, by)) for by in (shift, -shift))
             own, slope = Moments(), Moments()
             for first, second in coupled_samples(problem, task, start, start, (above.coefficients, below.coefficients)):
                 own.add((first + second) / 2)

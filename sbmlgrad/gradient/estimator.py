@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.ssa import PathFunctional
 
@@ -78,14 +79,19 @@ class Estimator(Protocol):
 
 
 def walk(
-    problem: Problem, point: Point, functional: PathFunctional, aux: Any, task: Task, grid: np.ndarray
+    network: ReactionNetwork,
+    counts: Sequence[Any],
+    coefficients: tuple[Any, ...],
+    functional: PathFunctional,
+    aux: Any,
+    task: Task,
+    grid: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Records (grid, trajectories) of ``functional`` along exact trajectories, chunk by chunk, in order."""
-    network = problem.network_at(task.values)
     ensemble = Ensemble(
         network=network,
-        x0=point.counts,
-        coefficients=point.coefficients,
+        x0=counts,
+        coefficients=coefficients,
         times=grid,
         n=task.n,
         seed=task.seed,

@@ -72,15 +72,14 @@ class Problem:
     """values of all parameters -> (counts, coefficients)"""
     _places: tuple[int, ...] | None = field(default=None, repr=False)
     """places of the parameters among all; None for all of them"""
-    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
-    """What estimators have made for this problem, so that compiled loops are found again."""
+    _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     # ---- at values of the parameters ---------------------------------------------------------------------
 
     def at(self, values: Sequence[float] | np.ndarray) -> Point:
         """Counts, coefficients and derivatives at values (P,) of the parameters."""
         (counts, coefficients), jacobian = self._linearised(jnp.asarray(values, jnp.float64))
-        tangents = _tangents(jacobian, self._dependence(len(values)))
+        tangents = _tangents(jacobian, self.once("dependence", lambda: _dependence(self._start, len(values))))
         if self._places is not None:
             tangents = tangents.of_rates(self._places)
         self._refuse_moving_edges(coefficients, tangents)
@@ -94,25 +93,9 @@ class Problem:
     def _linearised(self) -> Any:
         return jax.jit(lambda point: (self._start(point), jax.jacfwd(self._start)(point)))
 
-    def _dependence(self, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        if "dependence" not in self.known:
-            self.known["dependence"] = _dependence(self._start, parameters)
-        found: tuple[list[np.ndarray], list[np.ndarray]] = self.known["dependence"]
-        return found
-
     @cached_property
     def _checked(self) -> ReactionNetwork:
-        network = self.network
-        return ReactionNetwork(
-            network.stoichiometry,
-            network.propensities,
-            network.x0,
-            network.parameters,
-            network.species,
-            network.reactions,
-            network.rates,
-            nonnegative=False,
-        )
+        return replace(self.network, nonnegative=False)
 
     def at_fixed_counts(self, parameters: Sequence[int]) -> Problem:
         """The same by some of the parameters only, and by no more than what these do to coefficients.
@@ -126,6 +109,18 @@ class Problem:
         """Of values of all parameters, those of the parameters to differentiate by."""
         every = np.asarray(values, np.float64)
         return every if self._places is None else every[list(self._places)]
+
+    def shifted(self, values: Sequence[float] | np.ndarray, parameter: int, by: float) -> np.ndarray:
+        """Values of all parameters, that of one parameter to differentiate by being another."""
+        every = np.array(values, np.float64)
+        every[parameter if self._places is None else self._places[parameter]] += by
+        return every
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` makes, made at the first call and kept, so that compiled loops are found again."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     def _refuse_moving_edges(self, coefficients: Any, tangents: Tangents) -> None:
         """A bin of a concentration moves with the volume, which no sample shows."""

@@ -42,12 +42,13 @@ class Score:
         refuse_counts(self.name, problem, point.tangents)
         refuse_switched_off(self.name, problem, point)
         back = np.array([] if self.window is None else np.maximum(task.times - self.window, task.start))
+        network = problem.network_at(task.values)
         grid, places = problem.grid(task.times, task.start, back.tolist())
-        functional = problem.known.setdefault("score", _PathScore(problem))
+        functional = problem.once("score", lambda: _PathScore(problem))
         parameters = len(problem.parameters)
         latest = problem.latest(grid, places)
         values, slopes = Moments(), Moments()
-        for records in walk(problem, point, functional, point.tangents, task, grid):
+        for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, scores, direct = split(records, (problem.size, parameters))
             seen = problem.finish(raw, grid, places, task.start)
             weight = scores[:, latest]

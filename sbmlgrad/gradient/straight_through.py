@@ -52,13 +52,14 @@ class StraightThrough:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         refuse_paths(self.name, problem)
         point = problem.at(task.values)
-        functional = problem.known.setdefault("straight_through", _Pushforward(problem))
+        functional = problem.once("straight_through", lambda: _Pushforward(problem))
         parameters, functions = len(problem.parameters), problem.size
+        network = problem.network_at(task.values)
         grid, places, begins = self._windows(problem, task)
         values = Moments()
         slopes = [[Moments() for _ in row] for row in begins]
         shifts = [[Moments() for _ in row] for row in begins]
-        for records in walk(problem, point, functional, point.tangents, task, grid):
+        for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, at, since = split(records, (functions, parameters * functions))
             values.add(problem.finish(raw, grid, places, task.start))
             for k, (place, row) in enumerate(zip(places, begins, strict=True)):

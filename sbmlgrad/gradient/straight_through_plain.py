@@ -38,11 +38,12 @@ class StraightThroughPlain:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         refuse_paths(self.name, problem)
         point = problem.at(task.values)
-        functional = problem.known.setdefault((self.name, self.temperature), _Relaxed(problem, self.temperature))
+        functional = problem.once((self.name, self.temperature), lambda: _Relaxed(problem, self.temperature))
         parameters = len(problem.parameters)
+        network = problem.network_at(task.values)
         grid, places = problem.grid(task.times, task.start)
         values, slopes = Moments(), Moments()
-        for records in walk(problem, point, functional, point.tangents, task, grid):
+        for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, change = split(records, (problem.size,))
             values.add(problem.finish(raw, grid, places, task.start))
             changes = change.reshape(parameters, problem.size, *change.shape[1:])

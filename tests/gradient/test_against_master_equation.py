@@ -160,6 +160,19 @@ def test_initial_amounts(name: str, models_dir: Path) -> None:
     assert np.all(np.abs(result.derivatives[:, 0, 0] - exact) < 0.01 * np.abs(exact) + 4 * error)
 
 
+@pytest.mark.parametrize("name", ["controlled_score", "coupled_fd", "alternative_path"])
+def test_rates_are_shifted_by_their_own_values_beside_initial_amounts(models_dir: Path, name: str) -> None:
+    """The part that rates play, where the first parameter is an initial amount: what `auto` asks of an estimator."""
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml").with_parameters({"k": 10, "g": 1, "X": 30})
+    target = differentiable(discretise(model), ["X", "k", "g"]).at_fixed_counts([1, 2])
+    result = estimate(target, [30, 10, 1], np.array([1.0]), 20_000, 1, name)
+    decay = np.exp(-1.0)
+    exact = np.array([1 - decay, -30 * decay + 10 * (2 * decay - 1)])
+    error = result.stderr[:, 0, 0]
+    assert np.all(np.abs(result.derivatives[:, 0, 0] - exact) < 0.01 * np.abs(exact) + 4 * error)
+    assert np.all(error < 0.03 * np.abs(exact))
+
+
 def test_the_score_function_refuses_initial_amounts(models_dir: Path) -> None:
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
     target = differentiable(discretise(model), ["X"])
@@ -193,12 +206,13 @@ def test_absorption_leaves_no_holes(name: str) -> None:
     assert np.all(np.abs(result.derivatives[0, 0] - exact) < bias(name) * np.abs(exact) + 4 * error + 1e-12)
 
 
-def test_values_that_make_a_rate_negative_are_refused(models_dir: Path) -> None:
+@pytest.mark.parametrize("name", ["score", "coupled_fd", "alternative_path", "straight_through"])
+def test_values_that_make_a_rate_negative_are_refused(models_dir: Path, name: str) -> None:
     """The model was made at positive values, and its rates were then known to be positive."""
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml").with_parameters({"k": 10, "g": 1, "X": 0})
     target = differentiable(discretise(model), ["k", "g"])
     with pytest.raises(PropensityError, match="its propensity is -"):
-        estimate(target, [1.0, -1.0], np.array([1.0]), 10, 1, "score")
+        estimate(target, [1.0, -1.0], np.array([1.0]), 10, 1, name)
 
 
 def test_a_single_trajectory_has_no_standard_error(cases: list[Any]) -> None:

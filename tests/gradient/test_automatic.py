@@ -76,6 +76,16 @@ def test_a_search_prefers_little_noise_where_nothing_is_wrong_with_it(models_dir
     assert chosen.estimator.name == "controlled_score"  # straight-through explodes here
 
 
+def test_a_choice_that_a_parameter_at_0_rules_out_is_not_the_end() -> None:
+    """As where a fit is driven to a bound after its estimator has been chosen."""
+    problem = chain(2)
+    settled = Automatic().settled(problem, task(problem, 2000))
+    assert settled.made is not None
+    estimate = settled.estimate(problem, Task([10.0, 0.0], np.array([1.0]), 2000, seed=1))
+    assert estimate.note.startswith("alternative_path: ")
+    assert np.all(estimate.stderr > 0)
+
+
 def test_comparison_warns_of_straight_through(models_dir: Path) -> None:
     model = sg.read_sbml(models_dir / "telegraph" / "model.xml")
     found = sg.check(model, [24.0], ["k_on"], n=4000, seed=1, select=["M"])
