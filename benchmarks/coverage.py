@@ -9,14 +9,12 @@ about 1 in 15 derivatives, by chance.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from battery import CASES, exact
-from gradients import facts, posed
+from gradients import facts, posed, write
 
 from sbmlgrad.gradient.catalogue import ESTIMATORS
 from sbmlgrad.gradient.estimator import Task
@@ -57,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shares = [row["coverage"] for row in rows if row["estimator"] == name]
         print(f"{name}: {np.mean(shares):.1%} over {len(shares)} derivatives, {min(shares):.1%} to {max(shares):.1%}")
     if options.output:
-        text = json.dumps({"facts": facts("coverage.py", given, options.n), "rows": rows}, indent=1)
-        Path(options.output).write_text(text + "\n", encoding="utf-8")
+        write(options.output, facts("coverage.py", given, options.n), rows)
     return 0
 
 

@@ -309,12 +309,9 @@ def facts(script: str, arguments: Sequence[str], n: int) -> dict[str, str]:
     }
 
 
-def _write(path: str, about: Mapping[str, str], rows: Sequence[Row]) -> None:
-    """A line a row, to six digits."""
-    short = [
-        json.dumps({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in asdict(row).items()})
-        for row in rows
-    ]
+def write(path: str, about: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """JSON with a line a row, to six digits."""
+    short = [json.dumps({k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}) for row in rows]
     text = f'{{"facts": {json.dumps(about)}, "rows": [\n' + ",\n".join(short) + "\n]}\n"
     Path(path).write_text(text, encoding="utf-8")
 
@@ -348,12 +345,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     flush=True,
                 )
             if options.output:  # after each case, so that a run cut short is not lost
-                _write(options.output, about, rows)
+                write(options.output, about, [asdict(row) for row in rows])
     if options.stochastix:
         rows = [r for r in rows if r.estimator != "stochastix"]
         rows += of_stochastix(options.stochastix, rows, int(about["trajectories"]))
         if options.output:
-            _write(options.output, about, rows)
+            write(options.output, about, [asdict(row) for row in rows])
     for verdict in judge(rows):
         print(verdict)
     if options.page:

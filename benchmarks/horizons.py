@@ -12,7 +12,6 @@ many trajectories would take.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from gradients import facts
+from gradients import facts, write
 
 import sbmlgrad as sg
 from sbmlgrad.gradient.catalogue import ESTIMATORS
@@ -87,8 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     flush=True,
                 )
     if options.output:
-        text = json.dumps({"facts": facts("horizons.py", given, options.n), "rows": rows}, indent=1)
-        Path(options.output).write_text(text + "\n", encoding="utf-8")
+        write(options.output, facts("horizons.py", given, options.n), rows)
     return 0
 
 

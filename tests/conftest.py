@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -32,6 +34,14 @@ def data_dir() -> Path:
 def models_dir() -> Path:
     """The example models of the repository, each a folder with model.xml, data.csv and README.md."""
     return ROOT / "models"
+
+
+@pytest.fixture(scope="session")
+def benchmark_script() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a script of `benchmarks/`, which is no package, by its name; scripts find each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield importlib.import_module
 
 
 @pytest.fixture(scope="session")

@@ -62,13 +62,13 @@ class Automatic:
         return replace(self, made=self.choose(own, task, unbiased=not self.searching))
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
-        tangents = problem.at(task.values).tangents
-        everyone = range(len(problem.parameters))
+        point = problem.at(task.values)
+        tangents, everyone = point.tangents, range(len(problem.parameters))
         by_rates = [p for p in everyone if tangents.moves_rates(p)]
         if not any(tangents.moves_counts(p) for p in everyone):
             return _said(*self._run(problem, task))
         frozen = _at_fixed_counts(problem, by_rates)
-        mean, stderr = by_initial_counts(problem, problem.at(task.values), task)
+        mean, stderr = by_initial_counts(problem, point, task)
         if not by_rates:
             plain = Score().estimate(frozen, task)
             return replace(plain, derivatives=mean, stderr=stderr, note="coupled pairs for initial counts")
@@ -93,23 +93,28 @@ class Automatic:
 
     def _run(self, problem: Problem, task: Task) -> tuple[Estimate, Choice]:
         """An estimate, and a second one where the first is noisy and another estimator does better."""
-        choice = self.made or (self.choose(problem, task) if self.searching else None)
-        (first, *_), reason = self._candidates(problem)
-        estimate = _attempted(choice.estimator if choice else first, problem, task)
+        final = self.made or (self.choose(problem, task) if self.searching else None)
+        choice = final or self._first(problem)
+        estimate = _attempted(choice.estimator, problem, task)
         if estimate is None:  # a parameter at 0 switches a reaction off
             other = AlternativePath()
             return other.estimate(problem, task), Choice(other, "unbiased even where a parameter is 0")
-        if choice:
+        if final or choice.reason:
             return estimate, choice
         noise = _noise(estimate, problem, task)
-        if reason or noise <= _QUIET:
+        if noise <= _QUIET:
             return estimate, Choice(
-                first, reason or f"unbiased, and its standard errors are small enough ({noise:.1%})"
+                choice.estimator, f"unbiased, and its standard errors are small enough ({noise:.1%})"
             )
-        choice = self.choose(problem, task)
-        if choice.estimator.name == first.name:
-            return estimate, choice
-        return choice.estimator.estimate(problem, task), choice
+        better = self.choose(problem, task)
+        if better.estimator.name == choice.estimator.name:
+            return estimate, better
+        return better.estimator.estimate(problem, task), better
+
+    def _first(self, problem: Problem) -> Choice:
+        """The likeliest estimator; with a reason where there is no other."""
+        (first, *_), reason = self._candidates(problem)
+        return Choice(first, reason)
 
     def _candidates(self, problem: Problem) -> tuple[Sequence[Estimator], str]:
         """Estimators to choose from, the likeliest first; with a reason where there is nothing to choose."""

@@ -46,8 +46,9 @@ class Exact:
             tuple(np.zeros(np.shape(c)) if d is None else d for c, d in zip(point.coefficients, row, strict=True))
             for row in point.tangents.coefficients
         ]
-        values, derivatives = solver(point.coefficients, jnp.asarray(spread[0]), tangents, jnp.asarray(spread[1:]))
-        information = solver.information(point, jnp.asarray(spread[0]), tangents)
+        start, slopes_of_start = jnp.asarray(spread[0]), jnp.asarray(spread[1:])
+        values, derivatives, occupied = solver(point.coefficients, start, tangents, slopes_of_start)
+        information = solver.information(point, occupied, tangents)
         largest = np.max(np.abs(solver.functions(point.coefficients)), axis=1)
         squared = np.array([isinstance(f, Autocorrelation) for f in problem.functions])
         largest = np.where(squared, largest**2, largest)
@@ -114,61 +115,52 @@ class _Solver:
 
     def __call__(
         self, coefficients: tuple[Any, ...], p: Array, tangents: list[tuple[Any, ...]], slopes: Array
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Values (functions, grid) and derivatives (parameters, functions, grid)."""
+    ) -> tuple[np.ndarray, np.ndarray, Array]:
+        """Values (functions, grid), derivatives (parameters, functions, grid), and time in states (grid, states)."""
         point = tuple(jnp.asarray(c, jnp.float64) for c in coefficients)
         stacked = tuple(jnp.stack([jnp.asarray(row[i], jnp.float64) for row in tangents]) for i in range(len(point)))
 
-        def along(directions: tuple[Any, ...], slope: Array) -> tuple[Array, Array]:
-            result: tuple[Array, Array] = jax.jvp(self._expect, (point, p), (directions, slope))
+        def along(directions: tuple[Any, ...], slope: Array) -> tuple[Array, Array, Array]:
+            result: tuple[Array, Array, Array] = jax.jvp(self._expect, (point, p), (directions, slope), has_aux=True)
             return result
 
-        values, derivatives = jax.vmap(along)(stacked, slopes)
-        return np.asarray(values[0]), np.asarray(derivatives)
+        values, derivatives, occupied = jax.vmap(along, out_axes=(None, 0, None))(stacked, slopes)
+        return np.asarray(values), np.asarray(derivatives), occupied
 
     def functions(self, coefficients: tuple[Any, ...]) -> np.ndarray:
         """What each function sees of each state (functions, states)."""
         return np.asarray(self._seen(coefficients))
 
-    def information(self, point: Point, p: Array, tangents: list[tuple[Any, ...]]) -> np.ndarray:
-        """Fisher information of the path up to each time (parameters, grid)."""
+    def information(self, point: Point, occupied: Array, tangents: list[tuple[Any, ...]]) -> np.ndarray:
+        """Fisher information of the path up to each time (parameters, grid), from the time in states until then."""
         rates = self._rates(point.coefficients)
         primals = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
         density = []
         for row in tangents:
             slope = jax.jvp(self._rates, (primals,), (tuple(jnp.asarray(d, jnp.float64) for d in row),))[1]
             density.append(jnp.sum(jnp.where(rates > 0, slope**2 / jnp.where(rates > 0, rates, 1.0), 0.0), axis=0))
-        weights = jnp.stack(density)
-        total = jnp.zeros(len(tangents))
-        result = [total]
-        for duration in np.diff(self.grid):
-            p, integral = self._advance(rates, p, float(duration))
-            total = total + weights @ integral
-            result.append(total)
-        return np.asarray(jnp.stack(result, axis=1))
+        return np.asarray(jnp.stack(density) @ occupied.T)
 
-    def _expect(self, coefficients: tuple[Any, ...], p: Array) -> Array:
+    def _expect(self, coefficients: tuple[Any, ...], p: Array) -> tuple[Array, Array]:
+        """Expectations (functions, grid), and the expected time in each state until then (grid, states)."""
         rates, seen = self._rates(coefficients), self._seen(coefficients)
-        marginals, averages = [seen @ p], [jnp.zeros(len(seen))]
-        law = p
-        laws = [law]
+        laws, occupied = [p], [jnp.zeros_like(p)]
         for duration in np.diff(self.grid):
-            law, integral = self._advance(rates, law, float(duration))
+            law, integral = self._advance(rates, laws[-1], float(duration))
             laws.append(law)
-            marginals.append(seen @ law)
-            averages.append(averages[-1] + seen @ integral)
+            occupied.append(occupied[-1] + integral)
         spans = jnp.asarray(np.maximum(self.grid - self.start, np.finfo(float).tiny))
         rows = []
         for i, function in enumerate(self.problem.functions):
             if isinstance(function, TimeAverage):
-                rows.append(jnp.stack([a[i] for a in averages]) / spans)
+                rows.append(jnp.stack(occupied) @ seen[i] / spans)
             elif isinstance(function, FirstPassage):
                 rows.append(self._passage(rates, seen[i], p))
             elif isinstance(function, Autocorrelation):
                 rows.append(self._products(rates, seen[i], laws, int(np.searchsorted(self.grid, function.time))))
             else:
-                rows.append(jnp.stack([m[i] for m in marginals]))
-        return jnp.stack(rows)
+                rows.append(jnp.stack(laws) @ seen[i])
+        return jnp.stack(rows), jnp.stack(occupied)
 
     def _passage(self, rates: Array, target: Array, p: Array) -> Array:
         """P(target reached): the target's probability where nothing leaves it any more."""

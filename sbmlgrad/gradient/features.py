@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.gradient.observables import Observable, Probability
+from sbmlgrad.gradient.observables import Probability
 from sbmlgrad.gradient.problem import Problem, moved
 from sbmlgrad.simulation.ssa import Arrays
 
@@ -43,18 +43,15 @@ class Features:
             for place in places[1:]:
                 product = product * x[place]
             result.append(product)
-        if self.bins:
-            variables = self.problem.observe(x, coefficients)
-            result += [_soft(variables[v], lower, upper, softness) for v, lower, upper, softness in self.bins]
-        return result
+        return result + self._in_bins(x, coefficients)
 
     def changes(self, x: Arrays, coefficients: Arrays) -> list[list[Any]]:
         """For each feature its change by each reaction; 0.0 where there is none whatever the state."""
         jumps = self.problem.network.stoichiometry
         rows = [[_change(x, places, jump) for jump in jumps.T] for places in self.powers]
         if self.bins:
-            before = self.values(x, coefficients)[len(self.powers) :]
-            after = [self.values(moved(x, jump), coefficients)[len(self.powers) :] for jump in jumps.T]
+            before = self._in_bins(x, coefficients)
+            after = [self._in_bins(moved(x, jump), coefficients) for jump in jumps.T]
             for b, (variable, *_) in enumerate(self.bins):
                 place = self.problem.linear[variable]
                 rows.append(
@@ -65,12 +62,18 @@ class Features:
                 )
         return rows
 
+    def _in_bins(self, x: Arrays, coefficients: Arrays) -> list[Any]:
+        if not self.bins:
+            return []
+        variables = self.problem.observe(x, coefficients)
+        return [_soft(variables[v], lower, upper, softness) for v, lower, upper, softness in self.bins]
+
 
 def choose(problem: Problem, parameters: int) -> Features | None:
     """As many features as are worth their cost for so many parameters; None if there are too many counts."""
     species = _independent(problem.network.stoichiometry)
-    bins = tuple(_bins(problem, function) for function in problem.functions if isinstance(function, Probability))
-    soft = tuple(dict.fromkeys(item for rows in bins for item in rows))
+    edged = [function for function in problem.functions if isinstance(function, Probability)]
+    soft = tuple(dict.fromkeys(item for function in edged for item in _bins(problem, function)))
     linear = tuple((i,) for i in species)
     quadratic = (*linear, *combinations_with_replacement(species, 2))
     width = parameters + 2  # an integral for each parameter, one of the drift, and the feature itself
@@ -90,8 +93,7 @@ def _independent(stoichiometry: np.ndarray) -> list[int]:
     return chosen
 
 
-def _bins(problem: Problem, function: Observable) -> tuple[tuple[int, float, float, float], ...]:
-    assert isinstance(function, Probability)
+def _bins(problem: Problem, function: Probability) -> tuple[tuple[int, float, float, float], ...]:
     variable = problem.variables.index(function.variable)
     soft = _SOFTNESS if problem.linear[variable] is not None else (0.0,)
     return tuple((variable, function.lower, function.upper, s) for s in soft)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from sbmlgrad.network.dependence import reach
+
 
 class Linearised:
     """A function of one state and of weights, linearised in both, or in the weights alone, at many states.
@@ -73,9 +75,4 @@ class Linearised:
 
 def varying(function: Callable[[Any], Sequence[Any]], point: Any) -> list[bool]:
     """Which of the arrays that ``function`` returns are computed from what is in ``point``."""
-    program = jax.make_jaxpr(function)(point).jaxpr
-    reached = {id(variable) for variable in program.invars}
-    for equation in program.eqns:
-        if any(id(variable) in reached for variable in equation.invars):
-            reached |= {id(variable) for variable in equation.outvars}
-    return [id(variable) in reached for variable in program.outvars]
+    return [bool(row.any()) for row in reach(jax.make_jaxpr(function)(point).jaxpr)]

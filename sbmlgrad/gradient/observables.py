@@ -41,24 +41,41 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Probability:
-    """P(lower <= X < upper) at the time of observation: a bin of X's histogram."""
+class _OfOne:
+    """What is of one variable."""
 
     variable: str
-    lower: float = -inf
-    upper: float = inf
 
     @property
     def of(self) -> tuple[str, ...]:
         return (self.variable,)
 
-    @property
-    def label(self) -> str:
-        return f"P({_range(self.variable, self.lower, self.upper)})"
+
+@dataclass(frozen=True)
+class _Range(_OfOne):
+    """A range of values that counts as 1, and all others as 0."""
+
+    lower: float = -inf
+    upper: float = inf
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """1 within the bin, 0 outside."""
+        """1 within the range, 0 outside."""
         return _within(values[self.variable], self.lower, self.upper)
+
+    @property
+    def _text(self) -> str:
+        left = f"{self.lower:g} <= " if self.lower > -inf else ""
+        right = f" < {self.upper:g}" if self.upper < inf else ""
+        return f"{left}{self.variable}{right}"
+
+
+@dataclass(frozen=True)
+class Probability(_Range):
+    """P(lower <= X < upper) at the time of observation: a bin of X's histogram."""
+
+    @property
+    def label(self) -> str:
+        return f"P({self._text})"
 
 
 @dataclass(frozen=True)
@@ -78,14 +95,8 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class TimeAverage:
+class TimeAverage(_OfOne):
     """E of the average of X from the start to the time of observation."""
-
-    variable: str
-
-    @property
-    def of(self) -> tuple[str, ...]:
-        return (self.variable,)
 
     @property
     def label(self) -> str:
@@ -93,36 +104,19 @@ class TimeAverage:
 
 
 @dataclass(frozen=True)
-class FirstPassage:
+class FirstPassage(_Range):
     """P(X has been within lower <= X < upper at or before the time of observation): the law of a first passage."""
-
-    variable: str
-    lower: float = -inf
-    upper: float = inf
-
-    @property
-    def of(self) -> tuple[str, ...]:
-        return (self.variable,)
 
     @property
     def label(self) -> str:
-        return f"reached({_range(self.variable, self.lower, self.upper)})"
-
-    def value(self, values: Mapping[str, Any]) -> Any:
-        """1 where the state is in the target."""
-        return _within(values[self.variable], self.lower, self.upper)
+        return f"reached({self._text})"
 
 
 @dataclass(frozen=True)
-class Autocorrelation:
+class Autocorrelation(_OfOne):
     """E X(time) X(t) for the times of observation t: both sides of ``time``, which is observed as well."""
 
-    variable: str
     time: float
-
-    @property
-    def of(self) -> tuple[str, ...]:
-        return (self.variable,)
 
     @property
     def label(self) -> str:
@@ -154,9 +148,3 @@ def _within_slope(lower: float, upper: float, primals: Any, tangents: Any) -> An
     (value,), (change,) = primals, tangents
     slope = (_within(value + 1, lower, upper) - _within(value - 1, lower, upper)) / 2
     return _within(value, lower, upper), slope * change
-
-
-def _range(variable: str, lower: float, upper: float) -> str:
-    left = f"{lower:g} <= " if lower > -inf else ""
-    right = f" < {upper:g}" if upper < inf else ""
-    return f"{left}{variable}{right}"

@@ -14,7 +14,14 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
-from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, Moment, Observable, Probability, TimeAverage
+from sbmlgrad.gradient.observables import (
+    Autocorrelation,
+    FirstPassage,
+    Observable,
+    Probability,
+    TimeAverage,
+    as_observable,
+)
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.dependence import dependence
 from sbmlgrad.simulation.ssa import Arrays
@@ -124,10 +131,10 @@ class Problem:
 
     def _refuse_moving_edges(self, coefficients: Any, tangents: Tangents) -> None:
         """A bin of a concentration moves with the volume, which no sample shows."""
-        if self.of_counts_alone:
+        edged = [f for f in self.functions if isinstance(f, (Probability, FirstPassage))]
+        if self.of_counts_alone or not edged:
             return
         lane = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
-        edged = [f for f in self.functions if isinstance(f, (Probability, FirstPassage))]
         for name, row in zip(self.parameters, tangents.coefficients, strict=True):
             slopes = push(self.observe, lane, coefficients, [None] * len(lane), row)[1]
             moved = {v for v, slope in zip(self.variables, slopes, strict=True) if np.any(np.asarray(slope) != 0)}
@@ -279,7 +286,7 @@ def differentiable(
     if not parameters:
         raise SbmlgradError("name at least one parameter to differentiate by")
     variables = model.observables if isinstance(model, DiscreteModel) else model.species
-    chosen = tuple(Moment(f) if isinstance(f, str) else f for f in (variables if functions is None else functions))
+    chosen = tuple(as_observable(f) for f in (variables if functions is None else functions))
     for function in chosen:
         for name in function.of:
             if name not in variables:

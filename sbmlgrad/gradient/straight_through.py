@@ -18,8 +18,9 @@ what was measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -52,7 +53,7 @@ class StraightThrough:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         refuse_paths(self.name, problem)
         point = problem.at(task.values)
-        functional = problem.once("straight_through", lambda: _Pushforward(problem))
+        functional = problem.once("straight_through", lambda: _Windowed(problem))
         parameters, functions = len(problem.parameters), problem.size
         network = problem.network_at(task.values)
         grid, places, begins = self._windows(problem, task)
@@ -121,99 +122,125 @@ def _least_error(slopes: list[Moments], shifts: list[Moments]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pushforward:
+class Pushforward:
     """Carries, for each parameter: a tangent for each count, one for time, an integral for each function.
 
     The tangent of time is that of the last event's, plus what the time waited since then would add. An observation
     does not reset it: the fresh waiting time that follows continues the interrupted one.
+
+    What the choice of a reaction does to counts, what is integrated, and what is recorded, is for subclasses to say.
     """
 
     problem: Problem
 
+    def choices(self, step: Step) -> Callable[[Arrays, Any], list[Any]]:
+        """The tangents of the jump of each count, as a function of those of the propensities and of log a0."""
+        raise NotImplementedError
+
+    def integrands(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
+        """Propensities, and what the integral of each function gains in a unit of time."""
+        raise NotImplementedError
+
+    def tangents(self, x: Arrays, coefficients: Arrays, parts: list[Part]) -> list[Any]:
+        """What is written down at an observation, after the functions themselves."""
+        raise NotImplementedError
+
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        return (*Watch(self.problem).initial(x), *begin_tangents(x, aux, self.problem.size))
+        carry: list[Any] = []
+        for dcounts in aux.counts:
+            dx = [np.zeros_like(x[0]) if d is None else np.broadcast_to(d, x[0].shape) for d in dcounts]
+            carry += [*dx, *(np.zeros_like(x[0]) for _ in range(1 + self.problem.size))]
+        return (*Watch(self.problem).initial(x), *carry)
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        watch = Watch(self.problem)
-        seen, carry = split_tuple(carry, (len(watch.tracked),))
-        seen = watch.advance(seen, step.x, step.wait, step.coefficients)
-        network = self.problem.network
+        seen, parts = self._parts(carry, aux)
+        seen = Watch(self.problem).advance(seen, step.x, step.wait, step.coefficients)
         inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
-        inverse_fired = 1.0 / select_by(step.reaction, step.propensities, 1.0)
-        jump = [select_by(step.reaction, list(row), 0.0) for row in network.stoichiometry]
-        mean_jump = [weighted(row, step.propensities) * inverse for row in network.stoichiometry]
+        choose = self.choices(step)
         result: list[Any] = []
-        for dx, dtime, integrals, dcoefficients in unpack(carry, aux, self.problem):
-            (_, drift), (drates, ddrift) = push(
-                lambda x, c: _rates_and_drift(self.problem, x, c), step.x, step.coefficients, dx, dcoefficients
-            )
+        for dx, dtime, integrals, dcoefficients in parts:
+            (_, rates), (drates, drate) = push(self.integrands, step.x, step.coefficients, dx, dcoefficients)
             dlog_total = total(drates) * inverse
-            dlog_fired = select_by(step.reaction, drates, 0.0) * inverse_fired
             dwait = -step.wait * dlog_total
-            for d, s, mean, row in zip(dx, jump, mean_jump, network.stoichiometry, strict=True):
-                shift = 0.5 * (s * (dlog_fired - dlog_total) - mean * dlog_fired + weighted(row, drates) * inverse)
+            for d, shift, row in zip(dx, choose(drates, dlog_total), self.problem.network.stoichiometry, strict=True):
                 result.append(jnp.where(step.fires, d + shift, d) if row.any() else d)
             result.append(dtime + dwait)
             result += [
                 old + change * step.wait + rate * dwait
-                for old, rate, change in zip(integrals, drift, ddrift, strict=True)
+                for old, rate, change in zip(integrals, rates, drate, strict=True)
             ]
         return (*seen, *result)
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        """The functions; then for each parameter and function its tangent at the state, and the integral's."""
-        watch = Watch(self.problem)
-        seen, carry = split_tuple(carry, (len(watch.tracked),))
-        _, drift = _rates_and_drift(self.problem, x, coefficients)
-        at: list[Any] = []
-        since: list[Any] = []
-        for dx, dtime, integrals, dcoefficients in unpack(carry, aux, self.problem):
-            at += state_tangents(self.problem, x, coefficients, dx, dcoefficients)
-            # The time of the observation is fixed: what the interval since the last event gains at its beginning,
-            # it does not gain at its end.
-            since += [integral - rate * dtime for integral, rate in zip(integrals, drift, strict=True)]
-        return (*watch.record(seen, x, coefficients), *at, *since)
+        seen, parts = self._parts(carry, aux)
+        return (*Watch(self.problem).record(seen, x, coefficients), *self.tangents(x, coefficients, parts))
+
+    def at_state(self, x: Arrays, coefficients: Arrays, part: Part) -> list[Any]:
+        """Tangents of functions of the state; 0 for an average, which is all integral."""
+        tangents = push(self.problem.values, x, coefficients, part.counts, part.coefficients)[1]
+        return [
+            jnp.zeros_like(x[0]) if isinstance(function, TimeAverage) else jnp.broadcast_to(tangent, x[0].shape)
+            for function, tangent in zip(self.problem.functions, tangents, strict=True)
+        ]
+
+    def _parts(self, carry: Arrays, aux: Tangents) -> tuple[Arrays, list[Part]]:
+        """The memory of the functions, and what is carried for each parameter."""
+        seen, rest = split_tuple(carry, (len(Watch(self.problem).tracked),))
+        counts = len(self.problem.network.species)
+        width = counts + 1 + self.problem.size
+        rows = [rest[begin : begin + width] for begin in range(0, len(rest), width)]
+        return seen, [
+            Part(row[:counts], row[counts], row[counts + 1 :], dcoefficients)
+            for row, dcoefficients in zip(rows, aux.coefficients, strict=True)
+        ]
 
 
-def begin_tangents(x: Arrays, aux: Tangents, functions: int) -> Arrays:
-    """Tangents at the start: of counts, of time, and of an integral for each function."""
-    carry: list[Any] = []
-    for dcounts in aux.counts:
-        dx = [np.zeros_like(x[0]) if d is None else np.broadcast_to(d, x[0].shape) for d in dcounts]
-        carry += [*dx, *(np.zeros_like(x[0]) for _ in range(1 + functions))]
-    return tuple(carry)
+class Part(NamedTuple):
+    """Tangents by one parameter."""
+
+    counts: Arrays
+    time: Any
+    integrals: Arrays
+    coefficients: tuple[Any, ...]
 
 
-def unpack(carry: Arrays, aux: Tangents, problem: Problem) -> list[tuple[Arrays, Any, Arrays, tuple[Any, ...]]]:
-    """For each parameter: count tangents, time tangent, integrals, and the coefficients' tangents."""
-    counts = len(problem.network.species)
-    width = counts + 1 + problem.size
-    parts = [carry[begin : begin + width] for begin in range(0, len(carry), width)]
-    return [
-        (part[:counts], part[counts], part[counts + 1 :], dcoefficients)
-        for part, dcoefficients in zip(parts, aux.coefficients, strict=True)
-    ]
+class _Windowed(Pushforward):
+    """Second-order choices; integrals of the generator."""
 
+    def choices(self, step: Step) -> Callable[[Arrays, Any], list[Any]]:
+        jumps = self.problem.network.stoichiometry
+        inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
+        inverse_fired = 1.0 / select_by(step.reaction, step.propensities, 1.0)
+        jump = [select_by(step.reaction, list(row), 0.0) for row in jumps]
+        mean_jump = [weighted(row, step.propensities) * inverse for row in jumps]
 
-def state_tangents(
-    problem: Problem, x: Arrays, coefficients: Arrays, dx: Arrays, dcoefficients: tuple[Any, ...]
-) -> list[Any]:
-    """Tangents of functions of the state; 0 for an average, which is all integral."""
-    tangents = push(problem.values, x, coefficients, dx, dcoefficients)[1]
-    return [
-        jnp.zeros_like(x[0]) if isinstance(function, TimeAverage) else jnp.broadcast_to(tangent, x[0].shape)
-        for function, tangent in zip(problem.functions, tangents, strict=True)
-    ]
+        def shifts(drates: Arrays, dlog_total: Any) -> list[Any]:
+            dlog_fired = select_by(step.reaction, drates, 0.0) * inverse_fired
+            return [
+                0.5 * (s * (dlog_fired - dlog_total) - mean * dlog_fired + weighted(row, drates) * inverse)
+                for s, mean, row in zip(jump, mean_jump, jumps, strict=True)
+            ]
 
+        return shifts
 
-def _rates_and_drift(problem: Problem, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
-    """Propensities, and what each function's integral gains in a unit of time: its drift, or for an average itself."""
-    rates, drift = problem.rates_and_generator(x, coefficients)
-    values = problem.values(x, coefficients)
-    return rates, tuple(
-        value if isinstance(function, TimeAverage) else rate
-        for function, rate, value in zip(problem.functions, drift, values, strict=True)
-    )
+    def integrands(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
+        """Propensities, and the drift of each function, or for an average itself."""
+        rates, drift = self.problem.rates_and_generator(x, coefficients)
+        values = self.problem.values(x, coefficients)
+        return rates, tuple(
+            value if isinstance(function, TimeAverage) else rate
+            for function, rate, value in zip(self.problem.functions, drift, values, strict=True)
+        )
+
+    def tangents(self, x: Arrays, coefficients: Arrays, parts: list[Part]) -> list[Any]:
+        """For each parameter and function its tangent at the state; then so the integrals'."""
+        _, drift = self.integrands(x, coefficients)
+        at = [tangent for part in parts for tangent in self.at_state(x, coefficients, part)]
+        # The time of the observation is fixed: what the interval since the last event gains at its beginning,
+        # it does not gain at its end.
+        return at + [
+            integral - rate * part.time for part in parts for integral, rate in zip(part.integrals, drift, strict=True)
+        ]
 
 
 def weighted(weights: np.ndarray, values: Arrays) -> Any:

@@ -7,7 +7,7 @@ for averages over long times, and wrong for transients (docs/gradients.md has fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,9 @@ from jax import Array
 
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.observables import TimeAverage
-from sbmlgrad.gradient.problem import Problem, Tangents, push, total
-from sbmlgrad.gradient.score import split, split_tuple
-from sbmlgrad.gradient.straight_through import begin_tangents, refuse_paths, state_tangents, unpack, weighted
-from sbmlgrad.gradient.watch import Watch
+from sbmlgrad.gradient.problem import Problem, total
+from sbmlgrad.gradient.score import split
+from sbmlgrad.gradient.straight_through import Part, Pushforward, refuse_paths, weighted
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.random import threefry2x32
 from sbmlgrad.simulation.ssa import Arrays, Step
@@ -52,57 +51,37 @@ class StraightThroughPlain:
 
 
 @dataclass(frozen=True, eq=False)
-class _Relaxed:
-    """Carries tangents of counts and time, and an integral for each function, used by averages."""
+class _Relaxed(Pushforward):
+    """Gumbel-Softmax choices; integrals of the functions themselves, which averages use."""
 
-    problem: Problem
     temperature: float
 
-    def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        return (*Watch(self.problem).initial(x), *begin_tangents(x, aux, self.problem.size))
-
-    def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        watch = Watch(self.problem)
-        seen, carry = split_tuple(carry, (len(watch.tracked),))
-        seen = watch.advance(seen, step.x, step.wait, step.coefficients)
-        network = self.problem.network
+    def choices(self, step: Step) -> Callable[[Arrays, Any], list[Any]]:
         soft = self._soft_choice(step)
-        inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
-        result: list[Any] = []
-        for dx, dtime, integrals, dcoefficients in unpack(carry, aux, self.problem):
-            (_, values), (drates, dvalues) = push(self._rates_and_values, step.x, step.coefficients, dx, dcoefficients)
+
+        def shifts(drates: Arrays, dlog_total: Any) -> list[Any]:
             dlogs = [jnp.where(a > 0, d / a, 0.0) for a, d in zip(step.propensities, drates, strict=True)]
             mean = total([p * d for p, d in zip(soft, dlogs, strict=True)])
-            dsoft = [p * (d - mean) / self.temperature for p, d in zip(soft, dlogs, strict=True)]
-            dwait = -step.wait * total(drates) * inverse
-            result += [
-                jnp.where(step.fires, d + weighted(row, tuple(dsoft)), d) if row.any() else d
-                for d, row in zip(dx, network.stoichiometry, strict=True)
-            ]
-            result.append(dtime + dwait)
-            result += [
-                old + change * step.wait + value * dwait
-                for old, value, change in zip(integrals, values, dvalues, strict=True)
-            ]
-        return (*seen, *result)
+            dsoft = tuple(p * (d - mean) / self.temperature for p, d in zip(soft, dlogs, strict=True))
+            return [weighted(row, dsoft) for row in self.problem.network.stoichiometry]
 
-    def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        watch = Watch(self.problem)
-        seen, carry = split_tuple(carry, (len(watch.tracked),))
-        values = self.problem.values(x, coefficients)
-        result: list[Any] = []
-        for dx, dtime, integrals, dcoefficients in unpack(carry, aux, self.problem):
-            tangents = state_tangents(self.problem, x, coefficients, dx, dcoefficients)
-            for function, tangent, integral, value in zip(
-                self.problem.functions, tangents, integrals, values, strict=True
-            ):
-                result.append(integral - value * dtime if isinstance(function, TimeAverage) else tangent)
-        return (*watch.record(seen, x, coefficients), *result)
+        return shifts
 
-    def _rates_and_values(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
+    def integrands(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
         assert self.problem.network.rates is not None
         rates = tuple(jnp.broadcast_to(a, x[0].shape) for a in self.problem.network.rates(x, coefficients))
         return rates, self.problem.values(x, coefficients)
+
+    def tangents(self, x: Arrays, coefficients: Arrays, parts: list[Part]) -> list[Any]:
+        """For each parameter and function its tangent at the state, or an average's integral's."""
+        values = self.problem.values(x, coefficients)
+        return [
+            integral - value * part.time if isinstance(function, TimeAverage) else tangent
+            for part in parts
+            for function, tangent, integral, value in zip(
+                self.problem.functions, self.at_state(x, coefficients, part), part.integrals, values, strict=True
+            )
+        ]
 
     def _soft_choice(self, step: Step) -> list[Array]:
         """softmax((log a + g) / temperature), with Gumbel noise g given that the reaction that fired has the largest.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from sbmlgrad.network.network import ReactionNetwork
 
@@ -33,7 +33,7 @@ def _dependence(network: ReactionNetwork) -> np.ndarray:
             poisoned[place] = jnp.full_like(coefficient, jnp.nan)
             rows.append([bool(np.any(np.isnan(np.asarray(a)))) for a in rates(point[0], tuple(poisoned))])
         return np.array(rows, bool).reshape(len(point[1]), len(network.reactions)).T
-    return _reach(traced, len(point[0]))
+    return reach(traced.jaxpr)[:, len(point[0]) :]
 
 
 def _selects(traced: ClosedJaxpr) -> bool:
@@ -47,16 +47,19 @@ def _any_primitive(equation: Any, names: frozenset[str]) -> bool:
     return any(_any_primitive(e, names) for p in inner for e in getattr(p, "jaxpr", p).eqns)
 
 
-def _reach(traced: ClosedJaxpr, states: int) -> np.ndarray:
-    """Dependence read off the operations: an output depends on whatever an operation on its way was given."""
-    jaxpr = traced.jaxpr
-    width = len(jaxpr.invars) - states
-    known: dict[Any, np.ndarray] = {v: np.zeros(width, bool) for v in (*jaxpr.constvars, *jaxpr.invars)}
-    for place, variable in enumerate(jaxpr.invars[states:]):
-        known[variable][place] = True
-    nothing = np.zeros(width, bool)
-    get: Callable[[Any], np.ndarray] = lambda v: nothing if isinstance(v, Literal) else known[v]  # noqa: E731
-    for equation in jaxpr.eqns:
-        union = np.any([get(v) for v in equation.invars], axis=0) if equation.invars else nothing
-        known.update(dict.fromkeys(equation.outvars, union))
-    return np.array([get(v) for v in jaxpr.outvars])
+def reach(program: Jaxpr) -> np.ndarray:
+    """Which outputs depend on which inputs: bool (outputs, inputs), by the operations between them.
+
+    An output depends on whatever an operation on its way was given.
+    """
+    nothing = np.zeros(len(program.invars), bool)
+    known: dict[Any, np.ndarray] = dict.fromkeys(program.constvars, nothing)
+    known.update(zip(program.invars, np.eye(len(program.invars), dtype=bool), strict=True))
+
+    def of(variables: Sequence[Any]) -> np.ndarray:
+        rows = [nothing if isinstance(v, Literal) else known[v] for v in variables]
+        return np.array(rows, bool).reshape(len(rows), len(nothing))
+
+    for equation in program.eqns:
+        known.update(dict.fromkeys(equation.outvars, np.any(of(equation.invars), axis=0)))
+    return of(program.outvars)

@@ -79,7 +79,7 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
     PropensityError
         if a propensity is negative or not finite.
     """
-    _check(ensemble)
+    check_ensemble(ensemble)
     workers, lanes = layout(ensemble.n, _arrays(ensemble))
     kernel = _kernel(ensemble, lanes)
     firsts = range(0, ensemble.n, lanes)
@@ -155,7 +155,8 @@ def check_size(n: int, max_events: int) -> None:
         raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")
 
 
-def _check(ensemble: Ensemble) -> None:
+def check_ensemble(ensemble: Ensemble) -> None:
+    """Raise :class:`SimulationError` for times, sizes and initial counts that make no sense."""
     check_times(np.asarray(ensemble.times), ensemble.start)
     check_size(ensemble.n, ensemble.max_events)
     if not all(np.all(np.isfinite(count) & (np.asarray(count) >= 0)) for count in ensemble.x0):
@@ -240,10 +241,10 @@ def _finish_segment(
         )
         position, draws = np.asarray(state.position)[:count], np.asarray(state.draws)[:count]
         if np.any(np.asarray(state.broken)[:count]):
-            raise _propensity_error(ensemble, state, first, count)
+            raise propensity_error(ensemble, state, first, count)
         done = bool(np.all(position >= kernel.times))
         if int(draws.max(initial=0)) > min(ensemble.max_events, MAX_EVENTS) // 100:
-            _check_effort(ensemble, state, first, count, begin, done)
+            check_effort(ensemble, state, first, count, begin, done)
         if done:
             return state
         if stop.asked:
@@ -252,7 +253,7 @@ def _finish_segment(
             blocks *= 2
 
 
-def _check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, begin: int, done: bool) -> None:
+def check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, begin: int, done: bool) -> None:
     """Refuse trajectories that have used up their events, or clearly will.
 
     The forecast, present total propensity times remaining time, counts only once a hundredth of the allowance
@@ -275,7 +276,8 @@ def _check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, begi
         )
 
 
-def _propensity_error(ensemble: Ensemble, state: Lanes, first: int, count: int) -> PropensityError:
+def propensity_error(ensemble: Ensemble, state: Lanes, first: int, count: int) -> PropensityError:
+    """What to say of the first broken lane among the ``count`` from trajectory ``first`` on."""
     lane = int(np.argmax(np.asarray(state.broken)[:count]))
     x = np.array([[float(row[lane])] for row in state.x])
     values = _propensities(ensemble, x)[:, 0]

@@ -24,7 +24,7 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, _check, _check_effort, _propensity_error
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_effort, check_ensemble, propensity_error
 from sbmlgrad.simulation.random import Streams, exponential, streams, uniform
 from sbmlgrad.simulation.ssa import Lanes, initial_count
 
@@ -247,7 +247,7 @@ def run_batches(ensemble: Ensemble, loop: ArrayLoop, keep: bool) -> Iterator[Bat
     PropensityError
         if a propensity is negative or not finite.
     """
-    _check(ensemble)
+    check_ensemble(ensemble)
     keys = streams(ensemble.seed)
     for first in range(0, ensemble.n, loop.lanes):
         yield _run_batch(ensemble, loop, keys, first, min(loop.lanes, ensemble.n - first), keep)
@@ -292,9 +292,9 @@ def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, c
         if keep:
             checkpoints.append(_trimmed(jax.device_get(kept), used))  # on the host; on a CPU that is no copy
         if broken:
-            raise _propensity_error(ensemble, _as_lanes(state, schedule), first, count)
+            raise propensity_error(ensemble, _as_lanes(state, schedule), first, count)
         if draws > effort:
-            _check_effort(ensemble, _as_lanes(state, schedule), first, count, 0, not going)
+            check_effort(ensemble, _as_lanes(state, schedule), first, count, 0, not going)
             effort = draws + draws // 16
     visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
     events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,14 +35,8 @@ QUICK = [
 
 
 @pytest.fixture(scope="module")
-def battery() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("battery", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there for their module
-    spec.loader.exec_module(module)
-    return module
+def battery(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("battery")
 
 
 def named(battery: ModuleType, name: str) -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -15,7 +12,6 @@ from scipy import stats
 from sbmlgrad.gradient.catalogue import ESTIMATORS
 from sbmlgrad.gradient.estimator import Task
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 UNBIASED = ("controlled_score", "score", "alternative_path")
 QUICK = (
     "birth_death probability X-30-60 1",
@@ -27,12 +23,8 @@ QUICK = (
 
 
 @pytest.fixture(scope="module")
-def benchmark() -> Iterator[ModuleType]:
-    """`benchmarks/gradients.py`, which finds `battery.py` beside it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))
-        yield importlib.import_module("gradients")
-        sys.modules.pop("gradients", None)
+def benchmark(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("gradients")
 
 
 @pytest.mark.parametrize("name", UNBIASED)

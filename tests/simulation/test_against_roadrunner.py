@@ -1,8 +1,7 @@
 """Rate equations of published models against libroadrunner, by the criterion of benchmarks/biomodels.py."""
 
-import importlib.util
 import os
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -30,14 +29,8 @@ UNDECIDED = {f"BIOMD{number:010d}" for number in (45, 131, 339, 435, 493, 589, 6
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("biomodels_benchmark", ROOT / "benchmarks" / "biomodels.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there for their module
-    spec.loader.exec_module(module)
-    return module
+def script(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("biomodels")
 
 
 @pytest.mark.skipif(not FILES, reason=f"no models at {DATA / 'biomodels'}; set SBMLGRAD_DATA to the data folder")
