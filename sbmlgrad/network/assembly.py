@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import sympy
@@ -12,10 +13,9 @@ from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
 from sbmlgrad.model.elements import TIME, Elements, Event, symbol
 from sbmlgrad.model.functions import build, draw
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.graph import Graph, Program
+from sbmlgrad.network.graph import RELATIONS, Graph, Program
 from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel
-
-_RELATIONS = ("lt", "le", "gt", "ge", "eq", "ne")
+from sbmlgrad.network.landmarks import Landmarks
 
 
 def rate_equations(model: Model, observables: Iterable[str] | None = None) -> HybridModel:
@@ -110,30 +110,34 @@ class Assembly:
         flow = [self._change(identifier) for identifier in self.variables]
         watched = [self._observable(name) for name in names]
         hazards = self._hazards()
-        moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
-        breaks = self._breaks(moving)
         wanted = {"flow": flow, "observe": watched, "hazards": hazards, **self._events()}
         delays = self._delays([place for outputs in wanted.values() for place in outputs])
         wanted["past"] = [self.graph.nodes[place].args[0] for place in delays]
         wanted["lags"] = [self.graph.nodes[place].args[1] for place in delays]
         wanted["before"] = self._before(delays)
+        flowing = [place for place, change in zip(self.inputs, flow, strict=True) if self.graph.value(change) != 0.0]
+        lines = self.graph.dynamic([self.time, *flowing, *delays], self.drawn)
+        needed = self.graph.reachable([place for outputs in wanted.values() for place in outputs])
+        landmarks = self._landmarks(needed, lines, delays)
+        wanted["gaps"] = self._gaps(landmarks)
+        wanted["switches"] = self._switches(needed, lines)
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
         self._check_lags(wanted["lags"], delays)
         in_time = self.graph.dynamic([self.time], self.drawn)
         starts = [self._initial_state(identifier) for identifier in self.variables]
         coefficients = self._coefficients([place for outputs in wanted.values() for place in outputs], moving)
         present = [self.graph.expression(self.graph.delayed[place], self.initially, initial=True) for place in delays]
-        order = [*coefficients, *present, *breaks]
+        order = [*coefficients, *present]
         inputs = (self.time, *self.inputs, *coefficients, *delays)  # what comes after them is not looked at
         made = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in wanted.items()}
-        ends = np.cumsum([len(coefficients), len(delays), len(breaks)])
+        ends = np.cumsum([len(coefficients), len(delays)])
         return HybridModel(
             model=self.model,
             quantities=self.quantities,
             variables=self.variables,
             amounts=np.array(list(self.state.values()), dtype=bool),
             observables=names,
-            events=self._event_system(made) if self.elements.events else None,
+            events=self._event_system(made, flowing + delays) if self.elements.events else None,
             channels=self._channels(),
             hazards=made["hazards"] if hazards else None,
             jumps=self._jumps(),
@@ -143,7 +147,8 @@ class Assembly:
             _flow=made["flow"],
             _observe=made["observe"],
             delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
-            _breaks=tuple(range(ends[1], ends[2])),
+            switches=made["switches"],
+            landmarks=landmarks and replace(landmarks, gaps=made["gaps"]),
         )
 
     # ---- what symbols stand for ------------------------------------------------------------------------
@@ -308,7 +313,7 @@ class Assembly:
             return {}
         graph = self.graph
         triggers = [graph.expression(event.trigger, self.now) for event in events]
-        relations = [p for p in graph.reachable(triggers) if graph.nodes[p].operation in _RELATIONS]
+        relations = self._relations(triggers)
         gaps = [graph.add("sub", *graph.nodes[p].args) for p in relations]
         nan, zero = graph.constant(float("nan")), graph.constant(0.0)
         delays = [zero if e.delay is None else graph.expression(e.delay, self.now) for e in events]
@@ -319,6 +324,10 @@ class Assembly:
             "details": [*delays, *orders, *values],
             "sizes": [self._scale(identifier) for identifier in self.variables],
         }
+
+    def _relations(self, triggers: Sequence[int]) -> list[int]:
+        """The nodes of the relations in triggers."""
+        return [place for place in self.graph.reachable(triggers) if self.graph.nodes[place].operation in RELATIONS]
 
     def _scale(self, identifier: str) -> int:
         """What the value of the symbol is multiplied by to give the state."""
@@ -339,8 +348,10 @@ class Assembly:
     def _jumps(self) -> np.ndarray:
         return np.zeros((len(self.variables), 0))
 
-    def _event_system(self, programs: Mapping[str, Program]) -> EventSystem:
+    def _event_system(self, programs: Mapping[str, Program], flowing: Sequence[int]) -> EventSystem:
         events = self.elements.events
+        relations = self._relations(programs["triggers"].outputs[: len(events)])
+        following = self.graph.dynamic(flowing, self.drawn)
         widest = max(1, *(len(event.assignments) for event in events))
         targets = np.full((len(events), widest), len(self.variables))
         values = np.zeros((len(events), widest), np.int64)
@@ -356,7 +367,8 @@ class Assembly:
             names=tuple(event.id for event in events),
             triggers=programs["triggers"],
             details=programs["details"],
-            relations=(len(programs["triggers"].outputs) - len(events)) // 2,
+            relations=len(relations),
+            flowing=np.array([place in following for place in relations], dtype=bool),
             targets=targets,
             scaled=scaled,
             values=values,
@@ -367,17 +379,60 @@ class Assembly:
             sizes=programs["sizes"],
         )
 
-    def _breaks(self, moving: set[int]) -> list[int]:
-        """Nodes of the times at which a relation that is linear in time alone changes."""
+    def _switches(self, needed: Sequence[int], lines: set[int]) -> list[int]:
+        """Nodes of the times at which what is a straight line in time, in pieces, bends or jumps."""
+        found = [self.graph.switches(place, self.time, lines) for place in needed if place in lines]
+        return list(dict.fromkeys(place for places in found for place in places))
+
+    def _landmarks(self, needed: Sequence[int], lines: set[int], delays: Sequence[int]) -> Landmarks | None:
+        """What depends on time alone, and is not made of straight lines; still without the program of its gaps."""
         graph = self.graph
+        others = graph.dynamic([*self.inputs, *delays, *self.drawn], self.drawn)
+        alone = [place for place in needed if place in lines and place not in others]
+        bent = [place for place in alone if graph.affine(place, self.time, lines) is None]
+        if not bent:
+            return None
+        kinds = {place: graph.nodes[place].operation for place in alone}
+        used = {arg for place in needed if place in others for arg in graph.nodes[place].args}
+        inner = {arg for place in alone for arg in graph.nodes[place].args}
+        curves = [place for place in bent if place in used or place not in inner]
+        switches = []
+        for place in alone:
+            args = graph.nodes[place].args
+            if kinds[place] in (*RELATIONS, "floor", "ceil", "quotient", "rem") and not set(args).isdisjoint(bent):
+                switches.append(graph.add("quotient", *args) if kinds[place] == "rem" else place)
+        switches = list(dict.fromkeys(switches))
+        curves = [place for place in curves if place not in switches]
+        return Landmarks(
+            graph=graph,
+            source=self.elements.source.path,
+            time=self.time,
+            given=tuple(self.given.values()),
+            curves=tuple(curves),
+            switches=tuple(switches),
+            owners=self._owners([*curves, *switches]),
+            gaps=Program(graph, (), ()),
+        )
+
+    def _owners(self, places: Sequence[int]) -> dict[int, str]:
+        """In words, what each of some nodes is a part of."""
+        owners = dict.fromkeys(places, "a formula")
+        for where, formula in reversed([*formulas(self.elements)]):
+            if not where.startswith("the initial") and all(item in self.now for item in formula.free_symbols):
+                inside = set(self.graph.reachable([self.graph.expression(formula, self.now)]))
+                owners.update(dict.fromkeys(inside.intersection(places), where))
+        return owners
+
+    def _gaps(self, landmarks: Landmarks | None) -> list[int]:
+        """For each switch of the landmarks, the node of what is 0 or a whole number where it changes."""
         found = []
-        for node in [node for node in graph.nodes if node.operation in _RELATIONS]:
-            sides = [graph.affine(arg, self.time, moving) for arg in node.args]
-            if sides[0] is None or sides[1] is None or not any(arg in moving for arg in node.args):
-                continue
-            slope, rest = (graph.add("sub", left, right) for left, right in zip(*sides, strict=True))
-            found.append(graph.add("div", graph.add("neg", rest), slope))
-        return list(dict.fromkeys(found))
+        for place in landmarks.switches if landmarks else ():
+            node = self.graph.nodes[place]
+            if len(node.args) == 1:
+                found.append(node.args[0])
+            else:
+                found.append(self.graph.add("div" if node.operation == "quotient" else "sub", *node.args))
+        return found
 
     def _delays(self, outputs: Sequence[int]) -> list[int]:
         """The nodes of values of the past that the outputs need."""

@@ -19,6 +19,7 @@ from jax import Array
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.graph import Draw, Program
 from sbmlgrad.network.jacobian import Jacobian, jacobian_of
+from sbmlgrad.network.landmarks import Landmarks
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,8 @@ class EventSystem:
     triggers: Program
     details: Program
     relations: int
+    flowing: np.ndarray
+    """Whether each relation (relations,) may change between jumps other than by time alone."""
     targets: np.ndarray
     scaled: np.ndarray
     values: np.ndarray
@@ -94,7 +97,10 @@ class HybridModel:
     _start: Program = field(repr=False)
     _flow: Program = field(repr=False)
     _observe: Program = field(repr=False)
-    _breaks: tuple[int, ...] = field(repr=False)
+    switches: Program
+    """Of the times near the present at which what is a straight line in time bends or jumps."""
+    landmarks: Landmarks | None
+    """Other times at which what depends on time alone does something."""
     compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     """Functions compiled for this model; they live as long as it does."""
 
@@ -120,10 +126,6 @@ class HybridModel:
         """The hazards (channels,)."""
         assert self.hazards is not None
         return self.hazards(joined(time, state, coefficients))
-
-    def breakpoints(self, coefficients: Array) -> Array:
-        """Times at which a condition on time alone changes, infinite or nan where it does not."""
-        return coefficients[np.array(self._breaks, dtype=np.int64)]
 
 
 def joined(time: Array, state: Array, coefficients: Array) -> Array:

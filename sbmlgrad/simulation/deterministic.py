@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.errors import SimulationError, TruncationError
@@ -70,8 +71,29 @@ def solve(
     TruncationError
         if it takes more steps than the settings allow.
     """
-    fixed = (jnp.asarray(quantities), jnp.asarray(times), jnp.float64(start), streams(seed))
-    return np.asarray(_to_the_end(model, settings, lambda s: _compiled(model, len(times), s)(*fixed))[0]).T
+    return np.asarray(_solution(model, quantities, times, start, seed, settings)[0]).T
+
+
+def steps_taken(model: HybridModel, quantities: np.ndarray, times: np.ndarray, start: float = 0.0) -> int:
+    """How many steps, tried ones included, :func:`solve` takes."""
+    return int(_solution(model, quantities, times, start, 0, SETTINGS)[1].steps)
+
+
+def _solution(
+    model: HybridModel, quantities: np.ndarray, times: np.ndarray, start: float, seed: int, settings: Settings
+) -> tuple[Any, flow.Path]:
+    """Observables (times, observables), and where the trajectory ended."""
+    marks = landmarks(model, quantities, start, times)
+    fixed = (jnp.asarray(quantities), jnp.asarray(times), marks, jnp.float64(start), streams(seed))
+    return _to_the_end(model, settings, lambda s: _compiled(model, s)(*fixed))
+
+
+def landmarks(model: HybridModel, quantities: np.ndarray, start: float, times: np.ndarray) -> tuple[Array, Array]:
+    """Times (k,) of what depends on time alone, and the switch (k,) behind each; see :class:`Landmarks`."""
+    if model.landmarks is None:
+        return jnp.zeros(0), jnp.zeros(0, jnp.int64)
+    found = model.landmarks.find(quantities, start, float(times[-1]))
+    return jnp.asarray(found[0]), jnp.asarray(found[1])
 
 
 def sensitivities(
@@ -81,12 +103,12 @@ def sensitivities(
 
     Forward mode through the solver's steps, with the times of events differentiated too.
     """
-    fixed = (jnp.asarray(times), jnp.float64(start), streams(0))
+    fixed = (jnp.asarray(times), landmarks(model, quantities, start, times), jnp.float64(start), streams(0))
     directions = np.zeros((len(places), len(quantities)))
     directions[np.arange(len(places)), list(places)] = 1.0
     moving = (jnp.asarray(quantities), jnp.asarray(directions))
     (values, slopes), _ = _to_the_end(
-        model, Settings(sensitive=True), lambda s: _compiled_tangents(model, len(times), s)(*moving, *fixed)
+        model, Settings(sensitive=True), lambda s: _compiled_tangents(model, s)(*moving, *fixed)
     )
     return np.asarray(values).T, np.asarray(slopes).swapaxes(1, 2)
 
@@ -132,12 +154,21 @@ def _suited(model: HybridModel, settings: Settings) -> Settings:
 
 
 def _trajectory(
-    model: HybridModel, settings: Settings, quantities: Any, times: Any, start: Any, keys: Streams
+    model: HybridModel,
+    settings: Settings,
+    quantities: Any,
+    times: Any,
+    marks: tuple[Array, Array],
+    start: Any,
+    keys: Streams,
 ) -> tuple[Any, flow.Path]:
     """Observables (times, observables), and where the trajectory ended."""
     state, coefficients = model.start(quantities)
     lane = flow.Lane(coefficients, keys, jnp.zeros((), jnp.uint32))
-    path, states = flow.follow(flow.Trajectory(model, settings, times, lane), state, start)
+    landmarks, switches = marks
+    if settings.sensitive and model.landmarks is not None:
+        landmarks = model.landmarks.moving(landmarks, switches, len(state), coefficients)
+    path, states = flow.follow(flow.Trajectory(model, settings, flow.Marks(times, landmarks), lane), state, start)
 
     def observe(time: Any, record: Any) -> Any:
         state, delayed = record[: len(model.variables)], record[len(model.variables) :]
@@ -164,16 +195,16 @@ def quick_to_compile() -> dict[str, Any] | None:
     return quick
 
 
-def _compiled(model: HybridModel, times: int, settings: Settings) -> Any:
-    key = ("solve", times, settings)
+def _compiled(model: HybridModel, settings: Settings) -> Any:
+    key = ("solve", settings)
     if key not in model.compiled:
         model.compiled[key] = jax.jit(partial(_trajectory, model, settings), compiler_options=quick_to_compile())
     return model.compiled[key]
 
 
-def _compiled_tangents(model: HybridModel, times: int, settings: Settings) -> Any:
+def _compiled_tangents(model: HybridModel, settings: Settings) -> Any:
     """Derivatives (directions, times, observables), one direction after the other in one program."""
-    key = ("tangents", times, settings)
+    key = ("tangents", settings)
     if key not in model.compiled:
 
         def along(quantities: Any, directions: Any, *fixed: Any) -> Any:

@@ -22,7 +22,7 @@ from sbmlgrad.network.hybrid import HybridModel, joined
 from sbmlgrad.simulation.events import Events, Pending
 from sbmlgrad.simulation.past import Past, empty_past, recall, remember
 from sbmlgrad.simulation.random import Streams, exponential, uniform
-from sbmlgrad.simulation.rosenbrock import Dense
+from sbmlgrad.simulation.rosenbrock import Dense, Step
 from sbmlgrad.simulation.solvers import ORDER, STEPS
 
 Result = TypeVar("Result")
@@ -32,7 +32,8 @@ RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = r
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 6.0
 _ROUNDING = 2.0**-53
 _FIRST = 1e-6  # of the whole time, the step that is tried first
-_FLOOR = 1e-13  # of the largest amount: what is smaller is nothing
+_FLOOR = 1e-28  # of the largest amount: from there, what is made of nothing has a size that a step can be true to
+_LENIENCE = 1.0 / 12.0  # digits that a value may be less exact for each that it is below the largest seen
 _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
@@ -40,7 +41,6 @@ _CROSSING_STEPS = 8
 _MOST_TRIES = 20
 _OF_A_LAG = 0.125  # the longest step: values of the past are interpolated between steps by cubics
 _MEMORY = 256  # steps remembered for delays, for each slot of the settings
-_NOISE = 10.0  # times the tolerance: as far as that below 0, a value may be 0
 
 
 class Path(NamedTuple):
@@ -70,13 +70,21 @@ class Lane(NamedTuple):
     trajectory: Array
 
 
+class Marks(NamedTuple):
+    """Times at which steps have to end: of observations, and landmarks of what depends on time alone (or none)."""
+
+    times: Array
+    landmarks: Array
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Solver, tolerances (relative, and relative to the largest value seen), and limits."""
+    """Solver, relative tolerance, and limits."""
 
     solver: str = "rosenbrock"
     relative: float = 1e-8
-    absolute: float = 1e-10
+    absolute: float = 1e-9
+    """Of the largest value seen: as far as that below 0, a value may be 0 where a law makes no sense of it."""
     most_steps: int = 1_000_000
     slots: int = 4
     sensitive: bool = False
@@ -86,9 +94,9 @@ class Settings:
 class Trajectory:
     """The loop of one trajectory: :meth:`start`, then :meth:`advance` while it runs."""
 
-    def __init__(self, model: HybridModel, settings: Settings, times: Array, lane: Lane):
-        self.model, self.settings, self.times, self.lane = model, settings, times, lane
-        self.breaks = model.breakpoints(lane.coefficients)
+    def __init__(self, model: HybridModel, settings: Settings, marks: Marks, lane: Lane):
+        self.model, self.settings, self.lane = model, settings, lane
+        self.times, self.landmarks = marks
         self.size = len(model.variables)
         self.past: Past | None = None  # of the path that is being advanced
         self.events: Events | None = None
@@ -146,8 +154,9 @@ class Trajectory:
         slopes = None
         if self.model.hazards is None and self.model.delays is None and self.model.jacobian is not None:
             slopes = _inside(partial(self._slopes, noise=noise), path.time, step)
-        state, error, dense = STEPS[self.settings.solver](flow, path.time, step, path.state, slopes)
-        size = _largest_error(error, self._tolerance(path, state))
+        taken = STEPS[self.settings.solver](flow, path.time, step, path.state, slopes)
+        state, dense = taken.state, taken.dense
+        size = _largest_error(taken.error, self._tolerance(path, taken, step))
         accepted = sound = (size <= 1.0) & jnp.all(jnp.isfinite(state))
         factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / ORDER), _SHRINK, _GROW)
         wanted = lax.stop_gradient(step) * jnp.where(jnp.isfinite(size), factor, _SHRINK)
@@ -242,8 +251,7 @@ class Trajectory:
         """
         if self.settings.solver == "still":
             return jnp.zeros(self.size)
-        tolerance = self._tolerance(path, path.state)[: self.size]
-        return lax.stop_gradient(jnp.where(path.cautious, _NOISE * tolerance, 0.0))
+        return lax.stop_gradient(jnp.where(path.cautious, self.settings.absolute * path.largest, 0.0))
 
     def _hazards(self, time: Array, state: Array) -> Array:
         return self.model.hazards_at(time, state[: self.size], self.lane.coefficients)
@@ -253,8 +261,14 @@ class Trajectory:
         stop = self.times[jnp.minimum(path.position, len(self.times) - 1)]
         if path.pending is not None:
             stop = jnp.minimum(stop, jnp.min(path.pending.due))
-        if self.breaks.size:
-            stop = jnp.minimum(stop, jnp.min(jnp.where(self.breaks > path.time, self.breaks, jnp.inf)))
+        if self.landmarks.size:
+            following = jnp.searchsorted(self.landmarks, path.time, side="right")
+            following = jnp.append(self.landmarks, jnp.inf)[following]
+            stop = jnp.minimum(stop, following)
+        if self.model.switches.outputs:
+            after = path.time + 4.0 * self._grain(path.time)  # what has just changed is as it is now
+            switches = self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))
+            stop = jnp.minimum(stop, jnp.min(jnp.where(switches > after, switches, jnp.inf)))
         if path.past is not None:  # the bend at the start comes back after every lag
             since, lags = path.time - path.past.begin, self._lags(path.time)
             returns = jnp.floor(since / lags * (1 + 1e-9) + 1e-9) + 1
@@ -268,18 +282,27 @@ class Trajectory:
     def _seen_so_far(self, path: Path, state: Array) -> Array:
         return jnp.maximum(path.largest, jnp.abs(state[: self.size]))
 
-    def _tolerance(self, path: Path, state: Array) -> Array:
-        largest, amounts = self._seen_so_far(path, state), jnp.asarray(self.model.amounts)
+    def _tolerance(self, path: Path, taken: Step, step: Array) -> Array:
+        """The error (variables,) that a step may make.
+
+        It is relative for every variable, since what nearly dies out may come back; the deeper a value is below the
+        largest seen, the fewer digits are asked for, so that what vanishes for good costs little. What rounding does
+        to it, and to the time, no step can avoid.
+        """
+        near = jnp.maximum(jnp.abs(path.state), jnp.abs(taken.state))
+        inner, amounts = near[: self.size], jnp.asarray(self.model.amounts)
+        scale = jnp.maximum(path.largest, inner)
+        depth = inner / jnp.where(scale > 0, scale, 1.0)
         floor = jnp.where(
             amounts,
-            _FLOOR * jnp.max(jnp.where(amounts, largest, 0.0), initial=0.0),
-            1e-2 * _FLOOR * jnp.max(jnp.where(amounts, 0.0, largest), initial=0.0),
+            _FLOOR * jnp.max(jnp.where(amounts, scale, 0.0), initial=0.0),
+            _FLOOR * jnp.max(jnp.where(amounts, 0.0, scale), initial=0.0),
         )
-        floor = floor + self.settings.absolute * largest + 1e-300
+        tolerance = self.settings.relative * scale * depth ** (1.0 - _LENIENCE) + floor + 1e-300
         if self.model.hazards is not None:
-            floor = jnp.concatenate([floor, jnp.full(1, _OVERSHOT)])
-        near = jnp.maximum(jnp.abs(path.state), jnp.abs(state))
-        return lax.stop_gradient(self.settings.relative * near + floor)
+            tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _OVERSHOT])
+        clock = self._grain(path.time) / step * jnp.abs(taken.state - path.state)
+        return lax.stop_gradient(tolerance + taken.noise + clock)
 
     def _look(self, path: Path) -> Path:
         """Ask for the state to be written down where it is time to, and see whether this is the end."""
@@ -357,15 +380,21 @@ class Trajectory:
     ) -> tuple[Path, Array, Array, Array]:
         """End a step where a relation in a trigger changes: shorten it and ask for another attempt until it does.
 
-        Relations rather than triggers, so that one that is true for less than a step (1 < x and x < 1.1) is seen.
+        Relations rather than triggers, so that one that is true for less than a step (1 < x and x < 1.1) is seen; and
+        one that holds for less than a step (x > 0.999 at a peak) is looked for within it.
         """
         events, pending = self.events, path.pending
         assert events is not None
         assert pending is not None
         relations = events.seen(moved.time, moved.state[: self.size])[1]
-        changes = accepted & jnp.any(relations != pending.relations)
+
+        def way(fraction: Array) -> Array:
+            return dense(fraction)[: self.size]
+
+        last = events.hidden_change(way, path.time, step, pending.relations)
+        changes = accepted & (jnp.any(relations != pending.relations) | (last < 1.0))
         fraction, before = lax.stop_gradient(
-            events.first_change(lambda f: dense(f)[: self.size], path.time, step, pending.relations, changes)
+            events.first_change(way, path.time, step, pending.relations, changes, last)
         )
         # A variable that changes slowly may not move at all in the smallest step of time, so that a step to the
         # place that was found ends before the change again and again: each time, aim a little further beyond it.
@@ -435,7 +464,7 @@ def _without(noise: Array | float, state: Array) -> Array:
 
 def _inside(flow: Callable[[Array, Array], Result], begin: Array, step: Array) -> Callable[[Array, Array], Result]:
     """The flow with times at the very ends of a step moved inside: conditions on time change only between steps."""
-    margin = lax.stop_gradient(_INSIDE * step)
+    margin = lax.stop_gradient(jnp.maximum(_INSIDE * step, jnp.minimum(0.01 * step, 8.0 * _ROUNDING * jnp.abs(begin))))
 
     def inner(time: Array, state: Array) -> Result:
         return flow(time + margin * (1.0 - 2.0 * (time - begin) / step), state)

@@ -22,10 +22,10 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation import flow
-from sbmlgrad.simulation.deterministic import with_values
+from sbmlgrad.simulation.deterministic import landmarks, with_values
 from sbmlgrad.simulation.distributions import expected, sample
 from sbmlgrad.simulation.ensemble import layout
-from sbmlgrad.simulation.flow import Lane, Path, Settings, Trajectory
+from sbmlgrad.simulation.flow import Lane, Marks, Path, Settings, Trajectory
 from sbmlgrad.simulation.random import Streams, key, streams
 from sbmlgrad.simulation.ssa import compiler_options
 
@@ -92,7 +92,8 @@ def run_hybrid(
     workers, lanes = layout(n, arrays)
     keys = streams(seed)
     with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
-        one = partial(_run_chunk, model, quantities, times, lanes, n, keys, start)
+        marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
+        one = partial(_run_chunk, model, quantities, marks, lanes, n, keys, start)
         first = one(settings, 0)  # compiles, and finds the settings that serve
         settings, chunk = first
         bar.update(chunk.states.shape[-1])
@@ -106,7 +107,7 @@ def run_hybrid(
 def _run_chunk(
     model: HybridModel,
     quantities: np.ndarray,
-    times: np.ndarray,
+    marks: Marks,
     lanes: int,
     n: int,
     keys: Streams,
@@ -117,9 +118,9 @@ def _run_chunk(
     """Trajectories from ``first`` on, with the settings under which they came to their end."""
     count = min(lanes, n - first)
     trajectory = (first + np.arange(lanes)).astype(np.uint32)
-    fixed = (jnp.asarray(quantities), jnp.asarray(times), keys, jnp.asarray(trajectory))
+    fixed = (jnp.asarray(quantities), marks, keys, jnp.asarray(trajectory))
     while True:
-        begin, advance, observe = _compiled(model, len(times), settings)
+        begin, advance, observe = _compiled(model, settings)
         paths, coefficients, records = begin(*fixed, jnp.float64(start))
         # lanes beyond the last trajectory have nothing to do; one that failed would stop all others
         paths = paths._replace(status=jnp.where(jnp.arange(lanes) < count, paths.status, flow.DONE))
@@ -137,7 +138,7 @@ def _run_chunk(
         elif worst > flow.DONE:
             raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
         else:
-            observed = np.asarray(observe(records, coefficients, fixed[1]))[..., :count]
+            observed = np.asarray(observe(records, coefficients, marks.times))[..., :count]
             states = np.asarray(records).transpose(2, 0, 1)[..., :count]
             fired = int(np.asarray(paths.draws)[:count].sum())
             return settings, HybridChunk(first, observed, states, fired)
@@ -160,8 +161,8 @@ def _out_of_proportion(paths: Path, count: int) -> bool:
     return bool(np.any(steps > _STEPS_AN_EVENT * (fired + 1000.0)))
 
 
-def _compiled(model: HybridModel, times: int, settings: Settings) -> tuple[Any, Any, Any]:
-    known = ("hybrid", times, settings)
+def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
+    known = ("hybrid", settings)
     if known not in model.compiled:
         options = compiler_options()
         model.compiled[known] = (
@@ -177,7 +178,7 @@ def _begin(
     model: HybridModel,
     settings: Settings,
     quantities: Array,
-    times: Array,
+    marks: Marks,
     keys: Streams,
     trajectory: Array,
     begin: Array,
@@ -187,11 +188,11 @@ def _begin(
     def one(number: Array) -> tuple[Path, Array, Array]:
         random = partial(sample, key(keys.drawing, number, jnp.full((), _INITIAL, jnp.uint32)))
         state, coefficients = model.start(quantities, random)
-        path = Trajectory(model, settings, times, Lane(coefficients, keys, number)).start(state, begin)
+        path = Trajectory(model, settings, marks, Lane(coefficients, keys, number)).start(state, begin)
         return path, coefficients, path.state[: len(model.variables)]
 
     paths, coefficients, states = jax.vmap(one)(trajectory)
-    records = jnp.zeros((len(times), len(trajectory), len(model.variables)))
+    records = jnp.zeros((len(marks.times), len(trajectory), len(model.variables)))
     return paths, coefficients, records.at[0].set(states)
 
 
@@ -201,7 +202,7 @@ def _advance(
     paths: Path,
     records: Array,
     coefficients: Array,
-    times: Array,
+    marks: Marks,
     keys: Streams,
     trajectory: Array,
 ) -> tuple[Path, Array]:
@@ -209,7 +210,7 @@ def _advance(
     lanes, size = jnp.arange(len(trajectory)), len(model.variables)
 
     def one(path: Path, coefficients: Array, number: Array) -> Path:
-        return Trajectory(model, settings, times, Lane(coefficients, keys, number)).advance(path)
+        return Trajectory(model, settings, marks, Lane(coefficients, keys, number)).advance(path)
 
     def go_on(loop: tuple[Array, Path, Array]) -> Array:
         count, paths, _ = loop
@@ -218,7 +219,7 @@ def _advance(
     def step(loop: tuple[Array, Path, Array]) -> tuple[Array, Path, Array]:
         count, paths, records = loop
         paths = jax.vmap(one)(paths, coefficients, trajectory)
-        row = jnp.where(paths.observed, paths.position - 1, len(times))
+        row = jnp.where(paths.observed, paths.position - 1, len(marks.times))
         records = records.at[row, lanes].set(paths.state[:, :size], mode="drop")
         return count + 1, paths, records
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,15 +79,23 @@ _DENSE = np.array(
 )
 
 ORDER = 5
+_ROUNDED = 8 * 2.0**-53  # of the terms of an equation: what rounding leaves of them in their sum, with some to spare
 
 
-def rosenbrock_step(
-    flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None
-) -> tuple[Array, Array, Dense]:
-    """One step of y' = flow(t, y): the state after it (n,), an estimate of its error (n,), and the way there.
+class Step(NamedTuple):
+    """A step of y' = flow(t, y), from a state (n,)."""
 
-    The way is a function of the fraction of the step, 0 to 1. ``slopes`` are the derivatives of the flow by state
-    and time, where they are known better than by differentiating it in every direction.
+    state: Array  # (n,) after the step
+    error: Array  # (n,) an estimate of its error
+    dense: Dense  # the way there, a function of the fraction of the step, 0 to 1
+    noise: Array  # (n,) what rounding makes of it, where that is known
+
+
+def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
+    """One step of y' = flow(t, y).
+
+    ``slopes`` are the derivatives of the flow by state and time, where they are known better than by differentiating
+    it in every direction.
     """
     size = state.shape[0]
     # x**n with n < 1 has no slope at 0; without it the step is still a step, of lower order
@@ -113,7 +121,17 @@ def rosenbrock_step(
         bend = bends[0] + fraction * (bends[1] + fraction * bends[2])
         return left * state + fraction * (end + left * bend)
 
-    return end, stages[-1], dense
+    return Step(end, stages[-1], dense, _noise(jacobian, step, state))
+
+
+def _noise(jacobian: Array, step: Array, state: Array) -> Array:
+    """How far rounding moves each variable: by the rounding of the terms of its equation, until it has decayed.
+
+    Terms are told by their slopes, as those of laws of mass action are, up to their order.
+    """
+    terms = jnp.abs(jacobian) @ jnp.abs(state)
+    span = 1.0 / (1.0 / step + jnp.abs(jnp.diagonal(jacobian)))
+    return _ROUNDED * span * terms
 
 
 def _slopes(flow: Flow, time: Array, state: Array) -> tuple[Array, Array]:

@@ -1,8 +1,7 @@
 """One step of a differential equation, by methods for different needs.
 
 Each takes ``(flow, time, step, state, slopes)`` with y' = flow(t, y) and, where they are known, the derivatives of
-the flow by state and time, which only the one for stiff equations looks at. It returns the state after the step (n,),
-an estimate of its error (n,), and the way there as a function of the fraction of the step, 0 to 1.
+the flow by state and time, which only the one for stiff equations looks at, and returns a :class:`Step`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from sbmlgrad.simulation.rosenbrock import Dense, Flow, Slopes, rosenbrock_step
+from sbmlgrad.simulation.rosenbrock import Flow, Slopes, Step, rosenbrock_step
 
 
-def explicit_step(
-    flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None
-) -> tuple[Array, Array, Dense]:
+def explicit_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
     """Dormand and Prince's pair of orders 5 and 4, for equations that are not stiff."""
     import diffrax  # takes a second, which models that need it not should not pay
 
@@ -28,15 +25,14 @@ def explicit_step(
     after, error, dense, _, _ = solver.step(term, time, end, state, None, memory, made_jump=False)
     # in fractions of the step, which is smaller than the rounding of time where an event is close
     way = solver.interpolation_cls(t0=jnp.zeros_like(time), t1=jnp.ones_like(time), **dense)
-    return after, error, way.evaluate
+    return Step(after, error, way.evaluate, jnp.zeros_like(state))
 
 
-def still_step(
-    flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None
-) -> tuple[Array, Array, Dense]:
+def still_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
     """Euler's, which is exact where the rates of change are constant."""
     change = step * flow(time, state)
-    return state + change, jnp.zeros_like(state), lambda fraction: state + fraction * change
+    none = jnp.zeros_like(state)
+    return Step(state + change, none, lambda fraction: state + fraction * change, none)
 
 
 STEPS = {"rosenbrock": rosenbrock_step, "explicit": explicit_step, "still": still_step}
