@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -25,6 +25,8 @@ from sbmlgrad.model.functions import delayed, draw, quotient, rem
 Environment = Mapping[sympy.Symbol, int]
 Draw = Callable[[int, int, tuple[Any, ...]], Any]
 """A random number of the (kind, place, parameters) of ``draw``."""
+Run = Callable[["Node", tuple[Any, ...]], Any]
+"""What to make of a node and the values of its arguments."""
 
 _TRUE: dict[Any, str] = {
     sympy.Lt: "lt",
@@ -85,6 +87,7 @@ _LOGIC = frozenset(("and", "or", "xor", "not"))
 _PIECEWISE_AFFINE = frozenset(
     ("add", "sub", "mul", "div", "neg", "floor", "ceil", "rem", "quotient", "where", "max", "min", "abs")
 ).union(RELATIONS, _LOGIC)
+_EXACT = _LOGIC.union(RELATIONS, ("neg", "abs", "max", "min", "where", "floor", "ceil", "rem", "quotient"))
 _LARGEST_PRODUCT = 8  # a power up to this is written as multiplications
 
 
@@ -431,8 +434,23 @@ class Program:
             return jnp.stack(self.unrolled(values, random))
         return self._batched(values, random)
 
-    def unrolled(self, values: Sequence[Any], random: Draw | None = None) -> list[Any]:
+    def rounding(self, values: Any) -> Any:
+        """To first order, how far rounding may move the outputs (outputs,): in units of half a last digit of 1.
+
+        Every input (inputs,) is taken to be rounded, and every operation to round (N. J. Higham, Accuracy and Stability
+        of Numerical Algorithms, 2nd ed., chapter 3). It is large beside an output where the output is a small
+        difference of what is large.
+        """
+        if not self.outputs:
+            return jnp.zeros(0)
+        pairs = jnp.stack([values, jnp.abs(values)], axis=1)
+        if self._quick_unrolled():
+            return jnp.stack([pair[1] for pair in self.unrolled(pairs, run=_run_rounded)])
+        return self._batched(pairs, run=_run_rounded)[:, 1]
+
+    def unrolled(self, values: Sequence[Any], random: Draw | None = None, run: Run | None = None) -> list[Any]:
         """The outputs node by node, one array each, from one array for each input."""
+        run = run or partial(_run, random=random)
         known = {self.inputs[number]: values[number] for number in self._read}
         like = jnp.zeros_like(values[0]) if len(values) else jnp.zeros(())
         for place in self._work:
@@ -441,7 +459,7 @@ class Program:
             if node.operation == "constant":
                 known[place] = like + float.fromhex(node.detail)
             else:
-                known[place] = _run(node, args, random)
+                known[place] = run(node, args)
         return [known[place] + 0.0 for place in self.outputs]
 
     @cached_property
@@ -466,14 +484,15 @@ class Program:
         needed = {*self.outputs, *(arg for place in self._work for arg in nodes[place].args)}
         return [number for number, place in enumerate(self.inputs) if place in needed]
 
-    def _batched(self, values: Any, random: Draw | None) -> Any:
+    def _batched(self, values: Any, random: Draw | None = None, run: Run | None = None) -> Any:
+        run = run or partial(_run, random=random)
         batches, constants, slots = self._schedule
         fixed = jnp.asarray(constants).reshape((-1,) + (1,) * (values.ndim - 1))
         values = _taken(values, self._read)
         store = jnp.concatenate([values, jnp.broadcast_to(fixed, (len(constants), *values.shape[1:]))])
         for node, places in batches:
             args = tuple(_taken(store, column) for column in places)
-            store = jnp.concatenate([store, _run(node, args, random)])
+            store = jnp.concatenate([store, run(node, args)])
         return _taken(store, slots)
 
     @cached_property
@@ -527,6 +546,20 @@ def _kind(node: Node) -> Any:
 def _taken(store: Any, places: Sequence[int] | np.ndarray) -> Any:
     index = np.array(places, dtype=np.int32)
     return store.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+def _run_rounded(node: Node, args: tuple[Any, ...]) -> Any:
+    """An operation on pairs (..., 2) of values and what rounding does to them."""
+    values, errors = ([arg[..., part] for arg in args] for part in (0, 1))
+    operation = _OPERATIONS[node.operation]
+    value = operation(*values)
+    error = jnp.zeros_like(value) if node.operation in _EXACT else jnp.abs(value)
+    for place, (own, own_error) in enumerate(zip(values, errors, strict=True)):
+        alone = lambda x, p=place: operation(*values[:p], x, *values[p + 1 :])  # noqa: E731
+        slope = jax.jvp(alone, (own,), (jnp.ones_like(own),))[1]
+        part = jnp.abs(slope) * own_error
+        error = error + jnp.where(jnp.isfinite(part), part, 0.0)
+    return jnp.stack([value, error], axis=-1)
 
 
 def _run(node: Node, args: tuple[Any, ...], random: Draw | None) -> Any:

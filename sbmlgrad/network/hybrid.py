@@ -113,6 +113,10 @@ class HybridModel:
         """The time derivative of the state (variables,)."""
         return self._flow(joined(time, state, coefficients))
 
+    def rounding(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """How far rounding may move the time derivative of the state (variables,), in units of half a last digit."""
+        return self._flow.rounding(joined(time, state, coefficients))
+
     @cached_property
     def jacobian(self) -> Jacobian | None:
         """The derivative of the flow by state and time, where there is a better way than one variable at a time."""

@@ -124,9 +124,12 @@ def _to_the_end(
             status = int(path.status)
         if status == flow.DONE:
             return result, path
-        if status != flow.QUEUE_FULL or settings.slots >= _MOST_SLOTS:
+        if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
+            settings = replace(settings, slots=8 * settings.slots)
+        elif status in (flow.STUCK, flow.TOO_MANY_STEPS) and not settings.careful and settings.solver != "still":
+            settings = replace(settings, careful=True)  # rounding may be what cannot be followed
+        else:
             raise _failure(model, path, status, settings)
-        settings = replace(settings, slots=8 * settings.slots)
 
 
 @contextmanager

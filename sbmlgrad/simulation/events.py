@@ -110,7 +110,7 @@ class Events:
 
         fractions = jnp.linspace(0.0, 1.0, _SAMPLES)
         changed, gaps = jax.vmap(look)(fractions)
-        heights = jnp.sign(gaps[0]) * gaps / jnp.maximum(jnp.max(jnp.abs(gaps), axis=0), 1e-300)
+        heights = gaps * (jnp.sign(gaps[0]) / jnp.maximum(jnp.max(jnp.abs(gaps), axis=0), 1e-300))[None, :]
         offset, depth = _vertex(heights[:-2], heights[1:-1], heights[2:])
         place, which = jnp.unravel_index(jnp.argmin(depth), depth.shape)
         lowest = fractions[place + 1] + offset[place, which] * fractions[1]

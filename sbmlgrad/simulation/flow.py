@@ -31,15 +31,19 @@ RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = r
 
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 6.0
 _ROUNDING = 2.0**-53
+_SPARE = 8.0  # times what rounding does at most to a law: what a step makes of it
 _FIRST = 1e-6  # of the whole time, the step that is tried first
-_FLOOR = 1e-28  # of the largest amount: from there, what is made of nothing has a size that a step can be true to
-_LENIENCE = 1.0 / 12.0  # digits that a value may be less exact for each that it is below the largest seen
+_FLOOR = 1e-24  # of the largest amount: from there, what is made of nothing has a size that a step can be true to
+_NOTHING = 1e-150  # in any unit
+_LENIENCE = 0.1  # digits that a value may be less exact for each that it is below the largest of its kind
 _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
 _MOST_TRIES = 20
+_WIDE = 1e5  # grains of time, from which on a step is not a try to pass the place of a change
 _OF_A_LAG = 0.125  # the longest step: values of the past are interpolated between steps by cubics
+_BELOW, _NEAR_NOTHING = 1e-9, 1e-12  # of the largest value of a variable, of all: so far below 0 a value may be 0
 _MEMORY = 256  # steps remembered for delays, for each slot of the settings
 
 
@@ -83,10 +87,10 @@ class Settings:
 
     solver: str = "rosenbrock"
     relative: float = 1e-8
-    absolute: float = 1e-9
-    """Of the largest value seen: as far as that below 0, a value may be 0 where a law makes no sense of it."""
     most_steps: int = 1_000_000
     slots: int = 4
+    careful: bool = False
+    """Whether it is followed operation by operation what rounding does to laws, rather than estimated."""
     sensitive: bool = False
     """Whether the times of events carry derivatives."""
 
@@ -251,7 +255,8 @@ class Trajectory:
         """
         if self.settings.solver == "still":
             return jnp.zeros(self.size)
-        return lax.stop_gradient(jnp.where(path.cautious, self.settings.absolute * path.largest, 0.0))
+        below = _BELOW * path.largest + _NEAR_NOTHING * self._largest_of_all(path.largest)
+        return lax.stop_gradient(jnp.where(path.cautious, below, 0.0))
 
     def _hazards(self, time: Array, state: Array) -> Array:
         return self.model.hazards_at(time, state[: self.size], self.lane.coefficients)
@@ -290,19 +295,30 @@ class Trajectory:
         to it, and to the time, no step can avoid.
         """
         near = jnp.maximum(jnp.abs(path.state), jnp.abs(taken.state))
-        inner, amounts = near[: self.size], jnp.asarray(self.model.amounts)
-        scale = jnp.maximum(path.largest, inner)
+        inner = near[: self.size]
+        scale = self._largest_of_all(jnp.maximum(path.largest, inner))
         depth = inner / jnp.where(scale > 0, scale, 1.0)
-        floor = jnp.where(
-            amounts,
-            _FLOOR * jnp.max(jnp.where(amounts, scale, 0.0), initial=0.0),
-            _FLOOR * jnp.max(jnp.where(amounts, 0.0, scale), initial=0.0),
-        )
-        tolerance = self.settings.relative * scale * depth ** (1.0 - _LENIENCE) + floor + 1e-300
+        tolerance = scale * (self.settings.relative * depth ** (1.0 - _LENIENCE) + _FLOOR) + _NOTHING
         if self.model.hazards is not None:
             tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _OVERSHOT])
         clock = self._grain(path.time) / step * jnp.abs(taken.state - path.state)
-        return lax.stop_gradient(tolerance + taken.noise + clock)
+        return lax.stop_gradient(tolerance + clock).at[: self.size].add(lax.stop_gradient(self._rounding(path, taken)))
+
+    def _rounding(self, path: Path, taken: Step) -> Array:
+        """How far the rounding of a law moves each variable (variables,) in a step."""
+        if self.settings.solver == "still":
+            return jnp.zeros(self.size)
+        if self.settings.careful:
+            noise = self.model.rounding(path.time, path.state[: self.size], self._coefficients(path.time))
+        else:
+            noise = taken.terms[: self.size]
+        return _SPARE * _ROUNDING * noise * taken.memory[: self.size]
+
+    def _largest_of_all(self, sizes: Array) -> Array:
+        """For each variable the largest size among its like: amounts, or anything else."""
+        amounts = jnp.asarray(self.model.amounts)
+        most = [jnp.max(jnp.where(kind, sizes, 0.0), initial=0.0) for kind in (amounts, ~amounts)]
+        return jnp.where(amounts, *most)
 
     def _look(self, path: Path) -> Path:
         """Ask for the state to be written down where it is time to, and see whether this is the end."""
@@ -391,18 +407,19 @@ class Trajectory:
         def way(fraction: Array) -> Array:
             return dense(fraction)[: self.size]
 
-        last = events.hidden_change(way, path.time, step, pending.relations)
+        grain = self._grain(moved.time)
+        wide = step > _WIDE * grain  # in less, rounding may change a relation and change it back
+        last = jnp.where(wide, events.hidden_change(way, path.time, step, pending.relations), 1.0)
         changes = accepted & (jnp.any(relations != pending.relations) | (last < 1.0))
         fraction, before = lax.stop_gradient(
             events.first_change(way, path.time, step, pending.relations, changes, last)
         )
         # A variable that changes slowly may not move at all in the smallest step of time, so that a step to the
         # place that was found ends before the change again and again: each time, aim a little further beyond it.
-        grain = self._grain(moved.time)
         margin = grain * 4.0 ** jnp.minimum(path.tries, _MOST_TRIES)
         close = (1.0 - fraction) * step <= 1e-11 * step + 2.0 * margin
         again = changes & ~close
-        passed = accepted & (changes | (step > 1e5 * grain))
+        passed = accepted & (changes | wide)
         moved = moved._replace(tries=jnp.where(passed, 0, path.tries))
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))

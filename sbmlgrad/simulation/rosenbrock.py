@@ -79,7 +79,6 @@ _DENSE = np.array(
 )
 
 ORDER = 5
-_ROUNDED = 8 * 2.0**-53  # of the terms of an equation: what rounding leaves of them in their sum, with some to spare
 
 
 class Step(NamedTuple):
@@ -88,7 +87,8 @@ class Step(NamedTuple):
     state: Array  # (n,) after the step
     error: Array  # (n,) an estimate of its error
     dense: Dense  # the way there, a function of the fraction of the step, 0 to 1
-    noise: Array  # (n,) what rounding makes of it, where that is known
+    terms: Array  # (n,) about the size of the terms of which the flow is the sum, as far as it is known
+    memory: Array  # (n,) for how long what is added to a variable stays there, at most the step
 
 
 def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
@@ -121,17 +121,8 @@ def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array, slopes: 
         bend = bends[0] + fraction * (bends[1] + fraction * bends[2])
         return left * state + fraction * (end + left * bend)
 
-    return Step(end, stages[-1], dense, _noise(jacobian, step, state))
-
-
-def _noise(jacobian: Array, step: Array, state: Array) -> Array:
-    """How far rounding moves each variable: by the rounding of the terms of its equation, until it has decayed.
-
-    Terms are told by their slopes, as those of laws of mass action are, up to their order.
-    """
-    terms = jnp.abs(jacobian) @ jnp.abs(state)
-    span = 1.0 / (1.0 / step + jnp.abs(jnp.diagonal(jacobian)))
-    return _ROUNDED * span * terms
+    terms = jnp.abs(jacobian) @ jnp.abs(state) + jnp.abs(slope * time)  # as if each was a power of a variable
+    return Step(end, stages[-1], dense, terms, 1.0 / (1.0 / step + jnp.abs(jnp.diagonal(jacobian))))
 
 
 def _slopes(flow: Flow, time: Array, state: Array) -> tuple[Array, Array]:

@@ -192,7 +192,13 @@ def test_what_moves_and_what_is_needed() -> None:
         (build(sympy.Mul, A, A), None, None),
         (build(sympy.exp, A), None, None),
         (build(sympy.Mul, B, power(A, MINUS)), None, None),
-        (piecewise([(A, LESS)], B), None, None),
+        (piecewise([(A, LESS)], B), 1.0, 0.0),
+        (piecewise([(A, build(sympy.Gt, A, B))], B), 0.0, 5.0),
+        (build(rem, build(sympy.Mul, number(-3.0), A), B), -3.0, 5.0),
+        (build(sympy.Add, A, build(sympy.floor, build(sympy.Mul, A, B))), 1.0, 10.0),
+        (build(sympy.Abs, build(sympy.Add, A, number(-4.0))), -1.0, 4.0),
+        (build(sympy.Max, A, build(sympy.exp, B)), 0.0, math.exp(5)),
+        (build(sympy.Mul, build(sympy.floor, A), build(sympy.exp, A)), None, None),
     ],
 )
 def test_affine(expression: Any, slope: float | None, rest: float | None) -> None:
@@ -204,7 +210,7 @@ def test_affine(expression: Any, slope: float | None, rest: float | None) -> Non
         assert found is None
     else:
         assert found is not None
-        values = Program(graph, (b,), found)(jnp.array([5.0]))
+        values = Program(graph, (a, b), found)(jnp.array([2.0, 5.0]))
         np.testing.assert_allclose(values, [slope, rest], rtol=1e-14)
 
 
