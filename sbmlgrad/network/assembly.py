@@ -14,7 +14,7 @@ from sbmlgrad.model.elements import TIME, Elements, Event, symbol
 from sbmlgrad.model.functions import build, draw
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.graph import RELATIONS, Graph, Program
-from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel
+from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations
 from sbmlgrad.network.landmarks import Landmarks
 
 
@@ -119,7 +119,9 @@ class Assembly:
         lines = self.graph.dynamic([self.time, *flowing, *delays], self.drawn)
         needed = self.graph.reachable([place for outputs in wanted.values() for place in outputs])
         landmarks = self._landmarks(needed, lines, delays)
+        relations = self._relations(wanted, [*flowing, *delays])
         wanted["gaps"] = self._gaps(landmarks)
+        wanted["relations"] = [*relations, *(self.graph.add("sub", *self.graph.nodes[p].args) for p in relations)]
         wanted["switches"] = self._switches(needed, lines)
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
         self._check_lags(wanted["lags"], delays)
@@ -137,7 +139,7 @@ class Assembly:
             variables=self.variables,
             amounts=np.array(list(self.state.values()), dtype=bool),
             observables=names,
-            events=self._event_system(made, flowing + delays) if self.elements.events else None,
+            events=self._event_system(made) if self.elements.events else None,
             channels=self._channels(),
             hazards=made["hazards"] if hazards else None,
             jumps=self._jumps(),
@@ -147,6 +149,7 @@ class Assembly:
             _flow=made["flow"],
             _observe=made["observe"],
             delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
+            relations=Relations(made["relations"], *np.array(list(relations.values()), bool).reshape(-1, 2).T),
             switches=made["switches"],
             landmarks=landmarks and replace(landmarks, gaps=made["gaps"]),
         )
@@ -313,21 +316,27 @@ class Assembly:
             return {}
         graph = self.graph
         triggers = [graph.expression(event.trigger, self.now) for event in events]
-        relations = self._relations(triggers)
-        gaps = [graph.add("sub", *graph.nodes[p].args) for p in relations]
         nan, zero = graph.constant(float("nan")), graph.constant(0.0)
         delays = [zero if e.delay is None else graph.expression(e.delay, self.now) for e in events]
         orders = [nan if e.priority is None else graph.expression(e.priority, self.now) for e in events]
         values = [graph.expression(v, self.now) for e in events for v in e.assignments.values()]
         return {
-            "triggers": [*triggers, *relations, *gaps],
+            "triggers": triggers,
             "details": [*delays, *orders, *values],
             "sizes": [self._scale(identifier) for identifier in self.variables],
         }
 
-    def _relations(self, triggers: Sequence[int]) -> list[int]:
-        """The nodes of the relations in triggers."""
-        return [place for place in self.graph.reachable(triggers) if self.graph.nodes[place].operation in RELATIONS]
+    def _relations(self, wanted: Mapping[str, Sequence[int]], flowing: Sequence[int]) -> dict[int, tuple[bool, bool]]:
+        """The relations that steps must not pass unseen: whether each follows what flows, and whether it triggers."""
+        graph = self.graph
+        following = graph.dynamic(flowing, self.drawn)
+
+        def relations(outputs: Sequence[int]) -> list[int]:
+            return [place for place in graph.reachable(outputs) if graph.nodes[place].operation in RELATIONS]
+
+        triggering = set(relations(wanted.get("triggers", [])))
+        in_laws = {p for p in relations([*wanted["flow"], *wanted["hazards"]]) if p in following}
+        return {place: (place in following, place in triggering) for place in sorted(triggering | in_laws)}
 
     def _scale(self, identifier: str) -> int:
         """What the value of the symbol is multiplied by to give the state."""
@@ -348,10 +357,8 @@ class Assembly:
     def _jumps(self) -> np.ndarray:
         return np.zeros((len(self.variables), 0))
 
-    def _event_system(self, programs: Mapping[str, Program], flowing: Sequence[int]) -> EventSystem:
+    def _event_system(self, programs: Mapping[str, Program]) -> EventSystem:
         events = self.elements.events
-        relations = self._relations(programs["triggers"].outputs[: len(events)])
-        following = self.graph.dynamic(flowing, self.drawn)
         widest = max(1, *(len(event.assignments) for event in events))
         targets = np.full((len(events), widest), len(self.variables))
         values = np.zeros((len(events), widest), np.int64)
@@ -367,8 +374,6 @@ class Assembly:
             names=tuple(event.id for event in events),
             triggers=programs["triggers"],
             details=programs["details"],
-            relations=len(relations),
-            flowing=np.array([place in following for place in relations], dtype=bool),
             targets=targets,
             scaled=scaled,
             values=values,

@@ -26,9 +26,8 @@ from sbmlgrad.network.landmarks import Landmarks
 class EventSystem:
     """The events of a model, with arrays (events, ...) that say what they do.
 
-    ``triggers(z)`` gives the truth of every trigger, then that of every relation in triggers, then the value that
-    changes sign where the relation changes; ``details(z)`` gives delays, priorities, and the values assigned, one
-    after the other. Both take the vector of time, state and coefficients.
+    ``triggers(z)`` gives the truth of every trigger; ``details(z)`` gives delays, priorities, and the values assigned,
+    one after the other. Both take the vector of time, state and coefficients.
 
     ``targets[e, a]`` is the place in the state of assignment ``a`` of event ``e`` (the size of the state where there
     is none), ``scaled[e, a]`` whether the value is multiplied by what ``sizes`` says of that place, and
@@ -38,9 +37,6 @@ class EventSystem:
     names: tuple[str, ...]
     triggers: Program
     details: Program
-    relations: int
-    flowing: np.ndarray
-    """Whether each relation (relations,) may change between jumps other than by time alone."""
     targets: np.ndarray
     scaled: np.ndarray
     values: np.ndarray
@@ -50,6 +46,24 @@ class EventSystem:
     from_trigger_time: np.ndarray
     sizes: Program
     """What the symbol's value is multiplied by to give the state, for each place in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Relations:
+    """Comparisons that may change within a step: those in triggers, and of what flows also those in laws.
+
+    ``program(z)`` gives the truth of each, then the value of each that changes sign where its truth does. ``flowing``
+    (relations,) are those that follow more than time, ``deciding`` those of triggers.
+    """
+
+    program: Program
+    flowing: np.ndarray
+    deciding: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.flowing)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +111,7 @@ class HybridModel:
     _start: Program = field(repr=False)
     _flow: Program = field(repr=False)
     _observe: Program = field(repr=False)
+    relations: Relations
     switches: Program
     """Of the times near the present at which what is a straight line in time bends or jumps."""
     landmarks: Landmarks | None

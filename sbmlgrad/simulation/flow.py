@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from sbmlgrad.network.hybrid import HybridModel, joined
+from sbmlgrad.simulation.crossings import Crossings
 from sbmlgrad.simulation.events import Events, Pending
 from sbmlgrad.simulation.past import Past, empty_past, recall, remember
 from sbmlgrad.simulation.random import Streams, exponential, uniform
@@ -42,6 +43,7 @@ _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
 _MOST_TRIES = 20
 _WIDE = 1e5  # grains of time, from which on a step is not a try to pass the place of a change
+_MOST_CHATTER = 4
 _OF_A_LAG = 0.125  # the longest step: values of the past are interpolated between steps by cubics
 _BELOW, _NEAR_NOTHING = 1e-9, 1e-12  # of the largest value of a variable, of all: so far below 0 a value may be 0
 _MEMORY = 256  # steps remembered for delays, for each slot of the settings
@@ -62,7 +64,9 @@ class Path(NamedTuple):
     status: Array
     observed: Array  # whether the state is to be written down
     cautious: Array  # whether a law was found to make no sense of some value
-    tries: Array  # how often the place of a trigger's change was looked for since it was last found
+    relations: Array  # the truth of comparisons when last looked at
+    tries: Array  # how often the place of a change of one was looked for since it was last found
+    chatter: Array  # how many changes in laws came one upon the other
     past: Past | None  # what delays need
 
 
@@ -103,6 +107,7 @@ class Trajectory:
         self.times, self.landmarks = marks
         self.size = len(model.variables)
         self.past: Past | None = None  # of the path that is being advanced
+        self.crossings = Crossings(model.relations, self._coefficients) if model.relations.count else None
         self.events: Events | None = None
         if model.events is not None:
             self.events = Events(model, self._coefficients, lane.keys, lane.trajectory, settings.slots)
@@ -132,10 +137,12 @@ class Trajectory:
             status=jnp.where(jnp.all(jnp.isfinite(state)), RUNNING, STUCK).astype(jnp.int32),
             observed=jnp.zeros((), bool),
             cautious=jnp.zeros((), bool),
+            relations=jnp.zeros(self.model.relations.count, bool),
             tries=jnp.zeros((), jnp.int32),
+            chatter=jnp.zeros((), jnp.int32),
             past=self.past,
         )
-        return self._look(self._remember(path, jnp.ones((), bool)))
+        return self._look(self._compared(self._remember(path, jnp.ones((), bool))))
 
     def advance(self, path: Path) -> Path:
         """One attempt at a step, and what happens at its end."""
@@ -168,8 +175,8 @@ class Trajectory:
         moved = path._replace(time=end, state=state, largest=self._seen_so_far(path, state))
         if self.model.hazards is not None:
             moved, accepted, wanted = self._meet_reaction(path, moved, dense, step, accepted, wanted)
-        if self.events is not None:
-            moved, accepted, wanted, again = self._meet_events(path, moved, dense, step, accepted, wanted)
+        if self.crossings is not None:
+            moved, accepted, wanted, again = self._meet_change(path, moved, dense, step, accepted, wanted)
             path = path._replace(tries=path.tries + again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
         here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
@@ -184,7 +191,7 @@ class Trajectory:
             here = here._replace(state=here.state.at[: self.size].set(inner), pending=pending)
             jumped = jnp.any(inner != moved.state[: self.size])
             here = self._remember(here._replace(largest=self._seen_so_far(here, here.state)), accepted & jumped)
-        here = self._look(here)
+        here = self._look(self._compared(here))
         running = path.status == RUNNING
         ended = path._replace(observed=jnp.zeros((), bool))
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
@@ -266,14 +273,18 @@ class Trajectory:
         stop = self.times[jnp.minimum(path.position, len(self.times) - 1)]
         if path.pending is not None:
             stop = jnp.minimum(stop, jnp.min(path.pending.due))
+        grain = self._grain(path.time)
+        after = path.time + 4.0 * grain
+        changing = []
         if self.landmarks.size:
-            following = jnp.searchsorted(self.landmarks, path.time, side="right")
-            following = jnp.append(self.landmarks, jnp.inf)[following]
-            stop = jnp.minimum(stop, following)
-        if self.model.switches.outputs:
-            after = path.time + 4.0 * self._grain(path.time)  # what has just changed is as it is now
-            switches = self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))
-            stop = jnp.minimum(stop, jnp.min(jnp.where(switches > after, switches, jnp.inf)))
+            following = jnp.searchsorted(self.landmarks, path.time + grain, side="right")
+            changing += [jnp.append(self.landmarks, jnp.inf)[following], self.landmarks[jnp.maximum(following - 1, 0)]]
+        if self.model.switches.outputs:  # just after the present: what has changed is as it is now
+            changing += [*self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))]
+        for time in changing:
+            stop = jnp.minimum(stop, jnp.where(time > path.time + grain, time, jnp.inf))
+            if self.events is not None:  # what holds at this instant may not hold any more just after it
+                stop = jnp.where(jnp.abs(time - path.time) <= grain, jnp.minimum(stop, after), stop)
         if path.past is not None:  # the bend at the start comes back after every lag
             since, lags = path.time - path.past.begin, self._lags(path.time)
             returns = jnp.floor(since / lags * (1 + 1e-9) + 1e-9) + 1
@@ -389,30 +400,38 @@ class Trajectory:
             status=jnp.where(bad & (path.status == RUNNING), BAD_HAZARD, path.status),
         )
 
-    # ---- events ----------------------------------------------------------------------------------------
+    # ---- comparisons -----------------------------------------------------------------------------------
 
-    def _meet_events(
+    def _compared(self, path: Path) -> Path:
+        """With the truth of all relations as of now."""
+        if self.crossings is None:
+            return path
+        return path._replace(relations=self.crossings.seen(path.time, path.state[: self.size])[0])
+
+    def _meet_change(
         self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
     ) -> tuple[Path, Array, Array, Array]:
-        """End a step where a relation in a trigger changes: shorten it and ask for another attempt until it does.
+        """End a step where a relation changes: shorten it and ask for another attempt until it does.
 
         Relations rather than triggers, so that one that is true for less than a step (1 < x and x < 1.1) is seen; and
         one that holds for less than a step (x > 0.999 at a peak) is looked for within it.
         """
-        events, pending = self.events, path.pending
-        assert events is not None
-        assert pending is not None
-        relations = events.seen(moved.time, moved.state[: self.size])[1]
+        crossings = self.crossings
+        assert crossings is not None
+        # a law that changes back as soon as it has changed slides along the place where it does: let it pass
+        watched = jnp.asarray(crossings.relations.deciding) | (path.chatter < _MOST_CHATTER)
 
         def way(fraction: Array) -> Array:
             return dense(fraction)[: self.size]
 
+        relations = crossings.seen(moved.time, moved.state[: self.size])[0]
         grain = self._grain(moved.time)
         wide = step > _WIDE * grain  # in less, rounding may change a relation and change it back
-        last = jnp.where(wide, events.hidden_change(way, path.time, step, pending.relations), 1.0)
-        changes = accepted & (jnp.any(relations != pending.relations) | (last < 1.0))
+        last = crossings.hidden_change(way, path.time, step, path.relations, watched)
+        last = jnp.where(wide, last, 1.0)
+        changes = accepted & (jnp.any((relations != path.relations) & watched) | (last < 1.0))
         fraction, before = lax.stop_gradient(
-            events.first_change(way, path.time, step, pending.relations, changes, last)
+            crossings.first_change(way, path.time, step, path.relations, watched, changes, last)
         )
         # A variable that changes slowly may not move at all in the smallest step of time, so that a step to the
         # place that was found ends before the change again and again: each time, aim a little further beyond it.
@@ -420,20 +439,23 @@ class Trajectory:
         close = (1.0 - fraction) * step <= 1e-11 * step + 2.0 * margin
         again = changes & ~close
         passed = accepted & (changes | wide)
-        moved = moved._replace(tries=jnp.where(passed, 0, path.tries))
+        upon_another = jnp.where(~wide & changes, path.chatter + 1, 0)
+        moved = moved._replace(
+            tries=jnp.where(passed, 0, path.tries), chatter=jnp.where(passed, upon_another, path.chatter)
+        )
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))
-        # the step that was wanted without the event is what to go on with after it
+        # the step that was wanted without the change is what to go on with after it
         wanted = jnp.where(changes, jnp.maximum(wanted, path.step), wanted)
         return moved, accepted & ~again, jnp.where(again, fraction * step + margin, wanted), again
 
     def _with_slope(self, moved: Path, changed: Array) -> Path:
         """The same path with the derivative of the time at which a relation changed, by the implicit function."""
-        events = self.events
-        assert events is not None
+        crossings = self.crossings
+        assert crossings is not None
 
         def gap(time: Array, state: Array) -> Array:
-            return events.seen(time, state)[2][jnp.argmax(changed)]
+            return crossings.seen(time, state)[1][jnp.argmax(changed)]
 
         direction = self._flow(moved.time, moved.state)
         place = (lax.stop_gradient(moved.time), lax.stop_gradient(moved.state))
