@@ -132,6 +132,7 @@ class Assembly:
         order = [*coefficients, *present]
         inputs = (self.time, *self.inputs, *coefficients, *delays)  # what comes after them is not looked at
         made = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in wanted.items()}
+        smooth = (*inputs, *(place for place, (follows, _) in relations.items() if follows))
         ends = np.cumsum([len(coefficients), len(delays)])
         return HybridModel(
             model=self.model,
@@ -149,7 +150,12 @@ class Assembly:
             _flow=made["flow"],
             _observe=made["observe"],
             delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
-            relations=Relations(made["relations"], *np.array(list(relations.values()), bool).reshape(-1, 2).T),
+            relations=Relations(
+                made["relations"],
+                *np.array(list(relations.values()), bool).reshape(-1, 2).T,
+                flow=Program(self.graph, smooth, tuple(flow)),
+                hazards=Program(self.graph, smooth, tuple(hazards)),
+            ),
             switches=made["switches"],
             landmarks=landmarks and replace(landmarks, gaps=made["gaps"]),
         )

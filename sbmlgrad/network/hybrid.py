@@ -53,12 +53,15 @@ class Relations:
     """Comparisons that may change within a step: those in triggers, and of what flows also those in laws.
 
     ``program(z)`` gives the truth of each, then the value of each that changes sign where its truth does. ``flowing``
-    (relations,) are those that follow more than time, ``deciding`` those of triggers.
+    (relations,) are those that follow more than time, ``deciding`` those of triggers. ``flow`` and ``hazards`` take
+    the truth of the flowing ones after everything else, so that they are smooth while it is held.
     """
 
     program: Program
     flowing: np.ndarray
     deciding: np.ndarray
+    flow: Program
+    hazards: Program
 
     @property
     def count(self) -> int:
@@ -134,8 +137,11 @@ class HybridModel:
 
     @cached_property
     def jacobian(self) -> Jacobian | None:
-        """The derivative of the flow by state and time, where there is a better way than one variable at a time."""
-        return jacobian_of(self._flow, len(self.variables))
+        """The derivative of the flow by state and time, where there is a better way than one variable at a time.
+
+        It takes coefficients with the truth of relations after them.
+        """
+        return jacobian_of(self.relations.flow, len(self.variables))
 
     def observe(self, time: Array, state: Array, coefficients: Array) -> Array:
         """The observables (observables,)."""

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network.hybrid import HybridModel, joined
@@ -107,6 +108,7 @@ class Trajectory:
         self.times, self.landmarks = marks
         self.size = len(model.variables)
         self.past: Past | None = None  # of the path that is being advanced
+        self.held = (jnp.zeros(0, bool), jnp.zeros(0, bool))  # its relations, and which of them are as they were
         self.crossings = Crossings(model.relations, self._coefficients) if model.relations.count else None
         self.events: Events | None = None
         if model.events is not None:
@@ -147,6 +149,9 @@ class Trajectory:
     def advance(self, path: Path) -> Path:
         """One attempt at a step, and what happens at its end."""
         self.past = path.past
+        # a law that changes back as soon as it has changed slides along the place where it does: let it pass
+        watched = jnp.asarray(self.model.relations.deciding) | (path.chatter < _MOST_CHATTER)
+        self.held = (path.relations, watched)
         stop = self._stop(path)
         wish = lax.stop_gradient(path.step)
         if self.model.delays is not None:  # so that what a step needs of the past has been there
@@ -154,7 +159,7 @@ class Trajectory:
             shortest = lax.stop_gradient(jnp.min(jnp.where(lags > 0, lags, jnp.inf)))
             wish = jnp.minimum(wish, _OF_A_LAG * shortest)
         if self.model.hazards is not None:
-            total = jnp.sum(self._hazards(path.time, path.state))
+            total = jnp.sum(self.model.relations.hazards(self._smooth(path.time, path.state)))
             left = path.target - path.state[-1]
             wish = jnp.minimum(wish, jnp.where(total > 0, left / total, jnp.inf))
         lands = wish >= (stop - path.time) * (1 - 1e-9)
@@ -197,10 +202,21 @@ class Trajectory:
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
 
     def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
-        change = self.model.flow(time, _without(noise, state[: self.size]), self._coefficients(time))
+        within = self._smooth(time, _without(noise, state[: self.size]))
+        change = self.model.relations.flow(within)
         if self.model.hazards is None:
             return change
-        return jnp.concatenate([change, jnp.sum(self._hazards(time, state))[None]])
+        return jnp.concatenate([change, jnp.sum(self.model.relations.hazards(within))[None]])
+
+    def _smooth(self, time: Array, state: Array) -> Array:
+        """What laws are functions of, with relations as they were when the step began."""
+        known = joined(time, state[: self.size], self._coefficients(time))
+        flowing = np.flatnonzero(self.model.relations.flowing)
+        if self.crossings is None or not len(flowing):
+            return known
+        relations, watched = self.held
+        present = self.crossings.seen(time, state[: self.size])[0]
+        return jnp.concatenate([known, jnp.where(watched, relations, present)[flowing].astype(jnp.float64)])
 
     def _coefficients(self, time: Array) -> Array:
         """The coefficients, with values of the past as of this time."""
@@ -222,7 +238,7 @@ class Trajectory:
         if self.events is None or not self.settings.sensitive:
             return state
         # an event may fall on this very time, but the time of an observation does not move as that of an event does
-        self.past = path.past
+        self.past, self.held = path.past, (path.relations, jnp.ones_like(path.relations))
         moved = self.times[jnp.maximum(path.position - 1, 0)] - path.time
         flow = lax.stop_gradient(self._flow(path.time, path.state)[: self.size])
         return state + flow * (moved - lax.stop_gradient(moved))
@@ -253,7 +269,8 @@ class Trajectory:
 
     def _slopes(self, time: Array, state: Array, noise: Array) -> tuple[Array, Array]:
         assert self.model.jacobian is not None
-        return self.model.jacobian(time, _without(noise, state), self.lane.coefficients)
+        within = self._smooth(time, _without(noise, state))
+        return self.model.jacobian(time, within[1 : self.size + 1], within[self.size + 1 :])
 
     def _noise(self, path: Path) -> Array:
         """How far below 0 each variable counts as 0 to the laws: not at all until one fails.
@@ -418,8 +435,7 @@ class Trajectory:
         """
         crossings = self.crossings
         assert crossings is not None
-        # a law that changes back as soon as it has changed slides along the place where it does: let it pass
-        watched = jnp.asarray(crossings.relations.deciding) | (path.chatter < _MOST_CHATTER)
+        watched = self.held[1]
 
         def way(fraction: Array) -> Array:
             return dense(fraction)[: self.size]
