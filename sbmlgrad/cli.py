@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ from sbmlgrad.cli_options import (
     seed_option,
 )
 from sbmlgrad.cli_testsuite import testcase, testsuite
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
 
 if TYPE_CHECKING:
     import numpy
@@ -54,7 +55,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", SbmlgradWarning)
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
@@ -65,6 +69,14 @@ class _Commands(click.Group):
             if ctx.meta.get(DEBUG):
                 traceback.print_exc()
             raise _Failure(printable(_in_words(error))) from None
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Ours as one line, others as Python shows them."""
+    if issubclass(category, SbmlgradWarning):
+        click.echo(f"warning: {printable(str(message))}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)
 
 
 def _in_words(error: BaseException) -> str:

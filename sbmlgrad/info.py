@@ -170,8 +170,8 @@ def _rounding(species: Sequence[str], counts: np.ndarray) -> Iterator[str]:
     odd = [f"{name!r} ({x:.6g})" for name, x in zip(species, counts, strict=True) if abs(x - round(x)) > _ROUNDING * x]
     if odd:
         yield (
-            f"{_listing(odd)}: the initial number of molecules is not whole and will be rounded; "
-            "set whole ones, as in --set id=value"
+            f"{_listing(odd)}: the initial number of molecules is not whole; each trajectory starts from one of the two "
+            "whole numbers beside it, drawn so that the mean is kept"
         )
 
 

@@ -7,6 +7,7 @@ coupling that keeps them together, so the noise is that of two ensembles where t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from sbmlgrad.gradient.observables import Expectation, Moment, Observable, Proba
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, check_size
+from sbmlgrad.simulation.fractions import warn_of_fractions
 from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
 
@@ -44,6 +46,7 @@ def by_differences(
     known, structural = list(process.quantities), chemistry_of(model).structural
     level = Moments()
     rows: list[Moments] = []
+    fractions = np.zeros((2, len(process.variables)), bool)
     for parameter in parameters:
         if parameter not in known:
             raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")
@@ -62,10 +65,13 @@ def by_differences(
         )
         for above, below in zip(*ensembles, strict=True):
             pair = [_values(functions, names, chunk.observed) for chunk in (above, below)]
+            fractions |= above.fractions | below.fractions
             slope.add((pair[0] - pair[1]) / (2 * shift[place]))
             if first:
                 level.add((pair[0] + pair[1]) / 2)
         rows.append(slope)
+    fractional = [list(compress(process.variables, row)) for row in fractions]
+    warn_of_fractions(model.elements.source.path, *fractional, stacklevel=4)
     mean, stderr = np.stack([row.mean for row in rows]), np.stack([row.stderr for row in rows])
     note = f"central differences of {STEP:.0%} with common random numbers, since more than reactions changes something"
     return Estimate(level.mean, level.stderr, mean, stderr, task.n, level.sd, note)

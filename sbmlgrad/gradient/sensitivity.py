@@ -18,6 +18,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.ensemble import check_times
 from sbmlgrad.simulation.simulate import discretised
@@ -87,6 +88,9 @@ def sensitivity(
     else:
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)
+        counts = problem.at(values).counts
+        source = model.elements.source.path if isinstance(model, Model) else "the network"
+        warn_of_fractions(source, fractional(problem.network.species, counts))
         result = chosen.estimate(problem, Task(values, times, n, seed, start, "sensitivity" if progress else None))
     table = _table(parameters, [f.label for f in functions], times, result.derivatives, result.stderr)
     table.attrs["note"] = result.note

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network.hybrid import HybridModel, joined
 from sbmlgrad.simulation.distributions import sample
-from sbmlgrad.simulation.random import Streams, key
+from sbmlgrad.simulation.random import Streams, is_whole, key, uniform, whole
 
 MOST_AT_ONCE = 10_000  # events executed at one instant
 
@@ -27,6 +28,7 @@ class Pending(NamedTuple):
     due: Array
     values: Array  # (events, slots, assignments)
     chance: Array  # counts looks at random numbers
+    fractions: Array  # (variables,) whether a number of molecules was set that is not whole
     full: Array  # whether there was no slot for one
     endless: Array  # whether there was no end of them
 
@@ -49,6 +51,7 @@ class Events:
             due=jnp.full(shape, jnp.inf),
             values=jnp.zeros((*shape, self.system.targets.shape[1])),
             chance=jnp.zeros((), jnp.uint32),
+            fractions=jnp.zeros(len(self.model.variables), bool),
             full=jnp.zeros((), bool),
             endless=jnp.zeros((), bool),
         )
@@ -117,11 +120,23 @@ class Events:
         from_trigger = jnp.asarray(system.from_trigger_time)[event]
         new = jnp.where(from_trigger, pending.values[event, slot], values[event])
         state = self._assigned(time, state, jnp.asarray(system.targets)[event], jnp.asarray(system.scaled)[event], new)
-        pending = pending._replace(due=pending.due.at[event, slot].set(jnp.inf))
-        return state, pending
+        counted = jnp.asarray(self.model.whole)
+        pending = pending._replace(
+            due=pending.due.at[event, slot].set(jnp.inf), fractions=pending.fractions | (counted & ~is_whole(state))
+        )
+        return whole_counts(self.model, state, self.keys, self.trajectory, pending.chance), pending
 
     def _assigned(self, time: Array, state: Array, targets: Array, scaled: Array, values: Array) -> Array:
         """The state with values assigned; a concentration is one in the compartment as it was before."""
         sizes = jnp.concatenate([self.system.sizes(joined(time, state, self.coefficients(time))), jnp.ones(1)])
-        state = state.at[targets].set(jnp.where(scaled, values * sizes[targets], values), mode="drop")
-        return jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)
+        return state.at[targets].set(jnp.where(scaled, values * sizes[targets], values), mode="drop")
+
+
+def whole_counts(model: HybridModel, state: Array, keys: Streams, trajectory: Array, occasion: Array) -> Array:
+    """The state with whole numbers of molecules, each drawn once on each ``occasion``: 0 at the start."""
+    if not model.whole.any():
+        return state
+    size = len(model.variables)
+    draws = occasion * np.uint32(size) + jnp.arange(size, dtype=jnp.uint32)
+    chances = uniform(keys.rounding, jnp.full(size, trajectory), draws)
+    return jnp.where(jnp.asarray(model.whole), whole(state, chances), state)

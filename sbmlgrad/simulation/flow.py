@@ -21,9 +21,9 @@ from jax import Array, lax
 
 from sbmlgrad.network.hybrid import HybridModel, joined
 from sbmlgrad.simulation.crossings import Crossings
-from sbmlgrad.simulation.events import Events, Pending
+from sbmlgrad.simulation.events import Events, Pending, whole_counts
 from sbmlgrad.simulation.past import Past, empty_past, recall, remember
-from sbmlgrad.simulation.random import Streams, exponential, uniform
+from sbmlgrad.simulation.random import Streams, exponential, is_whole, uniform
 from sbmlgrad.simulation.rosenbrock import Dense, Step
 from sbmlgrad.simulation.solvers import ORDER, STEPS
 
@@ -65,6 +65,7 @@ class Path(NamedTuple):
     status: Array
     observed: Array  # whether the state is to be written down
     cautious: Array  # whether a law was found to make no sense of some value
+    fractions: Array  # (variables,) whether it started from a number of molecules that is not whole
     relations: Array  # the truth of comparisons when last looked at
     tries: Array  # how often the place of a change of one was looked for since it was last found
     chatter: Array  # how many changes in laws came one upon the other
@@ -108,7 +109,8 @@ class Trajectory:
         self.times, self.landmarks = marks
         self.size = len(model.variables)
         self.past: Past | None = None  # of the path that is being advanced
-        self.held = (jnp.zeros(0, bool), jnp.zeros(0, bool))  # its relations, and which of them are as they were
+        none = jnp.zeros(model.relations.count, bool)
+        self.held = (none, none)  # its relations, and which of them are as they were
         self.crossings = Crossings(model.relations, self._coefficients) if model.relations.count else None
         self.events: Events | None = None
         if model.events is not None:
@@ -119,7 +121,8 @@ class Trajectory:
         if self.model.delays is not None:
             self.past = empty_past(begin, _MEMORY * self.settings.slots, len(self.model.delays.places))
         pending = self.events.nothing() if self.events else None
-        state = jnp.where(jnp.asarray(self.model.whole), jnp.round(state), state)
+        fractions = jnp.asarray(self.model.whole) & ~is_whole(state)
+        state = whole_counts(self.model, state, self.lane.keys, self.lane.trajectory, jnp.zeros((), jnp.uint32))
         if self.events is not None and pending is not None:
             state, pending = self.events.settle(begin, state, pending)
         largest = jnp.abs(state)
@@ -139,6 +142,7 @@ class Trajectory:
             status=jnp.where(jnp.all(jnp.isfinite(state)), RUNNING, STUCK).astype(jnp.int32),
             observed=jnp.zeros((), bool),
             cautious=jnp.zeros((), bool),
+            fractions=fractions,
             relations=jnp.zeros(self.model.relations.count, bool),
             tries=jnp.zeros((), jnp.int32),
             chatter=jnp.zeros((), jnp.int32),

@@ -44,6 +44,7 @@ class HybridChunk:
     observed: np.ndarray
     states: np.ndarray
     events: int
+    fractions: np.ndarray  # (2, variables) whether numbers of molecules were not whole: at the start, at events
 
 
 def prepare_hybrid(
@@ -141,7 +142,13 @@ def _run_chunk(
             observed = np.asarray(observe(records, coefficients, marks.times))[..., :count]
             states = np.asarray(records).transpose(2, 0, 1)[..., :count]
             fired = int(np.asarray(paths.draws)[:count].sum())
-            return settings, HybridChunk(first, observed, states, fired)
+            return settings, HybridChunk(first, observed, states, fired, _fractions(paths, count))
+
+
+def _fractions(paths: Path, count: int) -> np.ndarray:
+    start = np.asarray(paths.fractions)[:count]
+    events = np.zeros_like(start) if paths.pending is None else np.asarray(paths.pending.fractions)[:count]
+    return np.stack([start.any(axis=0), events.any(axis=0)])
 
 
 def _solver(model: HybridModel, quantities: np.ndarray, span: float) -> str:

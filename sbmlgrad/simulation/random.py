@@ -16,6 +16,7 @@ from jax import Array
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = np.uint32(0x1BD11BDA)
 _ROUNDS = 20
+WHOLE = 1e-9  # relative distance from a whole number that is rounding, not meaning
 
 
 def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -65,6 +66,20 @@ def exponential(key: Any, trajectory: Any, draw: Any) -> Array:
     high, low = threefry2x32((key[0], key[1]), (trajectory, draw))
     fraction = high.astype(jnp.float32) + (low.astype(jnp.float32) + np.float32(0.5)) * np.float32(2.0**-32)
     return -jnp.log(fraction * np.float32(2.0**-32))
+
+
+def whole(value: Any, chance: Any) -> Any:
+    """One of the two whole numbers beside ``value``, so that the mean is kept, by a uniform ``chance``.
+
+    What is whole but for rounding errors is that number.
+    """
+    nearest, low = jnp.round(value), jnp.floor(value)
+    return jnp.where(is_whole(value), nearest, low + (chance < value - low))
+
+
+def is_whole(value: Any) -> Any:
+    """Whether a number is whole, but for rounding errors."""
+    return jnp.abs(value - jnp.round(value)) <= WHOLE * jnp.maximum(1.0, jnp.abs(value))
 
 
 def key(stream: Any, trajectory: Any, draw: Any) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times, run, stacked
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
 
@@ -90,7 +92,8 @@ def simulate(
         A :class:`Model` or a :class:`ReactionNetwork`.
     times
         Increasing observation times (times,), in the model's unit of time, not before ``start``. Trajectories
-        start from whole molecules, the nearest to the initial amounts.
+        start from whole molecules: where an initial amount is not, from one of the two numbers beside it, so that the
+        mean is kept, with a :class:`SbmlgradWarning`.
     n, seed
         How many trajectories; the same seed gives the same trajectories on the same platform. With method ``ode``
         there is one, and the seed decides between events of equal priority only.
@@ -124,8 +127,9 @@ def simulate(
         return _simulated(model, times, n, seed, parameters, select, start, keep_counts, max_events, progress)
     prepared = prepare(model, parameters, select)
     network = prepared.network
-    counts = np.round(prepared.counts)
-    ensemble = Ensemble(network, counts, prepared.coefficients, times, n, seed, start, max_events)
+    source = model.elements.source.path if isinstance(model, Model) else "the network"
+    warn_of_fractions(source, fractional(network.species, prepared.counts))
+    ensemble = Ensemble(network, prepared.counts, prepared.coefficients, times, n, seed, start, max_events)
     if keep_counts is None:
         keep_counts = n * times.size * len(network.species) * 8 <= _KEPT_BYTES
     kept = np.empty((n, times.size, len(network.species)), np.int64) if keep_counts else None
@@ -169,13 +173,16 @@ def _simulated(
     if keep_counts is None:
         keep_counts = n * times.size * len(counted) * 8 <= _KEPT_BYTES
     kept = np.empty((n, times.size, len(counted)), np.int64) if keep_counts else None
-    moments, events = Moments(), 0
+    moments, events, fractions = Moments(), 0, np.zeros((2, len(process.variables)), bool)
     label = "simulate" if progress else None
     for chunk in run_hybrid(process, quantities, times, n, seed, start, max_events, label):
         moments.add(chunk.observed)
         events += chunk.events
+        fractions |= chunk.fractions
         if kept is not None:
             kept[chunk.first : chunk.first + chunk.states.shape[-1]] = chunk.states[counted].transpose(2, 1, 0)
+    names = [list(compress(process.variables, row)) for row in fractions]
+    warn_of_fractions(model.elements.source.path, *names, stacklevel=4)
     return Simulation(
         times=times,
         mean=_frame(times, process.observables, moments.mean),

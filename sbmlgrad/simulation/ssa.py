@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.random import Streams, exponential, uniform
+from sbmlgrad.simulation.random import Streams, exponential, is_whole, uniform, whole
 
 Row = Any  # one value a lane: an array of JAX or numpy
 Arrays = tuple[Row, ...]
@@ -297,11 +297,9 @@ def initial_count(value: Any, streams: Streams, trajectory: np.ndarray, species:
     """Whole counts with the given mean: the lower neighbour or the upper one; whole counts of their own stay."""
     if np.ndim(value):
         return np.asarray(value)
-    low = np.floor(value)
-    if low == value:
-        return np.full(trajectory.shape, value)
-    draw = uniform(streams.rounding, trajectory, np.full_like(trajectory, species))
-    return np.asarray(low + (draw < value - low), dtype=np.float64)
+    if is_whole(value):
+        return np.full(trajectory.shape, np.round(value))
+    return np.asarray(whole(value, uniform(streams.rounding, trajectory, np.full_like(trajectory, species))))
 
 
 def compiler_options() -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ def test_a_root_at_zero_has_no_slope_and_yet_a_step() -> None:
 
 
 def test_nothing_may_flow() -> None:
-    end, error, dense, _ = rosenbrock_step(lambda t, y: y, jnp.float64(0), jnp.float64(0.1), jnp.zeros(0))
+    end, error, dense, *_ = rosenbrock_step(lambda t, y: y, jnp.float64(0), jnp.float64(0.1), jnp.zeros(0))
     assert end.shape == error.shape == dense(jnp.float64(0.5)).shape == (0,)
 
 

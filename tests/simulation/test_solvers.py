@@ -30,7 +30,7 @@ def stepper(name: str, flow: Any = flow) -> Any:
     """A compiled step: the state after it, the estimate of its error, and the states at FRACTIONS of the way."""
 
     def step(time: Array, size: Array, state: Array) -> tuple[Array, Array, Array]:
-        end, error, dense, _ = STEPS[name](flow, time, size, state)
+        end, error, dense, *_ = STEPS[name](flow, time, size, state)
         return end, error, jnp.stack([dense(jnp.float64(fraction)) for fraction in (0.0, *FRACTIONS, 1.0)])
 
     compiled = jax.jit(step)
