@@ -243,7 +243,7 @@ def simulate(
         sd = result.sd if result.n > 1 else None
         save_figure(plot_simulation(result.mean, sd, loaded.name or model), plot)
     _write_frame(result.to_table(), output)
-    _warn(loaded)
+    _warn(loaded.with_parameters(parameters) if parameters else loaded, exact=options["method"] == "ssa")
 
 
 @main.command()
@@ -304,7 +304,7 @@ def sensitivity(
     _write_frame(table, output)
     if table.attrs.get("note"):
         click.echo(f"note: {printable(table.attrs['note'])}", err=True)
-    _warn(loaded)
+    _warn(loaded, exact=options["method"] == "ssa")
 
 
 @main.command()
@@ -356,7 +356,7 @@ def fit(
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))
     click.echo(f"wrote {', '.join(written) if written else 'nothing; -o fitted.xml writes the fitted model'}")
-    _warn(loaded, result.warnings)
+    _warn(loaded, result.warnings, exact=options["method"] == "ssa")
 
 
 main.add_command(testsuite)
@@ -409,7 +409,9 @@ def _write_fit(result: Fit, output: str | None, report: str | None, json_output:
     return [path for path in (output, report, json_output) if path]
 
 
-def _warn(model: Model, more: Iterable[str] = ()) -> None:
-    """What was taken for granted about a model, once the result is there."""
-    for warning in (*model.elements.warnings, *more):
+def _warn(model: Model, more: Iterable[str] = (), exact: bool = True) -> None:
+    """What was taken for granted about a model, as a jump process where it was ``exact``, once the result is there."""
+    from sbmlgrad.network.stochastic import chemistry_of
+
+    for warning in (*model.elements.warnings, *(chemistry_of(model).warnings if exact else ()), *more):
         click.echo(f"warning: {printable(f'{model.elements.source.path}: {warning}')}", err=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -97,7 +96,9 @@ class Bounds:
             pending.extend(node.args)
         return found
 
-    def failing(self, room: Room, rooms: Iterable[Room], flows: Sequence[Flow], jumps: Sequence[Mapping[str, int]]) -> str:
+    def failing(
+        self, room: Room, rooms: Iterable[Room], flows: Sequence[Flow], jumps: Sequence[Mapping[str, int]]
+    ) -> str:
         """Why the room might fall below 0; empty where it cannot, as long as the other ``rooms`` do not.
 
         By induction over the jumps of ``flows``: the room starts at a whole number of steps, and whatever takes a
@@ -200,9 +201,12 @@ class Bounds:
             return _Linear(0.0, {node.name.removeprefix(COUNT): 1.0}) if node.name.startswith(COUNT) else None
         if node.func not in (sympy.Add, sympy.Mul):
             return None
-        forms = [self._linear(arg) for arg in node.args]
-        known = [form for form in forms if form is not None]
-        return reduce(_plus if node.func is sympy.Add else _times, known) if len(known) == len(forms) else None
+        combine = _plus if node.func is sympy.Add else _times
+        found = self._linear(node.args[0])
+        for arg in node.args[1:]:
+            other = self._linear(arg)
+            found = None if found is None or other is None else combine(found, other)
+        return found
 
 
 @dataclass(frozen=True)
@@ -215,16 +219,15 @@ class _Linear:
     scales: frozenset[sympy.Symbol] = frozenset()
 
 
-def _plus(a: _Linear | None, b: _Linear | None) -> _Linear | None:
-    if a is None or b is None:
-        return None
+def _plus(a: _Linear, b: _Linear) -> _Linear:
     sums = {s: a.weights.get(s, 0.0) + b.weights.get(s, 0.0) for s in (*a.weights, *b.weights)}
     weights = {species: weight for species, weight in sums.items() if weight != 0}
     return _Linear(a.total + b.total, weights, a.origins | b.origins, a.scales | b.scales)
 
 
-def _times(a: _Linear | None, b: _Linear | None) -> _Linear | None:
-    if a is None or b is None or (a.weights and b.weights):
+def _times(a: _Linear, b: _Linear) -> _Linear | None:
+    """The product; None where it is of second order in the counts."""
+    if a.weights and b.weights:
         return None
     if not b.weights:
         a, b = b, a

@@ -212,7 +212,8 @@ class Chemistry:
         while rooms:
             flows = [flow for reaction, jumps in known for flow in self._flows(reaction, jumps, laws, rooms)]
             every = [jumps for _, jumps in known]
-            failed = {n: why for n, room in rooms.items() if (why := bounds.failing(room, rooms.values(), flows, every))}
+            reasons = {node: bounds.failing(room, rooms.values(), flows, every) for node, room in rooms.items()}
+            failed = {node: why for node, why in reasons.items() if why}
             for node in failed:
                 self._decides(rooms.pop(node), with_counts=True)
             given_up |= failed
@@ -289,7 +290,9 @@ class Chemistry:
             return
         sure = self.surely_positive(law)
         whys = [f"{room} never falls below 0" for room in held] if sure else lost
-        self.differences[reaction.id] = Difference(False, sure, "; ".join(whys) or "a difference that is not of two rates")
+        self.differences[reaction.id] = Difference(
+            False, sure, "; ".join(whys) or "a difference that is not of two rates"
+        )
 
     def _jumps(self, reaction: Reaction) -> dict[str, int]:
         changes: dict[str, float] = {}
