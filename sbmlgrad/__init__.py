@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from sbmlgrad.about import __version__
 
 if TYPE_CHECKING:
+    from sbmlgrad.errors import SbmlgradWarning
     from sbmlgrad.fitting.fit import fit
     from sbmlgrad.fitting.result import Fit
     from sbmlgrad.gradient.observables import (
@@ -34,6 +35,7 @@ __all__ = [
     "Moment",
     "Probability",
     "ReactionNetwork",
+    "SbmlgradWarning",
     "Simulation",
     "TimeAverage",
     "__version__",
@@ -56,6 +58,7 @@ _HOMES = {
     "Moment": "sbmlgrad.gradient.observables",
     "Probability": "sbmlgrad.gradient.observables",
     "ReactionNetwork": "sbmlgrad.network.network",
+    "SbmlgradWarning": "sbmlgrad.errors",
     "Simulation": "sbmlgrad.simulation.simulate",
     "TimeAverage": "sbmlgrad.gradient.observables",
     "check": "sbmlgrad.gradient.sensitivity",

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -27,7 +28,7 @@ from sbmlgrad.cli_options import (
     seed_option,
 )
 from sbmlgrad.cli_testsuite import testcase, testsuite
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
 
 if TYPE_CHECKING:
     import numpy
@@ -54,7 +55,10 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.simplefilter("default", SbmlgradWarning)  # each once
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:
@@ -65,6 +69,14 @@ class _Commands(click.Group):
             if ctx.meta.get(DEBUG):
                 traceback.print_exc()
             raise _Failure(printable(_in_words(error))) from None
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    """Ours as one line, others as Python shows them."""
+    if issubclass(category, SbmlgradWarning):
+        click.echo(f"warning: {printable(str(message))}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)
 
 
 def _in_words(error: BaseException) -> str:
@@ -243,7 +255,7 @@ def simulate(
         sd = result.sd if result.n > 1 else None
         save_figure(plot_simulation(result.mean, sd, loaded.name or model), plot)
     _write_frame(result.to_table(), output)
-    _warn(loaded.with_parameters(parameters) if parameters else loaded, exact=options["method"] == "ssa")
+    _warn(loaded)
 
 
 @main.command()
@@ -304,7 +316,7 @@ def sensitivity(
     _write_frame(table, output)
     if table.attrs.get("note"):
         click.echo(f"note: {printable(table.attrs['note'])}", err=True)
-    _warn(loaded, exact=options["method"] == "ssa")
+    _warn(loaded)
 
 
 @main.command()
@@ -356,7 +368,7 @@ def fit(
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))
     click.echo(f"wrote {', '.join(written) if written else 'nothing; -o fitted.xml writes the fitted model'}")
-    _warn(loaded, result.warnings, exact=options["method"] == "ssa")
+    _warn(loaded, result.warnings)
 
 
 main.add_command(testsuite)
@@ -409,9 +421,7 @@ def _write_fit(result: Fit, output: str | None, report: str | None, json_output:
     return [path for path in (output, report, json_output) if path]
 
 
-def _warn(model: Model, more: Iterable[str] = (), exact: bool = True) -> None:
-    """What was taken for granted about a model, as a jump process where it was ``exact``, once the result is there."""
-    from sbmlgrad.network.stochastic import chemistry_of
-
-    for warning in (*model.elements.warnings, *(chemistry_of(model).warnings if exact else ()), *more):
+def _warn(model: Model, more: Iterable[str] = ()) -> None:
+    """What was taken for granted about a model, once the result is there."""
+    for warning in (*model.elements.warnings, *more):
         click.echo(f"warning: {printable(f'{model.elements.source.path}: {warning}')}", err=True)

@@ -47,6 +47,10 @@ class TruncationError(SimulationError):
     """A trajectory needed more events than allowed; nothing is returned rather than a shortened ensemble."""
 
 
+class SbmlgradWarning(UserWarning):
+    """What was taken for granted: a result is right, but perhaps not what was meant."""
+
+
 class EstimatorError(SbmlgradError):
     """A gradient estimator cannot serve an observable or a parameter; the message names one that can."""
 

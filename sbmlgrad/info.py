@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import compress
@@ -13,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from sbmlgrad.errors import UnsupportedError
+from sbmlgrad.errors import SbmlgradWarning, UnsupportedError
 from sbmlgrad.model.elements import Elements, Reaction
 from sbmlgrad.network import Channel, DiscreteModel, discretise
 from sbmlgrad.network.assembly import rate_equations, refusals
+from sbmlgrad.network.bounds import listing
 from sbmlgrad.network.channels import Chemistry, count_symbol
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.network.hybrid import HybridModel
@@ -27,7 +29,6 @@ from sbmlgrad.simulation.distributions import expected
 
 _REVERSE = " (reverse)"
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
-_MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
         time_units=elements.time_units,
         warnings=elements.warnings,
     )
-    chemistry, against = chemistry_of(model), tuple(refusals(elements))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SbmlgradWarning)  # the answer has them
+        chemistry = chemistry_of(model)
+    against = tuple(refusals(elements))
     known = replace(known, reasons=tuple(chemistry.reasons), ode_reasons=against, beside=tuple(_beside(elements)))
     differences = chemistry.differences
     known = replace(
@@ -177,7 +181,7 @@ def _rounding(species: Sequence[str], counts: np.ndarray) -> Iterator[str]:
     odd = [f"{name!r} ({x:.6g})" for name, x in zip(species, counts, strict=True) if abs(x - round(x)) > _ROUNDING * x]
     if odd:
         yield (
-            f"{_listing(odd)}: the initial number of molecules is not whole and will be rounded; "
+            f"{listing(odd)}: the initial number of molecules is not whole and will be rounded; "
             "set whole ones, as in --set id=value"
         )
 
@@ -264,11 +268,6 @@ def _lines(info: Info) -> Iterator[str]:
     if info.observables:
         yield f"observables, [id] for concentrations: {', '.join(info.observables)}"
     yield from (f"warning: {text}" for text in info.warnings)
-
-
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
 
 
 def _jsonable(value: Any) -> Any:

@@ -16,6 +16,7 @@ from sbmlgrad.model.functions import build, number, piecewise
 from sbmlgrad.network.split import COUNT, vanishes
 
 ROUNDING = 1e-9  # relative distance from a whole number, or from 0, that is rounding, not meaning
+_MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Room:
         return piecewise([(node, build(sympy.Gt, build(sympy.Abs, self.node), least))], sympy.Integer(0))
 
     def __str__(self) -> str:
-        return f"the room for {', '.join(self.weights)}"
+        return f"the room for {listing(self.weights)}"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Bounds:
         if step == 0:
             return ""
         if not all(_is_whole(self.counts[species]) for species in room.weights):
-            return f"{', '.join(room.weights)} starts at a number that is not whole"
+            return f"{listing(room.weights)} does not start at a whole number"
         if not _is_whole(start / step, room.total / step):
             return f"{room} is no whole number of steps at the start ({start / step:.6g})"
         for flow, change in zip(flows, changes, strict=True):
@@ -207,6 +208,12 @@ class Bounds:
             other = self._linear(arg)
             found = None if found is None or other is None else combine(found, other)
         return found
+
+
+def listing(names: Iterable[str]) -> str:
+    """The names, or the first of them and how many more."""
+    known = list(names)
+    return ", ".join(known[:_MOST_NAMED]) + (f" and {len(known) - _MOST_NAMED} more" if known[_MOST_NAMED:] else "")
 
 
 @dataclass(frozen=True)

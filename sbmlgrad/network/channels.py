@@ -14,7 +14,7 @@ from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, delayed, draw, number, piecewise, substitute
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import formulas, undefined
-from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room
+from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room, listing
 from sbmlgrad.network.split import COUNT, Parts, signed_parts, split_reversible, vanishes
 
 _HOPELESS = 1e12  # molecules of one species beyond which exact simulation is refused
@@ -278,20 +278,32 @@ class Chemistry:
         signs = signed_parts(law)
         if not held and (signs is None or signs[1] == 0):
             return
-        lost = [why for node, why in failed.items() if substitute(law, {node: TIME}) is not law]
-        if parts is not None:
-            self.differences[reaction.id] = Difference(True, True, "; ".join(lost) or "a difference of two rates")
-            if not reaction.reversible:
-                self.warnings.append(
-                    f"reaction {reaction.id!r}: is declared irreversible, but its law can turn negative "
-                    f"({self.differences[reaction.id].why}), so it runs as two reactions, one a direction; "
-                    "write what happens in each direction as a reaction of its own"
-                )
-            return
         sure = self.surely_positive(law)
-        whys = [f"{room} never falls below 0" for room in held] if sure else lost
-        self.differences[reaction.id] = Difference(
-            False, sure, "; ".join(whys) or "a difference that is not of two rates"
+        if sure:
+            whys = [f"{room} never falls below 0" for room in held]
+        else:
+            whys = [why for node, why in failed.items() if substitute(law, {node: TIME}) is not law]
+        why = "; ".join(dict.fromkeys(whys))
+        if parts is None:
+            self.differences[reaction.id] = Difference(False, sure, why or self._undecided(reaction, law))
+            return
+        self.differences[reaction.id] = Difference(True, True, why or "a difference of two rates")
+        if not reaction.reversible:
+            self.warnings.append(
+                f"reaction {reaction.id!r}: is declared irreversible, but its law can turn negative "
+                f"({self.differences[reaction.id].why}), so it runs as two reactions, one a direction; "
+                "write what happens in each direction as a reaction of its own"
+            )
+
+    def _undecided(self, reaction: Reaction, law: sympy.Expr) -> str:
+        """Why a law that is a difference is not two reactions, though it might turn negative."""
+        if self._signs_unknown(law):
+            return "not split, since the sign of something that is computed in it is not known"
+        both = {reference.species for reference in reaction.reactants} & {r.species for r in reaction.products}
+        if both and not reaction.reversible:
+            return f"not split, since {listing(sorted(both))} is on both sides"
+        return (
+            "not split, since one part does not stop where what it would take is used up, or needs what it would make"
         )
 
     def _jumps(self, reaction: Reaction) -> dict[str, int]:
