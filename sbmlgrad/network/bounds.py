@@ -144,7 +144,7 @@ class Bounds:
         from scipy.optimize import linprog
 
         species = [s for s in self.counts if s not in self.free and any(s in jump for jump in jumps)]
-        if not room.weights.keys() <= set(species):
+        if not room.weights.keys() <= set(species) or not all(np.isfinite(self.counts[s]) for s in species):
             return False
         unit = min(room.weights.values())
         least = np.array([room.weights.get(s, 0.0) / unit for s in species])

@@ -250,7 +250,7 @@ class Chemistry:
             species = self.elements.species[identifier]
             size, molecules = self.initial[species.compartment], species.molecules_per_unit
             counts[identifier] = self.initial[identifier] * (1.0 if self.is_amount(species) else size) * molecules
-            units[identifier] = (1.0 / molecules, 1.0 / (molecules * size))
+            units[identifier] = (1.0 / molecules, *((1.0 / (molecules * size),) if size > 0 else ()))
         return Bounds(
             {i: value for i, value in self.initial.items() if i not in drawn},
             self.moving,
