@@ -40,11 +40,13 @@ class Room:
         """What replaces ``node`` in laws that are looked at."""
         return build(sympy.Mul, sympy.Integer(-1), self.symbol) if self.flipped else self.symbol
 
-    @property
-    def kept(self) -> sympy.Expr:
-        """What the law has in place of ``symbol`` in the end: 0 where nothing but rounding keeps ``node`` from it."""
+    def kept(self, rooms: Iterable[Room]) -> sympy.Expr:
+        """What the law has in place of ``symbol`` in the end: 0 where nothing but rounding keeps ``node`` from it.
+
+        With less room in another of ``rooms``, this one never gets there.
+        """
         node = build(sympy.Mul, sympy.Integer(-1), self.node) if self.flipped else self.node
-        if self.exact:
+        if self.exact or any(_is_below(other, self) for other in rooms):
             return node
         least = number(ROUNDING * self.total)
         return piecewise([(node, build(sympy.Gt, build(sympy.Abs, self.node), least))], sympy.Integer(0))

@@ -177,17 +177,17 @@ class Chemistry:
         scale = number(self.elements.extent_molecules)
         laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in known}
         rooms, failed = self._rooms(known, laws)
-        kept = {room.symbol: room.kept for room in rooms.values()}
+        kept = {room.symbol: room.kept(rooms.values()) for room in rooms.values()}
         stand_ins = {node: room.stand_in for node, room in rooms.items()}
         for reaction, jumps in known:
-            law = substitute(laws[reaction.id], stand_ins)
+            law = _with(laws[reaction.id], stand_ins)
             parts = self._split(reaction, law)
             self._explain(reaction, law, parts, rooms, failed)
             if parts is None:
-                channel = Channel(reaction.id, substitute(law, kept), jumps)
+                channel = Channel(reaction.id, _with(law, kept), jumps)
                 yield self._guarded(channel, reaction, reaction.reactants)
             else:
-                forward, backward = (substitute(part, kept) for part in parts)
+                forward, backward = (_with(part, kept) for part in parts)
                 back = {species: -change for species, change in jumps.items()}
                 yield self._guarded(Channel(reaction.id, forward, jumps), reaction, reaction.reactants)
                 yield self._guarded(Channel(f"{reaction.id} (reverse)", backward, back), reaction, reaction.products)
@@ -275,8 +275,7 @@ class Chemistry:
         failed: Mapping[sympy.Expr, str],
     ) -> None:
         held = [room for room in rooms.values() if room.symbol in law.free_symbols]
-        signs = signed_parts(law)
-        if not held and (signs is None or signs[1] == 0):
+        if not held and parts is None and ((signs := signed_parts(law)) is None or signs[1] == 0):
             return
         sure = self.surely_positive(law)
         if sure:
@@ -404,6 +403,11 @@ class Chemistry:
                 f"species {largest!r}: starts with {hopeless[largest]:.3g} molecules{others}, which is hopeless for "
                 "exact simulation; if its units do not mean what they say, give molecules_per_unit"
             )
+
+
+def _with(law: sympy.Expr, others: Mapping[sympy.Expr, sympy.Expr]) -> sympy.Expr:
+    """The law with parts replaced; most models have none to look for."""
+    return substitute(law, others) if others else law
 
 
 def _vanishes_below(law: sympy.Expr, count: sympy.Symbol, least: int) -> bool:
