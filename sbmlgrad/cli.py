@@ -56,7 +56,7 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("always", SbmlgradWarning)
+                warnings.simplefilter("default", SbmlgradWarning)  # each once
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
@@ -71,12 +71,19 @@ class _Commands(click.Group):
             raise _Failure(printable(_in_words(error))) from None
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: IO[str] | None = None,
+    line: str | None = None,
+) -> None:
     """Ours as one line, others as Python shows them."""
     if issubclass(category, SbmlgradWarning):
         click.echo(f"warning: {printable(str(message))}", err=True)
     else:
-        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)
+        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _in_words(error: BaseException) -> str:

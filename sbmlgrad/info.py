@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import compress
@@ -13,21 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 import sympy
 
-from sbmlgrad.errors import UnsupportedError
+from sbmlgrad.errors import SbmlgradWarning, UnsupportedError
 from sbmlgrad.model.elements import Elements, Reaction
 from sbmlgrad.network import Channel, DiscreteModel, discretise
 from sbmlgrad.network.assembly import rate_equations, refusals
-from sbmlgrad.network.channels import count_symbol
+from sbmlgrad.network.bounds import listing
+from sbmlgrad.network.channels import Chemistry, count_symbol
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.network.hybrid import HybridModel
-from sbmlgrad.network.split import signed_parts, vanishes
+from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.distributions import expected
 
 _REVERSE = " (reverse)"
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
-_MOST_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Info:
 
     ``reasons`` are those against exact simulation, if any, and ``ode_reasons`` those against rate equations.
     ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start,
-    ``beside`` what changes the model beside reactions, ``split`` the reactions that run as two, ``quantities`` what
-    can be set or fitted, with values. Where a model is refused, what could not be found out is empty.
+    ``beside`` what changes the model beside reactions, ``split`` the reactions that run as two, ``whole`` those that
+    run as one though their law is a difference, ``why`` the reasons for either, by reaction, ``quantities`` what can be
+    set or fitted, with values. Where a model is refused, what could not be found out is empty.
     """
 
     source: str
@@ -52,6 +54,8 @@ class Info:
     events: float | None = None
     time_units: str = ""
     split: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
     quantities: Mapping[str, float] = field(default_factory=dict)
     observables: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -97,8 +101,19 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
         time_units=elements.time_units,
         warnings=elements.warnings,
     )
-    chemistry, against = chemistry_of(model), tuple(refusals(elements))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SbmlgradWarning)  # the answer has them
+        chemistry = chemistry_of(model)
+    against = tuple(refusals(elements))
     known = replace(known, reasons=tuple(chemistry.reasons), ode_reasons=against, beside=tuple(_beside(elements)))
+    differences = chemistry.differences
+    known = replace(
+        known,
+        split=tuple(reaction for reaction, difference in differences.items() if difference.split),
+        whole=tuple(reaction for reaction, difference in differences.items() if not difference.split),
+        why={reaction: difference.why for reaction, difference in differences.items()},
+        warnings=(*known.warnings, *chemistry.warnings, *_signs(chemistry)),
+    )
     if known.exact and only_counts(model):
         discrete = discretise(model)
         if discrete.channels:
@@ -128,7 +143,6 @@ def _with_process(known: Info, process: HybridModel) -> Info:
         _with_equations(known, process),
         molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
         events=events,
-        split=tuple(name.removesuffix(_REVERSE) for name in process.channels if name.endswith(_REVERSE)),
         warnings=(*known.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
     )
 
@@ -139,18 +153,15 @@ def _with_equations(known: Info, model: HybridModel) -> Info:
 
 def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
     counts = np.asarray(discrete.network.x0)
-    names = [channel.name for channel in discrete.channels]
     return replace(
         known,
         molecules=(float(counts.min()), float(counts.max())),
         events=_events(discrete),
-        split=tuple(name.removesuffix(_REVERSE) for name in names if name.endswith(_REVERSE)),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.structural},
         observables=discrete.observables,
         warnings=(
             *known.warnings,
             *_rounding(discrete.network.species, counts),
-            *_signs(discrete),
             *_mean_field(discrete),
         ),
     )
@@ -170,17 +181,16 @@ def _rounding(species: Sequence[str], counts: np.ndarray) -> Iterator[str]:
     odd = [f"{name!r} ({x:.6g})" for name, x in zip(species, counts, strict=True) if abs(x - round(x)) > _ROUNDING * x]
     if odd:
         yield (
-            f"{_listing(odd)}: the initial number of molecules is not whole; each trajectory starts from one of the two "
+            f"{listing(odd)}: the initial number of molecules is not whole; each trajectory starts from one of the two "
             "whole numbers beside it, drawn so that the mean is kept"
         )
 
 
-def _signs(discrete: DiscreteModel) -> Iterator[str]:
-    for channel in discrete.channels:
-        parts = signed_parts(channel.law)
-        if parts is not None and parts[1] != 0:
+def _signs(chemistry: Chemistry) -> Iterator[str]:
+    for reaction, difference in chemistry.differences.items():
+        if not difference.split and not difference.sure:
             yield (
-                f"reaction {channel.name!r}: its law is a difference that is not split into two directions, "
+                f"reaction {reaction!r}: its law is a difference that is not split into two directions, "
                 "and simulation stops where it becomes negative; write it as two reactions"
             )
 
@@ -247,6 +257,10 @@ def _lines(info: Info) -> Iterator[str]:
         yield f"initial molecules: {low:.6g} to {high:.6g} of a species"
     if info.split:
         yield f"run as two reactions, one a direction: {', '.join(info.split)}"
+        yield from (f"  {reaction}: {info.why[reaction]}" for reaction in info.split)
+    if info.whole:
+        yield f"run as one reaction though the law is a difference: {', '.join(info.whole)}"
+        yield from (f"  {reaction}: {info.why[reaction]}" for reaction in info.whole)
     if info.quantities:
         yield "can be set (--set) or fitted (-p):"
         width = max(map(len, info.quantities))
@@ -254,11 +268,6 @@ def _lines(info: Info) -> Iterator[str]:
     if info.observables:
         yield f"observables, [id] for concentrations: {', '.join(info.observables)}"
     yield from (f"warning: {text}" for text in info.warnings)
-
-
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_MOST_NAMED])
-    return shown if len(names) <= _MOST_NAMED else f"{shown} and {len(names) - _MOST_NAMED} more"
 
 
 def _jsonable(value: Any) -> Any:

@@ -123,7 +123,19 @@ def test_net_laws_are_split_or_pointed_at(birth_death: str) -> None:
     net = "<apply><minus/><ci> k </ci><apply><times/><ci> g </ci><ci> {} </ci></apply></apply>"
     split = changed(birth_death, "<ci> k </ci>", net.format("X"))
     assert split.split == ("birth",)
-    assert split.warnings == ()
-    assert "run as two reactions, one a direction: birth\n" in as_text(split)
+    (warning,) = split.warnings
+    assert warning.startswith("reaction 'birth': is declared irreversible, but its law can turn negative")
+    assert "run as two reactions, one a direction: birth\n  birth: a difference of two rates\n" in as_text(split)
+    reversible = birth_death.replace('reversible="false"', 'reversible="true"')
+    assert changed(reversible, "<ci> k </ci>", net.format("X")).warnings == ()
     (warning,) = changed(birth_death, "<ci> k </ci>", net.format("cell")).warnings
     assert warning.startswith("reaction 'birth': its law is a difference that is not split")
+
+
+def test_laws_that_stop_at_nothing_left_are_said_to_be_one(birth_death: str) -> None:
+    room = "<apply><times/><ci> k </ci><apply><minus/><cn type='integer'> 3 </cn><ci> X </ci></apply></apply>"
+    found = changed(birth_death, "<ci> k </ci>", room)
+    assert (found.split, found.whole, found.warnings) == ((), ("birth",), ())
+    assert found.as_json()["why"] == {"birth": "the room for X never falls below 0"}
+    text = as_text(found)
+    assert "one reaction though the law is a difference: birth\n  birth: the room for X never falls below 0\n" in text

@@ -293,7 +293,7 @@ def differentiable(
                 raise UnknownIdError(f"there is no {name!r} to look at; there are {', '.join(variables)}")
     if isinstance(model, ReactionNetwork):
         return _of_network(model, tuple(parameters), chosen)
-    for name in set(parameters) & model.structural:
+    for name in set(parameters) & model.stoichiometric:
         reason = f"{name!r} sets a stoichiometry, which has no derivative; fix it"
         raise UnsupportedError(model.model.elements.source.path, [reason])
     names, given = list(model.quantities), tuple(model.quantities.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,9 @@ from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, delayed, draw, number, piecewise, substitute
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import formulas, undefined
-from sbmlgrad.network.split import COUNT, signed_parts, split_reversible, vanishes
+from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room, listing
+from sbmlgrad.network.split import COUNT, Parts, signed_parts, split_reversible, vanishes
 
-_WHOLE = 1e-9  # relative distance from a whole number that is rounding, not meaning
 _HOPELESS = 1e12  # molecules of one species beyond which exact simulation is refused
 _LARGEST_GUARD = 8  # a law is searched for its zeros at this many counts; beyond, it is guarded without asking
 
@@ -28,6 +28,15 @@ class Channel:
     name: str
     law: sympy.Expr  # events per time, over count symbols and the model's other symbols
     jumps: Mapping[str, int]  # species id -> change of its count
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A law that is a difference: whether it runs as two reactions, whether it is shown never to be negative, why."""
+
+    split: bool
+    sure: bool
+    why: str
 
 
 def count_symbol(species: str) -> sympy.Symbol:
@@ -53,7 +62,11 @@ class Chemistry:
 
     ``state`` are the species that reactions change, ``in_counts`` maps their symbols to expressions of count
     symbols, ``rules`` are the assignment rules that follow the state, in order, in those terms, and ``moving``
-    are all symbols whose value follows the state. ``structural`` are ids whose values enter the jumps.
+    are all symbols whose value follows the state. ``structural`` are ids whose values decide what the channels are;
+    those of them that enter the jumps are ``stoichiometric``.
+
+    ``differences`` say of every law that is a difference, by reaction, whether it is two channels or one, and why;
+    ``warnings`` name the reactions that are two though the document declares them irreversible.
     """
 
     def __init__(self, model: Model):
@@ -71,9 +84,13 @@ class Chemistry:
         self.rules = self._moving_rules()
         self._signs: dict[str, bool] = {}
         self.structural: set[str] = set()
+        self.stoichiometric: set[str] = set()
+        self.differences: dict[str, Difference] = {}
+        self.warnings: list[str] = []
         self.channels: tuple[Channel, ...] = ()
         if not self.reasons:
-            self.channels = tuple(c for r in self.elements.reactions.values() for c in self._channels(r))
+            self.channels = tuple(self._channels())
+            self.structural |= self.stoichiometric
             self._check_formulas()
             self._check_counts()
         self.plain = not (self.elements.rate_rules or self.elements.events or self._draws()) and not any(
@@ -154,23 +171,139 @@ class Chemistry:
                 return True
         return False
 
-    def _channels(self, reaction: Reaction) -> Iterator[Channel]:
-        jumps = self._jumps(reaction)
-        if not jumps:
-            return
-        law = product(number(self.elements.extent_molecules), self.translate(reaction.kinetic_law))
+    def _channels(self) -> Iterator[Channel]:
+        """What can happen: every reaction, in two directions where its law, as one, might turn negative."""
+        known = [(reaction, jumps) for reaction in self.elements.reactions.values() if (jumps := self._jumps(reaction))]
+        scale = number(self.elements.extent_molecules)
+        laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in known}
+        rooms, failed = self._rooms(known, laws)
+        kept = {room.symbol: room.kept(rooms.values()) for room in rooms.values()}
+        stand_ins = {node: room.stand_in for node, room in rooms.items()}
+        for reaction, jumps in known:
+            law = _with(laws[reaction.id], stand_ins)
+            parts = self._split(reaction, law)
+            self._explain(reaction, law, parts, rooms, failed)
+            if parts is None:
+                channel = Channel(reaction.id, _with(law, kept), jumps)
+                yield self._guarded(channel, reaction, reaction.reactants)
+            else:
+                forward, backward = (_with(part, kept) for part in parts)
+                back = {species: -change for species, change in jumps.items()}
+                yield self._guarded(Channel(reaction.id, forward, jumps), reaction, reaction.reactants)
+                yield self._guarded(Channel(f"{reaction.id} (reverse)", backward, back), reaction, reaction.products)
+
+    def _split(self, reaction: Reaction, law: sympy.Expr) -> Parts | None:
+        """The two directions of a law over symbols of rooms; None where it is one reaction."""
         reactants, products = self._counts(reaction.reactants), self._counts(reaction.products)
         # Of a species on both sides, as in A -> 2 A, form alone does not tell a way back from crowding.
         ambiguous = not reaction.reversible and set(reactants) & set(products)
-        parts = None
-        if not ambiguous and not self._signs_unknown(law):
-            parts = split_reversible(law, reactants, products)
+        return None if ambiguous or self._signs_unknown(law) else split_reversible(law, reactants, products)
+
+    def _rooms(
+        self, known: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]
+    ) -> tuple[dict[sympy.Expr, Room], dict[sympy.Expr, str]]:
+        """The rooms in the laws that never fall below 0, and those that might, with reasons.
+
+        What holds one room may need another, so those that fail are given up until all that are left hold.
+        """
+        bounds = self._bounds()
+        rooms = bounds.rooms(laws.values())
+        given_up: dict[sympy.Expr, str] = {}
+        while rooms:
+            flows = [flow for reaction, jumps in known for flow in self._flows(reaction, jumps, laws, rooms)]
+            every = [jumps for _, jumps in known]
+            reasons = {node: bounds.failing(room, rooms.values(), flows, every) for node, room in rooms.items()}
+            failed = {node: why for node, why in reasons.items() if why}
+            for node in failed:
+                self._decides(rooms.pop(node), with_counts=True)
+            given_up |= failed
+            if not failed:
+                break
+        for room in rooms.values():
+            self._decides(room)
+        return rooms, given_up
+
+    def _flows(
+        self,
+        reaction: Reaction,
+        jumps: Mapping[str, int],
+        laws: Mapping[str, sympy.Expr],
+        rooms: Mapping[sympy.Expr, Room],
+    ) -> list[Flow]:
+        law = substitute(laws[reaction.id], {node: room.stand_in for node, room in rooms.items()})
+        parts = self._split(reaction, law)
         if parts is None:
-            yield self._guarded(Channel(reaction.id, law, jumps), reaction, reaction.reactants)
+            return [Flow(law, jumps)]
+        return [Flow(parts[0], jumps), Flow(parts[1], {species: -change for species, change in jumps.items()})]
+
+    def _decides(self, room: Room, with_counts: bool = False) -> None:
+        """Keep in mind that other values might decide otherwise about the room."""
+        for item in room.origins:
+            self.structural |= self._origins(item)
+        if with_counts:
+            self.structural |= {name for species in room.weights for name in (species, f"[{species}]")}
+
+    def _bounds(self) -> Bounds:
+        counts, units = {}, {}
+        drawn = {i for i in self.initial if self._is_drawn(i)}
+        for identifier in self.state:
+            species = self.elements.species[identifier]
+            size, molecules = self.initial[species.compartment], species.molecules_per_unit
+            counts[identifier] = self.initial[identifier] * (1.0 if self.is_amount(species) else size) * molecules
+            units[identifier] = (1.0 / molecules, *((1.0 / (molecules * size),) if size > 0 else ()))
+        return Bounds(
+            {i: value for i, value in self.initial.items() if i not in drawn},
+            self.moving,
+            self.rules,
+            counts,
+            units,
+            {symbol(identifier) for identifier in self.elements.compartments},
+            self.elements.set_by_events | drawn,
+        )
+
+    def _is_drawn(self, identifier: str) -> bool:
+        """Whether the initial value is random."""
+        assigned = self.elements.initial_assignments
+        return any(i in assigned and assigned[i].has(draw) for i in self._origins(symbol(identifier)))
+
+    def _explain(
+        self,
+        reaction: Reaction,
+        law: sympy.Expr,
+        parts: Parts | None,
+        rooms: Mapping[sympy.Expr, Room],
+        failed: Mapping[sympy.Expr, str],
+    ) -> None:
+        held = [room for room in rooms.values() if room.symbol in law.free_symbols]
+        if not held and parts is None and ((signs := signed_parts(law)) is None or signs[1] == 0):
+            return
+        sure = self.surely_positive(law)
+        if sure:
+            whys = [f"{room} never falls below 0" for room in held]
         else:
-            back = {species: -change for species, change in jumps.items()}
-            yield self._guarded(Channel(reaction.id, parts[0], jumps), reaction, reaction.reactants)
-            yield self._guarded(Channel(f"{reaction.id} (reverse)", parts[1], back), reaction, reaction.products)
+            whys = [why for node, why in failed.items() if substitute(law, {node: TIME}) is not law]
+        why = "; ".join(dict.fromkeys(whys))
+        if parts is None:
+            self.differences[reaction.id] = Difference(False, sure, why or self._undecided(reaction, law))
+            return
+        self.differences[reaction.id] = Difference(True, True, why or "a difference of two rates")
+        if not reaction.reversible:
+            self.warnings.append(
+                f"reaction {reaction.id!r}: is declared irreversible, but its law can turn negative "
+                f"({self.differences[reaction.id].why}), so it runs as two reactions, one a direction; "
+                "write what happens in each direction as a reaction of its own"
+            )
+
+    def _undecided(self, reaction: Reaction, law: sympy.Expr) -> str:
+        """Why a law that is a difference is not two reactions, though it might turn negative."""
+        if self._signs_unknown(law):
+            return "not split, since the sign of something that is computed in it is not known"
+        both = {reference.species for reference in reaction.reactants} & {r.species for r in reaction.products}
+        if both and not reaction.reversible:
+            return f"not split, since {listing(sorted(both))} is on both sides"
+        return (
+            "not split, since one part does not stop where what it would take is used up, or needs what it would make"
+        )
 
     def _jumps(self, reaction: Reaction) -> dict[str, int]:
         changes: dict[str, float] = {}
@@ -180,7 +313,7 @@ class Chemistry:
                     change = sign * self._molecules(reaction, reference)
                     changes[reference.species] = changes.get(reference.species, 0.0) + change
         for identifier, change in changes.items():
-            if not abs(change - np.round(change)) <= _WHOLE * max(1.0, abs(change)):
+            if not abs(change - np.round(change)) <= ROUNDING * max(1.0, abs(change)):
                 self.reasons.append(
                     f"reaction {reaction.id!r}: changes {identifier!r} by {change:g} molecules, not a whole number; "
                     "check its stoichiometry, units and conversion factor"
@@ -195,10 +328,10 @@ class Chemistry:
                 f"reaction {reaction.id!r}: the stoichiometry of {reference.species!r} changes during the simulation"
             )
             return 0.0
-        self.structural |= self._origins(expression)
+        self.stoichiometric |= self._origins(expression)
         species = self.elements.species[reference.species]
         factor = species.conversion_factor or self.elements.conversion_factor
-        self.structural |= self._origins(symbol(factor)) if factor else set()
+        self.stoichiometric |= self._origins(symbol(factor)) if factor else set()
         if factor and symbol(factor) in self.moving:
             self.reasons.append(f"species {species.id!r}: its conversion factor changes during the simulation")
         conversion = (self.initial[factor] if factor else 1.0) * species.molecules_per_unit
@@ -270,6 +403,11 @@ class Chemistry:
                 f"species {largest!r}: starts with {hopeless[largest]:.3g} molecules{others}, which is hopeless for "
                 "exact simulation; if its units do not mean what they say, give molecules_per_unit"
             )
+
+
+def _with(law: sympy.Expr, others: Mapping[sympy.Expr, sympy.Expr]) -> sympy.Expr:
+    """The law with parts replaced; most models have none to look for."""
+    return substitute(law, others) if others else law
 
 
 def _vanishes_below(law: sympy.Expr, count: sympy.Symbol, least: int) -> bool:

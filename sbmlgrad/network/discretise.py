@@ -55,7 +55,9 @@ class DiscreteModel:
     observe: Callable[[Arrays, Arrays], Arrays]
     position: tuple[int | None, ...]
     structural: frozenset[str]
-    """Quantities that enter the jumps, so that changing them makes another network."""
+    """Quantities that decide what the channels are, so that changing them makes another network."""
+    stoichiometric: frozenset[str]
+    """Those of them that enter the jumps, so that nothing has a derivative by them."""
     source: str = field(repr=False)
     """The generated functions as readable source."""
 
@@ -111,6 +113,7 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
         observe=observe,
         position=tuple(places.get(expression) for expression in watched),
         structural=frozenset(chemistry.structural),
+        stoichiometric=frozenset(chemistry.stoichiometric),
         source="\n\n".join((start_source, rates_source, observe_source)),
     )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 import sympy
 
-from sbmlgrad.errors import UnsupportedError
+from sbmlgrad.errors import SbmlgradWarning, UnsupportedError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import Assembly
 from sbmlgrad.network.channels import Chemistry, count_symbol
@@ -31,9 +32,11 @@ def jump_process(chemistry: Chemistry, observables: Iterable[str] | None = None)
 
 
 def chemistry_of(model: Model) -> Chemistry:
-    """The model read as a jump process, once."""
+    """The model read as a jump process, once, and what was taken for granted in that said."""
     if "chemistry" not in model.derived:
         model.derived["chemistry"] = Chemistry(model)
+        for text in model.derived["chemistry"].warnings:
+            warnings.warn(f"{model.elements.source.path}: {text}", SbmlgradWarning, stacklevel=2)
     chemistry: Chemistry = model.derived["chemistry"]
     return chemistry
 

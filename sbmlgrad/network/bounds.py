@@ -1,0 +1,277 @@
+"""Room that is left, as ``N - X`` in a rate law: where it can be shown that it never falls below 0."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import sympy
+
+from sbmlgrad.model.elements import TIME
+from sbmlgrad.model.evaluate import evaluate
+from sbmlgrad.model.functions import build, number, piecewise
+from sbmlgrad.network.split import COUNT, vanishes
+
+ROUNDING = 1e-9  # relative distance from a whole number, or from 0, that is rounding, not meaning
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Room:
+    """A part ``node`` of a law that is ``total`` less ``weights`` times counts, or, where ``flipped``, minus that.
+
+    ``symbol`` stands for it, never negative, in laws that are looked at. ``exact`` says whether its arithmetic is one
+    of whole numbers, and ``origins`` are the symbols that the total comes from.
+    """
+
+    node: sympy.Expr
+    symbol: sympy.Symbol
+    total: float
+    weights: Mapping[str, float]
+    flipped: bool
+    exact: bool
+    origins: frozenset[sympy.Symbol]
+
+    @property
+    def stand_in(self) -> sympy.Expr:
+        """What replaces ``node`` in laws that are looked at."""
+        return build(sympy.Mul, sympy.Integer(-1), self.symbol) if self.flipped else self.symbol
+
+    def kept(self, rooms: Iterable[Room]) -> sympy.Expr:
+        """What the law has in place of ``symbol`` in the end: 0 where nothing but rounding keeps ``node`` from it.
+
+        With less room in another of ``rooms``, this one never gets there.
+        """
+        node = build(sympy.Mul, sympy.Integer(-1), self.node) if self.flipped else self.node
+        if self.exact or any(_is_below(other, self) for other in rooms):
+            return node
+        least = number(ROUNDING * self.total)
+        return piecewise([(node, build(sympy.Gt, build(sympy.Abs, self.node), least))], sympy.Integer(0))
+
+    def __str__(self) -> str:
+        return f"the room for {listing(self.weights)}"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Counts that change by ``jumps`` at the rate ``law``, over symbols of rooms."""
+
+    law: sympy.Expr
+    jumps: Mapping[str, int]
+
+
+@dataclass
+class Bounds:
+    """What is known of the counts of a model when its rooms are looked for.
+
+    ``values`` are the initial values of all symbols, ``moving`` the symbols that follow the state, ``rules`` the
+    assignment rules among them. ``counts`` are the initial counts of the species, ``units`` the weights that one
+    molecule of each has by its units alone, ``sizes`` the compartments, and ``free`` the ids that events set or that
+    are drawn at random.
+    """
+
+    values: Mapping[str, float]
+    moving: AbstractSet[sympy.Symbol]
+    rules: Mapping[str, sympy.Expr]
+    counts: Mapping[str, float]
+    units: Mapping[str, Sequence[float]]
+    sizes: AbstractSet[sympy.Symbol]
+    free: AbstractSet[str]
+    _conserved: dict[sympy.Symbol, bool] = field(default_factory=dict)
+
+    def rooms(self, laws: Iterable[sympy.Expr]) -> dict[sympy.Expr, Room]:
+        """Every part of the laws that has the form of room that is left."""
+        found: dict[sympy.Expr, Room] = {}
+        pending, seen = list(laws), set()
+        while pending:
+            node = pending.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            if node.func is sympy.Add or getattr(node, "name", None) in self.rules:
+                room = self._room(node, sympy.Symbol(f"room:{len(found)}"))
+                if room is not None:
+                    found[node] = room
+                    continue
+            pending.extend(node.args)
+        return found
+
+    def failing(
+        self, room: Room, rooms: Iterable[Room], flows: Sequence[Flow], jumps: Sequence[Mapping[str, int]]
+    ) -> str:
+        """Why the room might fall below 0; empty where it cannot, as long as the other ``rooms`` do not.
+
+        By induction over the jumps of ``flows``: the room starts at a whole number of steps, and whatever takes a
+        step off it does not fire when none is left; or a conserved sum of counts (``jumps``) keeps it.
+        """
+        start = self._start(room)
+        if not start >= -ROUNDING * room.total:
+            return f"{room} is negative at the start"
+        free = [species for species in room.weights if species in self.free]
+        if free:
+            return f"an event or a random number sets {free[0]}"
+        if any(_is_below(other, room) for other in rooms):
+            return ""
+        reason = self._jumped_over(room, start, flows)
+        if reason and room.symbol not in self._conserved:
+            self._conserved[room.symbol] = self._is_conserved(room, jumps)
+        return "" if not reason or self._conserved[room.symbol] else reason
+
+    def _start(self, room: Room) -> float:
+        return room.total - sum(weight * self.counts[species] for species, weight in room.weights.items())
+
+    def _jumped_over(self, room: Room, start: float, flows: Sequence[Flow]) -> str:
+        changes = [-sum(w * flow.jumps.get(species, 0) for species, w in room.weights.items()) for flow in flows]
+        step = min((abs(change) for change in changes if change != 0), default=0.0)
+        if step == 0:
+            return ""
+        if not all(_is_whole(self.counts[species]) for species in room.weights):
+            return f"{listing(room.weights)} does not start at a whole number"
+        if not _is_whole(start / step, room.total / step):
+            return f"{room} is no whole number of steps at the start ({start / step:.6g})"
+        for flow, change in zip(flows, changes, strict=True):
+            if not _is_whole(change / step):
+                return f"{room} changes by steps of different sizes"
+            if change < 0 and round(change / step) < -1:
+                return f"{room} can be jumped over"
+            if change < 0 and not vanishes(flow.law, room.symbol):
+                return f"{room} is taken by what does not stop when none is left"
+        return ""
+
+    def _is_conserved(self, room: Room, jumps: Sequence[Mapping[str, int]]) -> bool:
+        """Whether a sum of counts that no jump changes, with no weight below the room's, is within the total."""
+        from scipy.optimize import linprog
+
+        species = [s for s in self.counts if s not in self.free and any(s in jump for jump in jumps)]
+        if not room.weights.keys() <= set(species) or not all(np.isfinite(self.counts[s]) for s in species):
+            return False
+        unit = min(room.weights.values())
+        least = np.array([room.weights.get(s, 0.0) / unit for s in species])
+        matrix = np.array([[jump.get(s, 0) for s in species] for jump in jumps if set(jump) & set(species)], float)
+        counts = np.array([np.ceil(self.counts[s] * (1 - ROUNDING)) for s in species])
+        solution = linprog(counts, A_eq=matrix, b_eq=np.zeros(len(matrix)), bounds=[(w, None) for w in least])
+        if solution.x is None:
+            return False
+        weights = np.round(solution.x, 6)  # what the solver leaves of rounding
+        exact = bool(np.all(np.abs(matrix @ weights) <= ROUNDING) and np.all(weights >= least * (1 - ROUNDING)))
+        return exact and bool(weights @ counts <= room.total / unit * (1 + ROUNDING))
+
+    def _room(self, node: sympy.Expr, stands: sympy.Symbol) -> Room | None:
+        shared = _shared_factors(node, self.moving)
+        form = self._linear(_without(node, shared) if shared else node)
+        if form is None or not form.weights:
+            return None
+        scale = float(np.prod([self.values[factor.name] for factor in shared]))
+        flipped = form.total < 0 or (form.total == 0 and min(form.weights.values()) > 0)
+        total = -form.total if flipped else form.total
+        weights = {species: weight if flipped else -weight for species, weight in form.weights.items()}
+        if not (0 < scale < np.inf and all(weight > 0 for weight in weights.values())):
+            return None
+        if not (total > 0 or form.origins):
+            return None
+        # ``k1 - k2*X`` is no room but two rates: what stands before the counts there is not their unit
+        in_units = form.scales <= self.sizes and all(
+            any(_is_whole(weight / unit) for unit in self.units[species]) for species, weight in weights.items()
+        )
+        if not in_units and not (total == 1 and not form.origins):
+            return None
+        scaled = {species: scale * weight for species, weight in weights.items()}
+        exact = node.func is sympy.Add and not shared and self._is_whole_arithmetic(node)
+        return Room(node, stands, scale * total, scaled, flipped, exact, form.origins | form.scales)
+
+    def _is_whole_arithmetic(self, node: sympy.Expr) -> bool:
+        """Whether nothing is rounded on the way to the value."""
+        if node.func in (sympy.Add, sympy.Mul):
+            return all(self._is_whole_arithmetic(arg) for arg in node.args)
+        if isinstance(node, sympy.Symbol):
+            return node.name.startswith(COUNT) or (node not in self.moving and self.values[node.name].is_integer())
+        return isinstance(node, sympy.Integer)
+
+    def _linear(self, node: Any) -> _Linear | None:
+        """The expression as a sum of a constant and counts; None where it is none."""
+        symbols = frozenset(node.free_symbols)
+        if not symbols & self.moving and TIME not in symbols:
+            if any(item.name not in self.values for item in symbols):
+                return None
+            value = evaluate(node, self.values)
+            return _Linear(value, {}, symbols) if np.isfinite(value) else None
+        if isinstance(node, sympy.Symbol):
+            if node.name in self.rules:
+                return self._linear(self.rules[node.name])
+            return _Linear(0.0, {node.name.removeprefix(COUNT): 1.0}) if node.name.startswith(COUNT) else None
+        if node.func not in (sympy.Add, sympy.Mul):
+            return None
+        combine = _plus if node.func is sympy.Add else _times
+        found = self._linear(node.args[0])
+        for arg in node.args[1:]:
+            other = self._linear(arg)
+            found = None if found is None or other is None else combine(found, other)
+        return found
+
+
+def listing(names: Iterable[str]) -> str:
+    """The names, or the first of them and how many more."""
+    known = list(names)
+    return ", ".join(known[:_MOST_NAMED]) + (f" and {len(known) - _MOST_NAMED} more" if known[_MOST_NAMED:] else "")
+
+
+@dataclass(frozen=True)
+class _Linear:
+    """``total`` plus ``weights`` times counts, and the symbols that the total and the weights come from."""
+
+    total: float
+    weights: Mapping[str, float]
+    origins: frozenset[sympy.Symbol] = frozenset()
+    scales: frozenset[sympy.Symbol] = frozenset()
+
+
+def _plus(a: _Linear, b: _Linear) -> _Linear:
+    sums = {s: a.weights.get(s, 0.0) + b.weights.get(s, 0.0) for s in (*a.weights, *b.weights)}
+    weights = {species: weight for species, weight in sums.items() if weight != 0}
+    return _Linear(a.total + b.total, weights, a.origins | b.origins, a.scales | b.scales)
+
+
+def _times(a: _Linear, b: _Linear) -> _Linear | None:
+    """The product; None where it is of second order in the counts."""
+    if a.weights and b.weights:
+        return None
+    if not b.weights:
+        a, b = b, a
+    weights = {species: a.total * weight for species, weight in b.weights.items()}
+    scales = b.scales | a.origins if b.weights else frozenset()
+    return _Linear(a.total * b.total, weights, a.origins | b.origins if b.total else frozenset(), scales)
+
+
+def _shared_factors(node: sympy.Expr, moving: AbstractSet[sympy.Symbol]) -> set[sympy.Symbol]:
+    """The constants that stand as factors in every term, as k in ``k*N - k*X``."""
+    if node.func is not sympy.Add:
+        return set()
+    factors = [set(term.args) if term.func is sympy.Mul else {term} for term in node.args]
+    common = set.intersection(*factors)
+    return {item for item in common if isinstance(item, sympy.Symbol) and item not in moving and item != TIME}
+
+
+def _without(node: sympy.Expr, shared: set[sympy.Symbol]) -> sympy.Expr:
+    terms = []
+    for term in node.args:
+        left = list(term.args) if term.func is sympy.Mul else [term]
+        for factor in shared:
+            left.remove(factor)
+        terms.append(build(sympy.Mul, *left))
+    return build(sympy.Add, *terms)
+
+
+def _is_below(other: Room, room: Room) -> bool:
+    """Whether ``room`` is ``other`` and something more, so that it holds where ``other`` does."""
+    if other is room or other.weights.keys() != room.weights.keys():
+        return False
+    ratios = [room.weights[species] / weight for species, weight in other.weights.items()]
+    alike = all(abs(ratio - ratios[0]) <= ROUNDING * ratios[0] for ratio in ratios)
+    return alike and other.total * ratios[0] < room.total * (1 - ROUNDING)
+
+
+def _is_whole(value: float, largest: float = 1.0) -> bool:
+    return bool(abs(value - np.round(value)) <= ROUNDING * max(1.0, abs(value), abs(largest)))
