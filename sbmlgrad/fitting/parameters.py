@@ -40,6 +40,16 @@ class Parameters:
         """d value / d coordinate."""
         return np.where(self.log, values, self.unit)
 
+    def stderr(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+        """Standard errors (P,) of the values, from those of the coordinates.
+
+        What is normal on a logarithmic scale is log-normal: its standard deviation is values * errors where these are
+        small, and more where the data tell the parameter to a factor only.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            factor = np.where(self.log, np.exp(np.square(errors) / 2) * np.sqrt(np.expm1(np.square(errors))), errors)
+            return np.where(np.isinf(errors), np.inf, factor * self.slope(values))
+
     def clip(self, point: np.ndarray) -> np.ndarray:
         """The nearest coordinates within the bounds."""
         return np.clip(point, self.to_scale(self.lower), self.to_scale(self.upper))

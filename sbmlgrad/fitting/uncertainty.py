@@ -1,75 +1,248 @@
-"""Standard errors: how far the estimate would move if the data were measured again.
+"""Standard errors, and the verdict: how far the estimate would move if the data were measured again.
 
 The estimate solves J^T W r = 0, so its covariance is the sandwich A J^T W C W J A with A = (J^T W J)^-1 and C the
-covariance of the measured numbers, which simulated trajectories give: single trajectories vary as simulated ones
-do, with all their correlation in time, and moments as those of some number of cells followed over time, a number
-that the residuals tell.
+covariance of the measured numbers. The model says what C is: single trajectories vary as predicted ones do, with all
+their correlation in time, and moments as those of some number of cells, a number that the residuals tell. The data have
+a say too: the residuals, and the scatter between replicates, may show that there is more noise, or less, or that no
+parameters make this model fit.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy.stats import chi2
 
 from sbmlgrad.fitting.loss import Target
 
+_RARE = 1e-3  # the probability of residuals or of a scatter that are taken for a contradiction
+_APART = 1.5  # times, that scatter between replicates is off before anyone is told
+_OUTLYING = 4.0  # standard deviations beyond which a number does not tell how many cells there are
+_TOLD = 6.0  # and beyond which it is named
+_FEW_CELLS = 5.0
+_MOST_NAMED = 3
+_BLIND = 1e-6  # of the largest singular value: a direction that the data do not see
+_MEDIAN = float(chi2.median(1))
 
-def noise(target: Target, values: np.ndarray) -> np.ndarray:
-    """Covariance (m, m) of the weighted residuals if the data were measured again; up to a factor for moments.
 
-    From simulated ``values`` (observables, times, n) at the estimate.
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """What the model says of the noise at an estimate.
+
+    Attributes
+    ----------
+    one
+        Covariance (m, m) of the numbers if each were of one trajectory or one cell, a floor included.
+    floored
+        Which numbers (m,) hardly vary in the prediction, so that their error is mostly the floor.
+    sized
+        Whether the size of the covariance of trajectories is predicted, rather than its shape alone.
+    smooth
+        Whether data that are smoother than a trajectory make the covariance smaller: rate equations are matched to
+        means of many cells, too.
+    simulated
+        How many trajectories would make predictions as noisy as these; infinite for solutions of equations.
     """
-    rows = target.influence(values) / target.error[:, None]
-    covariance = rows @ rows.T / (values.shape[-1] - 1)
-    covariance = np.where(target.group[:, None] == target.group[None, :], covariance, 0.0)
-    floor = np.where(target.trajectory, np.square(target.floor / target.error), 0.0)
-    return covariance + np.diag(floor)
+
+    one: np.ndarray
+    floored: np.ndarray
+    sized: bool = True
+    smooth: bool = False
+    simulated: float = np.inf
+
+    @classmethod
+    def predicted(
+        cls, target: Target, covariance: np.ndarray, sized: bool = True, smooth: bool = False, simulated: float = np.inf
+    ) -> Noise:
+        """With the floor added to a predicted covariance (m, m)."""
+        variance = np.diag(covariance)
+        floor = target.floor(variance)
+        return cls(covariance + np.diag(floor), variance < floor, sized, smooth, simulated)
+
+    def errors(self, target: Target) -> np.ndarray:
+        """The standard deviations (m,) of the numbers, those of moments for one cell."""
+        return np.sqrt(np.diag(self.one) / target.replicates)
 
 
-def scale(
-    target: Target,
-    noise: np.ndarray,
-    jacobian: np.ndarray,
-    residuals: np.ndarray,
-    simulated: float,
-    caution: float = 1.0,
-) -> np.ndarray:
-    """Factors (m,) on the covariance, one for trajectories and one for moments.
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The covariance (m, m) of the weighted residuals, and what contradicts the model."""
 
-    For moments it is 1 / (number of cells), read off the residuals with the simulation's own share, 1 / simulated,
-    taken away (``caution`` times); for trajectories 1, or more where residuals are larger than simulated
-    trajectories allow.
+    covariance: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+
+def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, caution: float = 1.0) -> Verdict:
+    """Hold the weighted ``residuals`` (m,) at the estimate against what the model says of them.
+
+    ``jacobian`` (m, P) is that of the weighted residuals. The simulation's own noise in the residuals is not counted as
+    the data's, ``caution`` times.
     """
-    factors = np.ones(len(residuals))
-    hat = jacobian @ np.linalg.pinv(jacobian)
-    left = np.eye(len(residuals)) - hat
-    for kind in (True, False):
+    own = noise.one / np.outer(target.error, target.error)
+    left = np.eye(len(residuals)) - jacobian @ np.linalg.pinv(jacobian)
+    covariance, warnings = own * target.shared, []
+    for kind, look in ((True, _look_at_trajectories), (False, _look_at_moments)):
         rows = target.trajectory == kind
-        if not rows.any():
-            continue
-        seen = np.where(rows[:, None] & rows[None, :], noise, 0.0)
-        expected = float(np.trace(left @ seen @ left.T))
-        found = float(np.sum(np.square(residuals[rows])))
-        if np.trace(left[np.ix_(rows, rows)]) < 0.5:  # as many parameters as numbers: residuals tell nothing
-            factors[rows] = 1.0 if kind else np.inf
-            continue
-        ratio = found / expected if expected > 0 else 0.0
-        factors[rows] = max(ratio, 1.0) if kind else max(ratio - caution / simulated, 0.0)
-    return factors
+        if rows.any():
+            both = np.outer(rows, rows)
+            part = _Part(target, noise, left, residuals, np.where(both, own, 0.0) * (caution / noise.simulated))
+            changed, texts = look(part, np.where(both, covariance, 0.0))
+            covariance = np.where(both, changed, covariance)
+            warnings += texts
+    return Verdict(covariance, tuple(warnings))
 
 
-def covariance(noise: np.ndarray, jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine."""
-    if not np.all(np.isfinite(factors)):
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The numbers of one kind, with what is left (m, m) of errors in residuals once parameters are fitted."""
+
+    target: Target
+    noise: Noise
+    left: np.ndarray
+    residuals: np.ndarray
+    simulated: np.ndarray  # covariance (m, m) that the simulation adds to the residuals
+
+    def expected(self, covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The covariance (rows, rows) of residuals of data that have this one."""
+        return (self.left @ (covariance + self.simulated) @ self.left.T)[np.ix_(rows, rows)]
+
+    def freedom(self, rows: np.ndarray) -> float:
+        """How many of these numbers the parameters leave free."""
+        return float(np.diag(self.left)[rows].sum())
+
+
+def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """As predicted unless the scatter between replicates, or else the residuals, contradict."""
+    target, noise, warnings = part.target, part.noise, []
+    rows = target.trajectory & ~noise.floored
+    repeated = rows & (target.replicates > 1)
+    if repeated.any():
+        ratio, error = _scatter(target, noise, repeated)
+        if not noise.sized or abs(ratio - 1) > _OUTLYING * error:
+            covariance = _with_variance(covariance, ratio, noise.sized)
+        if noise.sized and abs(ratio - 1) > _OUTLYING * error and not 1 / _APART < ratio < _APART:
+            warnings.append(
+                f"replicates scatter {np.sqrt(ratio):.2g} times as much as the fitted model does (in standard "
+                "deviations); the error bars go by the replicates, but the noise is not the model's"
+            )
+    if part.freedom(rows) < 0.5:
+        return covariance if noise.sized or repeated.any() else np.full_like(covariance, np.inf), warnings
+    matrix = part.expected(covariance, rows)
+    found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
+    if not noise.sized and not repeated.any():
+        return covariance * (found / expected), warnings
+    # A weighted sum of chi-squares is nearly one chi-square of as much spread (Satterthwaite, Biometrics 2, 110, 1946).
+    freedom = expected**2 / float(np.sum(np.square(matrix)))
+    figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
+    if chi2.sf(freedom * found / expected, freedom) < _RARE:
+        warnings.append(
+            f"the residuals are {np.sqrt(found / expected):.2g} times as large as the noise of these data allows "
+            f"{figures}: the model does not describe them, or there is noise that it does not have; the error bars are "
+            "widened to match"
+        )
+        if repeated.any():
+            covariance = covariance * (found / expected)
+        else:
+            missing = (found - expected) / part.freedom(rows)
+            covariance = _with_variance(covariance, 1 + missing, sized=True)
+    elif chi2.cdf(freedom * found / expected, freedom) < _RARE and not repeated.any():
+        if noise.smooth:
+            covariance = _shape(covariance, part.residuals, rows) * (found / expected)
+        else:
+            warnings.append(
+                f"the data are much smoother than single trajectories of the fitted model {figures}; if they are means "
+                "of many cells, call the column -mean, and the error bars will be smaller"
+            )
+    return covariance, warnings
+
+
+def _with_variance(covariance: np.ndarray, ratio: float, sized: bool) -> np.ndarray:
+    """Variances ``ratio`` times as large: what the model does not have is measurement error, without correlation."""
+    if ratio <= 1 or not sized:
+        return covariance * ratio
+    return covariance + (ratio - 1) * np.diag(np.diag(covariance))
+
+
+def _scatter(target: Target, noise: Noise, rows: np.ndarray) -> tuple[float, float]:
+    """Variance between replicates over the predicted one, and the error of that ratio where the prediction is right."""
+    weight = (target.replicates[rows] - 1) / np.sum(target.replicates[rows] - 1)
+    one = noise.one[np.ix_(rows, rows)]
+    variance = np.diag(one)
+    ratio = float(np.sum(weight * target.scatter[rows] / variance))
+    squares = np.square(one) / np.outer(variance, variance)
+    return ratio, float(np.sqrt(2 * weight @ squares @ weight / np.mean(target.replicates[rows] - 1)))
+
+
+def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The covariance, or its variances alone, whichever makes the residuals likelier in the size that suits them."""
+
+    def likelihood(matrix: np.ndarray) -> float:
+        own, r = matrix[np.ix_(rows, rows)], residuals[rows]
+        return -len(r) * np.log(r @ np.linalg.solve(own, r)) - np.linalg.slogdet(own)[1]
+
+    independent = np.diag(np.diag(covariance))
+    return max(independent, covariance, key=likelihood)
+
+
+def _look_at_moments(part: _Part, covariance: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """One over the number of cells, read off the residuals but for those that lie far from the rest."""
+    target, kind = part.target, ~part.target.trajectory
+    if part.freedom(kind) < 0.5:  # as many parameters as numbers: residuals tell nothing
+        return np.full_like(covariance, np.inf), []
+    squares, expected = np.square(part.residuals), np.diag(part.left @ covariance @ part.left.T)
+    simulated = np.diag(part.left @ part.simulated @ part.left.T)
+    telling = kind & ~part.noise.floored & (expected > 1e-6)
+    size = float(np.median(squares[telling] / expected[telling])) / _MEDIAN if telling.any() else 0.0
+    near = telling & (squares <= _OUTLYING**2 * size * expected)
+    if near.any():
+        size = float(squares[near].sum() / expected[near].sum())
+    far = kind & (squares > _TOLD**2 * size * np.maximum(expected, 1e-6))
+    if not near.any():
+        return np.full_like(covariance, np.inf), []
+    share = max(size - float(simulated[near].sum() / expected[near].sum()), 0.0)
+    return covariance * share, _outlying(target, part.residuals, far) + _implausible(share)
+
+
+def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> list[str]:
+    """Numbers that lie far from the rest, the farthest first."""
+    if not far.any():
+        return []
+    order = [i for i in np.argsort(-np.abs(residuals)) if far[i]]
+    named = [
+        f"{target.observables[target.observable[i]]}-{'sd' if target.spread[i] else 'mean'} at time "
+        f"{target.times[target.time[i]]:g} ({target.value[i]:.4g} measured, "
+        f"{target.value[i] + residuals[i] * target.error[i]:.4g} predicted)"
+        for i in order[:_MOST_NAMED]
+    ]
+    more = f" and {len(order) - _MOST_NAMED} more" if len(order) > _MOST_NAMED else ""
+    return [f"far off beside the rest, and not counted in the error bars: {', '.join(named)}{more}"]
+
+
+def _implausible(share: float) -> list[str]:
+    """What to say where the residuals are those of very few cells, given one over their number."""
+    if share <= 1 / _FEW_CELLS:
+        return []
+    return [
+        f"the residuals are as large as if {1 / share:.2g} cells stood behind each mean and sd: the model does not "
+        "describe these moments, or a column -sd holds standard errors instead of the spread between cells"
+    ]
+
+
+def covariance(noise: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+    """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine.
+
+    From the covariance (m, m) of the weighted residuals and their derivatives (m, P).
+    """
+    if not np.all(np.isfinite(noise)):
         unknown = np.full((jacobian.shape[1],) * 2, np.nan)
         np.fill_diagonal(unknown, np.inf)
         return unknown
-    root = np.sqrt(factors)
-    spread = noise * np.outer(root, root)
-    bread = np.linalg.pinv(jacobian, rcond=1e-6)
-    result = bread @ spread @ bread.T
+    bread = np.linalg.pinv(jacobian, rcond=_BLIND)
+    result = bread @ noise @ bread.T
     _, seen, directions = np.linalg.svd(jacobian, full_matrices=True)
     sizes = np.pad(seen, (0, len(directions) - len(seen)))
-    unseen = sizes <= 1e-6 * sizes.max(initial=0.0)
+    unseen = sizes <= _BLIND * sizes.max(initial=0.0)
     blind = np.any(np.abs(directions[unseen]) > 1e-3, axis=0) if unseen.any() else np.zeros(len(result), bool)
     result[blind, blind] = np.inf
     return result
