@@ -2,12 +2,12 @@
 
     python benchmarks/fits.py -o benchmarks/results/DATE-fits.json
 
-draws trajectories by Gillespie's direct method in numpy, so that nothing of what is judged makes the data, and fits both
-rates of three models with stationary means of 2, 10 and 50 molecules to 1, 20 and 100 replicates, by exact simulation and
-by rate equations. For each rate: the mean and the root mean square of (estimate - truth) / stderr, which are 0 and 1 for
-honest error bars, the median estimate over the truth, how often estimate +- 1.96 stderr holds the truth, and how many of
-the fits warned. With 20 data sets a mean is off by 0.22 and a root mean square by 0.16 by chance (one sd). Fits of one
-cell of the table share what was compiled; its seconds are the median.
+draws trajectories by Gillespie's direct method in numpy, so that nothing of what is judged makes the data, and fits
+both rates of three models with stationary means of 2, 10 and 50 molecules to 1, 20 and 100 replicates, by exact
+simulation and by rate equations. For each rate: the mean and the root mean square of (estimate - truth) / stderr, which
+are 0 and 1 for honest error bars, the median estimate over the truth, how often estimate +- 1.96 stderr holds the
+truth, and how many of the fits warned. With 20 data sets a mean is off by 0.22 and a root mean square by 0.16 by
+chance (one sd). Data sets of one kind share what was compiled, and their seconds are the median.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                             flush=True,
                         )
                     if options.output:
-                        write(Path(options.output), facts("fits.py", given, options.n), rows)
+                        write(options.output, facts("fits.py", given, options.n), rows)
     print(f"{clock.perf_counter() - begun:.0f} s")
     return 0
 

@@ -132,10 +132,9 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> tuple[np.ndarr
     found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
     if not noise.sized and not repeated.any():
         return covariance * (found / expected), warnings
-    # A weighted sum of chi-squares is nearly one chi-square of as much spread (Satterthwaite, Biometrics 2, 110, 1946).
-    freedom = expected**2 / float(np.sum(np.square(matrix)))
+    above, below = _tails(matrix, found)
     figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
-    if chi2.sf(freedom * found / expected, freedom) < _RARE:
+    if above < _RARE:
         warnings.append(
             f"the residuals are {np.sqrt(found / expected):.2g} times as large as the noise of these data allows "
             f"{figures}: the model does not describe them, or there is noise that it does not have; the error bars are "
@@ -146,15 +145,30 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> tuple[np.ndarr
         else:
             missing = (found - expected) / part.freedom(rows)
             covariance = _with_variance(covariance, 1 + missing, sized=True)
-    elif chi2.cdf(freedom * found / expected, freedom) < _RARE and not repeated.any():
+    elif below < _RARE and not repeated.any():
         if noise.smooth:
-            covariance = _shape(covariance, part.residuals, rows) * (found / expected)
+            covariance = _shape(covariance, part.residuals, rows)
+            covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
         else:
             warnings.append(
                 f"the data are much smoother than single trajectories of the fitted model {figures}; if they are means "
                 "of many cells, call the column -mean, and the error bars will be smaller"
             )
     return covariance, warnings
+
+
+def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
+    """The probabilities that the sum of squares of normal numbers of this covariance is above and below what was found.
+
+    Above, such a sum is nearly a chi-square shifted and scaled to have its first three moments (Buckley & Eagleson,
+    Aust. J. Stat. 30A, 150, 1988), which begins too late to serve below; there one with two (Satterthwaite, Biometrics
+    Bull. 2, 110, 1946) errs on the safe side.
+    """
+    square = covariance @ covariance
+    first, second, third = (float(np.trace(matrix)) for matrix in (covariance, square, square @ covariance))
+    freedom = second**3 / third**2
+    above = chi2.sf(freedom + np.sqrt(freedom / second) * (found - first), freedom)
+    return float(above), float(chi2.cdf(found * first / second, first**2 / second))
 
 
 def _with_variance(covariance: np.ndarray, ratio: float, sized: bool) -> np.ndarray:
@@ -238,11 +252,17 @@ def covariance(noise: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
         unknown = np.full((jacobian.shape[1],) * 2, np.nan)
         np.fill_diagonal(unknown, np.inf)
         return unknown
-    bread = np.linalg.pinv(jacobian, rcond=_BLIND)
+    # In units of their own, so that a rate near 0, whose logarithm moves nothing, still shares its errors with others.
+    scale = np.abs(jacobian).max(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    scaled = jacobian / scale
+    bread = np.linalg.pinv(scaled, rcond=_BLIND)
     result = bread @ noise @ bread.T
-    _, seen, directions = np.linalg.svd(jacobian, full_matrices=True)
+    _, seen, directions = np.linalg.svd(scaled, full_matrices=True)
     sizes = np.pad(seen, (0, len(directions) - len(seen)))
     unseen = sizes <= _BLIND * sizes.max(initial=0.0)
     blind = np.any(np.abs(directions[unseen]) > 1e-3, axis=0) if unseen.any() else np.zeros(len(result), bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = result / scale[:, None] / scale
     result[blind, blind] = np.inf
     return result
