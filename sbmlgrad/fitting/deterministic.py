@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import least_squares, nnls
+from scipy.optimize import least_squares
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.noise import Noise, observed, smoothed
 from sbmlgrad.fitting.optimise import Path, Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.fitting.uncertainty import Noise, Verdict, judge
+from sbmlgrad.fitting.uncertainty import Verdict, judge
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
 from sbmlgrad.simulation.linear_noise import linear_noise
@@ -28,6 +29,7 @@ _HOPELESS = 1e8  # the weighted residual of a point at which the equations canno
 _MOST_LOOKS = 200
 _MOST_ROUNDS = 20  # of weights
 _STILL = 1e-6  # on the optimiser's scale: a shift by other weights that ends a fit
+_MOST_SHARE = 4.0  # of the variance between cells: what means may be off, as sds may be standard errors here
 _MOST_SPECIES = 60  # whose covariance is worth its time
 
 
@@ -138,18 +140,22 @@ class EquationFit:
         target = self.path.target
         level = target.value + self.path.residuals * target.error
         covariance = self._along_trajectories()
-        sized = covariance is not None
+        sized, known = covariance is not None, covariance is not None
         if covariance is None:
             covariance = np.diag(np.abs(level))
         for place, name in enumerate(target.observables):
             spread, rows = self._spreads[name], ~target.trajectory & (target.observable == place)
             if len(spread["value"]) and rows.any():
                 times = target.times[spread["time"]]
-                smoothed = _smoothed(np.interp(times, target.times[target.time[rows]], level[rows]), spread["value"])
-                covariance[rows, rows] = smoothed(level[rows])
+                own = np.interp(times, target.times[target.time[rows]], level[rows])
+                covariance[rows, rows] = smoothed(own, np.square(spread["value"]))(level[rows])
+                known = True
         # What is known of moments is a variance: they are taken to be of other cells at each time.
-        covariance = np.where(np.outer(target.trajectory, target.trajectory), covariance, np.diag(np.diag(covariance)))
-        return Noise.predicted(target, covariance, sized=sized, smooth=True)
+        both = np.outer(target.trajectory, target.trajectory)
+        covariance = np.where(both, covariance, np.diag(np.diag(covariance)))
+        one, floored, scatter = observed(target, covariance, level, sized)
+        most_share = _MOST_SHARE if known else np.inf
+        return Noise(one, floored, sized=sized, smooth=True, most_share=most_share, scatter=scatter)
 
     def _along_trajectories(self) -> np.ndarray | None:
         """The covariance (m, m) of numbers along one trajectory, where there is a linear noise approximation."""
@@ -199,15 +205,3 @@ def _slopes(prepared: Prepared, mean: np.ndarray) -> np.ndarray:
         return jnp.stack([jnp.broadcast_to(value, ()) for value in values])
 
     return np.asarray(jax.vmap(jax.jacfwd(observe))(jnp.asarray(mean)))
-
-
-def _smoothed(level: np.ndarray, spread: np.ndarray) -> Any:
-    """Variance as a function a + b m + c m^2 of the predicted mean, with a, b and c not negative, from measured sds."""
-
-    def powers(m: np.ndarray) -> np.ndarray:
-        return np.stack([np.ones_like(m), np.abs(m), np.square(m)], axis=1)
-
-    terms = powers(level)
-    scale = np.maximum(np.abs(terms).max(axis=0), 1e-300)
-    factors = nnls(terms / scale, np.square(spread))[0] / scale
-    return lambda m: powers(m) @ factors

@@ -95,7 +95,7 @@ def fit(
     verdict = problem.judge()
     tables = _tables(problem.parameters, path, verdict, problem.n)
     values = dict(zip(problem.parameters.names, problem.parameters.from_scale(path.point).tolist(), strict=True))
-    poor = "; but the data contradict the fitted model, see the warnings" if verdict.warnings else ""
+    poor = "; but the data contradict the fitted model, see the warnings" if verdict.poor else ""
     return Fit(
         **tables,
         model=model.with_parameters(values),

@@ -43,12 +43,12 @@ class Parameters:
     def stderr(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """Standard errors (P,) of the values, from those of the coordinates.
 
-        What is normal on a logarithmic scale is log-normal: its standard deviation is values * errors where these are
-        small, and more where the data tell the parameter to a factor only.
+        What is normal on a logarithmic scale is log-normal: the slope there is taken at its mean, which is hardly above
+        the estimate where errors are small, and far above where the data tell the parameter to a factor only.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            factor = np.where(self.log, np.exp(np.square(errors) / 2) * np.sqrt(np.expm1(np.square(errors))), errors)
-            return np.where(np.isinf(errors), np.inf, factor * self.slope(values))
+            mean = np.where(self.log, np.exp(np.square(errors) / 2), 1.0)
+            return np.where(np.isinf(errors), np.inf, errors * mean * self.slope(values))
 
     def clip(self, point: np.ndarray) -> np.ndarray:
         """The nearest coordinates within the bounds."""

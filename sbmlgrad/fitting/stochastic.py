@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.noise import Noise, observed
 from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.fitting.uncertainty import Noise, Verdict, covariance, judge
+from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.catalogue import named_estimator
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
@@ -29,6 +31,7 @@ _SEARCH_STEPS = 60
 _SETTLE_STEPS = 60
 _MOST_ROUNDS = 5  # of weights
 _STILL = 0.3  # of the data's error: a shift by other weights that needs no further look
+_FEWEST_CELLS = 5.0  # that are believed to stand behind moments
 _SEEN_TRAJECTORIES = 4000  # for errors, covariances of the data, and the curves of the report
 _CAUTION = 3.0  # While residuals may well be the simulation's own, the data are taken to be better than they seem.
 
@@ -46,7 +49,7 @@ class MomentFit:
         if estimator == "exact":
             raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
         self.path = Path(parameters.to_scale(parameters.start), target)
-        self._covariance = np.zeros((len(target.value),) * 2)
+        self._noise: Noise | None = None
         self._moments = _moments(model, parameters.names, target)
         _check_reach(self._moments, parameters, source)
 
@@ -76,7 +79,9 @@ class MomentFit:
     def judge(self, caution: float = 1.0) -> Verdict:
         """What the residuals say at the present point."""
         path = self.path
-        return judge(path.target, self._noise(), path.jacobian, path.residuals, caution)
+        assert self._noise is not None
+        noise = replace(self._noise, simulated=path.worth)
+        return judge(path.target, noise, path.jacobian, path.residuals, caution)
 
     def curves(self) -> pandas.DataFrame:
         """Means and sds of the fitted model on a dense grid of times."""
@@ -95,14 +100,15 @@ class MomentFit:
             ignore_index=True,
         )
 
-    def _noise(self) -> Noise:
-        return Noise.predicted(self.path.target, self._covariance, simulated=self.path.worth)
-
     def _reweight(self) -> None:
         """Go on in units of the errors that the model predicts at the present point."""
-        rows = self.path.target.influence(self._simulated(self.path.target.times))
-        self._covariance = rows @ rows.T / (rows.shape[1] - 1)
-        self.path.reweight(self._noise().errors(self.path.target))
+        target = self.path.target
+        values = self._simulated(target.times)
+        rows = target.influence(values)
+        level = values.mean(axis=-1)[target.observable, target.time]
+        one, floored, scatter = observed(target, rows @ rows.T / (rows.shape[1] - 1), level)
+        self._noise = Noise(one, floored, most_share=1 / _FEWEST_CELLS, scatter=scatter)
+        self.path.reweight(self._noise.errors(target))
 
     def _error(self, path: Path) -> np.ndarray:
         """The error (P,) that the data leave in each parameter, on the optimiser's scale."""

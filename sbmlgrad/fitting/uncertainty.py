@@ -15,62 +15,27 @@ import numpy as np
 from scipy.stats import chi2
 
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.noise import Noise
 
-_RARE = 1e-3  # the probability of residuals or of a scatter that are taken for a contradiction
-_APART = 1.5  # times, that scatter between replicates is off before anyone is told
+_RARE = 1e-3  # the probability of residuals that are taken for a contradiction
+_APART = 1.5  # times, that the variance between replicates is off before anyone is told
 _OUTLYING = 4.0  # standard deviations beyond which a number does not tell how many cells there are
 _TOLD = 6.0  # and beyond which it is named
-_FEW_CELLS = 5.0
 _MOST_NAMED = 3
 _BLIND = 1e-6  # of the largest singular value: a direction that the data do not see
 _MEDIAN = float(chi2.median(1))
 
 
 @dataclass(frozen=True, eq=False)
-class Noise:
-    """What the model says of the noise at an estimate.
-
-    Attributes
-    ----------
-    one
-        Covariance (m, m) of the numbers if each were of one trajectory or one cell, a floor included.
-    floored
-        Which numbers (m,) hardly vary in the prediction, so that their error is mostly the floor.
-    sized
-        Whether the size of the covariance of trajectories is predicted, rather than its shape alone.
-    smooth
-        Whether data that are smoother than a trajectory make the covariance smaller: rate equations are matched to
-        means of many cells, too.
-    simulated
-        How many trajectories would make predictions as noisy as these; infinite for solutions of equations.
-    """
-
-    one: np.ndarray
-    floored: np.ndarray
-    sized: bool = True
-    smooth: bool = False
-    simulated: float = np.inf
-
-    @classmethod
-    def predicted(
-        cls, target: Target, covariance: np.ndarray, sized: bool = True, smooth: bool = False, simulated: float = np.inf
-    ) -> Noise:
-        """With the floor added to a predicted covariance (m, m)."""
-        variance = np.diag(covariance)
-        floor = target.floor(variance)
-        return cls(covariance + np.diag(floor), variance < floor, sized, smooth, simulated)
-
-    def errors(self, target: Target) -> np.ndarray:
-        """The standard deviations (m,) of the numbers, those of moments for one cell."""
-        return np.sqrt(np.diag(self.one) / target.replicates)
-
-
-@dataclass(frozen=True, eq=False)
 class Verdict:
-    """The covariance (m, m) of the weighted residuals, and what contradicts the model."""
+    """The covariance (m, m) of the weighted residuals, and what is to be said of them.
+
+    ``poor`` is whether the fit ended farther from the data than its own errors allow.
+    """
 
     covariance: np.ndarray
     warnings: tuple[str, ...] = ()
+    poor: bool = False
 
 
 def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, caution: float = 1.0) -> Verdict:
@@ -81,16 +46,19 @@ def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
     """
     own = noise.one / np.outer(target.error, target.error)
     left = np.eye(len(residuals)) - jacobian @ np.linalg.pinv(jacobian)
-    covariance, warnings = own * target.shared, []
+    verdict = Verdict(own * target.shared)
     for kind, look in ((True, _look_at_trajectories), (False, _look_at_moments)):
         rows = target.trajectory == kind
         if rows.any():
             both = np.outer(rows, rows)
             part = _Part(target, noise, left, residuals, np.where(both, own, 0.0) * (caution / noise.simulated))
-            changed, texts = look(part, np.where(both, covariance, 0.0))
-            covariance = np.where(both, changed, covariance)
-            warnings += texts
-    return Verdict(covariance, tuple(warnings))
+            found = look(part, np.where(both, verdict.covariance, 0.0))
+            verdict = Verdict(
+                np.where(both, found.covariance, verdict.covariance),
+                (*verdict.warnings, *found.warnings),
+                verdict.poor or found.poor,
+            )
+    return verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,49 +80,47 @@ class _Part:
         return float(np.diag(self.left)[rows].sum())
 
 
-def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """As predicted unless the scatter between replicates, or else the residuals, contradict."""
-    target, noise, warnings = part.target, part.noise, []
+def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
+    """As predicted, unless the residuals contradict."""
+    target, noise = part.target, part.noise
     rows = target.trajectory & ~noise.floored
-    repeated = rows & (target.replicates > 1)
-    if repeated.any():
-        ratio, error = _scatter(target, noise, repeated)
-        if not noise.sized or abs(ratio - 1) > _OUTLYING * error:
-            covariance = _with_variance(covariance, ratio, noise.sized)
-        if noise.sized and abs(ratio - 1) > _OUTLYING * error and not 1 / _APART < ratio < _APART:
-            warnings.append(
-                f"replicates scatter {np.sqrt(ratio):.2g} times as much as the fitted model does (in standard "
-                "deviations); the error bars go by the replicates, but the noise is not the model's"
-            )
+    repeated = bool(np.any(target.replicates[rows] > 1))
+    warnings: tuple[str, ...] = ()
+    if not 1 / _APART < noise.scatter < _APART:
+        warnings = (
+            f"replicates scatter {np.sqrt(noise.scatter):.2g} times as much as the fitted model does (in standard "
+            "deviations); the error bars go by the replicates, but the noise is not the model's",
+        )
     if part.freedom(rows) < 0.5:
-        return covariance if noise.sized or repeated.any() else np.full_like(covariance, np.inf), warnings
+        known = noise.sized or repeated
+        return Verdict(covariance if known else np.full_like(covariance, np.inf), warnings, bool(warnings))
     matrix = part.expected(covariance, rows)
     found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
-    if not noise.sized and not repeated.any():
-        return covariance * (found / expected), warnings
+    if not noise.sized and not repeated:
+        return Verdict(covariance * (found / expected))
     above, below = _tails(matrix, found)
     figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
     if above < _RARE:
-        warnings.append(
+        warnings += (
             f"the residuals are {np.sqrt(found / expected):.2g} times as large as the noise of these data allows "
             f"{figures}: the model does not describe them, or there is noise that it does not have; the error bars are "
-            "widened to match"
+            "widened to match",
         )
-        if repeated.any():
+        if repeated:
             covariance = covariance * (found / expected)
-        else:
+        else:  # measurement error, without correlation
             missing = (found - expected) / part.freedom(rows)
-            covariance = _with_variance(covariance, 1 + missing, sized=True)
-    elif below < _RARE and not repeated.any():
+            covariance = covariance + missing * np.diag(np.diag(covariance))
+    elif below < _RARE and not repeated:
         if noise.smooth:
             covariance = _shape(covariance, part.residuals, rows)
             covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
         else:
-            warnings.append(
+            warnings += (
                 f"the data are much smoother than single trajectories of the fitted model {figures}; if they are means "
-                "of many cells, call the column -mean, and the error bars will be smaller"
+                "of many cells, call the column -mean, and the error bars will be smaller",
             )
-    return covariance, warnings
+    return Verdict(covariance, warnings, bool(warnings))
 
 
 def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
@@ -171,23 +137,6 @@ def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
     return float(above), float(chi2.cdf(found * first / second, first**2 / second))
 
 
-def _with_variance(covariance: np.ndarray, ratio: float, sized: bool) -> np.ndarray:
-    """Variances ``ratio`` times as large: what the model does not have is measurement error, without correlation."""
-    if ratio <= 1 or not sized:
-        return covariance * ratio
-    return covariance + (ratio - 1) * np.diag(np.diag(covariance))
-
-
-def _scatter(target: Target, noise: Noise, rows: np.ndarray) -> tuple[float, float]:
-    """Variance between replicates over the predicted one, and the error of that ratio where the prediction is right."""
-    weight = (target.replicates[rows] - 1) / np.sum(target.replicates[rows] - 1)
-    one = noise.one[np.ix_(rows, rows)]
-    variance = np.diag(one)
-    ratio = float(np.sum(weight * target.scatter[rows] / variance))
-    squares = np.square(one) / np.outer(variance, variance)
-    return ratio, float(np.sqrt(2 * weight @ squares @ weight / np.mean(target.replicates[rows] - 1)))
-
-
 def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The covariance, or its variances alone, whichever makes the residuals likelier in the size that suits them."""
 
@@ -199,29 +148,33 @@ def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> n
     return max(independent, covariance, key=likelihood)
 
 
-def _look_at_moments(part: _Part, covariance: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     """One over the number of cells, read off the residuals but for those that lie far from the rest."""
     target, kind = part.target, ~part.target.trajectory
-    if part.freedom(kind) < 0.5:  # as many parameters as numbers: residuals tell nothing
-        return np.full_like(covariance, np.inf), []
     squares, expected = np.square(part.residuals), np.diag(part.left @ covariance @ part.left.T)
     simulated = np.diag(part.left @ part.simulated @ part.left.T)
     telling = kind & ~part.noise.floored & (expected > 1e-6)
-    size = float(np.median(squares[telling] / expected[telling])) / _MEDIAN if telling.any() else 0.0
-    near = telling & (squares <= _OUTLYING**2 * size * expected)
-    if near.any():
-        size = float(squares[near].sum() / expected[near].sum())
-    far = kind & (squares > _TOLD**2 * size * np.maximum(expected, 1e-6))
-    if not near.any():
-        return np.full_like(covariance, np.inf), []
-    share = max(size - float(simulated[near].sum() / expected[near].sum()), 0.0)
-    return covariance * share, _outlying(target, part.residuals, far) + _implausible(share)
+    if part.freedom(kind) < 0.5 or not telling.any():  # as many parameters as numbers: residuals tell nothing
+        return Verdict(np.full_like(covariance, np.inf))
+    share = float(np.median(squares[telling] / expected[telling])) / _MEDIAN
+    near = telling & (squares <= _OUTLYING**2 * share * expected)
+    share = float(squares[near].sum() / expected[near].sum())
+    far = kind & (squares > _TOLD**2 * share * np.maximum(expected, 1e-6))
+    share = max(share - float(simulated[near].sum() / expected[near].sum()), 0.0)
+    warnings = _outlying(target, part.residuals, far)
+    if share <= part.noise.most_share:
+        return Verdict(covariance * share, warnings)
+    few = (
+        f"the residuals are as large as if {1 / share:.2g} cells stood behind each of the moments: the model does not "
+        "describe them, or a column -sd holds standard errors instead of the spread between cells"
+    )
+    return Verdict(covariance * share, (*warnings, few), poor=True)
 
 
-def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> list[str]:
+def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> tuple[str, ...]:
     """Numbers that lie far from the rest, the farthest first."""
     if not far.any():
-        return []
+        return ()
     order = [i for i in np.argsort(-np.abs(residuals)) if far[i]]
     named = [
         f"{target.observables[target.observable[i]]}-{'sd' if target.spread[i] else 'mean'} at time "
@@ -230,17 +183,7 @@ def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> list[st
         for i in order[:_MOST_NAMED]
     ]
     more = f" and {len(order) - _MOST_NAMED} more" if len(order) > _MOST_NAMED else ""
-    return [f"far off beside the rest, and not counted in the error bars: {', '.join(named)}{more}"]
-
-
-def _implausible(share: float) -> list[str]:
-    """What to say where the residuals are those of very few cells, given one over their number."""
-    if share <= 1 / _FEW_CELLS:
-        return []
-    return [
-        f"the residuals are as large as if {1 / share:.2g} cells stood behind each mean and sd: the model does not "
-        "describe these moments, or a column -sd holds standard errors instead of the spread between cells"
-    ]
+    return (f"far off beside the rest, and not counted in the error bars: {', '.join(named)}{more}",)
 
 
 def covariance(noise: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
