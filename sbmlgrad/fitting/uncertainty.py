@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import binom, chi2
 
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise
@@ -21,6 +21,7 @@ _RARE = 1e-3  # the probability of residuals that are taken for a contradiction
 _APART = 1.5  # times, that the variance between replicates is off before anyone is told
 _OUTLYING = 4.0  # standard deviations beyond which a number does not tell how many cells there are
 _TOLD = 6.0  # and beyond which it is named
+_BULK = 10.0  # times, that measurement errors exceed the noise of molecules where these are too many to matter
 _MOST_NAMED = 3
 _BLIND = 1e-6  # of the largest singular value: a direction that the data do not see
 _MEDIAN = float(chi2.median(1))
@@ -96,8 +97,12 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
         return Verdict(covariance if known else np.full_like(covariance, np.inf), warnings, bool(warnings))
     matrix = part.expected(covariance, rows)
     found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
-    if not noise.sized and not repeated:
-        return Verdict(covariance * (found / expected))
+    bulk = noise.smooth and found > _BULK**2 * expected
+    if (bulk or not noise.sized) and not repeated:  # what least squares takes for granted: errors that are independent
+        covariance = np.diag(np.diag(covariance))
+        covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
+        warnings = _keeping_sign(target.series[rows], part.residuals[rows])
+        return Verdict(covariance, warnings, bool(warnings))
     above, below = _tails(matrix, found)
     figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
     if above < _RARE:
@@ -135,6 +140,19 @@ def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
     freedom = second**3 / third**2
     above = chi2.sf(freedom + np.sqrt(freedom / second) * (found - first), freedom)
     return float(above), float(chi2.cdf(found * first / second, first**2 / second))
+
+
+def _keeping_sign(series: np.ndarray, residuals: np.ndarray) -> tuple[str, ...]:
+    """What to say of residuals (m,), series by series in order of time, that change their sign too seldom."""
+    neighbours = series[1:] == series[:-1]
+    changes = int(np.sum(neighbours & (residuals[1:] * residuals[:-1] < 0)))
+    pairs = int(neighbours.sum())
+    if binom.cdf(changes, pairs, 0.5) >= _RARE:
+        return ()
+    return (
+        f"the residuals keep their sign for long ({changes} changes, where {pairs / 2:g} are expected): the model's "
+        "curve does not follow the data, and the error bars are too small",
+    )
 
 
 def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> np.ndarray:
