@@ -28,6 +28,7 @@ Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
 _SETTLED = 0.5  # Monte Carlo error over the error that the data leave
 _FEWEST_LOOKS = 6
+_RISEN = 6.0  # times the noise of the loss, that its end may lie above the lowest of many
 
 
 class Look(NamedTuple):
@@ -209,7 +210,8 @@ def settle(
         path.looks = k
         path.worth += seen.worth
         if k >= _FEWEST_LOOKS:
-            path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k
+            # Of so few looks the variance is that of Student's t, and a rule that stops where it seems small needs it.
+            path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k * (k - 1) / (k - 3)
             noise = np.sqrt(np.diag(path.mc_covariance))
             wanted = np.maximum(_SETTLED * data_error(path), 1e-5)
             if np.all(noise <= wanted):
@@ -242,7 +244,7 @@ def _risen(rows: list[Row]) -> bool:
     searched = [row.loss for row in rows if row.phase == "search"]
     end = float(np.median([row.loss for row in settled]))
     noise = float(np.mean([row.noise for row in rows]))
-    return bool(searched) and end > min(searched) + 4 * noise + 0.1 * abs(end)
+    return bool(searched) and end > min(searched) + _RISEN * noise + 0.1 * abs(end)
 
 
 def _promise(gradient: np.ndarray, curvature: np.ndarray) -> float:

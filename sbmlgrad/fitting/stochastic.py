@@ -31,6 +31,7 @@ _SEARCH_STEPS = 60
 _SETTLE_STEPS = 60
 _MOST_ROUNDS = 5  # of weights
 _STILL = 0.3  # of the data's error: a shift by other weights that needs no further look
+_LEAST_ERROR = 1e-5  # on the optimiser's scale
 _FEWEST_CELLS = 5.0  # that are believed to stand behind moments
 _SEEN_TRAJECTORIES = 4000  # for errors, covariances of the data, and the curves of the report
 _CAUTION = 3.0  # While residuals may well be the simulation's own, the data are taken to be better than they seem.
@@ -69,11 +70,13 @@ class MomentFit:
             self._reweight()
             if number:
                 shift = path.shift(parameters)
-                if not path.converged or np.all(np.abs(shift) <= _STILL * self._error(path)):
-                    path.move(shift)
-                    return path
-        path.converged = False
-        path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
+                moved = np.max(np.abs(shift) / np.maximum(self._error(path), _LEAST_ERROR))
+                if not path.converged or moved <= _STILL:
+                    break
+        path.move(shift)
+        if path.converged and moved > 1:
+            path.converged = False
+            path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
         return path
 
     def judge(self, caution: float = 1.0) -> Verdict:
