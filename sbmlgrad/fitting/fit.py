@@ -44,8 +44,8 @@ def fit(
     Parameters
     ----------
     data
-        A CSV file or DataFrame: trajectories (``time, S``) or moments (``time, S-mean, S-sd``); ``S`` amounts,
-        ``[S]`` concentrations, variables of assignment rules.
+        A CSV file or DataFrame: trajectories (``time, S``, several of them numbered by ``replicate``) or moments
+        (``time, S-mean, S-sd``); ``S`` amounts, ``[S]`` concentrations, variables of assignment rules.
     parameters
         Bounds (lower, upper) by id, or None: parameters, compartments, ``reaction.parameter``, ``S`` (initial
         amount) and ``[S]`` (initial concentration).
@@ -57,11 +57,17 @@ def fit(
         Same seed, same result on the same platform.
     method
         ``ssa`` matches moments of exact simulation. ``ode`` matches the rate equations to values and means;
-        measured standard deviations only weigh the means.
+        measured standard deviations only weigh the means. Both weigh by errors that the model predicts where the fit
+        ends: the spread of its trajectories, by simulation or in the linear noise approximation.
     estimator
         Of the gradient, as for :func:`sbmlgrad.sensitivity`.
     init_from
         ``"ode"``: start where a fit of the rate equations ends.
+
+    Returns
+    -------
+    Fit
+        with warnings, and words in its message, where it ended farther from the data than its own errors allow.
 
     Raises
     ------

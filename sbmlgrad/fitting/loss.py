@@ -56,6 +56,11 @@ class Target:
         """A number (m,) for each thing measured over time: the mean of an observable, or its sd."""
         return 2 * self.observable + self.spread
 
+    def column(self, number: int) -> str:
+        """The column of the table that a number comes from."""
+        name = self.observables[self.observable[number]]
+        return name if self.trajectory[number] else f"{name}-{'sd' if self.spread[number] else 'mean'}"
+
     def predicted(self, moments: Estimate) -> np.ndarray:
         """Simulated counterparts of the measured numbers (m,)."""
         mean, sd = self.mean_and_sd(moments)

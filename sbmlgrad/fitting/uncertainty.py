@@ -86,9 +86,10 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
     target, noise = part.target, part.noise
     rows = target.trajectory & ~noise.floored
     repeated = bool(np.any(target.replicates[rows] > 1))
-    warnings: tuple[str, ...] = ()
+    # Where nothing varies, as at the start, no error allows a distance, and none tells of the noise elsewhere.
+    warnings = _outlying(target, part.residuals, target.trajectory & noise.floored & (np.abs(part.residuals) > _TOLD))
     if not 1 / _APART < noise.scatter < _APART:
-        warnings = (
+        warnings += (
             f"replicates scatter {np.sqrt(noise.scatter):.2g} times as much as the fitted model does (in standard "
             "deviations); the error bars go by the replicates, but the noise is not the model's",
         )
@@ -101,7 +102,7 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
     if (bulk or not noise.sized) and not repeated:  # what least squares takes for granted: errors that are independent
         covariance = np.diag(np.diag(covariance))
         covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
-        warnings = _keeping_sign(target.series[rows], part.residuals[rows])
+        warnings += _keeping_sign(target.series[rows], part.residuals[rows])
         return Verdict(covariance, warnings, bool(warnings))
     above, below = _tails(matrix, found)
     figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
@@ -195,8 +196,7 @@ def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> tuple[s
         return ()
     order = [i for i in np.argsort(-np.abs(residuals)) if far[i]]
     named = [
-        f"{target.observables[target.observable[i]]}-{'sd' if target.spread[i] else 'mean'} at time "
-        f"{target.times[target.time[i]]:g} ({target.value[i]:.4g} measured, "
+        f"{target.column(i)} at time {target.times[target.time[i]]:g} ({target.value[i]:.4g} measured, "
         f"{target.value[i] + residuals[i] * target.error[i]:.4g} predicted)"
         for i in order[:_MOST_NAMED]
     ]
