@@ -1,86 +1,111 @@
-"""Fits of rate equations: nonlinear least squares with exact derivatives, by scipy."""
+"""Fits of rate equations: nonlinear least squares with exact derivatives, by scipy, and weights made again."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import least_squares
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError, SimulationError
+from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.noise import Noise, observed, smoothed
 from sbmlgrad.fitting.optimise import Path, Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.fitting.uncertainty import covariance
+from sbmlgrad.fitting.uncertainty import Verdict, judge
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
+from sbmlgrad.simulation.linear_noise import linear_noise
+from sbmlgrad.simulation.simulate import Prepared, prepare
 
 if TYPE_CHECKING:
     import pandas
 
 _HOPELESS = 1e8  # the weighted residual of a point at which the equations cannot be solved
 _MOST_LOOKS = 200
+_MOST_ROUNDS = 20  # of weights
+_STILL = 1e-6  # on the optimiser's scale: a shift by other weights that ends a fit
+_MOST_SHARE = 4.0  # of the variance between cells: what means may be off, as sds may be standard errors here
+_MOST_SPECIES = 60  # whose covariance is worth its time
 
 
 class EquationFit:
     """The least-squares problem of a model's rate equations and measured values.
 
-    Measured standard deviations weigh the means beside them, and are not predicted.
+    The sizes of errors, relative to each other, come from the linear noise approximation; where the model is none of
+    counts alone, or too large, variances grow with the prediction. Measured standard deviations weigh the means beside
+    them, smoothed as a function of the prediction, and are not predicted.
     """
 
     n = 1
+    unit = "look"
 
     def __init__(self, model: Model, parameters: Parameters, target: Target, source: str):
-        self.equations, self.quantities = prepare_equations(model, None, target.observables)
-        self.parameters, self.target, self.source = parameters, target, source
+        self.model, self.parameters, self.source = model, parameters, source
+        self._spreads = {
+            name: target.select(target.spread & (target.observable == place))
+            for place, name in enumerate(target.observables)
+        }
+        aim = without_spread(target)
+        self.equations, self.quantities = prepare_equations(model, None, aim.observables)
         names = list(self.equations.quantities)
         self.places = [names.index(name) for name in parameters.names]
-        self.path = Path(parameters.to_scale(parameters.start), target)
-        self._jacobian = np.zeros((len(target.value), len(parameters.names)))
+        self.path = Path(parameters.to_scale(parameters.start), aim)
+        self._jacobian = np.zeros((len(aim.value), len(parameters.names)))
+        self._noise: Noise | None = None
 
     def run(self, bar: tqdm[Any]) -> Path:
-        """Follow the residuals downhill to their end."""
-        bounds = tuple(self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
-        start = self.path.point
-        self._check(start)
-        inside = np.clip(start, *bounds)
-        result = least_squares(
-            lambda point: self._residuals(point, bar),
-            inside,
-            jac=lambda _: self._jacobian,
-            bounds=bounds,
-            x_scale="jac",
-            xtol=1e-10,
-            ftol=1e-10,
-            gtol=1e-12,
-            max_nfev=_MOST_LOOKS,
-        )
-        path = self.path
-        path.point, path.residuals, path.jacobian = result.x, result.fun, result.jac
-        path.looks, path.converged = result.nfev, result.status > 0
-        path.message = f"least squares ended after {result.nfev} looks: {result.message.rstrip('.')}"
+        """Follow the residuals downhill to their end, with weights of what was found, until neither moves."""
+        path, parameters = self.path, self.parameters
+        bounds = tuple(parameters.to_scale(side) for side in (parameters.lower, parameters.upper))
+        self._check(path.point)
+        path.point = np.clip(path.point, *bounds)
+        for number in range(_MOST_ROUNDS):
+            result = least_squares(
+                lambda point: self._residuals(point, bar),
+                path.point,
+                jac=lambda _: self._jacobian,
+                bounds=bounds,
+                x_scale="jac",
+                xtol=1e-10,
+                ftol=1e-10,
+                gtol=1e-12,
+                max_nfev=_MOST_LOOKS,
+            )
+            shift = float(np.max(np.abs(result.x - path.point)))
+            path.point, path.residuals, path.jacobian = result.x, result.fun, result.jac
+            path.looks, path.converged = path.looks + result.nfev, result.status > 0
+            self._noise = self._predicted()
+            if number and (shift <= _STILL or not path.converged):
+                break
+            path.reweight(self._noise.errors(path.target))
+        else:
+            path.converged = path.converged and shift <= 1e3 * _STILL
+        path.message = f"least squares ended after {path.looks} looks: {result.message.rstrip('.')}"
+        if shift > 1e3 * _STILL and path.converged is False and result.status > 0:
+            path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
         return path
 
-    def covariance(self, path: Path) -> np.ndarray:
-        """The covariance of the estimates, from the scatter of the residuals."""
-        measured, fitted = path.jacobian.shape
-        spare = measured - fitted
-        variance = float(np.sum(np.square(path.residuals))) / spare if spare > 0 else np.inf
-        return covariance(np.eye(measured), path.jacobian, np.full(measured, variance))
+    def judge(self) -> Verdict:
+        """What the residuals say at the end."""
+        assert self._noise is not None
+        return judge(self.path.target, self._noise, self.path.jacobian, self.path.residuals)
 
-    def curves(self, path: Path) -> pandas.DataFrame:
+    def curves(self) -> pandas.DataFrame:
         """The fitted solution on a dense grid of times."""
         import pandas
 
-        known = self.target.times
-        times = np.union1d(known, np.linspace(known[0], known[-1], 101))
-        values = solve(self.equations, self._values(path.point), times, min(0.0, float(times[0])))
+        target = self.path.target
+        times = np.union1d(target.times, np.linspace(target.times[0], target.times[-1], 101))
+        values = solve(self.equations, self._values(self.path.point), times, min(0.0, float(times[0])))
         return pandas.concat(
             [
                 pandas.DataFrame({"observable": name, "time": times, "mean": row, "mean_stderr": 0.0, "sd": 0.0})
-                for name, row in zip(self.target.observables, values, strict=True)
+                for name, row in zip(target.observables, values, strict=True)
             ],
             ignore_index=True,
         )
@@ -92,7 +117,7 @@ class EquationFit:
 
     def _residuals(self, point: np.ndarray, bar: tqdm[Any]) -> np.ndarray:
         """Weighted residuals (m,); their derivatives are kept for whoever asks next."""
-        target, shape = self.target, self.target.value.shape
+        target, shape = self.path.target, self.path.target.value.shape
         values = self.parameters.from_scale(point)
         begin = min(0.0, float(target.times[0]))
         try:
@@ -110,10 +135,48 @@ class EquationFit:
         bar.update()
         return residuals
 
+    def _predicted(self) -> Noise:
+        """What the equations say of the noise at the present point."""
+        target = self.path.target
+        level = target.value + self.path.residuals * target.error
+        covariance = self._along_trajectories()
+        sized, known = covariance is not None, covariance is not None
+        if covariance is None:
+            covariance = np.diag(np.abs(level))
+        for place, name in enumerate(target.observables):
+            spread, rows = self._spreads[name], ~target.trajectory & (target.observable == place)
+            if len(spread["value"]) and rows.any():
+                times = target.times[spread["time"]]
+                own = np.interp(times, target.times[target.time[rows]], level[rows])
+                covariance[rows, rows] = smoothed(own, np.square(spread["value"]))(level[rows])
+                known = True
+        # What is known of moments is a variance: they are taken to be of other cells at each time.
+        both = np.outer(target.trajectory, target.trajectory)
+        covariance = np.where(both, covariance, np.diag(np.diag(covariance)))
+        one, floored, scatter = observed(target, covariance, level, sized)
+        most_share = _MOST_SHARE if known else np.inf
+        return Noise(one, floored, sized=sized, smooth=True, most_share=most_share, scatter=scatter)
+
+    def _along_trajectories(self) -> np.ndarray | None:
+        """The covariance (m, m) of numbers along one trajectory, where there is a linear noise approximation."""
+        target = self.path.target
+        values = dict(zip(self.parameters.names, self.parameters.from_scale(self.path.point).tolist(), strict=True))
+        try:
+            prepared = prepare(self.model, values, target.observables)
+            if len(prepared.network.species) > _MOST_SPECIES:
+                return None
+            noise = linear_noise(prepared.network, prepared.counts, prepared.coefficients, target.times)
+        except SbmlgradError:  # more than counts moves, or molecules are too many, or rates have no meaning here
+            return None
+        every = noise.covariance(_slopes(prepared, noise.mean))
+        result = every[target.observable, target.time][:, target.observable, target.time]
+        return result if np.all(np.isfinite(result)) and np.all(np.diag(result) >= 0) else None
+
     def _check(self, start: np.ndarray) -> None:
         """Refuse a start from which nothing can be learnt, and parameters that nothing depends on."""
-        begin = min(0.0, float(self.target.times[0]))
-        _, slopes = sensitivities(self.equations, self._values(start), self.places, self.target.times, begin)
+        times = self.path.target.times
+        begin = min(0.0, float(times[0]))
+        _, slopes = sensitivities(self.equations, self._values(start), self.places, times, begin)
         for name, slope in zip(self.parameters.names, slopes, strict=True):
             if not np.all(np.isfinite(slope)):
                 raise FitError(
@@ -131,5 +194,14 @@ def without_spread(target: Target) -> Target:
     kept = ~target.spread
     if not kept.any():
         raise FitError("method 'ode': the data hold standard deviations only; give means, or use method 'ssa'")
-    columns = ("observable", "time", "spread", "value", "error", "trajectory", "group", "floor")
-    return replace(target, **{name: getattr(target, name)[kept] for name in columns})
+    return replace(target, **target.select(kept))
+
+
+def _slopes(prepared: Prepared, mean: np.ndarray) -> np.ndarray:
+    """Derivatives (times, observables, species) of the observables by counts, at mean counts (times, species)."""
+
+    def observe(x: Any) -> Any:
+        values = prepared.observe_at(tuple(x))
+        return jnp.stack([jnp.broadcast_to(value, ()) for value in values])
+
+    return np.asarray(jax.vmap(jax.jacfwd(observe))(jnp.asarray(mean)))

@@ -1,36 +1,37 @@
-"""Weighted moment matching: measured values against simulated moments.
+"""Weighted moment matching: measured values against simulated moments, in units of errors that the model predicts.
 
-Each measured number is compared with the simulated mean or standard deviation at its time, in units of an error:
+Trajectories (``S``) are summed up: what is compared with the predicted mean at a time is the mean of the replicates,
+which holds all that they tell about it. Moments (``S-mean``, ``S-sd``) are compared as they are.
 
-- moments (``S-mean``, ``S-sd``): the measured sd, and sd / sqrt(2) for an sd, the relative errors of both moments
-  of normal samples. How many cells stand behind them is not known; it is read off the residuals at the end;
-- trajectories (``S``): an error that grows as the square root of the measured value, as numbers of molecules vary,
-  and is a tenth of the largest value there. (Errors from simulated sds were tried: as they follow the parameters,
-  they reward wide ensembles, and the fit drifts.)
-
-Errors have a floor, for times where nothing varies yet: that of a value of a hundredth of the series' largest.
+Errors are standard deviations that the model predicts at the present estimate. They are held fixed while a search
+runs, and made again where it ends, until neither moves (iteratively reweighted least squares; McCullagh & Nelder,
+Generalized Linear Models, chapter 9). Errors from measured numbers would give low values large weights (Neyman's
+chi-square), and errors that follow the parameters during a search would reward wide ensembles; both are biased, by more
+than the standard errors where numbers are many.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sbmlgrad.gradient.estimator import Estimate
 from sbmlgrad.tables.measurements import Measurements, Series
 
-_FLOOR = 0.01  # of the largest value of the series
-_LARGEST_ERROR = 0.1  # of the largest value, for trajectories
+_FLOOR = 0.03  # of the largest error of the series: where nothing varies yet
+_FIRST_ERROR = 0.1  # of the largest value, until there is a prediction
 
 
 @dataclass(frozen=True)
 class Target:
     """Measured numbers as flat arrays (m,): what, when, how much, in units of ``error``.
 
-    ``observable`` and ``time`` are places in ``observables`` and ``times``; ``spread`` marks sds; ``group`` numbers
-    the trajectories or tables that were measured together.
+    ``observable`` and ``time`` are places in ``observables`` and ``times``; ``spread`` marks sds, and ``trajectory``
+    means of replicates, of which ``replicates`` stand behind a number with the sample variance ``scatter`` (nan for a
+    single one). ``shared`` (m, m) is the covariance of two numbers over that of one trajectory, or one cell, at them.
     """
 
     observables: tuple[str, ...]
@@ -39,15 +40,26 @@ class Target:
     time: np.ndarray
     spread: np.ndarray
     value: np.ndarray
+    trajectory: np.ndarray
+    replicates: np.ndarray
+    scatter: np.ndarray
+    shared: np.ndarray
     error: np.ndarray
-    trajectory: np.ndarray  # whether the number belongs to a single trajectory rather than a table of moments
-    group: np.ndarray
-    floor: np.ndarray
 
     @property
     def squares(self) -> bool:
         """Whether second moments have to be differentiated."""
         return bool(self.spread.any())
+
+    @property
+    def series(self) -> np.ndarray:
+        """A number (m,) for each thing measured over time: the mean of an observable, or its sd."""
+        return 2 * self.observable + self.spread
+
+    def column(self, number: int) -> str:
+        """The column of the table that a number comes from."""
+        name = self.observables[self.observable[number]]
+        return name if self.trajectory[number] else f"{name}-{'sd' if self.spread[number] else 'mean'}"
 
     def predicted(self, moments: Estimate) -> np.ndarray:
         """Simulated counterparts of the measured numbers (m,)."""
@@ -94,43 +106,79 @@ class Target:
         rows = centred[self.observable, self.time]
         return np.where(self.spread[:, None], spread[self.observable, self.time], rows)
 
+    def floor(self, variance: np.ndarray) -> np.ndarray:
+        """The least variance of a number (m,) that is taken for an error, from predicted variances (m,)."""
+        result = np.zeros(len(variance))
+        for series in np.unique(self.series):
+            rows = self.series == series
+            largest = float(variance[rows].max())
+            size = float(np.abs(self.value[rows]).max()) or 1.0
+            result[rows] = _FLOOR**2 * (largest if largest > 0 else size**2)
+        return result
+
+    def select(self, rows: np.ndarray) -> dict[str, Any]:
+        """The columns with some of the numbers only."""
+        names = ("observable", "time", "spread", "value", "trajectory", "replicates", "scatter", "error")
+        return {**{name: getattr(self, name)[rows] for name in names}, "shared": self.shared[np.ix_(rows, rows)]}
+
 
 def target(measurements: Measurements) -> Target:
-    """Lay measurements out for comparison."""
+    """Lay measurements out for comparison, replicates pooled."""
     series = measurements.series
     observables = tuple(dict.fromkeys(s.observable for s in series))
     times = np.unique(np.concatenate([s.times for s in series]))
-    columns: list[dict[str, np.ndarray]] = []
-    groups: dict[object, int] = {}
-    for s in series:
-        size = len(s.times)
-        single = s.statistic == "value"
-        label = ("trajectory", s.replicate) if single else ("moments",)
-        floor = _FLOOR * (float(np.max(np.abs(s.values))) or 1.0)
-        columns.append(
-            {
-                "observable": np.full(size, observables.index(s.observable)),
-                "time": np.searchsorted(times, s.times),
-                "spread": np.full(size, s.statistic == "sd"),
-                "value": s.values,
-                "error": _errors(s, series, floor),
-                "trajectory": np.full(size, single),
-                "group": np.full(size, groups.setdefault(label, len(groups))),
-                "floor": np.full(size, floor),
-            }
-        )
-    return Target(observables, times, **{name: np.concatenate([c[name] for c in columns]) for name in columns[0]})
+    kinds = dict.fromkeys((s.observable, s.statistic) for s in series)
+    pooled = [[s for s in series if (s.observable, s.statistic) == kind] for kind in kinds]
+    labels = {label: place for place, label in enumerate(dict.fromkeys(s.replicate for s in series))}
+    columns, present = [], []
+    for group in pooled:
+        table = np.full((len(labels), len(times)), np.nan)
+        for s in group:
+            table[labels[s.replicate], np.searchsorted(times, s.times)] = s.values
+        seen = ~np.isnan(table)
+        kept = np.flatnonzero(seen.any(axis=0))
+        columns.append(_column(group[0], observables, kept, table[:, kept], series))
+        present.append(seen[:, kept].T)
+    flat = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    return Target(observables, times, shared=_shared(np.concatenate(present), flat["trajectory"]), **flat)
 
 
-def _errors(series: Series, every: Sequence[Series], floor: float) -> np.ndarray:
-    """Errors from the measured sd where there is one; else they grow as the square root of the value."""
-    spreads = [] if series.statistic == "value" else [s for s in every if _is_spread_of(s, series.observable)]
-    if not spreads:
-        largest = floor / _FLOOR
-        return _LARGEST_ERROR * np.sqrt(largest * np.maximum(np.abs(series.values), floor))
-    sd = np.hypot(np.interp(series.times, spreads[0].times, spreads[0].values), floor)
-    return sd * np.sqrt(0.5) if series.statistic == "sd" else sd
+def _column(
+    first: Series, observables: Sequence[str], time: np.ndarray, table: np.ndarray, every: Sequence[Series]
+) -> dict[str, np.ndarray]:
+    """Numbers of one series, from its values (replicates, times), nan where there is none."""
+    behind = np.sum(~np.isnan(table), axis=0)
+    value = np.nansum(table, axis=0) / behind
+    squares = np.nansum(np.square(table - value), axis=0)
+    size, single = len(time), first.statistic == "value"
+    return {
+        "observable": np.full(size, observables.index(first.observable)),
+        "time": time,
+        "spread": np.full(size, first.statistic == "sd"),
+        "value": value,
+        "trajectory": np.full(size, single),
+        "replicates": behind,
+        "scatter": np.where(behind > 1, squares / np.maximum(behind - 1, 1), np.nan),
+        "error": _first_error(first, value, every) / np.sqrt(behind),
+    }
 
 
-def _is_spread_of(series: Series, observable: str) -> bool:
-    return series.observable == observable and series.statistic == "sd"
+def _first_error(series: Series, values: np.ndarray, every: Sequence[Series]) -> float:
+    """One error for all numbers of a series, until there is a prediction."""
+    spreads = [s.values for s in every if s.observable == series.observable and s.statistic == "sd"]
+    typical = float(np.sqrt(np.mean(np.square(np.concatenate(spreads))))) if spreads else 0.0
+    typical = typical or _FIRST_ERROR * float(np.abs(values).max()) or 1.0
+    return typical * np.sqrt(0.5) if series.statistic == "sd" else typical
+
+
+def _shared(present: np.ndarray, trajectory: np.ndarray) -> np.ndarray:
+    """See :class:`Target`, from whether there are values (m, replicates).
+
+    The mean of N_a trajectories and that of N_b others, N_ab of them the same, have N_ab / (N_a N_b) of the covariance.
+    How many cells stand behind a table of moments is not known, so it is 1 there.
+    """
+    seen = present.astype(np.float64)
+    count = seen.sum(axis=1)
+    both = (seen @ seen.T) / np.outer(count, count)
+    same = trajectory[:, None] == trajectory[None, :]
+    return np.where(same, np.where(trajectory[:, None], both, 1.0), 0.0)

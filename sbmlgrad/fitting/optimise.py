@@ -10,7 +10,7 @@ data leave.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
 _SETTLED = 0.5  # Monte Carlo error over the error that the data leave
 _FEWEST_LOOKS = 6
+_RISEN = 6.0  # times the noise of the loss, that its end may lie above the lowest of many
 
 
 class Look(NamedTuple):
@@ -72,6 +73,28 @@ class Path:
     looks: int = 0
     worth: float = 0.0
     """Trajectories without control variates that would settle as precisely."""
+    begun: int = 0
+    """How many rows are older than the present weights."""
+
+    def reweight(self, error: np.ndarray) -> None:
+        """From here on in units of other errors (m,)."""
+        ratio = self.target.error / error
+        self.target = replace(self.target, error=error)
+        if self.looks:
+            self.residuals, self.jacobian = self.residuals * ratio, self.jacobian * ratio[:, None]
+        self.begun = len(self.rows)
+
+    def shift(self, parameters: Parameters) -> np.ndarray:
+        """How far (P,) the present weights move the estimate, to first order."""
+        gradient = self.jacobian.T @ self.residuals
+        free = _free(parameters, self.point, gradient)
+        curvature = np.where(np.outer(free, free), self.jacobian.T @ self.jacobian, 0.0)
+        step = np.clip(solve(curvature, np.where(free, gradient, 0.0)), -_LARGEST_STEP, _LARGEST_STEP)
+        return parameters.clip(self.point - step) - self.point
+
+    def move(self, shift: np.ndarray) -> None:
+        """Take a small step (P,)."""
+        self.point, self.residuals = self.point + shift, self.residuals + self.jacobian @ shift
 
 
 def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) -> Look:
@@ -166,6 +189,7 @@ def settle(
 ) -> Iterator[Row]:
     """Average independent estimates of the optimum until their error is small beside the data's."""
     targets: list[np.ndarray] = []
+    path.worth, path.converged = 0.0, False
     curvature = np.zeros((len(parameters.names),) * 2)
     path.jacobian, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
@@ -186,11 +210,12 @@ def settle(
         path.looks = k
         path.worth += seen.worth
         if k >= _FEWEST_LOOKS:
-            path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k
+            # Of so few looks the variance is that of Student's t, and a rule that stops where it seems small needs it.
+            path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k * (k - 1) / (k - 3)
             noise = np.sqrt(np.diag(path.mc_covariance))
             wanted = np.maximum(_SETTLED * data_error(path), 1e-5)
             if np.all(noise <= wanted):
-                path.converged = not _risen(path.rows)
+                path.converged = not _risen(path.rows[path.begun :])
                 path.message = f"settled: Monte Carlo error at most {_SETTLED:g} of the data's after {k} looks"
                 if not path.converged:
                     path.message = (
@@ -219,7 +244,7 @@ def _risen(rows: list[Row]) -> bool:
     searched = [row.loss for row in rows if row.phase == "search"]
     end = float(np.median([row.loss for row in settled]))
     noise = float(np.mean([row.noise for row in rows]))
-    return bool(searched) and end > min(searched) + 4 * noise + 0.1 * abs(end)
+    return bool(searched) and end > min(searched) + _RISEN * noise + 0.1 * abs(end)
 
 
 def _promise(gradient: np.ndarray, curvature: np.ndarray) -> float:

@@ -40,6 +40,16 @@ class Parameters:
         """d value / d coordinate."""
         return np.where(self.log, values, self.unit)
 
+    def stderr(self, values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+        """Standard errors (P,) of the values, from those of the coordinates.
+
+        What is normal on a logarithmic scale is log-normal: the slope there is taken at its mean, which is hardly above
+        the estimate where errors are small, and far above where the data tell the parameter to a factor only.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.where(self.log, np.exp(np.square(errors) / 2), 1.0)
+            return np.where(np.isinf(errors), np.inf, errors * mean * self.slope(values))
+
     def clip(self, point: np.ndarray) -> np.ndarray:
         """The nearest coordinates within the bounds."""
         return np.clip(point, self.to_scale(self.lower), self.to_scale(self.upper))

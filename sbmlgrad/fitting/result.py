@@ -40,7 +40,10 @@ class Fit:
     loss
         Sum of squared weighted residuals at the estimate.
     converged, message
-        Whether the stopping rule was met, and what it said.
+        Whether the stopping rule was met, and what it said; also whether the data contradict the fitted model.
+    warnings
+        What to know of the result: parameters at bounds or without a value, numbers that lie far from the rest,
+        residuals that the noise of the data does not allow.
     """
 
     model: Model

@@ -1,75 +1,229 @@
-"""Standard errors: how far the estimate would move if the data were measured again.
+"""Standard errors, and the verdict: how far the estimate would move if the data were measured again.
 
 The estimate solves J^T W r = 0, so its covariance is the sandwich A J^T W C W J A with A = (J^T W J)^-1 and C the
-covariance of the measured numbers, which simulated trajectories give: single trajectories vary as simulated ones
-do, with all their correlation in time, and moments as those of some number of cells followed over time, a number
-that the residuals tell.
+covariance of the measured numbers. The model says what C is: single trajectories vary as predicted ones do, with all
+their correlation in time, and moments as those of some number of cells, a number that the residuals tell. The data have
+a say too: the residuals, and the scatter between replicates, may show that there is more noise, or less, or that no
+parameters make this model fit.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from scipy.stats import binom, chi2
 
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.noise import Noise
+
+_RARE = 1e-3  # the probability of residuals that are taken for a contradiction
+_APART = 1.5  # times, that the variance between replicates is off before anyone is told
+_OUTLYING = 4.0  # standard deviations beyond which a number does not tell how many cells there are
+_TOLD = 6.0  # and beyond which it is named
+_BULK = 10.0  # times, that measurement errors exceed the noise of molecules where these are too many to matter
+_MOST_NAMED = 3
+_BLIND = 1e-6  # of the largest singular value: a direction that the data do not see
+_MEDIAN = float(chi2.median(1))
 
 
-def noise(target: Target, values: np.ndarray) -> np.ndarray:
-    """Covariance (m, m) of the weighted residuals if the data were measured again; up to a factor for moments.
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The covariance (m, m) of the weighted residuals, and what is to be said of them.
 
-    From simulated ``values`` (observables, times, n) at the estimate.
+    ``poor`` is whether the fit ended farther from the data than its own errors allow.
     """
-    rows = target.influence(values) / target.error[:, None]
-    covariance = rows @ rows.T / (values.shape[-1] - 1)
-    covariance = np.where(target.group[:, None] == target.group[None, :], covariance, 0.0)
-    floor = np.where(target.trajectory, np.square(target.floor / target.error), 0.0)
-    return covariance + np.diag(floor)
+
+    covariance: np.ndarray
+    warnings: tuple[str, ...] = ()
+    poor: bool = False
 
 
-def scale(
-    target: Target,
-    noise: np.ndarray,
-    jacobian: np.ndarray,
-    residuals: np.ndarray,
-    simulated: float,
-    caution: float = 1.0,
-) -> np.ndarray:
-    """Factors (m,) on the covariance, one for trajectories and one for moments.
+def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, caution: float = 1.0) -> Verdict:
+    """Hold the weighted ``residuals`` (m,) at the estimate against what the model says of them.
 
-    For moments it is 1 / (number of cells), read off the residuals with the simulation's own share, 1 / simulated,
-    taken away (``caution`` times); for trajectories 1, or more where residuals are larger than simulated
-    trajectories allow.
+    ``jacobian`` (m, P) is that of the weighted residuals. The simulation's own noise in the residuals is not counted as
+    the data's, ``caution`` times.
     """
-    factors = np.ones(len(residuals))
-    hat = jacobian @ np.linalg.pinv(jacobian)
-    left = np.eye(len(residuals)) - hat
-    for kind in (True, False):
+    own = noise.one / np.outer(target.error, target.error)
+    left = np.eye(len(residuals)) - jacobian @ np.linalg.pinv(jacobian)
+    verdict = Verdict(own * target.shared)
+    for kind, look in ((True, _look_at_trajectories), (False, _look_at_moments)):
         rows = target.trajectory == kind
-        if not rows.any():
-            continue
-        seen = np.where(rows[:, None] & rows[None, :], noise, 0.0)
-        expected = float(np.trace(left @ seen @ left.T))
-        found = float(np.sum(np.square(residuals[rows])))
-        if np.trace(left[np.ix_(rows, rows)]) < 0.5:  # as many parameters as numbers: residuals tell nothing
-            factors[rows] = 1.0 if kind else np.inf
-            continue
-        ratio = found / expected if expected > 0 else 0.0
-        factors[rows] = max(ratio, 1.0) if kind else max(ratio - caution / simulated, 0.0)
-    return factors
+        if rows.any():
+            both = np.outer(rows, rows)
+            part = _Part(target, noise, left, residuals, np.where(both, own, 0.0) * (caution / noise.simulated))
+            found = look(part, np.where(both, verdict.covariance, 0.0))
+            verdict = Verdict(
+                np.where(both, found.covariance, verdict.covariance),
+                (*verdict.warnings, *found.warnings),
+                verdict.poor or found.poor,
+            )
+    return verdict
 
 
-def covariance(noise: np.ndarray, jacobian: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine."""
-    if not np.all(np.isfinite(factors)):
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The numbers of one kind, with what is left (m, m) of errors in residuals once parameters are fitted."""
+
+    target: Target
+    noise: Noise
+    left: np.ndarray
+    residuals: np.ndarray
+    simulated: np.ndarray  # covariance (m, m) that the simulation adds to the residuals
+
+    def expected(self, covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The covariance (rows, rows) of residuals of data that have this one."""
+        return (self.left @ (covariance + self.simulated) @ self.left.T)[np.ix_(rows, rows)]
+
+    def freedom(self, rows: np.ndarray) -> float:
+        """How many of these numbers the parameters leave free."""
+        return float(np.diag(self.left)[rows].sum())
+
+
+def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
+    """As predicted, unless the residuals contradict."""
+    target, noise = part.target, part.noise
+    rows = target.trajectory & ~noise.floored
+    repeated = bool(np.any(target.replicates[rows] > 1))
+    # Where nothing varies, as at the start, no error allows a distance, and none tells of the noise elsewhere.
+    warnings = _outlying(target, part.residuals, target.trajectory & noise.floored & (np.abs(part.residuals) > _TOLD))
+    if not 1 / _APART < noise.scatter < _APART:
+        warnings += (
+            f"replicates scatter {np.sqrt(noise.scatter):.2g} times as much as the fitted model does (in standard "
+            "deviations); the error bars go by the replicates, but the noise is not the model's",
+        )
+    if part.freedom(rows) < 0.5:
+        known = noise.sized or repeated
+        return Verdict(covariance if known else np.full_like(covariance, np.inf), warnings, bool(warnings))
+    matrix = part.expected(covariance, rows)
+    found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
+    bulk = noise.smooth and found > _BULK**2 * expected
+    if (bulk or not noise.sized) and not repeated:  # what least squares takes for granted: errors that are independent
+        covariance = np.diag(np.diag(covariance))
+        covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
+        warnings += _keeping_sign(target.series[rows], part.residuals[rows])
+        return Verdict(covariance, warnings, bool(warnings))
+    above, below = _tails(matrix, found)
+    figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
+    if above < _RARE:
+        warnings += (
+            f"the residuals are {np.sqrt(found / expected):.2g} times as large as the noise of these data allows "
+            f"{figures}: the model does not describe them, or there is noise that it does not have; the error bars are "
+            "widened to match",
+        )
+        if repeated:
+            covariance = covariance * (found / expected)
+        else:  # measurement error, without correlation
+            missing = (found - expected) / part.freedom(rows)
+            covariance = covariance + missing * np.diag(np.diag(covariance))
+    elif below < _RARE and not repeated:
+        if noise.smooth:
+            covariance = _shape(covariance, part.residuals, rows)
+            covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
+        else:
+            warnings += (
+                f"the data are much smoother than single trajectories of the fitted model {figures}; if they are means "
+                "of many cells, call the column -mean, and the error bars will be smaller",
+            )
+    return Verdict(covariance, warnings, bool(warnings))
+
+
+def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
+    """The probabilities that the sum of squares of normal numbers of this covariance is above and below what was found.
+
+    Above, such a sum is nearly a chi-square shifted and scaled to have its first three moments (Buckley & Eagleson,
+    Aust. J. Stat. 30A, 150, 1988), which begins too late to serve below; there one with two (Satterthwaite, Biometrics
+    Bull. 2, 110, 1946) errs on the safe side.
+    """
+    square = covariance @ covariance
+    first, second, third = (float(np.trace(matrix)) for matrix in (covariance, square, square @ covariance))
+    freedom = second**3 / third**2
+    above = chi2.sf(freedom + np.sqrt(freedom / second) * (found - first), freedom)
+    return float(above), float(chi2.cdf(found * first / second, first**2 / second))
+
+
+def _keeping_sign(series: np.ndarray, residuals: np.ndarray) -> tuple[str, ...]:
+    """What to say of residuals (m,), series by series in order of time, that change their sign too seldom."""
+    neighbours = series[1:] == series[:-1]
+    changes = int(np.sum(neighbours & (residuals[1:] * residuals[:-1] < 0)))
+    pairs = int(neighbours.sum())
+    if binom.cdf(changes, pairs, 0.5) >= _RARE:
+        return ()
+    return (
+        f"the residuals keep their sign for long ({changes} changes, where {pairs / 2:g} are expected): the model's "
+        "curve does not follow the data, and the error bars are too small",
+    )
+
+
+def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The covariance, or its variances alone, whichever makes the residuals likelier in the size that suits them."""
+
+    def likelihood(matrix: np.ndarray) -> float:
+        own, r = matrix[np.ix_(rows, rows)], residuals[rows]
+        return -len(r) * np.log(r @ np.linalg.solve(own, r)) - np.linalg.slogdet(own)[1]
+
+    independent = np.diag(np.diag(covariance))
+    return max(independent, covariance, key=likelihood)
+
+
+def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
+    """One over the number of cells, read off the residuals but for those that lie far from the rest."""
+    target, kind = part.target, ~part.target.trajectory
+    squares, expected = np.square(part.residuals), np.diag(part.left @ covariance @ part.left.T)
+    simulated = np.diag(part.left @ part.simulated @ part.left.T)
+    telling = kind & ~part.noise.floored & (expected > 1e-6)
+    if part.freedom(kind) < 0.5 or not telling.any():  # as many parameters as numbers: residuals tell nothing
+        return Verdict(np.full_like(covariance, np.inf))
+    share = float(np.median(squares[telling] / expected[telling])) / _MEDIAN
+    near = telling & (squares <= _OUTLYING**2 * share * expected)
+    share = float(squares[near].sum() / expected[near].sum())
+    far = kind & (squares > _TOLD**2 * share * np.maximum(expected, 1e-6))
+    share = max(share - float(simulated[near].sum() / expected[near].sum()), 0.0)
+    warnings = _outlying(target, part.residuals, far)
+    if share <= part.noise.most_share:
+        return Verdict(covariance * share, warnings)
+    few = (
+        f"the residuals are as large as if {1 / share:.2g} cells stood behind each of the moments: the model does not "
+        "describe them, or a column -sd holds standard errors instead of the spread between cells"
+    )
+    return Verdict(covariance * share, (*warnings, few), poor=True)
+
+
+def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> tuple[str, ...]:
+    """Numbers that lie far from the rest, the farthest first."""
+    if not far.any():
+        return ()
+    order = [i for i in np.argsort(-np.abs(residuals)) if far[i]]
+    named = [
+        f"{target.column(i)} at time {target.times[target.time[i]]:g} ({target.value[i]:.4g} measured, "
+        f"{target.value[i] + residuals[i] * target.error[i]:.4g} predicted)"
+        for i in order[:_MOST_NAMED]
+    ]
+    more = f" and {len(order) - _MOST_NAMED} more" if len(order) > _MOST_NAMED else ""
+    return (f"far off beside the rest, and not counted in the error bars: {', '.join(named)}{more}",)
+
+
+def covariance(noise: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+    """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine.
+
+    From the covariance (m, m) of the weighted residuals and their derivatives (m, P).
+    """
+    if not np.all(np.isfinite(noise)):
         unknown = np.full((jacobian.shape[1],) * 2, np.nan)
         np.fill_diagonal(unknown, np.inf)
         return unknown
-    root = np.sqrt(factors)
-    spread = noise * np.outer(root, root)
-    bread = np.linalg.pinv(jacobian, rcond=1e-6)
-    result = bread @ spread @ bread.T
-    _, seen, directions = np.linalg.svd(jacobian, full_matrices=True)
+    # In units of their own, so that a rate near 0, whose logarithm moves nothing, still shares its errors with others.
+    scale = np.abs(jacobian).max(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    scaled = jacobian / scale
+    bread = np.linalg.pinv(scaled, rcond=_BLIND)
+    result = bread @ noise @ bread.T
+    _, seen, directions = np.linalg.svd(scaled, full_matrices=True)
     sizes = np.pad(seen, (0, len(directions) - len(seen)))
-    unseen = sizes <= 1e-6 * sizes.max(initial=0.0)
+    unseen = sizes <= _BLIND * sizes.max(initial=0.0)
     blind = np.any(np.abs(directions[unseen]) > 1e-3, axis=0) if unseen.any() else np.zeros(len(result), bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = result / scale[:, None] / scale
     result[blind, blind] = np.inf
     return result

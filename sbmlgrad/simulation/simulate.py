@@ -232,7 +232,11 @@ class Prepared:
 
     def observe(self, records: Sequence[np.ndarray]) -> np.ndarray:
         """Observables (observables, times, trajectories) of count records (times, trajectories), one a species."""
-        return stacked(self._observe(tuple(records), self.coefficients), records[0].shape)
+        return stacked(self.observe_at(tuple(records)), records[0].shape)
+
+    def observe_at(self, counts: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Observables, one array each, of counts, one array a species; a JAX function."""
+        return tuple(self._observe(counts, self.coefficients))
 
 
 def prepare(

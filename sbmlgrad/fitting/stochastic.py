@@ -1,0 +1,164 @@
+"""Fits of exact simulation: moments matched by noisy gradients, in units of errors that the simulation predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.noise import Noise, observed
+from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
+from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
+from sbmlgrad.gradient.automatic import Automatic
+from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
+from sbmlgrad.gradient.observables import Moment
+from sbmlgrad.gradient.problem import Problem, differentiable
+from sbmlgrad.model.model import Model
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.simulate import discretised, prepare
+
+if TYPE_CHECKING:
+    import pandas
+
+_SEARCH_STEPS = 60
+_SETTLE_STEPS = 60
+_MOST_ROUNDS = 5  # of weights
+_STILL = 0.3  # of the data's error: a shift by other weights that needs no further look
+_LEAST_ERROR = 1e-5  # on the optimiser's scale
+_FEWEST_CELLS = 5.0  # that are believed to stand behind moments
+_SEEN_TRAJECTORIES = 4000  # for errors, covariances of the data, and the curves of the report
+_CAUTION = 3.0  # While residuals may well be the simulation's own, the data are taken to be better than they seem.
+
+
+class MomentFit:
+    """Measured values and the moments of a model's exact trajectories."""
+
+    unit = "step"
+
+    def __init__(
+        self, model: Model, parameters: Parameters, target: Target, source: str, n: int, seed: int, estimator: str
+    ):
+        self.model, self.parameters, self.n, self._seed = model, parameters, n, seed
+        self.estimator = named_estimator(estimator)
+        if estimator == "exact":
+            raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
+        self.path = Path(parameters.to_scale(parameters.start), target)
+        self._noise: Noise | None = None
+        self._moments = _moments(model, parameters.names, target)
+        _check_reach(self._moments, parameters, source)
+
+    def run(self, bar: tqdm[Any]) -> Path:
+        """Search, with little noise; then settle, without bias; with weights of what was found, until they agree."""
+        path, parameters = self.path, self.parameters
+        searching: Estimator = Automatic(searching=True) if isinstance(self.estimator, Automatic) else self.estimator
+        rough, exact = self._evaluator(searching), self._evaluator(self.estimator)
+        for number in range(_MOST_ROUNDS):
+            phases = [search(rough, parameters, path, _SEARCH_STEPS)]
+            if number:
+                phases.append(settle(exact, parameters, path, _SETTLE_STEPS, self._error))
+            for phase in phases:
+                for row in phase:
+                    bar.set_postfix_str(f"{row.phase}, loss {row.loss:.4g}", refresh=False)
+                    bar.update()
+            self._reweight()
+            if number:
+                shift = path.shift(parameters)
+                moved = np.max(np.abs(shift) / np.maximum(self._error(path), _LEAST_ERROR))
+                if not path.converged or moved <= _STILL:
+                    break
+        path.move(shift)
+        if path.converged and moved > 1:
+            path.converged = False
+            path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
+        return path
+
+    def judge(self, caution: float = 1.0) -> Verdict:
+        """What the residuals say at the present point."""
+        path = self.path
+        assert self._noise is not None
+        noise = replace(self._noise, simulated=path.worth)
+        return judge(path.target, noise, path.jacobian, path.residuals, caution)
+
+    def curves(self) -> pandas.DataFrame:
+        """Means and sds of the fitted model on a dense grid of times."""
+        import pandas
+
+        known = self.path.target.times
+        times = np.union1d(known, np.linspace(known[0], known[-1], 101))
+        values = self._simulated(times)
+        mean, sd = values.mean(axis=-1), values.std(axis=-1)
+        stderr = sd / np.sqrt(values.shape[-1])
+        return pandas.concat(
+            [
+                pandas.DataFrame({"observable": name, "time": times, "mean": m, "mean_stderr": e, "sd": s})
+                for name, m, e, s in zip(self.path.target.observables, mean, stderr, sd, strict=True)
+            ],
+            ignore_index=True,
+        )
+
+    def _reweight(self) -> None:
+        """Go on in units of the errors that the model predicts at the present point."""
+        target = self.path.target
+        values = self._simulated(target.times)
+        rows = target.influence(values)
+        level = values.mean(axis=-1)[target.observable, target.time]
+        one, floored, scatter = observed(target, rows @ rows.T / (rows.shape[1] - 1), level)
+        self._noise = Noise(one, floored, most_share=1 / _FEWEST_CELLS, scatter=scatter)
+        self.path.reweight(self._noise.errors(target))
+
+    def _error(self, path: Path) -> np.ndarray:
+        """The error (P,) that the data leave in each parameter, on the optimiser's scale."""
+        return np.sqrt(np.diag(covariance(self.judge(_CAUTION).covariance, path.jacobian)))
+
+    def _evaluator(self, gradient: Estimator) -> Evaluate:
+        """Two independent halves at any values; what there is to choose is chosen where it is first asked."""
+        half, times = -(-self.n // 2), self.path.target.times
+        chosen: list[Estimator] = []
+
+        def evaluate(values: np.ndarray, step: int) -> tuple[Estimate, Estimate]:
+            seeds = np.random.SeedSequence((abs(self._seed), step)).generate_state(2)
+            tasks = [Task(values, times, half, int(s)) for s in seeds]
+            if not chosen:
+                chosen.append(
+                    gradient.settled(self._moments, tasks[0]) if isinstance(gradient, Automatic) else gradient
+                )
+            first, second = (chosen[0].estimate(self._moments, task) for task in tasks)
+            return first, second
+
+        return evaluate
+
+    def _simulated(self, times: np.ndarray) -> np.ndarray:
+        """Observables (observables, times, n) at the present point, fractions of molecules kept in the mean."""
+        values = self.parameters.from_scale(self.path.point)
+        named: Mapping[str, float] = dict(zip(self.parameters.names, values.tolist(), strict=True))
+        prepared = prepare(self.model, named, self.path.target.observables)
+        seed = int(np.random.SeedSequence((abs(self._seed), 2**32 - 1)).generate_state(1)[0])
+        counts, coefficients = prepared.counts, prepared.coefficients
+        ensemble = Ensemble(prepared.network, counts, coefficients, times, _SEEN_TRAJECTORIES, seed)
+        return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
+
+
+def _moments(model: Model, names: tuple[str, ...], target: Target) -> Problem:
+    """What is differentiated, made once for a model, so that compiled loops are found again."""
+    squares = [Moment(name, name) for name in target.observables] if target.squares else []
+    key = ("moments", names, target.observables, target.squares)
+    if key not in model.derived:
+        discrete = discretised(model, target.observables)
+        model.derived[key] = differentiable(discrete, names, [*target.observables, *squares])
+    problem: Problem = model.derived[key]
+    return problem
+
+
+def _check_reach(moments: Problem, parameters: Parameters, source: str) -> None:
+    """Refuse parameters that nothing simulated depends on."""
+    tangents = moments.at(parameters.start).tangents
+    for place, name in enumerate(parameters.names):
+        if not (tangents.moves_counts(place) or tangents.moves_rates(place)):
+            raise FitError(f"{source}: {name!r} enters no reaction or observable, so the data cannot tell its value")
