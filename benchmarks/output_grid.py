@@ -93,7 +93,9 @@ def largest_difference(
     if relative.size == 0 or not np.nanmax(relative) > 0:
         return 0.0, ""
     row, column = np.unravel_index(np.nanargmax(relative), relative.shape)
-    return float(relative[row, column]), f"{names[column]} at {times[row]:g}: {one[row, column]:.9g}, {other[row, column]:.9g}"
+    return float(
+        relative[row, column]
+    ), f"{names[column]} at {times[row]:g}: {one[row, column]:.9g}, {other[row, column]:.9g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with open(options.output, "w", newline="", encoding="utf-8") as handle:
         table = csv.DictWriter(handle, [item.name for item in fields(Row)])
         table.writeheader()
-        for path, row in zip(files, in_workers(partial(examined), files, options.limit, options.processes), strict=True):
+        for path, row in zip(
+            files, in_workers(partial(examined), files, options.limit, options.processes), strict=True
+        ):
             rows.append(Row(path.stem, "lost", where=row.reason) if isinstance(row, Lost) else row)
             table.writerow(asdict(rows[-1]))
             handle.flush()

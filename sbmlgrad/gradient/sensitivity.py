@@ -18,9 +18,9 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
-from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.ensemble import check_times
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.simulate import discretised
 
 if TYPE_CHECKING:

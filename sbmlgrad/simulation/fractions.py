@@ -16,9 +16,7 @@ def fractional(names: Sequence[str], counts: Sequence[float] | np.ndarray) -> li
     return [name for name, count in zip(names, counts, strict=True) if np.isfinite(count) and not is_whole(count)]
 
 
-def warn_of_fractions(
-    source: str, at_start: Sequence[str], at_events: Sequence[str] = (), stacklevel: int = 3
-) -> None:
+def warn_of_fractions(source: str, at_start: Sequence[str], at_events: Sequence[str] = (), stacklevel: int = 3) -> None:
     """Say of which species the number of molecules was not whole, if of any: to whoever is so many calls away."""
     parts = []
     if at_start:
@@ -26,7 +24,9 @@ def warn_of_fractions(
     if at_events:
         parts.append(f"events set {_listed(at_events)} to numbers of molecules that are not whole")
     if parts:
-        text = f"{source}: {'; '.join(parts)}: one of the two whole numbers beside it is drawn, so that the mean is kept"
+        text = (
+            f"{source}: {'; '.join(parts)}: one of the two whole numbers beside it is drawn, so that the mean is kept"
+        )
         warnings.warn(text, SbmlgradWarning, stacklevel=stacklevel)
 
 

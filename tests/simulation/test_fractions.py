@@ -136,7 +136,9 @@ def test_the_same_in_derivatives(model: Make) -> None:
 
 
 def test_the_same_seed_gives_the_same_bits(model: Make) -> None:
-    made = model({"S": {"amount": 7}}, {"r": ("S ->", "0.1*S")}, events={"e": {"trigger": "time > 1", "set": {"S": "S/2"}}})
+    made = model(
+        {"S": {"amount": 7}}, {"r": ("S ->", "0.1*S")}, events={"e": {"trigger": "time > 1", "set": {"S": "S/2"}}}
+    )
     with pytest.warns(sg.SbmlgradWarning):
         few, many = (sg.simulate(made, [2.0], n=n, seed=9).counts for n in (300, 3000))
     np.testing.assert_array_equal(few, many[:300])

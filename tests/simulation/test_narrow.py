@@ -165,9 +165,7 @@ def test_a_window_at_random(model: Make) -> None:
 def test_a_law_with_a_window_in_a_variable(model: Make) -> None:
     """The oscillator is above the line for a while in each of ten periods, in the law of a reaction."""
     law = "piecewise(1000, x > 0.999, 0)"
-    made = model(
-        {"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"x": 0.0, "v": 1.0}, rates={"x": "v", "v": "-x"}
-    )
+    made = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"x": 0.0, "v": 1.0}, rates={"x": "v", "v": "-x"})
     wanted = 1000 * 10 * 2 * np.arccos(0.999)
     np.testing.assert_allclose(ends(made, "Z", 63.0, method="ode"), wanted, rtol=1e-6)
     n = 200
