@@ -79,7 +79,8 @@ def document(
 
     ``species`` maps ids to attributes: ``amount`` or ``concentration``, ``only`` (amounts in formulas, the
     default), ``boundary``, ``constant``, ``compartment`` and ``conversion``. ``reactions`` maps ids to an
-    equation such as ``"2 A + B -> C"`` and a law. ``substance`` is a base unit with its power of ten.
+    equation such as ``"2 A + B -> C"``, or ``<->``
+    for a reversible one, and a law. ``substance`` is a base unit with its power of ten.
     ``rules``, ``rates`` and ``initial`` map ids to formulas. ``events`` maps ids to ``trigger``, a mapping ``set``
     and, where wanted, ``delay``, ``priority``, ``initial``, ``persistent`` and ``from_trigger``. ``varying`` are
     parameters and compartments that only algebraic rules determine.
@@ -171,8 +172,9 @@ def _add_species(
 def _add_reaction(model: Any, identifier: str, equation: str, law: str, local: Mapping[str, float]) -> None:
     reaction = model.createReaction()
     reaction.setId(identifier)
-    reaction.setReversible(False)
-    left, right = (_side(side) for side in equation.split("->"))
+    arrow = "<->" if "<->" in equation else "->"
+    reaction.setReversible(arrow == "<->")
+    left, right = (_side(side) for side in equation.split(arrow))
     for side, create in ((left, reaction.createReactant), (right, reaction.createProduct)):
         for species, stoichiometry in side:
             reference = create()

@@ -70,8 +70,8 @@ def by_differences(
             if first:
                 level.add((pair[0] + pair[1]) / 2)
         rows.append(slope)
-    fractional = [list(compress(process.variables, row)) for row in fractions]
-    warn_of_fractions(model.elements.source.path, *fractional, stacklevel=4)
+    at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
+    warn_of_fractions(model.elements.source.path, at_start, at_events, stacklevel=4)
     mean, stderr = np.stack([row.mean for row in rows]), np.stack([row.stderr for row in rows])
     note = f"central differences of {STEP:.0%} with common random numbers, since more than reactions changes something"
     return Estimate(level.mean, level.stderr, mean, stderr, task.n, level.sd, note)

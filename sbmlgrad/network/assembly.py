@@ -151,8 +151,9 @@ class Assembly:
             _observe=made["observe"],
             delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
             relations=Relations(
-                made["relations"],
-                *np.array(list(relations.values()), bool).reshape(-1, 2).T,
+                program=made["relations"],
+                flowing=np.array([follows for follows, _ in relations.values()], bool),
+                deciding=np.array([triggers for _, triggers in relations.values()], bool),
                 flow=Program(self.graph, smooth, tuple(flow)),
                 hazards=Program(self.graph, smooth, tuple(hazards)),
             ),

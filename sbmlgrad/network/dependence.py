@@ -61,5 +61,6 @@ def reach(program: Jaxpr) -> np.ndarray:
         return np.array(rows, bool).reshape(len(rows), len(nothing))
 
     for equation in program.eqns:
-        known.update(dict.fromkeys(equation.outvars, np.any(of(equation.invars), axis=0)))
+        union: np.ndarray = np.any(of(equation.invars), axis=0)
+        known.update(dict.fromkeys(equation.outvars, union))
     return of(program.outvars)

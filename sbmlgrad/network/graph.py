@@ -448,7 +448,7 @@ class Program:
             return jnp.stack([pair[1] for pair in self.unrolled(pairs, run=_run_rounded)])
         return self._batched(pairs, run=_run_rounded)[:, 1]
 
-    def unrolled(self, values: Sequence[Any], random: Draw | None = None, run: Run | None = None) -> list[Any]:
+    def unrolled(self, values: Any, random: Draw | None = None, run: Run | None = None) -> list[Any]:
         """The outputs node by node, one array each, from one array for each input."""
         run = run or partial(_run, random=random)
         known = {self.inputs[number]: values[number] for number in self._read}

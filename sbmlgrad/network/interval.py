@@ -30,7 +30,7 @@ def enclosures(graph: Graph, places: Sequence[int], known: Mapping[int, Interval
                 continue
             node = graph.nodes[place]
             if node.operation == "constant":
-                value = np.float64(float.fromhex(node.detail))
+                value = np.asarray(float.fromhex(node.detail))
                 found[place] = (value, value)
                 continue
             arguments = [found[arg] for arg in node.args]

@@ -63,7 +63,7 @@ class Landmarks:
         Raises :class:`~sbmlgrad.errors.SimulationError` for what varies so fast that nobody could follow it.
         """
         if not end > begin:
-            return _padded([], [])
+            return np.zeros(0), np.zeros(0, np.int64)
         scan = _Scan(self, quantities, begin, end)
         breaks = [scan.changes(switch) for switch in self.switches]
         times = np.concatenate([*breaks, np.zeros(0)])
@@ -106,7 +106,10 @@ class _Scan:
         self.finest = _FINEST * (end - begin)
         needed = self.graph.reachable([*landmarks.curves, *landmarks.switches])
         moving = self.graph.dynamic([landmarks.time])
-        fixed = {node: (np.float64(value),) * 2 for node, value in zip(landmarks.given, quantities, strict=True)}
+        fixed = {
+            node: (np.asarray(value), np.asarray(value))
+            for node, value in zip(landmarks.given, quantities, strict=True)
+        }
         self.known = enclosures(self.graph, [place for place in needed if place not in moving], fixed)
         self.moving = [place for place in needed if place in moving]
         self.low, self.high = np.zeros(0), np.zeros(0)
@@ -163,7 +166,7 @@ class _Scan:
     def _give_up_hope(
         self, low: np.ndarray, high: np.ndarray, rough: dict[int, np.ndarray], allowed: Mapping[int, float]
     ) -> None:
-        """Where there are too many spans: refuse what really varies in them, and leave be what is only bounded badly."""
+        """With too many spans, refuse what really varies in them, and leave be what is only bounded badly."""
         width, samples = high - low, [self.bounds(t, t) for t in (low, 0.5 * (low + high), high)]
         for node, flags in rough.items():
             values = np.stack([np.broadcast_to(sample[node][0], low.shape) for sample in samples])

@@ -334,7 +334,8 @@ class Trajectory:
         if self.model.hazards is not None:
             tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _OVERSHOT])
         clock = self._grain(path.time) / step * jnp.abs(taken.state - path.state)
-        return lax.stop_gradient(tolerance + clock).at[: self.size].add(lax.stop_gradient(self._rounding(path, taken)))
+        tolerance = (tolerance + clock).at[: self.size].add(self._rounding(path, taken))
+        return lax.stop_gradient(tolerance)
 
     def _rounding(self, path: Path, taken: Step) -> Array:
         """How far the rounding of a law moves each variable (variables,) in a step."""
@@ -349,8 +350,8 @@ class Trajectory:
     def _largest_of_all(self, sizes: Array) -> Array:
         """For each variable the largest size among its like: amounts, or anything else."""
         amounts = jnp.asarray(self.model.amounts)
-        most = [jnp.max(jnp.where(kind, sizes, 0.0), initial=0.0) for kind in (amounts, ~amounts)]
-        return jnp.where(amounts, *most)
+        first, second = (jnp.max(jnp.where(kind, sizes, 0.0), initial=0.0) for kind in (amounts, ~amounts))
+        return jnp.where(amounts, first, second)
 
     def _look(self, path: Path) -> Path:
         """Ask for the state to be written down where it is time to, and see whether this is the end."""

@@ -172,13 +172,6 @@ def test_a_law_with_a_window_in_a_variable(model: Make) -> None:
     np.testing.assert_allclose(ends(made, "Z", 63.0, n=n, seed=4), wanted, atol=4 * (wanted / n) ** 0.5)
 
 
-def test_sliding_along_a_threshold(model: Make) -> None:
-    """A thermostat without hysteresis: nothing is skipped, and it comes to its end."""
-    made = model({}, {}, {"x": 0.0}, rates={"x": "piecewise(-1, x > 1, 1)"})
-    found = sg.simulate(made, [0.5, 1.5, 4.0], method="ode", select=["x"]).mean["x"]
-    np.testing.assert_allclose(found, [0.5, 1.0, 1.0], rtol=1e-6)
-
-
 def test_derivatives_of_what_happens_at_thresholds(model: Make) -> None:
     """By the height of a threshold in a law: x' = 1 becomes x' = 3 where x passes h, so x(2) = h + 3 (2 - h)."""
     made = model({}, {}, {"x": 0.0, "h": 0.7}, rates={"x": "piecewise(3, x > h, 1)"})
