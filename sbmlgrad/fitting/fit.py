@@ -20,6 +20,7 @@ from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.deterministic import equations
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.simulate import discretised
 from sbmlgrad.tables.measurements import match, read_measurements
 
@@ -94,7 +95,9 @@ def fit(
         quantities = equations(model, without_spread(aim).observables).quantities
         problem = EquationFit(model, choose(parameters, quantities, init, source), aim, source)
     else:
-        chosen = choose(parameters, discretised(model, aim.observables).quantities, init, source)
+        discrete = discretised(model, aim.observables)
+        chosen = choose(parameters, discrete.quantities, init, source)
+        warn_of_fractions(source, fractional(discrete.network.species, discrete.network.x0))
         problem = MomentFit(model, chosen, aim, source, n, seed, estimator)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
         path = problem.run(bar)

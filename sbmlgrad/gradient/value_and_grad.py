@@ -16,6 +16,7 @@ from sbmlgrad.gradient.objective import Objective
 from sbmlgrad.gradient.replay import Replay, numbers_per_state
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
 
 ESTIMATORS = ("auto", "score", "straight_through")
@@ -114,6 +115,7 @@ def value_and_grad(
     ensemble = _ensemble(network, times, n, seed, start, max_events, parameters)
     if estimator not in ESTIMATORS:
         raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
+    warn_of_fractions("the network", fractional(network.species, network.x0))
     replay = _replay(_objective(ensemble.network, function), ensemble, batch, estimator)
     batches, values, events = _forward(replay, ensemble)
     expectations = values.mean(axis=-1)
