@@ -83,10 +83,9 @@ class EquationFit:
             if number and (shift <= _STILL or not path.converged):
                 break
             path.reweight(self._noise.errors(path.target))
-        else:
-            path.converged = path.converged and shift <= 1e3 * _STILL
         path.message = f"least squares ended after {path.looks} looks: {result.message.rstrip('.')}"
-        if shift > 1e3 * _STILL and path.converged is False and result.status > 0:
+        if path.converged and shift > 1e3 * _STILL:
+            path.converged = False
             path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
         return path
 

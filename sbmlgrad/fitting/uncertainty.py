@@ -46,13 +46,13 @@ def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
     the data's, ``caution`` times.
     """
     own = noise.one / np.outer(target.error, target.error)
-    left = np.eye(len(residuals)) - jacobian @ np.linalg.pinv(jacobian)
+    fitted = _fitted(jacobian)
     verdict = Verdict(own * target.shared)
     for kind, look in ((True, _look_at_trajectories), (False, _look_at_moments)):
         rows = target.trajectory == kind
         if rows.any():
             both = np.outer(rows, rows)
-            part = _Part(target, noise, left, residuals, np.where(both, own, 0.0) * (caution / noise.simulated))
+            part = _Part(target, noise, fitted, residuals, np.where(both, own, 0.0) * (caution / noise.simulated))
             found = look(part, np.where(both, verdict.covariance, 0.0))
             verdict = Verdict(
                 np.where(both, found.covariance, verdict.covariance),
@@ -64,21 +64,32 @@ def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """The numbers of one kind, with what is left (m, m) of errors in residuals once parameters are fitted."""
+    """The numbers of one kind, with the orthonormal directions (m, P) of residuals that parameters take away."""
 
     target: Target
     noise: Noise
-    left: np.ndarray
+    fitted: np.ndarray
     residuals: np.ndarray
     simulated: np.ndarray  # covariance (m, m) that the simulation adds to the residuals
 
     def expected(self, covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The covariance (rows, rows) of residuals of data that have this one."""
-        return (self.left @ (covariance + self.simulated) @ self.left.T)[np.ix_(rows, rows)]
+        return self.left(covariance + self.simulated)[np.ix_(rows, rows)]
+
+    def left(self, covariance: np.ndarray) -> np.ndarray:
+        """The covariance (m, m) of residuals, of errors that have this one."""
+        taken = (covariance @ self.fitted) @ self.fitted.T
+        return covariance - taken - taken.T + self.fitted @ (self.fitted.T @ taken)
 
     def freedom(self, rows: np.ndarray) -> float:
         """How many of these numbers the parameters leave free."""
-        return float(np.diag(self.left)[rows].sum())
+        return float(rows.sum() - np.sum(np.square(self.fitted[rows])))
+
+
+def _fitted(jacobian: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (m, rank) of what the parameters can move."""
+    directions, sizes, _ = np.linalg.svd(jacobian, full_matrices=False)
+    return directions[:, sizes > np.finfo(float).eps * len(jacobian) * sizes.max(initial=0.0)]
 
 
 def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
@@ -137,7 +148,7 @@ def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
     Bull. 2, 110, 1946) errs on the safe side.
     """
     square = covariance @ covariance
-    first, second, third = (float(np.trace(matrix)) for matrix in (covariance, square, square @ covariance))
+    first, second, third = float(np.trace(covariance)), float(np.trace(square)), float(np.sum(square * covariance))
     freedom = second**3 / third**2
     above = chi2.sf(freedom + np.sqrt(freedom / second) * (found - first), freedom)
     return float(above), float(chi2.cdf(found * first / second, first**2 / second))
@@ -170,8 +181,8 @@ def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> n
 def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     """One over the number of cells, read off the residuals but for those that lie far from the rest."""
     target, kind = part.target, ~part.target.trajectory
-    squares, expected = np.square(part.residuals), np.diag(part.left @ covariance @ part.left.T)
-    simulated = np.diag(part.left @ part.simulated @ part.left.T)
+    squares, expected = np.square(part.residuals), np.diag(part.left(covariance))
+    simulated = np.diag(part.left(part.simulated))
     telling = kind & ~part.noise.floored & (expected > 1e-6)
     if part.freedom(kind) < 0.5 or not telling.any():  # as many parameters as numbers: residuals tell nothing
         return Verdict(np.full_like(covariance, np.inf))
@@ -219,7 +230,7 @@ def covariance(noise: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
     scaled = jacobian / scale
     bread = np.linalg.pinv(scaled, rcond=_BLIND)
     result = bread @ noise @ bread.T
-    _, seen, directions = np.linalg.svd(scaled, full_matrices=True)
+    _, seen, directions = np.linalg.svd(np.linalg.qr(scaled, mode="r"), full_matrices=True)
     sizes = np.pad(seen, (0, len(directions) - len(seen)))
     unseen = sizes <= _BLIND * sizes.max(initial=0.0)
     blind = np.any(np.abs(directions[unseen]) > 1e-3, axis=0) if unseen.any() else np.zeros(len(result), bool)

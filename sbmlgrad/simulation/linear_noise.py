@@ -53,16 +53,17 @@ class LinearNoise:
 
         ``slopes`` (times, observables, species) are the derivatives of the observables by the counts.
         """
-        times, observables = slopes.shape[:2]
+        times, observables, species = slopes.shape
         result = np.zeros((observables, times, observables, times))
+        later = np.zeros((times, species, observables))  # covariance of the counts now with observables at each time
         present = self.start
-        for j in range(times):
-            present = self.propagator[j] @ present @ self.propagator[j].T + self.added[j]
-            later = present @ slopes[j].T  # of what follows with the observables at time j
-            for i in range(j, times):
-                later = self.propagator[i] @ later if i > j else later
-                block = slopes[i] @ later
-                result[:, i, :, j], result[:, j, :, i] = block, block.T
+        for now in range(times):
+            present = self.propagator[now] @ present @ self.propagator[now].T + self.added[now]
+            later[:now] = self.propagator[now] @ later[:now]
+            later[now] = present @ slopes[now].T
+            block = slopes[now] @ later[: now + 1]
+            result[:, now, :, : now + 1] = block.transpose(1, 2, 0)
+            result[:, : now + 1, :, now] = block.transpose(2, 0, 1)
         return result
 
 
