@@ -157,7 +157,7 @@ def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
         known,
         molecules=(float(counts.min()), float(counts.max())),
         events=_events(discrete),
-        quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.structural},
+        quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.stoichiometric},
         observables=discrete.observables,
         warnings=(
             *known.warnings,

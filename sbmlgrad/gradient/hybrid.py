@@ -43,15 +43,14 @@ def by_differences(
     check_size(task.n, MAX_EVENTS)
     names = list(dict.fromkeys(name for function in functions for name in function.of))
     process, quantities = prepare_hybrid(model, None, names)
-    known, stoichiometric = list(process.quantities), chemistry_of(model).stoichiometric
+    known, chemistry = list(process.quantities), chemistry_of(model)
     level = Moments()
     rows: list[Moments] = []
     fractions = np.zeros((2, len(process.variables)), bool)
     for parameter in parameters:
         if parameter not in known:
             raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")
-        if parameter in stoichiometric:
-            reason = f"{parameter!r} sets a stoichiometry, which has no derivative; fix it"
+        if reason := chemistry.without_derivative(parameter):
             raise UnsupportedError(model.elements.source.path, [reason])
         place = known.index(parameter)
         shift = np.zeros_like(quantities)

@@ -24,6 +24,7 @@ from sbmlgrad.gradient.observables import (
 )
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.dependence import dependence
+from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.simulation.ssa import Arrays
 
 Observe = Callable[[Arrays, Arrays], Arrays]
@@ -293,9 +294,9 @@ def differentiable(
                 raise UnknownIdError(f"there is no {name!r} to look at; there are {', '.join(variables)}")
     if isinstance(model, ReactionNetwork):
         return _of_network(model, tuple(parameters), chosen)
-    for name in set(parameters) & model.stoichiometric:
-        reason = f"{name!r} sets a stoichiometry, which has no derivative; fix it"
-        raise UnsupportedError(model.model.elements.source.path, [reason])
+    for name in parameters:
+        if reason := chemistry_of(model.model).without_derivative(name):
+            raise UnsupportedError(model.model.elements.source.path, [reason])
     names, given = list(model.quantities), tuple(model.quantities.values())
     places = [names.index(name) for name in parameters]
 

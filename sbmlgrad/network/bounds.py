@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class Bounds:
     ``values`` are the initial values of all symbols, ``moving`` the symbols that follow the state, ``rules`` the
     assignment rules among them. ``counts`` are the initial counts of the species, ``units`` the weights that one
     molecule of each has by its units alone, ``sizes`` the compartments, and ``free`` the ids that events set or that
-    are drawn at random.
+    are drawn at random, ``flowing`` those that rate rules set.
     """
 
     values: Mapping[str, float]
@@ -80,6 +81,7 @@ class Bounds:
     units: Mapping[str, Sequence[float]]
     sizes: AbstractSet[sympy.Symbol]
     free: AbstractSet[str]
+    flowing: AbstractSet[str]
     _conserved: dict[sympy.Symbol, bool] = field(default_factory=dict)
 
     def rooms(self, laws: Iterable[sympy.Expr]) -> dict[sympy.Expr, Room]:
@@ -99,21 +101,24 @@ class Bounds:
             pending.extend(node.args)
         return found
 
+    def moved_by(self, room: Room) -> str:
+        """What moves the room beside reactions; empty where nothing does."""
+        names = {*room.weights, *(symbol.name for symbol in room.origins)} & self.free
+        return f"an event or a random number sets {listing(sorted(names))}" if names else ""
+
     def failing(
         self, room: Room, rooms: Iterable[Room], flows: Sequence[Flow], jumps: Sequence[Mapping[str, int]]
     ) -> str:
         """Why the room might fall below 0; empty where it cannot, as long as the other ``rooms`` do not.
 
         By induction over the jumps of ``flows``: the room starts at a whole number of steps, and whatever takes a
-        step off it does not fire when none is left; or a conserved sum of counts (``jumps``) keeps it.
+        step off it does not fire when none is left; or a conserved sum of counts (``jumps``) keeps it. What
+        :meth:`moved_by` says is not looked at.
         """
         start = self._start(room)
         if not start >= -ROUNDING * room.total:
             return f"{room} is negative at the start"
-        free = [species for species in room.weights if species in self.free]
-        if free:
-            return f"an event or a random number sets {free[0]}"
-        if any(_is_below(other, room) for other in rooms):
+        if any(_is_below(other, room) and not self.moved_by(other) for other in rooms):
             return ""
         reason = self._jumped_over(room, start, flows)
         if reason and room.symbol not in self._conserved:
@@ -121,15 +126,17 @@ class Bounds:
         return "" if not reason or self._conserved[room.symbol] else reason
 
     def _start(self, room: Room) -> float:
-        return room.total - sum(weight * self.counts[species] for species, weight in room.weights.items())
+        """The room at the start: the least where a count that is not whole becomes one of its neighbours."""
+        return room.total - sum(weight * _upper(self.counts[species]) for species, weight in room.weights.items())
 
     def _jumped_over(self, room: Room, start: float, flows: Sequence[Flow]) -> str:
         changes = [-sum(w * flow.jumps.get(species, 0) for species, w in room.weights.items()) for flow in flows]
         step = min((abs(change) for change in changes if change != 0), default=0.0)
         if step == 0:
             return ""
-        if not all(_is_whole(self.counts[species]) for species in room.weights):
-            return f"{listing(room.weights)} does not start at a whole number"
+        drawn = [weight for species, weight in room.weights.items() if not _is_whole(self.counts[species])]
+        if not all(_is_whole(weight / step) for weight in drawn):
+            return f"{listing(room.weights)} may start between steps"
         if not _is_whole(start / step, room.total / step):
             return f"{room} is no whole number of steps at the start ({start / step:.6g})"
         for flow, change in zip(flows, changes, strict=True):
@@ -151,7 +158,7 @@ class Bounds:
         unit = min(room.weights.values())
         least = np.array([room.weights.get(s, 0.0) / unit for s in species])
         matrix = np.array([[jump.get(s, 0) for s in species] for jump in jumps if set(jump) & set(species)], float)
-        counts = np.array([np.ceil(self.counts[s] * (1 - ROUNDING)) for s in species])
+        counts = np.array([_upper(self.counts[s]) for s in species])
         solution = linprog(counts, A_eq=matrix, b_eq=np.zeros(len(matrix)), bounds=[(w, None) for w in least])
         if solution.x is None:
             return False
@@ -182,6 +189,11 @@ class Bounds:
         exact = node.func is sympy.Add and not shared and self._is_whole_arithmetic(node)
         return Room(node, stands, scale * total, scaled, flipped, exact, form.origins | form.scales)
 
+    @cached_property
+    def _flowing(self) -> AbstractSet[sympy.Symbol]:
+        """The symbols that change otherwise than by events alone."""
+        return self.moving - {sympy.Symbol(i) for i in self.free if i not in self.counts and i not in self.flowing}
+
     def _is_whole_arithmetic(self, node: sympy.Expr) -> bool:
         """Whether nothing is rounded on the way to the value."""
         if node.func in (sympy.Add, sympy.Mul):
@@ -193,7 +205,7 @@ class Bounds:
     def _linear(self, node: Any) -> _Linear | None:
         """The expression as a sum of a constant and counts; None where it is none."""
         symbols = frozenset(node.free_symbols)
-        if not symbols & self.moving and TIME not in symbols:
+        if not symbols & self._flowing and TIME not in symbols:
             if any(item.name not in self.values for item in symbols):
                 return None
             value = evaluate(node, self.values)
@@ -271,6 +283,11 @@ def _is_below(other: Room, room: Room) -> bool:
     ratios = [room.weights[species] / weight for species, weight in other.weights.items()]
     alike = all(abs(ratio - ratios[0]) <= ROUNDING * ratios[0] for ratio in ratios)
     return alike and other.total * ratios[0] < room.total * (1 - ROUNDING)
+
+
+def _upper(count: float) -> float:
+    """The larger of the whole numbers that a count may be at the start."""
+    return float(np.round(count) if _is_whole(count) else np.ceil(count))
 
 
 def _is_whole(value: float, largest: float = 1.0) -> bool:

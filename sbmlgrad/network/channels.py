@@ -87,6 +87,7 @@ class Chemistry:
         self.stoichiometric: set[str] = set()
         self.differences: dict[str, Difference] = {}
         self.warnings: list[str] = []
+        self._stops: dict[str, str] = {}  # ids that decide at how many molecules a reaction stops, and the reaction
         self.channels: tuple[Channel, ...] = ()
         if not self.reasons:
             self.channels = tuple(self._channels())
@@ -127,6 +128,17 @@ class Chemistry:
     def depends_on_time(self, expression: sympy.Expr) -> bool:
         """Whether time enters, directly or through assignment rules."""
         return TIME in self._through_rules(self.translate(expression))
+
+    def without_derivative(self, name: str) -> str:
+        """Why nothing can be differentiated by a quantity that can be set; empty where something can."""
+        if name in self.stoichiometric:
+            return f"{name!r} sets a stoichiometry, which has no derivative; fix it"
+        if name in self._stops:
+            return (
+                f"{name!r} decides at how many molecules reaction {self._stops[name]!r} stops, a whole number, which "
+                "has no derivative; fix it"
+            )
+        return ""
 
     def _moving_rules(self) -> dict[str, sympy.Expr]:
         rules = {}
@@ -176,13 +188,17 @@ class Chemistry:
         known = [(reaction, jumps) for reaction in self.elements.reactions.values() if (jumps := self._jumps(reaction))]
         scale = number(self.elements.extent_molecules)
         laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in known}
-        rooms, failed = self._rooms(known, laws)
+        rooms, failed, moved = self._rooms(known, laws)
         kept = {room.symbol: room.kept(rooms.values()) for room in rooms.values()}
         stand_ins = {node: room.stand_in for node, room in rooms.items()}
         for reaction, jumps in known:
             law = _with(laws[reaction.id], stand_ins)
             parts = self._split(reaction, law)
-            self._explain(reaction, law, parts, rooms, failed)
+            self._explain(reaction, law, parts, rooms, failed, moved)
+            if self._split(reaction, laws[reaction.id]) is not None:
+                for room in rooms.values():
+                    if room.symbol in law.free_symbols:
+                        self._stops |= {name: reaction.id for item in room.origins for name in self._origins(item)}
             if parts is None:
                 channel = Channel(reaction.id, _with(law, kept), jumps)
                 yield self._guarded(channel, reaction, reaction.reactants)
@@ -201,8 +217,9 @@ class Chemistry:
 
     def _rooms(
         self, known: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]
-    ) -> tuple[dict[sympy.Expr, Room], dict[sympy.Expr, str]]:
-        """The rooms in the laws that never fall below 0, and those that might, with reasons.
+    ) -> tuple[dict[sympy.Expr, Room], dict[sympy.Expr, str], dict[sympy.Symbol, str]]:
+        """The rooms in the laws that reactions leave at 0 or above, those that they might not, with reasons, and by
+        what else the former are moved.
 
         What holds one room may need another, so those that fail are given up until all that are left hold.
         """
@@ -221,7 +238,8 @@ class Chemistry:
                 break
         for room in rooms.values():
             self._decides(room)
-        return rooms, given_up
+        moved = {room.symbol: why for room in rooms.values() if (why := bounds.moved_by(room))}
+        return rooms, given_up, moved
 
     def _flows(
         self,
@@ -259,6 +277,7 @@ class Chemistry:
             units,
             {symbol(identifier) for identifier in self.elements.compartments},
             self.elements.set_by_events | drawn,
+            self.elements.rate_rules.keys(),
         )
 
     def _is_drawn(self, identifier: str) -> bool:
@@ -273,12 +292,16 @@ class Chemistry:
         parts: Parts | None,
         rooms: Mapping[sympy.Expr, Room],
         failed: Mapping[sympy.Expr, str],
+        moved: Mapping[sympy.Symbol, str],
     ) -> None:
         held = [room for room in rooms.values() if room.symbol in law.free_symbols]
         if not held and parts is None and ((signs := signed_parts(law)) is None or signs[1] == 0):
             return
-        sure = self.surely_positive(law)
-        if sure:
+        unsure = [moved[room.symbol] for room in held if room.symbol in moved]
+        sure = self.surely_positive(law) and not unsure
+        if unsure and parts is None:
+            whys = unsure
+        elif sure:
             whys = [f"{room} never falls below 0" for room in held]
         else:
             whys = [why for node, why in failed.items() if substitute(law, {node: TIME}) is not law]

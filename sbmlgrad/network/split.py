@@ -9,6 +9,7 @@ from typing import Any
 import sympy
 
 from sbmlgrad.model.functions import build, piecewise, substitute
+from sbmlgrad.network.sums import outweighs
 
 Parts = tuple[sympy.Expr, sympy.Expr]
 COUNT = "count:"  # begins the names of symbols that stand for whole numbers of molecules
@@ -20,7 +21,8 @@ def signed_parts(law: sympy.Expr) -> Parts | None:
     """``law = positive - negative`` where both are non-negative as long as all symbols are.
 
     Works through sums, products, whole powers, positive denominators and piecewise branches, and knows that
-    ``A*(A - 1)`` of a count is one positive part; None where a sign cannot be told from the form.
+    ``A*(A - 1)`` of a count is one positive part, and ``V - V*A/(K + A)`` another; None where a sign cannot be told
+    from the form.
     """
     if law is sympy.nan:
         return None
@@ -32,6 +34,8 @@ def signed_parts(law: sympy.Expr) -> Parts | None:
     if kind in _POSITIVE:
         return law, _ZERO
     if kind is sympy.Add:
+        if outweighs(law, _positive):
+            return law, _ZERO
         return _each(law.args, lambda parts: (_sum(p for p, _ in parts), _sum(n for _, n in parts)))
     if kind is sympy.Mul:
         rest = [factor for factor in law.args if not _counts_down(factor, law.args)]
@@ -89,6 +93,11 @@ def _is_zero(node: Any) -> bool:
     if node.func is sympy.Piecewise:
         return all(_is_zero(branch.args[0]) for branch in node.args)
     return False
+
+
+def _positive(node: sympy.Expr) -> bool:
+    parts = signed_parts(node)
+    return parts is not None and parts[1] == 0
 
 
 def _needs(law: sympy.Expr, consumed: Sequence[sympy.Symbol], others: Sequence[sympy.Symbol]) -> bool:

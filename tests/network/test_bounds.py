@@ -32,6 +32,7 @@ HOLDS = {
     "k*(N - G)*exp(-G)": G,
     "N - G": G,
 }
+MOVES = "an event or a random number sets"
 FAILS = {
     "k*(2.5 - G)": "no whole number of steps",
     "k*(N - G) + 1": "does not stop when none is left",
@@ -94,13 +95,16 @@ def test_what_is_conserved_holds_without_a_look_at_laws(model: Callable[..., sg.
 
 def test_what_events_or_time_move_is_not_shown(model: Callable[..., sg.Model]) -> None:
     kick = {"kick": {"trigger": "time > 1", "set": {"G": "7"}}}
-    assert "sets G" in difference(on(model, "k*(N - G)", events=kick)).why
-    for moved in ({"events": {"kick": {"trigger": "time > 1", "set": {"N": "1"}}}}, {"rates": {"N": "-1"}}):
-        assert difference(on(model, "k*(N - G)", **moved)).split
+    assert difference(on(model, "k*(N - G)", events=kick)) == Difference(False, False, f"{MOVES} G")
+    kick = {"kick": {"trigger": "time > 1", "set": {"N": "1"}}}
+    assert difference(on(model, "k*(N - G)", events=kick)) == Difference(False, False, f"{MOVES} N")
+    assert difference(on(model, "k*(N - G)", rates={"N": "-1"})).split
 
 
 def test_a_fraction_of_a_molecule_at_the_start_is_not_shown(model: Callable[..., sg.Model]) -> None:
-    assert "does not start at a whole number" in difference(on(model, "k*(3.5 - G)", {"G": {"amount": 0.5}})).why
+    assert "no whole number of steps" in difference(on(model, "k*(3.5 - G)", {"G": {"amount": 0.5}})).why
+    assert not difference(on(model, "k*(3 - G)", {"G": {"amount": 2.5}})).split
+    assert "negative at the start" in difference(on(model, "k*(3 - G)", {"G": {"amount": 3.5}})).why
     assert "negative at the start" in difference(on(model, "k*(N - G)", {"G": {"amount": 4}})).why
 
 

@@ -150,6 +150,11 @@ def test_room_that_fills_up_is_no_reverse_reaction(formula: str) -> None:
         "k/(K + A)",
         "sqrt(A)",
         "k*A^n",
+        "k - k*A/(K + A)",
+        "k*(1 - A^n/(K^n + A^n))",
+        "k - k/(1 + A/K)",
+        "3 - 2*A/(K + A + B)",
+        "k - k*A/(2*A + K)",
         "max(A, B)",
         "min(A, k*B)",
         "factorial(A)",
@@ -183,6 +188,16 @@ def test_forms_that_cannot_be_negative(formula: str) -> None:
 )
 def test_forms_whose_sign_is_unknown(formula: str) -> None:
     assert signed_parts(law(formula)) is None
+
+
+@pytest.mark.parametrize(
+    "formula", ["V - W*A/(K + A)", "2 - 3*A/(K + A)", "1 - A/(K + A) - B/(K + B)", "k - k*A/(K + B)"]
+)
+def test_fractions_that_may_outweigh_the_rest(formula: str) -> None:
+    parts = signed_parts(law(formula))
+    assert parts is not None
+    assert parts[1] != 0
+    assert_parts(law(formula), parts)
 
 
 def test_a_falling_factorial_is_one_of_counts_only() -> None:

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import expm_multiply
 
 import sbmlgrad as sg
+from sbmlgrad.errors import PropensityError, UnsupportedError
 from sbmlgrad.network.stochastic import chemistry_of
 
 TRAJECTORIES = 4_000
@@ -141,6 +142,16 @@ CASES = {
         ],
         whole=["open"],
     ),
+    "production that its product represses, but never below 0": case(
+        G,
+        {"make": ("<-> G", "N*(1 - G/(kon + G))"), **OFF},
+        [((1,), lambda g: 3 * (1 - g / (0.4 + g))), ((-1,), lambda g: 0.6 * g)],
+    ),
+    "production that is repressed by a Hill term": case(
+        G,
+        {"make": ("-> G", "N - N*G^2/(koff^2 + G^2)"), **OFF},
+        [((1,), lambda g: 3 * 0.36 / (0.36 + g**2)), ((-1,), lambda g: 0.6 * g)],
+    ),
     "what is conserved, in steps that could jump over nothing": case(
         {"A": {"amount": 5}, "B": {"amount": 0}},
         {"there": ("A -> B", "kon*(5 - B)"), "back": ("B -> A", "koff*B")},
@@ -262,6 +273,42 @@ def test_events_elsewhere_leave_a_law_whole(model: Callable[..., sg.Model]) -> N
     read = model(G, {"on": ("-> G", "kon*(N - G)"), **OFF}, {**RATES, "unused": 0}, events=kick)
     assert not chemistry_of(read).differences["on"].split
     assert_agrees(read, CASES["several copies"]["truth"])
+
+
+@pytest.mark.parametrize("arrow", ["->", "<->"])
+def test_a_law_whose_room_events_move_stays_whole(model: Callable[..., sg.Model], arrow: str) -> None:
+    """Half way, copies are lost and there are more of them; where there are too few, the run ends by name."""
+    reactions = {"on": (f"{arrow} G", "kon*(N - G)"), **OFF}
+    lose = {"lose": {"trigger": "time >= 1", "set": {"G": "0", "N": "5"}}}
+    read = model(G, reactions, RATES, events=lose)
+    found = chemistry_of(read).differences["on"]
+    assert (found.split, found.sure, found.why) == (False, False, "an event or a random number sets G, N")
+    simulation = sg.simulate(read, [END], n=TRAJECTORIES, seed=26)
+    chance = 0.4 * (1 - np.exp(-1.0))  # 5 copies are on or off after 1
+    variance = 5 * chance * (1 - chance)
+    assert abs(simulation.mean["G"].iloc[0] - 5 * chance) < 4 * np.sqrt(variance / TRAJECTORIES)
+    assert simulation.sd["G"].iloc[0] ** 2 / variance == pytest.approx(1, abs=4 * np.sqrt(2 / TRAJECTORIES))
+    too_few = model(G, reactions, RATES, events={"fewer": {"trigger": "time >= 1", "set": {"N": "0"}}})
+    with pytest.raises(PropensityError, match="reaction 'on': its propensity is -"):
+        sg.simulate(too_few, [END], n=100, seed=26)
+
+
+def test_a_fractional_start_is_a_whole_one_in_each_trajectory(model: Callable[..., sg.Model]) -> None:
+    read = model({"G": {"amount": 0.5}}, {"on": ("<-> G", "kon*(1 - G)"), **OFF}, RATES)
+    assert not chemistry_of(read).differences["on"].split
+    with pytest.warns(sg.SbmlgradWarning, match="'G' starts from a number of molecules that is not whole"):
+        counts = sg.simulate(read, [0.0, END], n=TRAJECTORIES, seed=26).counts
+    assert counts.max() == 1
+    chance = 0.5 * np.exp(-END) + 0.4 * (1 - np.exp(-END))
+    assert abs(counts[:, 1, 0].mean() - chance) < 4 * np.sqrt(chance * (1 - chance) / TRAJECTORIES)
+
+
+@pytest.mark.parametrize("estimator", ["auto", "score", "exact", "coupled_fd"])
+def test_the_total_at_which_a_law_stops_has_no_derivative(model: Callable[..., sg.Model], estimator: str) -> None:
+    read = model(G, {"on": ("-> G", "kon*(N - G)"), **OFF}, RATES)
+    with pytest.raises(UnsupportedError, match="'N' decides at how many molecules reaction 'on' stops"):
+        sg.sensitivity(read, [END], ["N"], n=100, estimator=estimator)
+    assert len(sg.sensitivity(read, [END], ["kon"], n=100, estimator=estimator)) == 1
 
 
 @pytest.mark.parametrize("other", [5.0, 0.0, 2.5])
