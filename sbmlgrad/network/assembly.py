@@ -16,6 +16,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network.graph import RELATIONS, Graph, Program
 from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations
 from sbmlgrad.network.landmarks import Landmarks
+from sbmlgrad.network.lines import Lines
 
 
 def rate_equations(model: Model, observables: Iterable[str] | None = None) -> HybridModel:
@@ -116,7 +117,7 @@ class Assembly:
         wanted["lags"] = [self.graph.nodes[place].args[1] for place in delays]
         wanted["before"] = self._before(delays)
         flowing = [place for place, change in zip(self.inputs, flow, strict=True) if self.graph.value(change) != 0.0]
-        lines = self.graph.dynamic([self.time, *flowing, *delays], self.drawn)
+        lines = Lines(self.graph, self.time, self.graph.dynamic([self.time, *flowing, *delays], self.drawn))
         needed = self.graph.reachable([place for outputs in wanted.values() for place in outputs])
         landmarks = self._landmarks(needed, lines, delays)
         relations = self._relations(wanted, [*flowing, *delays])
@@ -391,17 +392,17 @@ class Assembly:
             sizes=programs["sizes"],
         )
 
-    def _switches(self, needed: Sequence[int], lines: set[int]) -> list[int]:
+    def _switches(self, needed: Sequence[int], lines: Lines) -> list[int]:
         """Nodes of the times at which what is a straight line in time, in pieces, bends or jumps."""
-        found = [self.graph.switches(place, self.time, lines) for place in needed if place in lines]
+        found = [lines.switches(place) for place in needed if place in lines.moving]
         return list(dict.fromkeys(place for places in found for place in places))
 
-    def _landmarks(self, needed: Sequence[int], lines: set[int], delays: Sequence[int]) -> Landmarks | None:
+    def _landmarks(self, needed: Sequence[int], lines: Lines, delays: Sequence[int]) -> Landmarks | None:
         """What depends on time alone, and is not made of straight lines; still without the program of its gaps."""
         graph = self.graph
         others = graph.dynamic([*self.inputs, *delays, *self.drawn], self.drawn)
-        alone = [place for place in needed if place in lines and place not in others]
-        bent = [place for place in alone if graph.affine(place, self.time, lines) is None]
+        alone = [place for place in needed if place in lines.moving and place not in others]
+        bent = [place for place in alone if lines.affine(place) is None]
         if not bent:
             return None
         kinds = {place: graph.nodes[place].operation for place in alone}

@@ -83,11 +83,8 @@ _FOLDED: dict[Any, str] = {
     sympy.Xor: "xor",
 }
 RELATIONS = frozenset(_TRUE.values())
-_LOGIC = frozenset(("and", "or", "xor", "not"))
-_PIECEWISE_AFFINE = frozenset(
-    ("add", "sub", "mul", "div", "neg", "floor", "ceil", "rem", "quotient", "where", "max", "min", "abs")
-).union(RELATIONS, _LOGIC)
-_EXACT = _LOGIC.union(RELATIONS, ("neg", "abs", "max", "min", "where", "floor", "ceil", "rem", "quotient"))
+LOGIC = frozenset(("and", "or", "xor", "not"))
+_EXACT = LOGIC.union(RELATIONS, ("neg", "abs", "max", "min", "where", "floor", "ceil", "rem", "quotient"))
 _LARGEST_PRODUCT = 8  # a power up to this is written as multiplications
 
 
@@ -147,7 +144,6 @@ class Graph:
     _places: dict[Node, int] = field(default_factory=dict, repr=False)
     delayed: dict[int, Any] = field(default_factory=dict, repr=False)
     """For each node of a value of the past, the sympy expression of what it is a value of."""
-    _affine: dict[tuple[int, int], tuple[int, int] | None] = field(default_factory=dict, repr=False)
 
     def add(self, operation: str, *args: int, detail: Any = None) -> int:
         """The number of the node, made if there is none like it."""
@@ -210,99 +206,6 @@ class Graph:
                 if place not in stop:
                     pending.extend(self.nodes[place].args)
         return sorted(needed)
-
-    def affine(self, place: int, variable: int, moving: set[int]) -> tuple[int, int] | None:
-        """``(a, b)`` with ``node = a * variable + b`` around the present; None where there are none.
-
-        Of what else is ``moving``, both hold only steps, such as a floor or a comparison of two such nodes: they are
-        as they stand until the next of the :meth:`switches`. What moves not at all, or is held between jumps, may be
-        in them.
-        """
-        key = (place, variable)
-        if key not in self._affine:
-            self._affine[key] = self._find_affine(place, variable, moving)
-        return self._affine[key]
-
-    def _find_affine(self, place: int, variable: int, moving: set[int]) -> tuple[int, int] | None:
-        zero, one = self.constant(0.0), self.constant(1.0)
-        if place == variable:
-            return one, zero
-        if place not in moving:
-            return zero, place
-        node = self.nodes[place]
-        if node.operation not in _PIECEWISE_AFFINE:
-            return None
-        parts = [self.affine(arg, variable, moving) for arg in node.args]
-        if any(part is None for part in parts):
-            return None
-        slopes, rests = zip(*[part for part in parts if part is not None], strict=True)
-        if node.operation in ("add", "sub", "neg"):
-            return self.add(node.operation, *slopes), self.add(node.operation, *rests)
-        if node.operation == "mul" and slopes[0] == zero:
-            return self._scaled("mul", rests[0], slopes[1]), self.add("mul", *rests)
-        if node.operation in ("mul", "div"):
-            if slopes[1] != zero:
-                return None
-            return self._scaled(node.operation, slopes[0], rests[1]), self.add(node.operation, *rests)
-        if node.operation in ("floor", "ceil") or node.operation in RELATIONS or node.operation in _LOGIC:
-            return zero, place
-        if node.operation in ("rem", "quotient"):
-            if slopes[1] != zero:
-                return None
-            if node.operation == "quotient":
-                return zero, place
-            whole = self.add("quotient", *node.args)
-            return slopes[0], self.add("sub", rests[0], self.add("mul", rests[1], whole))
-        if node.operation == "where":
-            return tuple(self._chosen(node.args[0], *pair[1:]) for pair in (slopes, rests))  # type: ignore[return-value]
-        if node.operation == "abs":
-            positive = self.add("ge", node.args[0], zero)
-            negated = [self.add("neg", part[0]) for part in (slopes, rests)]
-            return self._chosen(positive, slopes[0], negated[0]), self._chosen(positive, rests[0], negated[1])
-        first = self.add("ge" if node.operation == "max" else "le", *node.args)
-        return self._chosen(first, *slopes), self._chosen(first, *rests)
-
-    def _scaled(self, operation: str, slope: int, factor: int) -> int:
-        """A slope times or over a factor, 0 where it is 0 by its form."""
-        return slope if slope == self.constant(0.0) else self.add(operation, slope, factor)
-
-    def _chosen(self, condition: int, one: int, other: int) -> int:
-        return one if one == other else self.add("where", condition, one, other)
-
-    def switches(self, place: int, variable: int, moving: set[int]) -> list[int]:
-        """Where a node switches between the pieces on which it is :meth:`affine`: nodes of values of the variable.
-
-        All that are near the present, before and after it; infinite or nan where there is none.
-        """
-        node, zero = self.nodes[place], self.constant(0.0)
-        if node.operation in RELATIONS or node.operation in ("max", "min"):
-            sides = [self.affine(arg, variable, moving) for arg in node.args]
-        elif node.operation == "abs":
-            sides = [self.affine(node.args[0], variable, moving), (zero, zero)]
-        elif node.operation in ("floor", "ceil", "rem", "quotient"):
-            return self._whole_values(node, variable, moving)
-        else:
-            return []
-        if sides[0] is None or sides[1] is None:
-            return []
-        if sides[0][0] == sides[1][0]:  # parallel
-            return []
-        slope, rest = (self.add("sub", left, right) for left, right in zip(*sides, strict=True))
-        return [self.add("div", self.add("neg", rest), slope)]
-
-    def _whole_values(self, node: Node, variable: int, moving: set[int]) -> list[int]:
-        """Where what is rounded is whole: the two whole numbers around its present value and their neighbours."""
-        lines = [self.affine(arg, variable, moving) for arg in node.args]
-        zero, one = self.constant(0.0), self.constant(1.0)
-        above, below = (*lines, (zero, one))[:2]
-        if above is None or below is None or below[0] != zero or above[0] == zero:
-            return []
-        slope, rest = (self.quotient(part, below[1]) for part in above)
-        present = self.add("floor", self.quotient(node.args[0], below[1]))
-        return [
-            self.add("div", self.add("sub", self.add("add", present, self.constant(shift)), rest), slope)
-            for shift in (-1.0, 0.0, 1.0, 2.0)
-        ]
 
     def _pairwise(self, operation: str, places: Sequence[int], empty: float) -> int:
         row = list(places)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.errors import SimulationError, TruncationError
@@ -171,7 +171,7 @@ def _trajectory(
     landmarks, switches = marks
     if settings.sensitive and model.landmarks is not None:
         landmarks = model.landmarks.moving(landmarks, switches, len(state), coefficients)
-    path, states = flow.follow(flow.Trajectory(model, settings, flow.Marks(times, landmarks), lane), state, start)
+    path, states = _follow(flow.Trajectory(model, settings, flow.Marks(times, landmarks), lane), state, start)
 
     def observe(time: Any, record: Any) -> Any:
         state, delayed = record[: len(model.variables)], record[len(model.variables) :]
@@ -179,6 +179,26 @@ def _trajectory(
         return model.observe(time, state, known)
 
     return jax.vmap(observe)(times, states), path
+
+
+def _follow(trajectory: flow.Trajectory, state: Array, begin: Array) -> tuple[flow.Path, Array]:
+    """One trajectory from ``state`` to its end: where it ended, and at all times the state and, after it, the values
+    of the past that formulas need then (times, variables + delays).
+    """
+    size, times = trajectory.size, len(trajectory.times)
+
+    def write(path: flow.Path, records: Array) -> Array:
+        row = jnp.where(path.observed, path.position - 1, times)
+        record = jnp.concatenate([trajectory.observed_state(path), trajectory.delayed(path)])
+        return records.at[row].set(record, mode="drop")
+
+    def go_on(loop: tuple[flow.Path, Array]) -> tuple[flow.Path, Array]:
+        path = trajectory.advance(loop[0])
+        return path, write(path, loop[1])
+
+    path = trajectory.start(state, begin)
+    first = write(path, jnp.zeros((times, size + len(trajectory.delayed(path)))))
+    return lax.while_loop(lambda loop: loop[0].status == flow.RUNNING, go_on, (path, first))
 
 
 @cache

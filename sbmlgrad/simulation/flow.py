@@ -9,7 +9,6 @@ exponential random number; that integral is one more variable of the flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -25,7 +24,7 @@ from sbmlgrad.simulation.events import Events, Pending, whole_counts
 from sbmlgrad.simulation.past import Past, empty_past, recall, remember
 from sbmlgrad.simulation.random import Streams, exponential, is_whole, uniform
 from sbmlgrad.simulation.rosenbrock import Dense, Step
-from sbmlgrad.simulation.solvers import ORDER, STEPS
+from sbmlgrad.simulation.solvers import ORDER, STEPS, inside, largest_error, without
 
 Result = TypeVar("Result")
 
@@ -38,7 +37,6 @@ _FIRST = 1e-6  # of the whole time, the step that is tried first
 _FLOOR = 1e-24  # of the largest amount: from there, what is made of nothing has a size that a step can be true to
 _NOTHING = 1e-150  # in any unit
 _LENIENCE = 0.1  # digits that a value may be less exact for each that it is below the largest of its kind
-_INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
@@ -170,13 +168,13 @@ class Trajectory:
         step = jnp.where(lands, stop - path.time, wish)
         end = jnp.where(lands, stop, path.time + step)
         noise = self._noise(path)
-        flow = _inside(partial(self._flow, noise=noise), path.time, step)
+        flow = inside(partial(self._flow, noise=noise), path.time, step)
         slopes = None
         if self.model.hazards is None and self.model.delays is None and self.model.jacobian is not None:
-            slopes = _inside(partial(self._slopes, noise=noise), path.time, step)
+            slopes = inside(partial(self._slopes, noise=noise), path.time, step)
         taken = STEPS[self.settings.solver](flow, path.time, step, path.state, slopes)
         state, dense = taken.state, taken.dense
-        size = _largest_error(taken.error, self._tolerance(path, taken, step))
+        size = largest_error(taken.error, self._tolerance(path, taken, step))
         accepted = sound = (size <= 1.0) & jnp.all(jnp.isfinite(state))
         factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / ORDER), _SHRINK, _GROW)
         wanted = lax.stop_gradient(step) * jnp.where(jnp.isfinite(size), factor, _SHRINK)
@@ -206,7 +204,7 @@ class Trajectory:
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
 
     def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
-        within = self._smooth(time, _without(noise, state[: self.size]))
+        within = self._smooth(time, without(noise, state[: self.size]))
         change = self.model.relations.flow(within)
         if self.model.hazards is None:
             return change
@@ -273,7 +271,7 @@ class Trajectory:
 
     def _slopes(self, time: Array, state: Array, noise: Array) -> tuple[Array, Array]:
         assert self.model.jacobian is not None
-        within = self._smooth(time, _without(noise, state))
+        within = self._smooth(time, without(noise, state))
         return self.model.jacobian(time, within[1 : self.size + 1], within[self.size + 1 :])
 
     def _noise(self, path: Path) -> Array:
@@ -487,46 +485,3 @@ class Trajectory:
         delay = -(value - lax.stop_gradient(value)) / jnp.where(usable, speed, 1.0)
         delay = jnp.where(usable, delay, 0.0)
         return moved._replace(time=moved.time + delay, state=moved.state + lax.stop_gradient(direction) * delay)
-
-
-def follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, Array]:
-    """One trajectory from ``state`` to its end: where it ended, and at all times the state and, after it, the values
-    of the past that formulas need then (times, variables + delays).
-    """
-    size, times = trajectory.size, len(trajectory.times)
-
-    def write(path: Path, records: Array) -> Array:
-        row = jnp.where(path.observed, path.position - 1, times)
-        record = jnp.concatenate([trajectory.observed_state(path), trajectory.delayed(path)])
-        return records.at[row].set(record, mode="drop")
-
-    def go_on(loop: tuple[Path, Array]) -> tuple[Path, Array]:
-        path = trajectory.advance(loop[0])
-        return path, write(path, loop[1])
-
-    path = trajectory.start(state, begin)
-    first = write(path, jnp.zeros((times, size + len(trajectory.delayed(path)))))
-    return lax.while_loop(lambda loop: loop[0].status == RUNNING, go_on, (path, first))
-
-
-def _largest_error(error: Array, tolerance: Array) -> Array:
-    """The error in units of the tolerance, as root of the mean square; infinite where it is not a number."""
-    if not error.shape[0]:
-        return jnp.zeros(())
-    size = jnp.sqrt(jnp.mean(jnp.square(error / tolerance)))
-    return lax.stop_gradient(jnp.where(jnp.isfinite(size), size, jnp.inf))
-
-
-def _without(noise: Array | float, state: Array) -> Array:
-    """The state with 0 for what is below it by no more than noise."""
-    return jnp.where((state < 0) & (state >= -noise), 0.0, state)
-
-
-def _inside(flow: Callable[[Array, Array], Result], begin: Array, step: Array) -> Callable[[Array, Array], Result]:
-    """The flow with times at the very ends of a step moved inside: conditions on time change only between steps."""
-    margin = lax.stop_gradient(jnp.maximum(_INSIDE * step, jnp.minimum(0.01 * step, 8.0 * _ROUNDING * jnp.abs(begin))))
-
-    def inner(time: Array, state: Array) -> Result:
-        return flow(time + margin * (1.0 - 2.0 * (time - begin) / step), state)
-
-    return inner

@@ -6,12 +6,15 @@ the flow by state and time, which only the one for stiff equations looks at, and
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from sbmlgrad.simulation.rosenbrock import Flow, Slopes, Step, rosenbrock_step
+
+Result = TypeVar("Result")
 
 
 def explicit_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
@@ -35,5 +38,29 @@ def still_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slope
     return Step(state + change, none, lambda fraction: state + fraction * change, none, jnp.full_like(state, step))
 
 
+_INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
 STEPS = {"rosenbrock": rosenbrock_step, "explicit": explicit_step, "still": still_step}
 ORDER = 5  # of the error estimate of those that have one
+
+
+def largest_error(error: Array, tolerance: Array) -> Array:
+    """The error in units of the tolerance, as root of the mean square; infinite where it is not a number."""
+    if not error.shape[0]:
+        return jnp.zeros(())
+    size = jnp.sqrt(jnp.mean(jnp.square(error / tolerance)))
+    return lax.stop_gradient(jnp.where(jnp.isfinite(size), size, jnp.inf))
+
+
+def without(noise: Array | float, state: Array) -> Array:
+    """The state with 0 for what is below it by no more than noise."""
+    return jnp.where((state < 0) & (state >= -noise), 0.0, state)
+
+
+def inside(flow: Callable[[Array, Array], Result], begin: Array, step: Array) -> Callable[[Array, Array], Result]:
+    """The flow with times at the very ends of a step moved inside: conditions on time change only between steps."""
+    margin = lax.stop_gradient(jnp.maximum(_INSIDE * step, jnp.minimum(0.01 * step, 8.0 * 2.0**-53 * jnp.abs(begin))))
+
+    def inner(time: Array, state: Array) -> Result:
+        return flow(time + margin * (1.0 - 2.0 * (time - begin) / step), state)
+
+    return inner

@@ -20,6 +20,7 @@ from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import as_number, build, draw, number, piecewise, quotient, rem
 from sbmlgrad.network import graph as graph_module
 from sbmlgrad.network.graph import Graph, Program
+from sbmlgrad.network.lines import Lines
 
 A, B = sympy.symbols("A B")
 ONE, MINUS = sympy.Integer(1), sympy.Integer(-1)
@@ -205,7 +206,7 @@ def test_affine(expression: Any, slope: float | None, rest: float | None) -> Non
     graph = Graph()
     a, b = graph.input("A"), graph.input("B")
     place = graph.expression(expression, {A: a, B: b})
-    found = graph.affine(place, a, graph.dynamic([a]))
+    found = Lines(graph, a, graph.dynamic([a])).affine(place)
     if slope is None:
         assert found is None
     else:
@@ -238,7 +239,7 @@ def test_affine_parts_make_the_whole(expression: Any, at: tuple[float, float]) -
     graph = Graph()
     a, b = graph.input("A"), graph.input("B")
     place = graph.expression(expression, {A: a, B: b})
-    found = graph.affine(place, a, graph.dynamic([a]))
+    found = Lines(graph, a, graph.dynamic([a])).affine(place)
     if found is None:
         assert A in expression.free_symbols
         return
