@@ -61,7 +61,7 @@ def test_values_are_between_the_bounds(name: str) -> None:
     slack = 1e-12 * np.maximum(1.0, np.abs(values))
     assert np.all((values >= found[0] - slack)[known])
     assert np.all((values <= found[1] + slack)[known])
-    if name not in ("div", "quotient", "pow", "tan", "factorial"):
+    if name not in ("div", "quotient", "pow", "tan", "factorial", "arctanh"):
         assert np.mean(np.isfinite(found[0]) & np.isfinite(found[1])) > 0.95  # they say something
 
 
