@@ -119,6 +119,7 @@ def test_standard_errors_for_standard_deviations_are_told(birth_death: Any, fits
     assert any("a column -sd holds standard errors" in text for text in result.warnings)
 
 
+@pytest.mark.filterwarnings("ignore:.* a number of molecules that is not whole")
 def test_one_number_does_not_scale_all_error_bars(fits: ModuleType) -> None:
     """120.44 molecules at the start: rounded in the data, as some simulators do, and one of two neighbours in a fit."""
     case = fits.isomerisation(50)
