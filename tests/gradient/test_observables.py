@@ -122,6 +122,7 @@ def test_a_window_of_the_score_trades_noise_for_bias(case: Any) -> None:
     assert not Score(1.0).unbiased
 
 
+@pytest.mark.filterwarnings("ignore:.* a number of molecules that is not whole")
 def test_the_initial_law_has_a_slope_at_whole_numbers_and_between(models_dir: Path) -> None:
     """d E X(t) / d X(0) = exp(-g t) whatever the mean initial count; of X (X - 1) it is twice the mean's."""
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml")

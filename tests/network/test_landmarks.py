@@ -55,12 +55,6 @@ def test_straight_lines_in_pieces_need_none(model: Make) -> None:
     assert rate_equations(made).landmarks is None
 
 
-def test_sides_equal_but_for_rounding_do_not_count(model: Make) -> None:
-    made = model({}, {}, {"x": 0.0}, rates={"x": "piecewise(1, sin(time)^2 > 1 - cos(time)^2 + 2*0, 0)"})
-    breaks, _ = found(made, 1e-3)
-    assert len(breaks) < 10_000
-
-
 def test_too_much_is_refused_by_name(model: Make) -> None:
     made = model({}, {}, {"x": 0.0, "y": 0.0}, rates={"x": "1"}, rules={"y": "sin(1e9*time)*x"})
     with pytest.raises(SimulationError, match="the rule of 'y' varies too fast"):
