@@ -294,16 +294,17 @@ class Trajectory:
             stop = jnp.minimum(stop, jnp.min(path.pending.due))
         grain = self._grain(path.time)
         after = path.time + 4.0 * grain
-        changing = []
+        # just after the present: what has changed is as it is now
+        changing = self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))
         if self.landmarks.size:
             following = jnp.searchsorted(self.landmarks, path.time + grain, side="right")
-            changing += [jnp.append(self.landmarks, jnp.inf)[following], self.landmarks[jnp.maximum(following - 1, 0)]]
-        if self.model.switches.outputs:  # just after the present: what has changed is as it is now
-            changing += [*self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))]
-        for time in changing:
-            stop = jnp.minimum(stop, jnp.where(time > path.time + grain, time, jnp.inf))
+            around = jnp.append(self.landmarks, jnp.inf)[jnp.maximum(following + np.array([-1, 0]), 0)]
+            changing = jnp.concatenate([changing, around])
+        if changing.size:
+            stop = jnp.minimum(stop, jnp.min(jnp.where(changing > path.time + grain, changing, jnp.inf)))
             if self.events is not None:  # what holds at this instant may not hold any more just after it
-                stop = jnp.where(jnp.abs(time - path.time) <= grain, jnp.minimum(stop, after), stop)
+                changed = jnp.any(jnp.abs(changing - path.time) <= grain)
+                stop = jnp.where(changed, jnp.minimum(stop, after), stop)
         if path.past is not None:  # the bend at the start comes back after every lag
             since, lags = path.time - path.past.begin, self._lags(path.time)
             returns = jnp.floor(since / lags * (1 + 1e-9) + 1e-9) + 1
