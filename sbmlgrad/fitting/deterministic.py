@@ -77,7 +77,7 @@ class EquationFit:
                 max_nfev=_MOST_LOOKS,
             )
             shift = float(np.max(np.abs(result.x - path.point)))
-            path.point, path.residuals, path.jacobian = result.x, result.fun, result.jac
+            path.point, path.residuals, path.jacobians = result.x, result.fun, np.stack([result.jac] * 2)
             path.looks, path.converged = path.looks + result.nfev, result.status > 0
             self._noise = self._predicted()
             if number and (shift <= _STILL or not path.converged):

@@ -148,7 +148,7 @@ def _tables(parameters: Parameters, path: Path, verdict: Verdict, n: int) -> dic
     import pandas
 
     values = parameters.from_scale(path.point)
-    spread = covariance(verdict.covariance, path.jacobian)
+    spread = covariance(verdict.covariance, path.jacobians)
     spread = spread + (0.0 if path.mc_covariance is None else path.mc_covariance)
     stderr = np.sqrt(np.diag(spread))
     with np.errstate(invalid="ignore"):

@@ -42,7 +42,7 @@ class Look(NamedTuple):
     gradient: np.ndarray
     scatter: np.ndarray  # half the difference of the two gradients: a draw of the gradient's noise
     curvature: np.ndarray  # Gauss-Newton: half the expected Hessian of the loss
-    jacobian: np.ndarray  # of the weighted residuals (m, P)
+    jacobians: np.ndarray  # of the weighted residuals, one from each half (2, m, P)
     residuals: np.ndarray  # weighted (m,)
     worth: float  # trajectories without control variates that would be as precise
 
@@ -68,7 +68,8 @@ class Path:
     converged: bool = False
     """Whether the stopping rule was met."""
     mc_covariance: np.ndarray | None = None
-    jacobian: np.ndarray = field(default_factory=lambda: np.zeros(()))
+    jacobians: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, 0)))
+    """Of the weighted residuals (2, m, P), with noise of their own; the same twice where nothing is drawn."""
     residuals: np.ndarray = field(default_factory=lambda: np.zeros(()))
     looks: int = 0
     worth: float = 0.0
@@ -76,12 +77,18 @@ class Path:
     begun: int = 0
     """How many rows are older than the present weights."""
 
+    @property
+    def jacobian(self) -> np.ndarray:
+        """Derivatives (m, P) of the weighted residuals."""
+        mean: np.ndarray = self.jacobians.mean(axis=0)
+        return mean
+
     def reweight(self, error: np.ndarray) -> None:
         """From here on in units of other errors (m,)."""
         ratio = self.target.error / error
         self.target = replace(self.target, error=error)
         if self.looks:
-            self.residuals, self.jacobian = self.residuals * ratio, self.jacobian * ratio[:, None]
+            self.residuals, self.jacobians = self.residuals * ratio, self.jacobians * ratio[:, None]
         self.begun = len(self.rows)
 
     def shift(self, parameters: Parameters) -> np.ndarray:
@@ -112,7 +119,7 @@ def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) 
         gradient=(one + two) / 2,
         scatter=(one - two) / 2,
         curvature=(cross + cross.T) / 2,
-        jacobian=(left + right) / 2,
+        jacobians=np.stack([left, right]),
         residuals=middle,
         worth=sum(m.worth for m in moments),
     )
@@ -191,14 +198,14 @@ def settle(
     targets: list[np.ndarray] = []
     path.worth, path.converged = 0.0, False
     curvature = np.zeros((len(parameters.names),) * 2)
-    path.jacobian, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
+    path.jacobians, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
     wanted = noise
     for k in range(1, steps + 1):
         seen = _look_at(evaluate, parameters, path, "settle")
         yield path.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
-        path.jacobian = path.jacobian + (seen.jacobian - path.jacobian) / k
+        path.jacobians = path.jacobians + (seen.jacobians - path.jacobians) / k
         residuals = residuals + (seen.residuals - residuals) / k
         visited = visited + (path.point - visited) / k
         free = _free(parameters, path.point, seen.gradient)

@@ -115,7 +115,7 @@ class MomentFit:
 
     def _error(self, path: Path) -> np.ndarray:
         """The error (P,) that the data leave in each parameter, on the optimiser's scale."""
-        return np.sqrt(np.diag(covariance(self.judge(_CAUTION).covariance, path.jacobian)))
+        return np.sqrt(np.diag(covariance(self.judge(_CAUTION).covariance, path.jacobians)))
 
     def _evaluator(self, gradient: Estimator) -> Evaluate:
         """Two independent halves at any values; what there is to choose is chosen where it is first asked."""

@@ -24,6 +24,7 @@ _TOLD = 6.0  # and beyond which it is named
 _BULK = 10.0  # times, that measurement errors exceed the noise of molecules where these are too many to matter
 _MOST_NAMED = 3
 _BLIND = 1e-6  # of the largest singular value: a direction that the data do not see
+_REAL = 0.25  # of what seems to be seen along a direction: below, it is the noise of the derivatives
 _MEDIAN = float(chi2.median(1))
 
 
@@ -215,26 +216,44 @@ def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> tuple[s
     return (f"far off beside the rest, and not counted in the error bars: {', '.join(named)}{more}",)
 
 
-def covariance(noise: np.ndarray, jacobian: np.ndarray) -> np.ndarray:
+def covariance(noise: np.ndarray, jacobians: np.ndarray) -> np.ndarray:
     """The sandwich (P, P) on the optimiser's scale; infinite for what the data do not determine.
 
-    From the covariance (m, m) of the weighted residuals and their derivatives (m, P).
+    From the covariance (m, m) of the weighted residuals and two estimates (2, m, P) of their derivatives, independent
+    where they are noisy. The square of a noisy derivative is too large by the noise's variance, which would make error
+    bars small where the data see nothing; the product of two is not.
     """
     if not np.all(np.isfinite(noise)):
-        unknown = np.full((jacobian.shape[1],) * 2, np.nan)
+        unknown = np.full((jacobians.shape[-1],) * 2, np.nan)
         np.fill_diagonal(unknown, np.inf)
         return unknown
     # In units of their own, so that a rate near 0, whose logarithm moves nothing, still shares its errors with others.
-    scale = np.abs(jacobian).max(axis=0)
+    scale = np.abs(jacobians.mean(axis=0)).max(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    scaled = jacobian / scale
-    bread = np.linalg.pinv(scaled, rcond=_BLIND)
-    result = bread @ noise @ bread.T
-    _, seen, directions = np.linalg.svd(np.linalg.qr(scaled, mode="r"), full_matrices=True)
-    sizes = np.pad(seen, (0, len(directions) - len(seen)))
-    unseen = sizes <= _BLIND * sizes.max(initial=0.0)
-    blind = np.any(np.abs(directions[unseen]) > 1e-3, axis=0) if unseen.any() else np.zeros(len(result), bool)
+    left, right = jacobians / scale
+    residuals, sizes, parameters = np.linalg.svd((left + right) / 2, full_matrices=False)
+    seen = sizes > _BLIND * sizes.max(initial=0.0)
+    to_parameters = parameters[seen].T / sizes[seen]  # from what the residuals move along each direction
+    product = (left @ to_parameters).T @ (right @ to_parameters)  # 1 but for noise
+    real, turned = np.linalg.eigh((product + product.T) / 2)
+    true = real > _REAL
+    along = to_parameters @ turned
+    # The noise is in the middle of the sandwich as well, so that half of it is taken off each side.
+    bread = (along[:, true] / np.sqrt(real[true])) @ (residuals[:, seen] @ turned[:, true]).T
+    unseen = np.concatenate([_complement(parameters[seen]), _unit(along[:, ~true].T)])
+    blind = np.any(np.abs(unseen) > 1e-3, axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        result = result / scale[:, None] / scale
+        result = bread @ noise @ bread.T / scale[:, None] / scale
     result[blind, blind] = np.inf
     return result
+
+
+def _complement(rows: np.ndarray) -> np.ndarray:
+    """Orthonormal directions that are orthogonal to these."""
+    every = np.linalg.svd(rows, full_matrices=True)[2]
+    return every[len(rows) :]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """The same directions, of length 1."""
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

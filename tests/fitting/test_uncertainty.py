@@ -29,13 +29,25 @@ def test_replicates_become_means_with_what_they_share() -> None:
 def test_the_sandwich_is_that_of_linear_regression() -> None:
     """With independent errors of one size, (J^T J)^-1; and infinite where two columns are the same."""
     jacobian = np.random.default_rng(1).normal(size=(30, 3))
-    assert covariance(np.eye(30), jacobian) == pytest.approx(np.linalg.inv(jacobian.T @ jacobian))
+    assert covariance(np.eye(30), twin(jacobian)) == pytest.approx(np.linalg.inv(jacobian.T @ jacobian))
     twice = np.column_stack([jacobian, jacobian[:, 0]])
-    assert np.isinf(np.diag(covariance(np.eye(30), twice))).tolist() == [True, False, False, True]
+    assert np.isinf(np.diag(covariance(np.eye(30), twin(twice)))).tolist() == [True, False, False, True]
     # a rate near 0 moves nothing on a logarithmic scale, and still shares its error
     scaled = jacobian * [1, 1, 1e-200]
-    whole = covariance(np.eye(30), jacobian)
-    assert np.diag(covariance(np.eye(30), scaled))[:2] == pytest.approx(np.diag(whole)[:2])
+    whole = covariance(np.eye(30), twin(jacobian))
+    assert np.diag(covariance(np.eye(30), twin(scaled)))[:2] == pytest.approx(np.diag(whole)[:2])
+
+
+def test_noise_of_derivatives_is_not_taken_for_something_seen() -> None:
+    """Two columns that are the same but for noise are undetermined; noise elsewhere leaves the error what it is."""
+    random = np.random.default_rng(3)
+    column = np.ones((30, 1))
+    noise = 0.2 * random.normal(size=(2, 30, 2))
+    assert np.all(np.isinf(np.diag(covariance(np.eye(30), np.hstack([column, column]) + noise))))
+    exact = random.normal(size=(30, 2))
+    variances = [np.diag(covariance(np.eye(30), exact + 0.5 * random.normal(size=(2, 30, 2)))) for _ in range(500)]
+    # the square of the mean's noise alone would make the variances 0.5^2 / 2 = 12 % too small
+    assert np.median(variances, axis=0) == pytest.approx(np.diag(np.linalg.inv(exact.T @ exact)), rel=0.06)
 
 
 def test_tails_of_sums_of_squares() -> None:
@@ -75,3 +87,8 @@ def test_errors_of_logarithms_become_errors_of_values() -> None:
     assert chosen.stderr(values, np.array([0.01, 0.01])) == pytest.approx([0.02, 0.01], rel=1e-4)
     assert chosen.stderr(values, np.array([1.5, 0.5])) == pytest.approx([2 * 1.5 * np.exp(1.5**2 / 2), 0.5])
     assert np.isinf(chosen.stderr(values, np.array([np.inf, np.inf]))).all()
+
+
+def twin(jacobian: np.ndarray) -> np.ndarray:
+    """Derivatives without noise: the same from both halves."""
+    return np.stack([jacobian, jacobian])
