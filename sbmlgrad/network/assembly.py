@@ -13,10 +13,11 @@ from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
 from sbmlgrad.model.elements import TIME, Elements, Event, symbol
 from sbmlgrad.model.functions import build, draw
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.graph import RELATIONS, Graph, Program
+from sbmlgrad.network.graph import RELATIONS, Graph
 from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations
 from sbmlgrad.network.landmarks import Landmarks
 from sbmlgrad.network.lines import Lines
+from sbmlgrad.network.program import Program
 
 
 def rate_equations(model: Model, observables: Iterable[str] | None = None) -> HybridModel:
@@ -93,7 +94,7 @@ class Assembly:
     def __init__(self, model: Model):
         self.model, self.elements = model, model.elements
         self.graph = Graph()
-        self.time = self.graph.input("time")
+        self.time = self.graph.input("time", moving=True)
         self.quantities = _quantities(model)
         self.given = {name: self.graph.input(f"quantity:{name}") for name in self.quantities}
         self.initially = self._environment(self.graph.constant(0.0))
@@ -101,7 +102,7 @@ class Assembly:
         self.state = self._state()
         self.variables = tuple(self.state)
         self.places = {identifier: place for place, identifier in enumerate(self.variables)}
-        self.inputs = [self.graph.input(f"state:{identifier}") for identifier in self.variables]
+        self.inputs = [self.graph.input(f"state:{identifier}", moving=True) for identifier in self.variables]
         self.now: dict[sympy.Symbol, int] = {}
         self._set_now()
 

@@ -18,6 +18,7 @@ from sbmlgrad.network.split import COUNT, vanishes
 
 ROUNDING = 1e-9  # relative distance from a whole number, or from 0, that is rounding, not meaning
 _MOST_NAMED = 6
+_MOST_FACTORS = 10  # of a product that is looked at for zeros
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,20 @@ class Room:
         """What replaces ``node`` in laws that are looked at."""
         return build(sympy.Mul, sympy.Integer(-1), self.symbol) if self.flipped else self.symbol
 
+    @property
+    def open(self) -> sympy.Expr:
+        """What ``symbol`` stands for."""
+        return build(sympy.Mul, sympy.Integer(-1), self.node) if self.flipped else self.node
+
     def kept(self, rooms: Iterable[Room]) -> sympy.Expr:
         """What the law has in place of ``symbol`` in the end: 0 where nothing but rounding keeps ``node`` from it.
 
         With less room in another of ``rooms``, this one never gets there.
         """
-        node = build(sympy.Mul, sympy.Integer(-1), self.node) if self.flipped else self.node
         if self.exact or any(_is_below(other, self) for other in rooms):
-            return node
+            return self.open
         least = number(ROUNDING * self.total)
-        return piecewise([(node, build(sympy.Gt, build(sympy.Abs, self.node), least))], sympy.Integer(0))
+        return piecewise([(self.open, build(sympy.Gt, build(sympy.Abs, self.node), least))], sympy.Integer(0))
 
     def __str__(self) -> str:
         return f"the room for {listing(self.weights)}"
@@ -124,6 +129,62 @@ class Bounds:
         if reason and room.symbol not in self._conserved:
             self._conserved[room.symbol] = self._is_conserved(room, jumps)
         return "" if not reason or self._conserved[room.symbol] else reason
+
+    def falling(
+        self,
+        laws: Iterable[sympy.Expr],
+        rooms: Mapping[sympy.Expr, Room],
+        lost: Mapping[sympy.Expr, Room],
+        jumps: Sequence[Mapping[str, int]],
+    ) -> dict[sympy.Expr, sympy.Expr]:
+        """Products in the laws in which something ``lost`` is below 0 only where a room beside it is 0, in symbols.
+
+        So ``R*(R - 1)`` of a room ``R`` that goes down to 0 in whole steps is never negative, though ``R - 1`` is.
+        """
+        found: dict[sympy.Expr, sympy.Expr] = {}
+        pending, seen = list(laws), set()
+        while pending:
+            node = pending.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            pending.extend(node.args)
+            if node.func is not sympy.Mul:
+                continue
+            beside = [rooms[arg] for arg in node.args if arg in rooms]
+            others = [lost[arg] for arg in node.args if arg in lost]
+            stand_ins = {room.node: room.stand_in for room in beside}
+            for room in others:
+                alike = [other for other in beside if _is_alike(other, room)]
+                zeros = [*alike, *(other for other in others if _is_alike(other, room))]
+                if alike and self._is_zero_below(room, alike, zeros, jumps):
+                    stand_ins[room.node] = room.stand_in
+            if stand_ins.keys() & lost.keys():
+                found[node] = build(sympy.Mul, *[stand_ins.get(arg, arg) for arg in node.args])
+        return found
+
+    def _is_zero_below(
+        self, room: Room, beside: Sequence[Room], zeros: Sequence[Room], jumps: Sequence[Mapping[str, int]]
+    ) -> bool:
+        """Whether wherever ``room`` is below 0, and those ``beside`` it are not, one of ``zeros`` is 0."""
+        one = next(iter(room.weights))
+        weights = {species: weight / room.weights[one] for species, weight in room.weights.items()}
+        if self.moved_by(room) or not all(_is_whole(self.counts[species]) for species in weights):
+            return False
+        changes = [sum(w * jump.get(species, 0) for species, w in weights.items()) for jump in jumps]
+        step = min((abs(change) for change in changes if change != 0), default=0.0)
+        if step == 0 or not all(_is_whole(change / step) for change in changes):
+            return False
+        start = sum(weight * self.counts[species] for species, weight in weights.items())
+        edge = min(other.total / other.weights[one] for other in beside)
+        bottom = room.total / room.weights[one]
+        first = np.floor((bottom - start) / step + ROUNDING) + 1  # steps from the start to where it is below 0
+        last = np.floor((edge - start) / step + ROUNDING)
+        if not last - first < _MOST_FACTORS:
+            return False
+        totals = np.array([other.total / other.weights[one] for other in zeros])
+        taken = start + step * np.arange(first, last + 1)
+        return all(np.any(np.abs(totals - value) <= ROUNDING * max(1.0, abs(value))) for value in taken)
 
     def _start(self, room: Room) -> float:
         """The room at the start: the least where a count that is not whole becomes one of its neighbours."""
@@ -278,11 +339,18 @@ def _without(node: sympy.Expr, shared: set[sympy.Symbol]) -> sympy.Expr:
 
 def _is_below(other: Room, room: Room) -> bool:
     """Whether ``room`` is ``other`` and something more, so that it holds where ``other`` does."""
-    if other is room or other.weights.keys() != room.weights.keys():
+    if other is room or not _is_alike(other, room):
+        return False
+    one = next(iter(room.weights))
+    return other.total / other.weights[one] < room.total / room.weights[one] * (1 - ROUNDING)
+
+
+def _is_alike(other: Room, room: Room) -> bool:
+    """Whether both are of the same counts in the same proportions."""
+    if other.weights.keys() != room.weights.keys():
         return False
     ratios = [room.weights[species] / weight for species, weight in other.weights.items()]
-    alike = all(abs(ratio - ratios[0]) <= ROUNDING * ratios[0] for ratio in ratios)
-    return alike and other.total * ratios[0] < room.total * (1 - ROUNDING)
+    return all(abs(ratio - ratios[0]) <= ROUNDING * ratios[0] for ratio in ratios)
 
 
 def _upper(count: float) -> float:

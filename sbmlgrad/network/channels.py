@@ -188,9 +188,9 @@ class Chemistry:
         known = [(reaction, jumps) for reaction in self.elements.reactions.values() if (jumps := self._jumps(reaction))]
         scale = number(self.elements.extent_molecules)
         laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in known}
-        rooms, failed, moved = self._rooms(known, laws)
+        rooms, failed, moved, stand_ins = self._rooms(known, laws)
         kept = {room.symbol: room.kept(rooms.values()) for room in rooms.values()}
-        stand_ins = {node: room.stand_in for node, room in rooms.items()}
+        kept |= {room.symbol: room.open for room, _ in failed.values()}
         for reaction, jumps in known:
             law = _with(laws[reaction.id], stand_ins)
             parts = self._split(reaction, law)
@@ -217,38 +217,46 @@ class Chemistry:
 
     def _rooms(
         self, known: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]
-    ) -> tuple[dict[sympy.Expr, Room], dict[sympy.Expr, str], dict[sympy.Symbol, str]]:
-        """The rooms in the laws that reactions leave at 0 or above, those that they might not, with reasons, and by
-        what else the former are moved.
+    ) -> tuple[
+        dict[sympy.Expr, Room],
+        dict[sympy.Expr, tuple[Room, str]],
+        dict[sympy.Symbol, str],
+        dict[sympy.Expr, sympy.Expr],
+    ]:
+        """The rooms in the laws that reactions leave at 0 or above, those that they might not, with reasons, by what
+        else the former are moved, and what replaces parts of laws so that rooms are symbols.
 
         What holds one room may need another, so those that fail are given up until all that are left hold.
         """
         bounds = self._bounds()
         rooms = bounds.rooms(laws.values())
-        given_up: dict[sympy.Expr, str] = {}
-        while rooms:
-            flows = [flow for reaction, jumps in known for flow in self._flows(reaction, jumps, laws, rooms)]
-            every = [jumps for _, jumps in known]
+        given_up: dict[sympy.Expr, tuple[Room, str]] = {}
+        every = [jumps for _, jumps in known]
+        while True:
+            lost = {node: room for node, (room, _) in given_up.items()}
+            products = bounds.falling(laws.values(), rooms, lost, every) if rooms and lost else {}
+            stand_ins = {**{node: room.stand_in for node, room in rooms.items()}, **products}
+            flows = [flow for reaction, jumps in known for flow in self._flows(reaction, jumps, laws, stand_ins)]
             reasons = {node: bounds.failing(room, rooms.values(), flows, every) for node, room in rooms.items()}
             failed = {node: why for node, why in reasons.items() if why}
-            for node in failed:
-                self._decides(rooms.pop(node), with_counts=True)
-            given_up |= failed
+            for node, why in failed.items():
+                given_up[node] = rooms.pop(node), why
+                self._decides(given_up[node][0], with_counts=True)
             if not failed:
                 break
         for room in rooms.values():
             self._decides(room)
         moved = {room.symbol: why for room in rooms.values() if (why := bounds.moved_by(room))}
-        return rooms, given_up, moved
+        return rooms, given_up, moved, stand_ins
 
     def _flows(
         self,
         reaction: Reaction,
         jumps: Mapping[str, int],
         laws: Mapping[str, sympy.Expr],
-        rooms: Mapping[sympy.Expr, Room],
+        stand_ins: Mapping[sympy.Expr, sympy.Expr],
     ) -> list[Flow]:
-        law = substitute(laws[reaction.id], {node: room.stand_in for node, room in rooms.items()})
+        law = _with(laws[reaction.id], stand_ins)
         parts = self._split(reaction, law)
         if parts is None:
             return [Flow(law, jumps)]
@@ -291,7 +299,7 @@ class Chemistry:
         law: sympy.Expr,
         parts: Parts | None,
         rooms: Mapping[sympy.Expr, Room],
-        failed: Mapping[sympy.Expr, str],
+        failed: Mapping[sympy.Expr, tuple[Room, str]],
         moved: Mapping[sympy.Symbol, str],
     ) -> None:
         held = [room for room in rooms.values() if room.symbol in law.free_symbols]
@@ -304,7 +312,7 @@ class Chemistry:
         elif sure:
             whys = [f"{room} never falls below 0" for room in held]
         else:
-            whys = [why for node, why in failed.items() if substitute(law, {node: TIME}) is not law]
+            whys = [why for node, (_, why) in failed.items() if substitute(law, {node: TIME}) is not law]
         why = "; ".join(dict.fromkeys(whys))
         if parts is None:
             self.differences[reaction.id] = Difference(False, sure, why or self._undecided(reaction, law))

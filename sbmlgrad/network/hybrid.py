@@ -17,9 +17,9 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.graph import Draw, Program
 from sbmlgrad.network.jacobian import Jacobian, jacobian_of
 from sbmlgrad.network.landmarks import Landmarks
+from sbmlgrad.network.program import Draw, Program
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.network.graph import Graph, Program
+from sbmlgrad.network.graph import Graph
+from sbmlgrad.network.program import Program
 
 _SIGNS = {"add": (1, 1), "sub": (1, -1), "neg": (-1,)}
 _FEWEST = 40  # variables; for fewer, one direction for each is as good

@@ -16,8 +16,9 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.errors import SimulationError
-from sbmlgrad.network.graph import RELATIONS, Graph, Program
+from sbmlgrad.network.graph import RELATIONS, Graph
 from sbmlgrad.network.interval import Interval, enclosures
+from sbmlgrad.network.program import Program
 
 _CELLS = 256  # spans to begin with
 _MOST_CELLS = 1 << 20  # spans looked at in one round; about a hundred thousand periods come to that

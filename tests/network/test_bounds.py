@@ -77,6 +77,14 @@ def test_room_that_is_jumped_over_does_not_hold(model: Callable[..., sg.Model]) 
     assert difference(on(model, "k*(5 - G)", equation="-> 2 G", reactions=pairs)).split
 
 
+def test_what_is_negative_only_where_another_factor_is_0_holds(model: Callable[..., sg.Model]) -> None:
+    """With 6 and steps of 2, 5 - 2 G is -1 only where nothing is left of 6."""
+    assert difference(on(model, "k*(6 - 2*G)*(5 - 2*G)")).sure
+    assert difference(on(model, "k*(6 - 2*G)*(3 - 2*G)")).split  # at 4 of 6
+    assert difference(on(model, "k*(6 - 2*G)*(5 - 2*G)", {"G": {"amount": 0.5}})).split
+    assert difference(on(model, "k*(6 - 2*G) + k*(5 - 2*G)")).split
+
+
 def test_room_that_others_take_does_not_hold(model: Callable[..., sg.Model]) -> None:
     assert difference(on(model, "k*(N - G)", reactions={"leak": ("-> G", "k")})).split
     # less of it is left in the other law, which stops first

@@ -18,9 +18,10 @@ from sympy.codegen.cfunctions import log2, log10
 
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import as_number, build, draw, number, piecewise, quotient, rem
-from sbmlgrad.network import graph as graph_module
-from sbmlgrad.network.graph import Graph, Program
+from sbmlgrad.network import program as program_module
+from sbmlgrad.network.graph import Graph
 from sbmlgrad.network.lines import Lines
+from sbmlgrad.network.program import Program
 
 A, B = sympy.symbols("A B")
 ONE, MINUS = sympy.Integer(1), sympy.Integer(-1)
@@ -43,7 +44,7 @@ def both_ways(program: Program, values: np.ndarray, monkeypatch: pytest.MonkeyPa
     """The outputs of the program run batched, and unrolled."""
     found = []
     for small in (-1, 10**9):
-        monkeypatch.setattr(graph_module, "_SMALL", small)
+        monkeypatch.setattr(program_module, "_SMALL", small)
         # a new function each time, so that no compiled one is found again
         found.append(np.array(jax.jit(lambda v: program(v))(jnp.asarray(values))))
     return found[0], found[1]
@@ -125,7 +126,7 @@ def test_random_numbers_are_asked_for_by_kind_and_place(monkeypatch: pytest.Monk
         return 100.0 * kind + 10.0 * place + parameters[0] - parameters[1]
 
     for small in (-1, 100):
-        monkeypatch.setattr(graph_module, "_SMALL", small)
+        monkeypatch.setattr(program_module, "_SMALL", small)
         found = program(jnp.array([3.0, 1.0]), told)
         np.testing.assert_array_equal(found, [(10 + 2) + (20 + 2) + (600 + 30 + 2), 12])
 
@@ -256,7 +257,7 @@ def test_affine_parts_make_the_whole(expression: Any, at: tuple[float, float]) -
 
 @pytest.mark.parametrize("small", [-1, 10**9], ids=["batched", "unrolled"])
 def test_derivatives_are_those_of_sympy(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_module, "_SMALL", small)
+    monkeypatch.setattr(program_module, "_SMALL", small)
     smooth = [
         build(sympy.Mul, A, A, power(B, MINUS)),
         build(sympy.exp, build(sympy.Mul, A, B)),

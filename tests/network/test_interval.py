@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sbmlgrad.network import graph as graph_module
+from sbmlgrad.network import program as program_module
 from sbmlgrad.network.graph import Graph
 from sbmlgrad.network.interval import OPERATIONS, enclosures
 
@@ -26,12 +26,12 @@ TRUTHS = ("and", "or", "xor", "not")
 
 
 def test_every_operation_has_bounds() -> None:
-    assert OPERATIONS.keys() == graph_module._OPERATIONS.keys()
+    assert OPERATIONS.keys() == program_module._OPERATIONS.keys()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_values_are_between_the_bounds(name: str) -> None:
-    function = graph_module._OPERATIONS[name]
+    function = program_module._OPERATIONS[name]
     rng = np.random.default_rng(3)
     count = next(k for k in (1, 2, 3) if _takes(function, k))
     low, high = DOMAIN.get(name, (-9.0, 9.0))

@@ -67,6 +67,18 @@ CASES = {
         [((1,), lambda g: 0.4 * (1 - g / 3)), ((-1,), lambda g: 0.6 * g)],
         whole=["on"],
     ),
+    "pairs of what is left": case(
+        G,
+        {"on": ("-> G", "kon*(6 - 2*G)*(5 - 2*G)/2"), **OFF},
+        [((1,), lambda g: 0.4 * (6 - 2 * g) * (5 - 2 * g) / 2), ((-1,), lambda g: 0.6 * g)],
+        whole=["on"],
+    ),
+    "three of what is left": case(
+        G,
+        {"on": ("-> G", "kon*(N*3 - 3*G)*(8 - 3*G)*(7 - 3*G)/6"), **OFF},
+        [((1,), lambda g: 0.4 * (9 - 3 * g) * (8 - 3 * g) * (7 - 3 * g) / 6), ((-1,), lambda g: 0.6 * g)],
+        whole=["on"],
+    ),
     "two states of one promoter": case(
         TWO,
         {"on": ("-> G", "kon*(1 - G - H)"), **OFF, "lock": ("-> H", "N*(1 - G - H)"), "free": ("H ->", "koff*H")},
