@@ -137,7 +137,7 @@ class Assembly:
         smooth = (*inputs, *(place for place, (follows, _) in relations.items() if follows))
         ends = np.cumsum([len(coefficients), len(delays)])
         return HybridModel(
-            model=self.model,
+            source=self.elements.source.path,
             quantities=self.quantities,
             variables=self.variables,
             amounts=np.array(list(self.state.values()), dtype=bool),
@@ -148,9 +148,9 @@ class Assembly:
             jumps=self._jumps(),
             whole=np.array([self._is_count(identifier) for identifier in self.variables], dtype=bool),
             still=all(self.graph.value(place) == 0.0 for place in flow) and in_time.isdisjoint(hazards),
-            _start=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
-            _flow=made["flow"],
-            _observe=made["observe"],
+            start_program=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
+            flow_program=made["flow"],
+            observe_program=made["observe"],
             delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
             relations=Relations(
                 program=made["relations"],

@@ -10,16 +10,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.model.model import Model
 from sbmlgrad.network.jacobian import Jacobian, jacobian_of
 from sbmlgrad.network.landmarks import Landmarks
 from sbmlgrad.network.program import Draw, Program
+
+
+class Formulas(Protocol):
+    """Outputs as a function of a vector: a :class:`Program` of a graph, or a function from Python."""
+
+    def __call__(self, values: Any, random: Draw | None = None) -> Any:
+        """The outputs (outputs,)."""
+        ...
+
+    def rounding(self, values: Any) -> Any:
+        """How far rounding may move the outputs (outputs,), in units of half a last digit."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +68,11 @@ class Relations:
     the truth of the flowing ones after everything else, so that they are smooth while it is held.
     """
 
-    program: Program
+    program: Formulas
     flowing: np.ndarray
     deciding: np.ndarray
-    flow: Program
-    hazards: Program
+    flow: Formulas
+    hazards: Formulas
 
     @property
     def count(self) -> int:
@@ -89,6 +100,8 @@ class HybridModel:
 
     Attributes
     ----------
+    source
+        Where the model is from, for messages.
     quantities
         The numbers that can be changed or fitted, by name, as for :class:`DiscreteModel`.
     variables
@@ -99,7 +112,7 @@ class HybridModel:
         Whether nothing flows and no hazard changes between jumps.
     """
 
-    model: Model
+    source: str
     quantities: Mapping[str, float]
     variables: tuple[str, ...]
     amounts: np.ndarray
@@ -111,11 +124,11 @@ class HybridModel:
     whole: np.ndarray
     still: bool
     delays: Delays | None
-    _start: Program = field(repr=False)
-    _flow: Program = field(repr=False)
-    _observe: Program = field(repr=False)
+    start_program: Formulas = field(repr=False)
+    flow_program: Formulas = field(repr=False)
+    observe_program: Formulas = field(repr=False)
     relations: Relations
-    switches: Program
+    switches: Formulas
     """Of the times near the present at which what is a straight line in time bends or jumps."""
     landmarks: Landmarks | None
     """Other times at which what depends on time alone does something."""
@@ -124,16 +137,16 @@ class HybridModel:
 
     def start(self, quantities: Array, random: Draw | None = None) -> tuple[Array, Array]:
         """State (variables,) at the start and coefficients, from a vector in the order of ``quantities``."""
-        values = self._start(quantities, random)
+        values = self.start_program(quantities, random)
         return values[: len(self.variables)], values[len(self.variables) :]
 
     def flow(self, time: Array, state: Array, coefficients: Array) -> Array:
         """The time derivative of the state (variables,)."""
-        return self._flow(joined(time, state, coefficients))
+        return self.flow_program(joined(time, state, coefficients))
 
     def rounding(self, time: Array, state: Array, coefficients: Array) -> Array:
         """How far rounding may move the time derivative of the state (variables,), in units of half a last digit."""
-        return self._flow.rounding(joined(time, state, coefficients))
+        return self.flow_program.rounding(joined(time, state, coefficients))
 
     @cached_property
     def jacobian(self) -> Jacobian | None:
@@ -141,11 +154,12 @@ class HybridModel:
 
         It takes coefficients with the truth of relations after them.
         """
-        return jacobian_of(self.relations.flow, len(self.variables))
+        flow = self.relations.flow
+        return jacobian_of(flow, len(self.variables)) if isinstance(flow, Program) else None
 
     def observe(self, time: Array, state: Array, coefficients: Array) -> Array:
         """The observables (observables,)."""
-        return self._observe(joined(time, state, coefficients))
+        return self.observe_program(joined(time, state, coefficients))
 
     def hazards_at(self, time: Array, state: Array, coefficients: Array) -> Array:
         """The hazards (channels,)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import SbmlgradError, UnknownIdError
 
 Rates = Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]
 
@@ -122,6 +122,15 @@ class ReactionNetwork:
             rates = self.rates(tuple(x), tuple(coefficients))
             values = jnp.stack([jnp.broadcast_to(rate, ()) for rate in rates]) if rates else jnp.zeros(0)
         return values.astype(jnp.float64)
+
+    def check_names(self, parameters: Iterable[str], species: Iterable[str]) -> None:
+        """Raise :class:`UnknownIdError` for names that are none of the network's parameters or species."""
+        unknown = [name for name in parameters if name not in self.parameters]
+        unknown += [name for name in species if name not in self.species]
+        if unknown:
+            raise UnknownIdError(
+                f"the network has no {unknown[0]!r}; it has {', '.join((*self.parameters, *self.species))}"
+            )
 
     @property
     def coefficients(self) -> tuple[np.ndarray, ...]:

@@ -16,8 +16,10 @@ from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.errors import SimulationError, TruncationError
 from sbmlgrad.model.model import Model
+from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import rate_equations
 from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.rate_equations import equations_of_network, flat
 from sbmlgrad.simulation import flow
 from sbmlgrad.simulation.flow import Settings
 from sbmlgrad.simulation.random import Streams, streams
@@ -38,10 +40,23 @@ def equations(model: Model, select: Sequence[str] | None = None) -> HybridModel:
 
 
 def prepare_equations(
-    model: Model, parameters: Mapping[str, float] | None, select: Sequence[str] | None
+    model: Model | ReactionNetwork, parameters: Mapping[str, Any] | None, select: Sequence[str] | None
 ) -> tuple[HybridModel, np.ndarray]:
     """The equations and a vector of all quantities, for these values of some of them."""
+    if isinstance(model, ReactionNetwork):
+        return _prepare_network(model, parameters or {}, select)
     return with_values(model, parameters, lambda changed: equations(changed, select))
+
+
+def _prepare_network(
+    network: ReactionNetwork, parameters: Mapping[str, Any], select: Sequence[str] | None
+) -> tuple[HybridModel, np.ndarray]:
+    names = network.species if select is None else tuple(select)
+    network.check_names(parameters, names)
+    key = ("equations", names)
+    if key not in network.compiled:
+        network.compiled[key] = equations_of_network(network, names)
+    return network.compiled[key], flat(network.coefficients_of({**network.parameters, **parameters}))
 
 
 def with_values(
@@ -243,7 +258,7 @@ def _compiled_tangents(model: HybridModel, settings: Settings) -> Any:
 
 
 def _failure(model: HybridModel, path: flow.Path, status: int, settings: Settings) -> SimulationError:
-    source, time = model.model.elements.source.path, float(path.time)
+    source, time = model.source, float(path.time)
     if status == flow.TOO_MANY_STEPS:
         return TruncationError(
             f"{source}: at time {time:g} the solver has taken {settings.most_steps} steps and is not at the end; "

@@ -358,7 +358,8 @@ class Trajectory:
         observed = (path.time >= self.times[jnp.minimum(path.position, last)]) & (path.status == RUNNING)
         position = path.position + observed
         status = jnp.where((position > last) & (path.status == RUNNING), DONE, path.status)
-        late = (status == RUNNING) & (path.steps >= self.settings.most_steps)
+        between = path.steps - path.draws.astype(jnp.int32)
+        late = (status == RUNNING) & (between >= self.settings.most_steps)
         status = jnp.where(late, TOO_MANY_STEPS, status)
         if path.pending is not None:
             status = jnp.where(path.pending.full, QUEUE_FULL, status)

@@ -34,6 +34,7 @@ _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
 _STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
 _STIFF = 10_000  # fastest rate times duration: the explicit solver would take a third as many steps
 _MOST_SLOTS = 4096
+_MOST_STEPS = 10_000_000  # of the solver between reactions
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,20 @@ def run_hybrid(
     Raises
     ------
     TruncationError
-        if a trajectory needs more than ``max_events`` steps.
+        if a trajectory needs more than ``max_events`` reactions, or more steps of the solver than are allowed.
     PropensityError
         if a hazard is negative or not finite.
     SimulationError
         if the flow cannot be followed, or an initial value is missing.
     """
     solver = _solver(model, quantities, float(times[-1]) - start)
-    settings = Settings(solver=solver, most_steps=min(max_events, 2**31 - 1))
+    settings = Settings(solver=solver, most_steps=_MOST_STEPS)
     arrays = (4 if model.still else 16) * (len(model.variables) + 1) + len(model.channels)
     workers, lanes = layout(n, arrays)
     keys = streams(seed)
     with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-        one = partial(_run_chunk, model, quantities, marks, lanes, n, keys, start)
+        one = partial(_run_chunk, model, quantities, marks, lanes, n, keys, start, max_events)
         first = one(settings, 0)  # compiles, and finds the settings that serve
         settings, chunk = first
         bar.update(chunk.states.shape[-1])
@@ -113,6 +114,7 @@ def _run_chunk(
     n: int,
     keys: Streams,
     start: float,
+    max_events: int,
     settings: Settings,
     first: int,
 ) -> tuple[Settings, HybridChunk]:
@@ -128,6 +130,7 @@ def _run_chunk(
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
             status = np.asarray(paths.status)[:count]
+            _check_effort(model, paths, first, count, max_events)
             stiff = settings.solver == "explicit" and _out_of_proportion(paths, count)
             if not np.any(status == flow.RUNNING) or np.any(status > flow.DONE) or stiff:
                 break
@@ -166,6 +169,25 @@ def _out_of_proportion(paths: Path, count: int) -> bool:
     """Whether steps are so many more than reactions that the equations must have become stiff."""
     steps, fired = (np.asarray(part)[:count].astype(np.float64) for part in (paths.steps, paths.draws))
     return bool(np.any(steps > _STEPS_AN_EVENT * (fired + 1000.0)))
+
+
+def _check_effort(model: HybridModel, paths: Path, first: int, count: int, max_events: int) -> None:
+    """Refuse trajectories in which more reactions have fired than are allowed.
+
+    Hazards that change in time give no forecast of how many there will be.
+    """
+    fired = np.asarray(paths.draws)[:count]
+    if fired.max() <= max_events:
+        return
+    lane = int(np.argmax(fired))
+    state = np.where(model.whole, np.asarray(paths.state[lane])[: len(model.variables)], 0.0)
+    largest = int(np.argmax(state))
+    raise TruncationError(
+        f"{model.source}: trajectory {first + lane}: at time {float(paths.time[lane]):g} it has taken "
+        f"{fired[lane]:.3g} events, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is at "
+        f"{state[largest]:.6g} molecules. If it should not explode, check the rates; else end earlier or raise "
+        "max_events"
+    )
 
 
 def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
@@ -252,7 +274,7 @@ def _failure(
     status: int,
     settings: Settings,
 ) -> SimulationError:
-    source, time = model.model.elements.source.path, float(paths.time[lane])
+    source, time = model.source, float(paths.time[lane])
     state = np.asarray(paths.state[lane])[: len(model.variables)]
     where = f"at time {time:g} in trajectory {first + lane}"
     if status == flow.BAD_HAZARD:
@@ -265,8 +287,8 @@ def _failure(
         )
     if status == flow.TOO_MANY_STEPS:
         return TruncationError(
-            f"{source}: {where} it has taken the {settings.most_steps:.3g} steps allowed; end earlier, or raise "
-            "max_events"
+            f"{source}: {where} the solver has taken the {settings.most_steps:.3g} steps allowed between reactions; "
+            "end earlier, or look for a variable that changes without bound"
         )
     if status == flow.ENDLESS_EVENTS:
         return SimulationError(f"{source}: events trigger each other without end {where}; check their triggers")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.errors import SimulationError, UnknownIdError
+from sbmlgrad.errors import SimulationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
 from sbmlgrad.network.discretise import only_counts
@@ -204,8 +204,6 @@ def _solved(
     seed: int,
 ) -> Simulation:
     """The solution of the rate equations, as a simulation of one trajectory without spread."""
-    if isinstance(model, ReactionNetwork):
-        raise SimulationError("method 'ode': needs a model; a network from Python is simulated with method 'ssa'")
     check_times(times, start)
     equations, quantities = prepare_equations(model, parameters, select)
     values = solve(equations, quantities, times, start, seed)
@@ -280,22 +278,14 @@ def discretised(model: Model, select: Sequence[str] | None = None) -> DiscreteMo
     return discrete
 
 
-def _prepare_network(
-    network: ReactionNetwork, parameters: Mapping[str, float], select: Sequence[str] | None
-) -> Prepared:
-    unknown = [name for name in parameters if name not in network.parameters]
-    unknown += [name for name in select or () if name not in network.species]
-    if unknown:
-        raise UnknownIdError(
-            f"the network has no {unknown[0]!r}; it has {', '.join((*network.parameters, *network.species))}"
-        )
+def _prepare_network(network: ReactionNetwork, parameters: Mapping[str, Any], select: Sequence[str] | None) -> Prepared:
     names = tuple(select) if select is not None else network.species
+    network.check_names(parameters, names)
     places = [network.species.index(name) for name in names]
-    values = {**network.parameters, **{k: np.asarray(v, dtype=np.float64) for k, v in parameters.items()}}
     return Prepared(
         network,
         np.asarray(network.x0),
-        tuple(values.values()),
+        network.coefficients_of({**network.parameters, **parameters}),
         names,
         lambda x, coefficients: tuple(x[i] for i in places),
     )

@@ -23,7 +23,7 @@ from sbmlgrad.network.graph import Graph
 from sbmlgrad.network.lines import Lines
 from sbmlgrad.network.program import Program
 
-A, B = sympy.symbols("A B")
+A, B, C = sympy.symbols("A B C")
 ONE, MINUS = sympy.Integer(1), sympy.Integer(-1)
 EDGES = (0.0, -0.0, 1.0, -1.0, 2.5, -3.0, 7.0, 1e300, math.inf, -math.inf, math.nan)
 
@@ -177,6 +177,108 @@ def test_what_moves_and_what_is_needed() -> None:
     assert graph.dynamic([a], drawn=[places["drawn"]]) == {a, places["of A"], both}
     assert graph.reachable([both]) == sorted([a, b, places["of A"], places["of B"], both])
     assert graph.reachable([both], {places["of A"]}) == sorted([b, places["of A"], places["of B"], both])
+
+
+# ---- any expression ------------------------------------------------------------------------------------
+
+
+def numbers(depth: int) -> st.SearchStrategy[Any]:
+    """Expressions of A, B and C; bounded functions where a value could run away."""
+    leaves = st.one_of(
+        st.sampled_from([A, B, C]),
+        st.integers(-4, 4).map(sympy.Integer),
+        st.floats(-3, 3, allow_nan=False).map(number),
+    )
+    if depth == 0:
+        return leaves
+    inner = numbers(depth - 1)
+    positive = inner.map(lambda e: build(sympy.Add, ONE, build(sympy.Abs, e)))
+    several = st.lists(inner, min_size=2, max_size=3)
+    return st.one_of(
+        leaves,
+        several.map(lambda args: build(sympy.Add, *args)),
+        several.map(lambda args: build(sympy.Mul, *args)),
+        several.map(lambda args: build(sympy.Max, *args)),
+        several.map(lambda args: build(sympy.Min, *args)),
+        st.tuples(inner, positive).map(lambda p: build(sympy.Mul, p[0], power(p[1], MINUS))),
+        st.tuples(inner, st.integers(0, 12)).map(lambda p: power(p[0], sympy.Integer(p[1]))),
+        st.tuples(positive, st.integers(-12, -1)).map(lambda p: power(p[0], sympy.Integer(p[1]))),
+        positive.map(lambda e: power(e, sympy.S.Half)),
+        positive.map(lambda e: build(sympy.log, e)),
+        st.sampled_from([sympy.atan, sympy.tanh, sympy.asinh, sympy.Abs]).flatmap(
+            lambda kind: inner.map(lambda e: build(kind, e))
+        ),
+        st.tuples(conditions(depth - 1), inner, inner).map(lambda p: piecewise([(p[1], p[0])], p[2])),
+    )
+
+
+def conditions(depth: int) -> st.SearchStrategy[Any]:
+    """Truth values; comparisons are with numbers that sums do not hit by rounding."""
+    inner = numbers(depth)
+    kinds = st.sampled_from([sympy.Lt, sympy.Le, sympy.Gt, sympy.Ge])
+    relation = st.tuples(kinds, inner).map(lambda p: build(p[0], p[1], number(0.1234567891)))
+    if depth == 0:
+        return st.one_of(relation, st.sampled_from([sympy.true, sympy.false]))
+    pairs = st.lists(conditions(depth - 1), min_size=2, max_size=3)
+    return st.one_of(
+        relation,
+        relation.map(lambda r: build(sympy.Not, r)),
+        *(pairs.map(lambda args, kind=kind: build(kind, *args)) for kind in (sympy.And, sympy.Or, sympy.Xor)),
+    )
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(
+    expression=numbers(3),
+    points=st.lists(st.tuples(*[st.floats(-5, 5).map(lambda v: round(v, 3))] * 3), min_size=1, max_size=4),
+)
+def test_any_expression(expression: Any, points: list[tuple[float, float, float]]) -> None:
+    values = np.array(points).T
+    graph = Graph()
+    inputs = tuple(graph.input(item.name, moving=item is not B) for item in (A, B, C))
+    program = Program(graph, inputs, (graph.expression(expression, dict(zip((A, B, C), inputs, strict=True))),))
+    (found,) = program.unrolled(tuple(jnp.asarray(values)))
+    found = np.broadcast_to(np.asarray(found, np.float64), values.shape[1:])
+    np.testing.assert_allclose(program(jnp.asarray(values))[0], found, rtol=1e-14)
+    for value, point in zip(found, values.T, strict=True):
+        expected = evaluate(expression, dict(zip("ABC", point, strict=True)))
+        # Terms may cancel: what is left is judged by the size of what was added up.
+        scale = evaluate(magnitude(expression), dict(zip("ABC", point, strict=True)))
+        if np.isfinite(scale):
+            assert abs(value - expected) <= 1e-12 * max(scale, abs(expected))
+
+
+def magnitude(node: Any) -> Any:
+    """An expression for the size that a value may have had on the way, before terms cancelled."""
+    if isinstance(node, sympy.logic.boolalg.Boolean) or not node.args:
+        return build(sympy.Abs, node)
+    kind = node.func
+    if kind is sympy.Pow and isinstance(node.args[1], sympy.Integer) and node.args[1] >= 0:
+        scale = power(build(sympy.Add, ONE, magnitude(node.args[0])), node.args[1])
+        return build(sympy.Mul, build(sympy.Add, ONE, node.args[1]), scale)
+    if kind is sympy.Piecewise:
+        sizes = [magnitude(branch.args[0]) for branch in node.args]
+        return build(sympy.Add, ONE, *sizes)
+    if kind in (sympy.Add, sympy.Mul):
+        parts = [magnitude(arg) for arg in node.args]
+        grown = [build(sympy.Add, ONE, part) for part in parts] if kind is sympy.Mul else [ONE, *parts]
+        return build(kind, *grown)
+    if kind is sympy.Pow:
+        return build(sympy.Add, ONE, magnitude(node.args[0]))  # a root or a reciprocal of at least 1
+    return build(sympy.Add, ONE, *(magnitude(arg) for arg in node.args))
+
+
+def test_what_does_not_move_is_computed_once() -> None:
+    """Of k*A*k/B/(A + B), the coefficient is k*k/B, however the formula is written; A/B stays a division."""
+    graph = Graph()
+    a, b, k = graph.input("A", moving=True), graph.input("B"), graph.input("C")
+    environment = {A: a, B: b, C: k}
+    law = build(sympy.Mul, C, A, C, power(B, MINUS), power(build(sympy.Add, A, B), MINUS))
+    graph.expression(law, environment)
+    fixed = [place for place in range(len(graph.nodes)) if place not in graph.moving]
+    assert [graph.nodes[place].operation for place in fixed] == ["input", "input", "mul", "div"]
+    alone = graph.nodes[graph.expression(build(sympy.Mul, A, power(B, MINUS)), environment)]
+    assert (alone.operation, alone.args) == ("div", (a, b))
 
 
 # ---- linear in one variable ----------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """Rate equations at the edges: laws that fail just below 0, values that are missing, many equations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import sbmlgrad as sg
-from sbmlgrad.errors import SimulationError
+from sbmlgrad.errors import SimulationError, UnknownIdError
 
 TIMES = np.linspace(0.0, 1.0, 6)
 
@@ -32,3 +34,19 @@ def test_a_missing_initial_value_is_named(model: Callable[..., sg.Model]) -> Non
     with pytest.raises(SimulationError, match="'B' has no finite initial value; give it one with B=value"):
         sg.simulate(open_ended, TIMES, method="ode")
     assert sg.simulate(open_ended, TIMES, method="ode", parameters={"B": 0.0}).mean["B"].iloc[-1] > 0.6
+
+
+def test_a_network_from_python_has_rate_equations_too() -> None:
+    """A <-> B by hand, with an array of parameters and a changed one, against the solution."""
+
+    def propensities(x: jax.Array, p: Mapping[str, jax.Array]) -> jax.Array:
+        return jnp.stack([p["k"][0] * x[0], p["k"][1] * x[1]])
+
+    network = sg.ReactionNetwork([[-1, 1], [1, -1]], propensities, [10.5, 0], {"k": [2.0, 1.0]}, ("A", "B"))
+    for rates in ([2.0, 1.0], [0.5, 0.25]):
+        found = sg.simulate(network, TIMES, method="ode", parameters={"k": rates}, select=["B"]).mean["B"]
+        total = sum(rates)
+        exact = 10.5 * rates[0] / total * (1 - np.exp(-total * TIMES))
+        np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-9)
+    with pytest.raises(UnknownIdError, match="the network has no 'C'"):
+        sg.simulate(network, TIMES, method="ode", select=["C"])

@@ -352,10 +352,34 @@ def failing(model: Make) -> sg.Model:
         ({"a": 1.0}, PropensityError, r"reaction 'make': its propensity is -\S+ at time \S+ in trajectory \d+"),
         ({"b": 1.0}, SimulationError, r"cannot be followed at time 1 in trajectory \d+, .*the largest is 'x'"),
         ({"c": 1.0}, SimulationError, "events trigger each other without end at time 0.3"),
-        ({"k": 1e4}, TruncationError, "it has taken the 1e\\+03 steps allowed; .* max_events"),
+        ({"k": 1e4}, TruncationError, "more than the 1e\\+03 allowed; .* max_events"),
     ],
 )
 def test_failures_are_named(failing: sg.Model, changes: dict[str, float], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         sg.simulate(failing, [2.0], n=20, parameters=changes, max_events=1000)
     assert "\n" not in str(caught.value)
+
+
+def test_events_are_reactions_that_fire(model: Make) -> None:
+    """Some 100 births while the solver takes thousands of steps; both loops count the births alone."""
+    plain = model({"X": {"amount": 0}}, {"make": (" -> X", "k")}, {"k": 10.0})
+    flowing = model(
+        {"X": {"amount": 0}}, {"make": (" -> X", "k*(1 + 0*x)")}, {"k": 10.0, "x": 1.0}, rates={"x": "cos(100*time)"}
+    )
+    for each in (plain, flowing):
+        assert sg.simulate(each, [10.0], n=20, seed=1, max_events=150).counts.max() > 100
+        with pytest.raises(TruncationError, match="more than the 50 allowed; species 'X'"):
+            sg.simulate(each, [10.0], n=20, seed=1, max_events=50)
+
+
+def test_the_rate_of_a_reaction_is_what_the_document_says_in_every_loop(model: Make) -> None:
+    """A law in amounts per time, also where it is split in two and where molecules are many to the unit."""
+    species = {"A": {"amount": 6}, "B": {"amount": 3}}
+    made: dict[str, Any] = {"reactions": {"r": ("A <-> B", "0.5*A - 0.2*B")}, "parameters": {"x": 1.0}}
+    for more in ({}, {"rates": {"x": "-x"}}):
+        each = model(species, **made, **more)
+        for method in ("ssa", "ode"):
+            found = sg.simulate(each, [0.0, 1.0], n=10, method=method, select=["r", "A", "B"]).mean
+            np.testing.assert_allclose(found["r"], 0.5 * found["A"] - 0.2 * found["B"], rtol=1e-6)
+            assert found["r"].iloc[0] == pytest.approx(2.4)
