@@ -1,83 +1,187 @@
 """Derivatives of models in which more than reactions changes anything: events, rate rules, rates that change in time.
 
-Central finite differences with common random numbers: the same trajectories at parameters a little apart. There is no
-coupling that keeps them together, so the noise is that of two ensembles where they part; the bias is of order h^2.
+The score function where it serves: with the times of reactions held, variables that flow have derivatives of their own,
+and the density of the reactions that fired has the score (the jump part at each reaction, less the integral of the
+hazards, which is a variable of the flow; Girsanov's theorem for piecewise deterministic processes). It does not see a
+parameter that moves numbers of molecules, or a time at which the state or a law jumps. For those there are central
+differences with common random numbers, of order h^2 in bias, and as noisy as two ensembles where these part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import compress
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
 from sbmlgrad.gradient.estimator import Estimate, Task
-from sbmlgrad.gradient.observables import Expectation, Moment, Observable, Probability
+from sbmlgrad.gradient.observables import Expectation, Moment, Observable, Probability, StateObservable
+from sbmlgrad.gradient.score import mean_of_others
 from sbmlgrad.model.model import Model
+from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.influence import moving
 from sbmlgrad.network.stochastic import chemistry_of
+from sbmlgrad.simulation.distributions import expected
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, check_size
 from sbmlgrad.simulation.fractions import warn_of_fractions
-from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
+from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid, run_scored
 from sbmlgrad.simulation.moments import Moments
 
 STEP = 0.05
 """Relative step of the differences."""
 
 
-def by_differences(
-    model: Model, parameters: Sequence[str], functions: Sequence[Observable], task: Task, estimator: str
-) -> Estimate:
-    """Expectations and derivatives by ``parameters``; ``task.values`` are not used, the model has them.
+class Process:
+    """Expectations of ``functions`` of a model that flows and jumps, to be differentiated by ``parameters``.
 
-    Raises :class:`EstimatorError` for other estimators and for functions of the path.
+    Made once and evaluated at many values without recompiling.
     """
-    if estimator not in ("auto", "coupled_fd"):
+
+    def __init__(self, model: Model, parameters: Sequence[str], functions: Sequence[Observable]):
+        self.parameters, self.source = tuple(parameters), model.elements.source.path
+        self.functions: list[StateObservable] = []
+        for function in functions:
+            if not isinstance(function, (Moment, Probability, Expectation)):
+                raise EstimatorError(f"{function.label}: needs a model in which only reactions change anything")
+            self.functions.append(function)
+        self.names = list(dict.fromkeys(name for function in functions for name in function.of))
+        self.process, self.quantities = prepare_hybrid(model, None, self.names)
+        known, chemistry = list(self.process.quantities), chemistry_of(model)
+        for parameter in parameters:
+            if parameter not in known:
+                raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")
+            if reason := chemistry.without_derivative(parameter):
+                raise UnsupportedError(self.source, [reason])
+        self.places = [known.index(parameter) for parameter in parameters]
+        jumps = moving(model, self.parameters)
+        self.unscored = {
+            name: _moves_counts(self.process, self.quantities, place, name) or jumps[name]
+            for name, place in zip(self.parameters, self.places, strict=True)
+        }
+        """Why the score does not see a parameter; empty where it does."""
+
+    def at(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The vector of all quantities, for these values (P,) of the parameters; the model's if there are none."""
+        result = self.quantities.copy()
+        if len(values):
+            result[self.places] = values
+        return result
+
+    def values(self, observed: Any) -> Any:
+        """Functions (functions, times, n) of observed variables (variables, times, n)."""
+        named = dict(zip(self.names, observed, strict=True))
+        return jnp.stack([jnp.asarray(function.value(named), jnp.float64) for function in self.functions])
+
+    def warn(self, fractions: np.ndarray) -> None:
+        """Name what started from, or was set to, fractions of molecules (2, variables)."""
+        at_start, at_events = (list(compress(self.process.variables, row)) for row in fractions)
+        warn_of_fractions(self.source, at_start, at_events, stacklevel=5)
+
+
+def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
+    """Expectations and derivatives by the score where it serves and by differences elsewhere, or as ``estimator`` says.
+
+    Raises :class:`EstimatorError` for other estimators, and for ``score`` where a parameter moves what it cannot see.
+    """
+    if estimator not in ("auto", "score", "coupled_fd"):
         raise EstimatorError(
             f"estimator {estimator!r}: cannot serve a model in which more than reactions changes anything; use 'auto' "
-            "(finite differences), or --method ode for the rate equations"
+            "(score or finite differences), or --method ode for the rate equations"
         )
-    for function in functions:
-        if not isinstance(function, (Moment, Probability, Expectation)):
-            raise EstimatorError(f"{function.label}: needs a model in which only reactions change anything")
     check_size(task.n, MAX_EVENTS)
-    names = list(dict.fromkeys(name for function in functions for name in function.of))
-    process, quantities = prepare_hybrid(model, None, names)
-    known, chemistry = list(process.quantities), chemistry_of(model)
+    reasons = process.unscored
+    if estimator == "score" and any(reasons.values()):
+        name = next(name for name, reason in reasons.items() if reason)
+        raise EstimatorError(f"estimator 'score': {name!r} {reasons[name]}, which it does not see; use 'auto'")
+    scored = [name for name, reason in reasons.items() if not reason and estimator != "coupled_fd"]
+    others = [name for name in process.parameters if name not in scored]
+    parts = [part(process, names, task) for part, names in ((_by_score, scored), (_by_differences, others)) if names]
+    rows = dict(zip([*scored, *others], np.concatenate([p.derivatives for p in parts]), strict=True))
+    errors = dict(zip([*scored, *others], np.concatenate([p.stderr for p in parts]), strict=True))
+    because = "; ".join(f"{name!r} {reasons[name]}" for name in others if reasons[name])
+    notes = [*(["score with the times of reactions held"] if scored else [])]
+    if others:
+        notes.append(
+            f"central differences of {STEP:.0%} with common random numbers" + (because and f", since {because}")
+        )
+    return replace(
+        parts[0],
+        derivatives=np.stack([rows[name] for name in process.parameters]),
+        stderr=np.stack([errors[name] for name in process.parameters]),
+        note="; ".join(notes),
+    )
+
+
+def _moves_counts(process: HybridModel, quantities: np.ndarray, place: int, name: str) -> str:
+    start = jax.jacfwd(lambda value: process.start(jnp.asarray(quantities).at[place].set(value), expected)[0])
+    slopes = np.asarray(start(quantities[place]))
+    moved = [
+        v for v, slope, whole in zip(process.variables, slopes, process.whole, strict=True) if whole and slope != 0
+    ]
+    return f"moves the initial number of {moved[0]!r}" if moved else ""
+
+
+def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
+    quantities = process.at(task.values)
+    directions = np.zeros((len(names), len(quantities)))
+    directions[np.arange(len(names)), [process.places[process.parameters.index(name)] for name in names]] = 1.0
+    values, slopes = Moments(), Moments()
+    fractions = np.zeros((2, len(process.process.variables)), bool)
+    chunks = run_scored(process.process, quantities, directions, task.times, task.n, task.seed, task.start, MAX_EVENTS)
+    for chunk in chunks:
+        seen = np.asarray(process.values(chunk.observed))
+        direct = np.stack([_pushed(process, chunk.observed, slope) for slope in chunk.slopes])
+        values.add(seen)
+        slopes.add((seen - mean_of_others(seen)) * chunk.scores[:, None] + direct)
+        fractions |= chunk.fractions
+    process.warn(fractions)
+    return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
+
+
+def _pushed(process: Process, observed: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """What the functions' own derivatives add (functions, times, n)."""
+    moved = {name for name, row in zip(process.names, slope, strict=True) if np.any(row != 0)}
+    for function in process.functions:
+        if isinstance(function, Probability) and function.variable in moved:
+            raise EstimatorError(
+                f"{function.label}: {function.variable!r} flows, and the chance that it is in a range has no "
+                "derivative along a trajectory; use estimator 'coupled_fd'"
+            )
+    if not moved:
+        return np.zeros((len(process.functions), *observed.shape[1:]))
+    return np.asarray(jax.jvp(process.values, (jnp.asarray(observed),), (jnp.asarray(slope),))[1])
+
+
+def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estimate:
+    quantities = process.at(task.values)
     level = Moments()
     rows: list[Moments] = []
-    fractions = np.zeros((2, len(process.variables)), bool)
-    for parameter in parameters:
-        if parameter not in known:
-            raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")
-        if reason := chemistry.without_derivative(parameter):
-            raise UnsupportedError(model.elements.source.path, [reason])
-        place = known.index(parameter)
+    fractions = np.zeros((2, len(process.process.variables)), bool)
+    for name in names:
+        place = process.places[process.parameters.index(name)]
         shift = np.zeros_like(quantities)
         shift[place] = STEP * quantities[place]
         if not shift[place]:
-            raise SbmlgradError(f"{parameter!r} is 0, and differences take a part of it; give it another value")
+            raise SbmlgradError(f"{name!r} is 0, and differences take a part of it; give it another value")
         slope, first = Moments(), not rows
         ensembles = (
-            run_hybrid(process, quantities + sign * shift, task.times, task.n, task.seed, task.start, MAX_EVENTS)
+            run_hybrid(
+                process.process, quantities + sign * shift, task.times, task.n, task.seed, task.start, MAX_EVENTS
+            )
             for sign in (1, -1)
         )
         for above, below in zip(*ensembles, strict=True):
-            pair = [_values(functions, names, chunk.observed) for chunk in (above, below)]
+            pair = [np.asarray(process.values(chunk.observed)) for chunk in (above, below)]
             fractions |= above.fractions | below.fractions
             slope.add((pair[0] - pair[1]) / (2 * shift[place]))
             if first:
                 level.add((pair[0] + pair[1]) / 2)
         rows.append(slope)
-    at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
-    warn_of_fractions(model.elements.source.path, at_start, at_events, stacklevel=4)
+    process.warn(fractions)
     mean, stderr = np.stack([row.mean for row in rows]), np.stack([row.stderr for row in rows])
-    note = f"central differences of {STEP:.0%} with common random numbers, since more than reactions changes something"
-    return Estimate(level.mean, level.stderr, mean, stderr, task.n, level.sd, note)
-
-
-def _values(functions: Sequence[Observable], names: Sequence[str], observed: np.ndarray) -> np.ndarray:
-    """Functions (functions, times, n) of observed variables (variables, times, n)."""
-    named = dict(zip(names, observed, strict=True))
-    values = [f.value(named) for f in functions if isinstance(f, (Moment, Probability, Expectation))]
-    return np.stack([np.asarray(value, np.float64) for value in values])
+    return Estimate(level.mean, level.stderr, mean, stderr, task.n, level.sd)

@@ -54,7 +54,7 @@ class Score:
             weight = scores[:, latest]
             if self.window is not None:
                 weight = weight - scores[:, np.searchsorted(grid, np.maximum(grid[latest] - self.window, task.start))]
-            samples = (seen - _mean_of_others(seen)) * weight
+            samples = (seen - mean_of_others(seen)) * weight
             samples = samples + direct_part(problem, raw, direct, parameters, grid, places, task.start)
             values.add(seen)
             slopes.add(samples)
@@ -163,7 +163,7 @@ def split_tuple(items: Arrays, sizes: Sequence[int]) -> list[Arrays]:
     return [items[a:b] for a, b in itertools.pairwise(bounds)]
 
 
-def _mean_of_others(values: np.ndarray) -> np.ndarray:
+def mean_of_others(values: np.ndarray) -> np.ndarray:
     """For each trajectory, the mean (functions, times, n) of the others of its grain.
 
     So that centring adds no bias, and chunks of whole grains give the same samples however an ensemble is cut.

@@ -11,7 +11,7 @@ from sbmlgrad.errors import SbmlgradError, UnknownIdError
 from sbmlgrad.gradient.catalogue import named_estimator
 from sbmlgrad.gradient.compare import Comparison, compare
 from sbmlgrad.gradient.estimator import Task
-from sbmlgrad.gradient.hybrid import by_differences
+from sbmlgrad.gradient.hybrid import Process, estimate
 from sbmlgrad.gradient.observables import Moment, Observable, as_observable
 from sbmlgrad.gradient.problem import Problem, differentiable
 from sbmlgrad.model.model import Model
@@ -83,8 +83,8 @@ def sensitivity(
     asked = None if select is None else [as_observable(item) for item in select]
     if isinstance(model, Model) and not only_counts(model, _variables(asked)):
         functions = asked or [Moment(name) for name in default_observables(model)]
-        named = model.by_name(parameters)
-        result = by_differences(named, parameters, functions, Task([], times, n, seed, start), estimator)
+        process = Process(model.by_name(parameters), parameters, functions)
+        result = estimate(process, Task([], times, n, seed, start), estimator)
     else:
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)

@@ -68,6 +68,7 @@ class Path(NamedTuple):
     tries: Array  # how often the place of a change of one was looked for since it was last found
     chatter: Array  # how many changes in laws came one upon the other
     past: Past | None  # what delays need
+    weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
 
 
 class Lane(NamedTuple):
@@ -97,6 +98,8 @@ class Settings:
     """Whether it is followed operation by operation what rounding does to laws, rather than estimated."""
     sensitive: bool = False
     """Whether the times of events carry derivatives."""
+    scored: bool = False
+    """Whether the density of the path is kept, with the times of reactions held: its derivative is the score."""
 
 
 class Trajectory:
@@ -145,6 +148,7 @@ class Trajectory:
             tries=jnp.zeros((), jnp.int32),
             chatter=jnp.zeros((), jnp.int32),
             past=self.past,
+            weight=jnp.zeros(()) if self.settings.scored else None,
         )
         return self._look(self._compared(self._remember(path, jnp.ones((), bool))))
 
@@ -167,6 +171,8 @@ class Trajectory:
         lands = wish >= (stop - path.time) * (1 - 1e-9)
         step = jnp.where(lands, stop - path.time, wish)
         end = jnp.where(lands, stop, path.time + step)
+        if self.settings.scored:
+            step, end = lax.stop_gradient((step, end))
         noise = self._noise(path)
         flow = inside(partial(self._flow, noise=noise), path.time, step)
         slopes = None
@@ -415,6 +421,9 @@ class Trajectory:
         jump = jnp.asarray(self.model.jumps)[:, chosen]
         state = path.state.at[: self.size].add(jump).at[-1].set(0.0)
         draws = path.draws + fires
+        if path.weight is not None:  # the logarithm of a_j exp(-integral of all a)
+            density = jnp.log(jnp.where(fires, hazards[chosen], 1.0)) - path.state[-1]
+            path = path._replace(weight=jnp.where(fires, path.weight + density, path.weight))
         return path._replace(
             state=jnp.where(fires, state, path.state),
             target=jnp.where(fires, self._target(draws), path.target),

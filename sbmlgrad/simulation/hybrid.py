@@ -48,6 +48,22 @@ class HybridChunk:
     fractions: np.ndarray  # (2, variables) whether numbers of molecules were not whole: at the start, at events
 
 
+@dataclass(frozen=True)
+class ScoredChunk:
+    """Consecutive trajectories with derivatives in some directions.
+
+    ``observed`` (observables, times, trajectories), its derivatives ``slopes`` (directions, observables, times,
+    trajectories) with the reactions' times held, and the ``scores`` (directions, times, trajectories), derivatives of
+    the logarithm of the density of all reactions up to a time.
+    """
+
+    first: int
+    observed: np.ndarray
+    slopes: np.ndarray
+    scores: np.ndarray
+    fractions: np.ndarray
+
+
 def prepare_hybrid(
     model: Model, parameters: Mapping[str, float] | None, select: Sequence[str] | None
 ) -> tuple[HybridModel, np.ndarray]:
@@ -106,6 +122,78 @@ def run_hybrid(
                 yield chunk
 
 
+def run_scored(
+    model: HybridModel,
+    quantities: np.ndarray,
+    directions: np.ndarray,
+    times: np.ndarray,
+    n: int,
+    seed: int,
+    start: float,
+    max_events: int,
+) -> Iterator[ScoredChunk]:
+    """The trajectories of :func:`run_hybrid` with derivatives along ``directions`` (directions, quantities).
+
+    The quantities must move neither numbers of molecules nor times at which a law or the state jumps.
+
+    Raises as :func:`run_hybrid` does.
+    """
+    settings = Settings(
+        solver=_solver(model, quantities, float(times[-1]) - start), most_steps=_MOST_STEPS, scored=True
+    )
+    arrays = (4 if model.still else 16) * (len(model.variables) + 1) * (len(directions) + 1) + len(model.channels)
+    _, lanes = layout(n, arrays)
+    marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
+    fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(seed))
+    for first in range(0, n, lanes):
+        count = min(lanes, n - first)
+        trajectory = jnp.asarray((first + np.arange(lanes)).astype(np.uint32))
+        while True:
+            run = _compiled_scores(model, settings)
+            (values, slopes), paths, coefficients = run(*fixed, trajectory, count, jnp.float64(start), max_events)
+            other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
+            if other is None:
+                break
+            settings = other
+        values, slopes = np.asarray(values)[..., :count], np.asarray(slopes)[..., :count]
+        yield ScoredChunk(first, values[:-1], slopes[:, :-1], slopes[:, -1], _fractions(paths, count))
+
+
+def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
+    """Observables and, last, the logarithm of the density (observables + 1, times, lanes), with their derivatives."""
+    known = ("scores", settings)
+    if known not in model.compiled:
+
+        def run(
+            quantities: Array,
+            directions: Array,
+            marks: Marks,
+            keys: Streams,
+            trajectory: Array,
+            count: Array,
+            begin: Array,
+            max_events: Array,
+        ) -> Any:
+            def whole(quantities: Array) -> Any:
+                paths, coefficients, records = _begin(model, settings, quantities, marks, keys, trajectory, begin)
+                idle = jnp.arange(len(trajectory)) >= count
+                paths = paths._replace(status=jnp.where(idle, flow.DONE, paths.status))
+                paths, records = _advance(
+                    model, settings, paths, records, coefficients, marks, keys, trajectory, max_events=max_events
+                )
+                seen = _observe(model, records[..., :-1], coefficients, marks.times)
+                return jnp.concatenate([seen, records[None, ..., -1]]), (paths, coefficients)
+
+            def push(direction: Array) -> Any:
+                return jax.jvp(whole, (quantities,), (direction,), has_aux=True)
+
+            values, slopes, (paths, coefficients) = jax.vmap(push, out_axes=(None, 0, None))(directions)
+            return (values, slopes), paths, coefficients
+
+        model.compiled[known] = jax.jit(run, compiler_options=compiler_options())
+    return model.compiled[known]
+
+
 def _run_chunk(
     model: HybridModel,
     quantities: np.ndarray,
@@ -129,23 +217,31 @@ def _run_chunk(
         paths = paths._replace(status=jnp.where(jnp.arange(lanes) < count, paths.status, flow.DONE))
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
-            status = np.asarray(paths.status)[:count]
-            _check_effort(model, paths, first, count, max_events)
-            stiff = settings.solver == "explicit" and _out_of_proportion(paths, count)
-            if not np.any(status == flow.RUNNING) or np.any(status > flow.DONE) or stiff:
+            other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
+            if other is not None or not np.any(np.asarray(paths.status)[:count] == flow.RUNNING):
                 break
-        worst = int(status.max())
-        if worst == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
-            settings = replace(settings, slots=8 * settings.slots)
-        elif stiff:
-            settings = replace(settings, solver="rosenbrock")
-        elif worst > flow.DONE:
-            raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
-        else:
+        if other is None:
             observed = np.asarray(observe(records, coefficients, marks.times))[..., :count]
             states = np.asarray(records).transpose(2, 0, 1)[..., :count]
             fired = int(np.asarray(paths.draws)[:count].sum())
             return settings, HybridChunk(first, observed, states, fired, _fractions(paths, count))
+        settings = other
+
+
+def _other_settings(
+    model: HybridModel, settings: Settings, paths: Path, coefficients: Array, first: int, count: int, max_events: int
+) -> Settings | None:
+    """Those to run with instead, from the start; None where these serve. Raises where none do."""
+    status = np.asarray(paths.status)[:count]
+    _check_effort(model, paths, first, count, max_events)
+    worst = int(status.max())
+    if worst == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
+        return replace(settings, slots=8 * settings.slots)
+    if settings.solver == "explicit" and bool(np.any(_out_of_proportion(paths)[:count])):
+        return replace(settings, solver="rosenbrock")
+    if worst > flow.DONE:
+        raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
+    return None
 
 
 def _fractions(paths: Path, count: int) -> np.ndarray:
@@ -165,10 +261,9 @@ def _solver(model: HybridModel, quantities: np.ndarray, span: float) -> str:
     return "rosenbrock" if fastest * span > _STIFF else "explicit"
 
 
-def _out_of_proportion(paths: Path, count: int) -> bool:
-    """Whether steps are so many more than reactions that the equations must have become stiff."""
-    steps, fired = (np.asarray(part)[:count].astype(np.float64) for part in (paths.steps, paths.draws))
-    return bool(np.any(steps > _STEPS_AN_EVENT * (fired + 1000.0)))
+def _out_of_proportion(paths: Path) -> Array:
+    """Whether steps (lanes,) are so many more than reactions that the equations must have become stiff."""
+    return paths.steps > _STEPS_AN_EVENT * (paths.draws + 1000.0)
 
 
 def _check_effort(model: HybridModel, paths: Path, first: int, count: int, max_events: int) -> None:
@@ -221,7 +316,9 @@ def _begin(
         return path, coefficients, path.state[: len(model.variables)]
 
     paths, coefficients, states = jax.vmap(one)(trajectory)
-    records = jnp.zeros((len(marks.times), len(trajectory), len(model.variables)))
+    if settings.scored:
+        states = jnp.pad(states, ((0, 0), (0, 1)))
+    records = jnp.zeros((len(marks.times), *states.shape))
     return paths, coefficients, records.at[0].set(states)
 
 
@@ -234,8 +331,12 @@ def _advance(
     marks: Marks,
     keys: Streams,
     trajectory: Array,
+    max_events: Array | None = None,
 ) -> tuple[Path, Array]:
-    """Some steps of all lanes, until all are at their end or one has failed."""
+    """Some steps of all lanes, until all are at their end or one has failed.
+
+    Where nobody looks in between, as for scores, there are ``max_events`` instead of a number of steps.
+    """
     lanes, size = jnp.arange(len(trajectory)), len(model.variables)
 
     def one(path: Path, coefficients: Array, number: Array) -> Path:
@@ -243,13 +344,20 @@ def _advance(
 
     def go_on(loop: tuple[Array, Path, Array]) -> Array:
         count, paths, _ = loop
-        return (count < _STEPS_A_CALL) & jnp.any(paths.status == flow.RUNNING) & ~jnp.any(paths.status > flow.DONE)
+        going = jnp.any(paths.status == flow.RUNNING) & ~jnp.any(paths.status > flow.DONE)
+        if max_events is None:
+            return (count < _STEPS_A_CALL) & going
+        stiff = jnp.any(_out_of_proportion(paths)) if settings.solver == "explicit" else jnp.zeros((), bool)
+        return going & ~stiff & jnp.all(paths.draws <= max_events)
 
     def step(loop: tuple[Array, Path, Array]) -> tuple[Array, Path, Array]:
         count, paths, records = loop
         paths = jax.vmap(one)(paths, coefficients, trajectory)
         row = jnp.where(paths.observed, paths.position - 1, len(marks.times))
-        records = records.at[row, lanes].set(paths.state[:, :size], mode="drop")
+        state = paths.state[:, :size]
+        if paths.weight is not None:
+            state = jnp.column_stack([state, paths.weight - paths.state[:, size]])
+        records = records.at[row, lanes].set(state, mode="drop")
         return count + 1, paths, records
 
     return lax.while_loop(go_on, step, (jnp.zeros((), jnp.int32), paths, records))[1:]

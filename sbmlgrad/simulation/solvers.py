@@ -21,7 +21,7 @@ def explicit_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Sl
     """Dormand and Prince's pair of orders 5 and 4, for equations that are not stiff."""
     import diffrax  # takes a second, which models that need it not should not pay
 
-    solver: Any = diffrax.Dopri5()
+    solver: Any = diffrax.Dopri5(scan_kind="lax")
     term = diffrax.ODETerm(lambda t, y, args: flow(jnp.asarray(t), y))
     end = time + step
     memory = solver.init(term, time, end, state, None)
