@@ -123,7 +123,10 @@ class Assembly:
         landmarks = self._landmarks(needed, lines, delays)
         relations = self._relations(wanted, [*flowing, *delays])
         wanted["gaps"] = self._gaps(landmarks)
-        wanted["relations"] = [*relations, *(self.graph.add("sub", *self.graph.nodes[p].args) for p in relations)]
+        sides = [self.graph.nodes[place].args for place in relations]
+        gaps = [self.graph.add("sub", *pair) for pair in sides]
+        sizes = [self.graph.add("add", *(self.graph.add("abs", side) for side in pair)) for pair in sides]
+        wanted["relations"] = [*relations, *gaps, *sizes]
         wanted["switches"] = self._switches(needed, lines)
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
         self._check_lags(wanted["lags"], delays)

@@ -63,7 +63,8 @@ class EventSystem:
 class Relations:
     """Comparisons that may change within a step: those in triggers, and of what flows also those in laws.
 
-    ``program(z)`` gives the truth of each, then the value of each that changes sign where its truth does. ``flowing``
+    ``program(z)`` gives the truth of each, then the value of each that changes sign where its truth does, then the size
+    of what each compares. ``flowing``
     (relations,) are those that follow more than time, ``deciding`` those of triggers. ``flow`` and ``hazards`` take
     the truth of the flowing ones after everything else, so that they are smooth while it is held.
     """

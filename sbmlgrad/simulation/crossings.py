@@ -14,6 +14,7 @@ from sbmlgrad.simulation.rosenbrock import Dense
 
 _NARROW = 1e-12  # of a step, how closely a change is found
 _SAMPLES = 10  # of a step, for what changes and changes back within it
+_CLEAR = 1e-10  # of what is compared: a difference that is none of a solver's errors
 _CLOSER = 3  # times the lowest of them is looked at closer
 
 _Bracket = tuple[Array, Array, Array, Array]
@@ -28,8 +29,13 @@ class Crossings:
 
     def seen(self, time: Array, state: Array) -> tuple[Array, Array]:
         """The truth of the relations, and what changes sign where one does (relations,)."""
-        values = self.relations.program(joined(time, state, self.coefficients(time)))
-        return values[: self.relations.count] > 0.5, values[self.relations.count :]
+        truth, gaps, _ = self._seen(time, state)
+        return truth, gaps
+
+    def _seen(self, time: Array, state: Array) -> tuple[Array, Array, Array]:
+        """These, and the size of what is compared."""
+        values = self.relations.program(joined(time, state, self.coefficients(time))).reshape(3, -1)
+        return values[0] > 0.5, values[1], values[2]
 
     def hidden_change(self, dense: Dense, time: Array, step: Array, relations: Array, watched: Array) -> Array:
         """A fraction of a step within which ``watched`` relations are not as they were, though they may be at its end.
@@ -44,12 +50,14 @@ class Crossings:
             return jnp.ones_like(time)
 
         def look(fraction: Array) -> tuple[Array, Array]:
-            seen, gaps = self.seen(time + fraction * step, dense(fraction))
-            return jnp.any(((seen != relations) & watched)[flowing]), gaps[flowing]
+            seen, gaps, sizes = self._seen(time + fraction * step, dense(fraction))
+            clear = jnp.abs(gaps) > _CLEAR * sizes
+            return jnp.any(((seen != relations) & watched & clear)[flowing]), gaps[flowing]
 
         fractions = jnp.linspace(0.0, 1.0, _SAMPLES)
         changed, gaps = jax.vmap(look)(fractions)
-        heights = gaps * (jnp.sign(gaps[0]) / jnp.maximum(jnp.max(jnp.abs(gaps), axis=0), 1e-300))[None, :]
+        side = jnp.sign(jnp.where(gaps[0] != 0, gaps[0], gaps[-1]))  # a step may begin right at a change
+        heights = gaps * (side / jnp.maximum(jnp.max(jnp.abs(gaps), axis=0), 1e-300))[None, :]
         offset, depth = _vertex(heights[:-2], heights[1:-1], heights[2:])
         place, which = jnp.unravel_index(jnp.argmin(depth), depth.shape)
         lowest = fractions[place + 1] + offset[place, which] * fractions[1]
@@ -57,7 +65,7 @@ class Crossings:
         def closer(_: int, lowest_and_width: tuple[Array, Array]) -> tuple[Array, Array]:
             lowest, width = lowest_and_width
             around = jnp.clip(lowest + width * jnp.array([-1.0, 0.0, 1.0]), 0.0, 1.0)
-            heights = jnp.sign(gaps[0, which]) * jax.vmap(lambda f: look(f)[1][which])(around)
+            heights = side[which] * jax.vmap(lambda f: look(f)[1][which])(around)
             return jnp.clip(lowest + _vertex(*heights)[0] * width, 0.0, 1.0), width / 8.0
 
         lowest, _ = lax.fori_loop(0, _CLOSER, closer, (lowest, fractions[1] / 8.0))

@@ -26,6 +26,7 @@ from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import compiler_options
 
 _MOST_SLOTS = 4096
+_MANY_STEPS = 200_000  # beyond, it is time to ask what rounding does
 _THREADS_FROM = 100
 SETTINGS = Settings()
 
@@ -132,7 +133,8 @@ def _to_the_end(
     model: HybridModel, settings: Settings, run: Callable[[Settings], tuple[Any, flow.Path]]
 ) -> tuple[Any, flow.Path]:
     """The result of a run with settings under which it comes to its end."""
-    settings = _suited(model, settings)
+    most = settings.most_steps
+    settings = replace(_suited(model, settings), most_steps=min(most, _MANY_STEPS))
     while True:
         with _one_thread(model):
             result, path = run(settings)
@@ -141,8 +143,8 @@ def _to_the_end(
             return result, path
         if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
             settings = replace(settings, slots=8 * settings.slots)
-        elif status in (flow.STUCK, flow.TOO_MANY_STEPS) and not settings.careful and settings.solver != "still":
-            settings = replace(settings, careful=True)  # rounding may be what cannot be followed
+        elif status in (flow.STUCK, flow.TOO_MANY_STEPS) and not settings.careful:
+            settings = replace(settings, careful=True, most_steps=most)  # rounding may be what cannot be followed
         else:
             raise _failure(model, path, status, settings)
 

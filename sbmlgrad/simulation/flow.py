@@ -41,6 +41,7 @@ _REACHED = 1e-12  # how close to its target the integral of hazards counts as th
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
 _MOST_TRIES = 20
+_MOST_VAIN = 12  # times that what seemed to be hidden within a step was not met
 _WIDE = 1e5  # grains of time, from which on a step is not a try to pass the place of a change
 _MOST_CHATTER = 4
 _OF_A_LAG = 0.125  # the longest step: values of the past are interpolated between steps by cubics
@@ -66,6 +67,8 @@ class Path(NamedTuple):
     fractions: Array  # (variables,) whether it started from a number of molecules that is not whole
     relations: Array  # the truth of comparisons when last looked at
     tries: Array  # how often the place of a change of one was looked for since it was last found
+    aimed: Array  # whether the present step is to end where a change was found
+    vain: Array  # how often none was met there since a step went its whole way
     chatter: Array  # how many changes in laws came one upon the other
     past: Past | None  # what delays need
     weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
@@ -146,6 +149,8 @@ class Trajectory:
             fractions=fractions,
             relations=jnp.zeros(self.model.relations.count, bool),
             tries=jnp.zeros((), jnp.int32),
+            aimed=jnp.zeros((), bool),
+            vain=jnp.zeros((), jnp.int32),
             chatter=jnp.zeros((), jnp.int32),
             past=self.past,
             weight=jnp.zeros(()) if self.settings.scored else None,
@@ -190,7 +195,7 @@ class Trajectory:
             moved, accepted, wanted = self._meet_reaction(path, moved, dense, step, accepted, wanted)
         if self.crossings is not None:
             moved, accepted, wanted, again = self._meet_change(path, moved, dense, step, accepted, wanted)
-            path = path._replace(tries=path.tries + again)
+            path, moved = path._replace(tries=path.tries + again, aimed=again), moved._replace(aimed=again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
         here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
         here = here._replace(cautious=path.cautious | ~jnp.all(jnp.isfinite(state)))
@@ -335,22 +340,25 @@ class Trajectory:
         inner = near[: self.size]
         scale = self._largest_of_all(jnp.maximum(path.largest, inner))
         depth = inner / jnp.where(scale > 0, scale, 1.0)
-        tolerance = scale * (self.settings.relative * depth ** (1.0 - _LENIENCE) + _FLOOR) + _NOTHING
+        floor = _FLOOR * scale + _NOTHING
+        tolerance = scale * self.settings.relative * depth ** (1.0 - _LENIENCE) + floor
         if self.model.hazards is not None:
             tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _OVERSHOT])
         clock = self._grain(path.time) / step * jnp.abs(taken.state - path.state)
-        tolerance = (tolerance + clock).at[: self.size].add(self._rounding(path, taken))
+        tolerance = (tolerance + clock).at[: self.size].add(self._noise_of_laws(path, taken, floor))
         return lax.stop_gradient(tolerance)
 
-    def _rounding(self, path: Path, taken: Step) -> Array:
-        """How far the rounding of a law moves each variable (variables,) in a step."""
+    def _noise_of_laws(self, path: Path, taken: Step, floor: Array) -> Array:
+        """How far rounding, and what is nothing in other variables, moves each variable (variables,) in a step."""
         if self.settings.solver == "still":
             return jnp.zeros(self.size)
         if self.settings.careful:
             noise = self.model.rounding(path.time, path.state[: self.size], self._coefficients(path.time))
         else:
             noise = taken.terms[: self.size]
-        return _SPARE * _ROUNDING * noise * taken.memory[: self.size]
+        every = jnp.zeros_like(path.state).at[: self.size].set(floor)
+        noise = _SPARE * _ROUNDING * noise + taken.spread(every)[: self.size]
+        return noise * taken.memory[: self.size]
 
     def _largest_of_all(self, sizes: Array) -> Array:
         """For each variable the largest size among its like: amounts, or anything else."""
@@ -458,7 +466,7 @@ class Trajectory:
         grain = self._grain(moved.time)
         wide = step > _WIDE * grain  # in less, rounding may change a relation and change it back
         last = crossings.hidden_change(way, path.time, step, path.relations, watched)
-        last = jnp.where(wide, last, 1.0)
+        last = jnp.where(wide & (path.vain < _MOST_VAIN), last, 1.0)
         changes = accepted & (jnp.any((relations != path.relations) & watched) | (last < 1.0))
         fraction, before = lax.stop_gradient(
             crossings.first_change(way, path.time, step, path.relations, watched, changes, last)
@@ -468,10 +476,14 @@ class Trajectory:
         margin = grain * 4.0 ** jnp.minimum(path.tries, _MOST_TRIES)
         close = (1.0 - fraction) * step <= 1e-11 * step + 2.0 * margin
         again = changes & ~close
-        passed = accepted & (changes | wide)
+        passed = accepted & (changes | (wide & ~path.aimed))
+        # rounding may keep a change from happening in the step that was to meet it
+        vain = jnp.where(path.aimed & ~changes, path.vain + 1, 0)
         upon_another = jnp.where(~wide & changes, path.chatter + 1, 0)
         moved = moved._replace(
-            tries=jnp.where(passed, 0, path.tries), chatter=jnp.where(passed, upon_another, path.chatter)
+            tries=jnp.where(passed, 0, path.tries),
+            vain=jnp.where(accepted, vain, path.vain),
+            chatter=jnp.where(passed, upon_another, path.chatter),
         )
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))

@@ -88,6 +88,7 @@ class Step(NamedTuple):
     error: Array  # (n,) an estimate of its error
     dense: Dense  # the way there, a function of the fraction of the step, 0 to 1
     terms: Array  # (n,) about the size of the terms of which the flow is the sum, as far as it is known
+    spread: Callable[[Array], Array]  # how far errors of the state (n,) may move the flow (n,)
     memory: Array  # (n,) for how long what is added to a variable stays there, at most the step
 
 
@@ -121,8 +122,11 @@ def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array, slopes: 
         bend = bends[0] + fraction * (bends[1] + fraction * bends[2])
         return left * state + fraction * (end + left * bend)
 
-    terms = jnp.abs(jacobian) @ jnp.abs(state) + jnp.abs(slope * time)  # as if each was a power of a variable
-    return Step(end, stages[-1], dense, terms, 1.0 / (1.0 / step + jnp.abs(jnp.diagonal(jacobian))))
+    def spread(errors: Array) -> Array:
+        return jnp.abs(jacobian) @ errors
+
+    terms = spread(jnp.abs(state)) + jnp.abs(slope * time)  # as if each was a power of a variable
+    return Step(end, stages[-1], dense, terms, spread, 1.0 / (1.0 / step + jnp.abs(jnp.diagonal(jacobian))))
 
 
 def _slopes(flow: Flow, time: Array, state: Array) -> tuple[Array, Array]:

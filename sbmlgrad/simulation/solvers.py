@@ -28,14 +28,21 @@ def explicit_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Sl
     after, error, dense, _, _ = solver.step(term, time, end, state, None, memory, made_jump=False)
     # in fractions of the step, which is smaller than the rounding of time where an event is close
     way = solver.interpolation_cls(t0=jnp.zeros_like(time), t1=jnp.ones_like(time), **dense)
-    return Step(after, error, way.evaluate, jnp.zeros_like(state), jnp.full_like(state, step))
+    return Step(after, error, way.evaluate, jnp.zeros_like(state), jnp.zeros_like, jnp.full_like(state, step))
 
 
 def still_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
     """Euler's, which is exact where the rates of change are constant."""
     change = step * flow(time, state)
     none = jnp.zeros_like(state)
-    return Step(state + change, none, lambda fraction: state + fraction * change, none, jnp.full_like(state, step))
+    return Step(
+        state + change,
+        none,
+        lambda fraction: state + fraction * change,
+        none,
+        jnp.zeros_like,
+        jnp.full_like(state, step),
+    )
 
 
 _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change

@@ -15,6 +15,7 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.simulation.deterministic import prepare_equations, steps_taken
 
 Make = Callable[..., sg.Model]
 Function = Callable[..., np.ndarray]
@@ -56,6 +57,37 @@ def test_cases(
         assert abs(mean - value) <= 4 * spread / n**0.5 + 1e-12
         if sd is not None:
             assert abs(spread - sd) <= 4 * sd / (2 * n) ** 0.5
+
+
+def test_a_narrow_window_is_met_wherever_steps_end(model: Make) -> None:
+    """10 peaks, each above the threshold for a 2,000th of a period, seen from 60 output grids drawn at random."""
+    peaks = model(
+        {},
+        parameters={"x": 0.0, "v": 1.0, "hits": 0.0},
+        rates={"x": "v", "v": "-x"},
+        events={"hit": {"trigger": "x > 0.999999", "set": {"hits": "hits + 1"}}},
+    )
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        times = np.sort(random.uniform(0, 63, 100))
+        times[-1] = 63.0
+        assert sg.simulate(peaks, times, method="ode", select=["hits"]).mean["hits"].iloc[-1] == 10
+
+
+def test_what_is_equal_but_for_rounding_costs_no_steps(model: Make) -> None:
+    """A comparison of what stays the same, and one that comes to its bound and stays there."""
+    still = model(
+        {"A": {"amount": 29.3776}, "B": {"amount": 100.0}},
+        {"R1": ("A -> B", "piecewise(A - 29.3776, A > 29.3776, 0)"), "R2": ("B ->", "0.1*B"), "R3": ("-> B", "0.3*B")},
+    )
+    coming = model(
+        {},
+        parameters={"x": 0.0, "y": 0.0},
+        rates={"x": "1 - x", "y": "piecewise(x - 1, x > 1, 0)"},
+    )
+    for each in (still, coming):
+        equations, quantities = prepare_equations(each, None, None)
+        assert steps_taken(equations, quantities, np.linspace(0, 100, 11)) < 1500
 
 
 PULSES: dict[str, tuple[str, Function]] = {
