@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit, without_spread
 from sbmlgrad.fitting.loss import target
+from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.optimise import Path
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
@@ -20,8 +21,6 @@ from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
 from sbmlgrad.model.model import Model
 from sbmlgrad.simulation.deterministic import equations
-from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.simulate import discretised
 from sbmlgrad.tables.measurements import match, read_measurements
 
 if TYPE_CHECKING:
@@ -95,12 +94,13 @@ def fit(
         quantities = equations(model, without_spread(aim).observables).quantities
         problem = EquationFit(model, choose(parameters, quantities, init, source), aim, source)
     else:
-        discrete = discretised(model, aim.observables)
-        chosen = choose(parameters, discrete.quantities, init, source)
-        warn_of_fractions(source, fractional(discrete.network.species, discrete.network.x0))
-        problem = MomentFit(model, chosen, aim, source, n, seed, estimator)
+        moments = moments_of(model, tuple(parameters), aim, estimator)
+        chosen = choose(parameters, moments.quantities, init, source)
+        problem = MomentFit(moments, chosen, aim, source, n, seed)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
         path = problem.run(bar)
+    if isinstance(problem, MomentFit):
+        problem.source.warn()
     verdict = problem.judge()
     tables = _tables(problem.parameters, path, verdict, problem.n)
     values = dict(zip(problem.parameters.names, problem.parameters.from_scale(path.point).tolist(), strict=True))
@@ -115,7 +115,7 @@ def fit(
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
         curves=problem.curves(),
         n=problem.n,
-        estimator="ode" if isinstance(problem, EquationFit) else problem.estimator.name,
+        estimator="ode" if isinstance(problem, EquationFit) else estimator,
         data=measurements.source,
         seed=seed,
         seconds=clock.perf_counter() - begun,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +10,12 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.noise import Noise, observed
 from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
-from sbmlgrad.gradient.automatic import Automatic
-from sbmlgrad.gradient.catalogue import named_estimator
-from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
-from sbmlgrad.gradient.observables import Moment
-from sbmlgrad.gradient.problem import Problem, differentiable
-from sbmlgrad.model.model import Model
-from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.simulate import discretised, prepare
+from sbmlgrad.gradient.estimator import Estimate, Task
 
 if TYPE_CHECKING:
     import pandas
@@ -42,23 +35,18 @@ class MomentFit:
 
     unit = "step"
 
-    def __init__(
-        self, model: Model, parameters: Parameters, target: Target, source: str, n: int, seed: int, estimator: str
-    ):
-        self.model, self.parameters, self.n, self._seed = model, parameters, n, seed
-        self.estimator = named_estimator(estimator)
-        if estimator == "exact":
-            raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
+    def __init__(self, source: Source, parameters: Parameters, target: Target, path: str, n: int, seed: int):
+        self.source, self.parameters, self.n, self._seed = source, parameters, n, seed
         self.path = Path(parameters.to_scale(parameters.start), target)
         self._noise: Noise | None = None
-        self._moments = _moments(model, parameters.names, target)
-        _check_reach(self._moments, parameters, source)
+        for name, reached in zip(parameters.names, source.reaches(parameters.start), strict=True):
+            if not reached:
+                raise FitError(f"{path}: {name!r} enters no reaction or observable, so the data cannot tell its value")
 
     def run(self, bar: tqdm[Any]) -> Path:
         """Search, with little noise; then settle, without bias; with weights of what was found, until they agree."""
         path, parameters = self.path, self.parameters
-        searching: Estimator = Automatic(searching=True) if isinstance(self.estimator, Automatic) else self.estimator
-        rough, exact = self._evaluator(searching), self._evaluator(self.estimator)
+        rough, exact = self._evaluator(searching=True), self._evaluator(searching=False)
         for number in range(_MOST_ROUNDS):
             phases = [search(rough, parameters, path, _SEARCH_STEPS)]
             if number:
@@ -117,19 +105,16 @@ class MomentFit:
         """The error (P,) that the data leave in each parameter, on the optimiser's scale."""
         return np.sqrt(np.diag(covariance(self.judge(_CAUTION).covariance, path.jacobians)))
 
-    def _evaluator(self, gradient: Estimator) -> Evaluate:
-        """Two independent halves at any values; what there is to choose is chosen where it is first asked."""
+    def _evaluator(self, searching: bool) -> Evaluate:
+        """Two independent halves at any values."""
         half, times = -(-self.n // 2), self.path.target.times
-        chosen: list[Estimator] = []
 
         def evaluate(values: np.ndarray, step: int) -> tuple[Estimate, Estimate]:
             seeds = np.random.SeedSequence((abs(self._seed), step)).generate_state(2)
-            tasks = [Task(values, times, half, int(s)) for s in seeds]
-            if not chosen:
-                chosen.append(
-                    gradient.settled(self._moments, tasks[0]) if isinstance(gradient, Automatic) else gradient
-                )
-            first, second = (chosen[0].estimate(self._moments, task) for task in tasks)
+            start = min(0.0, float(times[0]))
+            first, second = (
+                self.source.estimate(Task(values, times, half, int(seed), start), searching) for seed in seeds
+            )
             return first, second
 
         return evaluate
@@ -137,28 +122,5 @@ class MomentFit:
     def _simulated(self, times: np.ndarray) -> np.ndarray:
         """Observables (observables, times, n) at the present point, fractions of molecules kept in the mean."""
         values = self.parameters.from_scale(self.path.point)
-        named: Mapping[str, float] = dict(zip(self.parameters.names, values.tolist(), strict=True))
-        prepared = prepare(self.model, named, self.path.target.observables)
         seed = int(np.random.SeedSequence((abs(self._seed), 2**32 - 1)).generate_state(1)[0])
-        counts, coefficients = prepared.counts, prepared.coefficients
-        ensemble = Ensemble(prepared.network, counts, coefficients, times, _SEEN_TRAJECTORIES, seed)
-        return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
-
-
-def _moments(model: Model, names: tuple[str, ...], target: Target) -> Problem:
-    """What is differentiated, made once for a model, so that compiled loops are found again."""
-    squares = [Moment(name, name) for name in target.observables] if target.squares else []
-    key = ("moments", names, target.observables, target.squares)
-    if key not in model.derived:
-        discrete = discretised(model, target.observables)
-        model.derived[key] = differentiable(discrete, names, [*target.observables, *squares])
-    problem: Problem = model.derived[key]
-    return problem
-
-
-def _check_reach(moments: Problem, parameters: Parameters, source: str) -> None:
-    """Refuse parameters that nothing simulated depends on."""
-    tangents = moments.at(parameters.start).tangents
-    for place, name in enumerate(parameters.names):
-        if not (tangents.moves_counts(place) or tangents.moves_rates(place)):
-            raise FitError(f"{source}: {name!r} enters no reaction or observable, so the data cannot tell its value")
+        return self.source.simulated(values, times, _SEEN_TRAJECTORIES, seed)

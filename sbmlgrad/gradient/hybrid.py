@@ -64,6 +64,7 @@ class Process:
             for name, place in zip(self.parameters, self.places, strict=True)
         }
         """Why the score does not see a parameter; empty where it does."""
+        self._fractions = np.zeros((2, len(self.process.variables)), bool)
 
     def at(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """The vector of all quantities, for these values (P,) of the parameters; the model's if there are none."""
@@ -77,10 +78,14 @@ class Process:
         named = dict(zip(self.names, observed, strict=True))
         return jnp.stack([jnp.asarray(function.value(named), jnp.float64) for function in self.functions])
 
-    def warn(self, fractions: np.ndarray) -> None:
-        """Name what started from, or was set to, fractions of molecules (2, variables)."""
-        at_start, at_events = (list(compress(self.process.variables, row)) for row in fractions)
-        warn_of_fractions(self.source, at_start, at_events, stacklevel=5)
+    def keep(self, fractions: np.ndarray) -> None:
+        """Keep in mind what started from, or was set to, fractions of molecules (2, variables)."""
+        self._fractions |= fractions
+
+    def warn(self) -> None:
+        """Name them."""
+        at_start, at_events = (list(compress(self.process.variables, row)) for row in self._fractions)
+        warn_of_fractions(self.source, at_start, at_events, stacklevel=4)
 
 
 def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
@@ -131,15 +136,13 @@ def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
     directions = np.zeros((len(names), len(quantities)))
     directions[np.arange(len(names)), [process.places[process.parameters.index(name)] for name in names]] = 1.0
     values, slopes = Moments(), Moments()
-    fractions = np.zeros((2, len(process.process.variables)), bool)
     chunks = run_scored(process.process, quantities, directions, task.times, task.n, task.seed, task.start, MAX_EVENTS)
     for chunk in chunks:
         seen = np.asarray(process.values(chunk.observed))
         direct = np.stack([_pushed(process, chunk.observed, slope) for slope in chunk.slopes])
         values.add(seen)
         slopes.add((seen - mean_of_others(seen)) * chunk.scores[:, None] + direct)
-        fractions |= chunk.fractions
-    process.warn(fractions)
+        process.keep(chunk.fractions)
     return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
 
 
@@ -161,7 +164,6 @@ def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estim
     quantities = process.at(task.values)
     level = Moments()
     rows: list[Moments] = []
-    fractions = np.zeros((2, len(process.process.variables)), bool)
     for name in names:
         place = process.places[process.parameters.index(name)]
         shift = np.zeros_like(quantities)
@@ -177,11 +179,10 @@ def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estim
         )
         for above, below in zip(*ensembles, strict=True):
             pair = [np.asarray(process.values(chunk.observed)) for chunk in (above, below)]
-            fractions |= above.fractions | below.fractions
+            process.keep(above.fractions | below.fractions)
             slope.add((pair[0] - pair[1]) / (2 * shift[place]))
             if first:
                 level.add((pair[0] + pair[1]) / 2)
         rows.append(slope)
-    process.warn(fractions)
     mean, stderr = np.stack([row.mean for row in rows]), np.stack([row.stderr for row in rows])
     return Estimate(level.mean, level.stderr, mean, stderr, task.n, level.sd)

@@ -54,7 +54,8 @@ def sensitivity(
         ``coupled_fd`` (coupled finite differences) nearly so; ``straight_through`` has little noise where responses are
         smooth, and is not to be trusted where single molecules decide; ``straight_through_plain`` is for comparison;
         ``exact`` (finite state projection) draws nothing, for networks of few states. :func:`check` compares them.
-        A model with events, rate rules or rates that change in time has finite differences only (``auto``).
+        A model with events, rate rules or rates that change in time has ``score`` and ``coupled_fd``, here without
+        coupling; ``auto`` takes the first, but for parameters that move numbers of molecules or times of jumps.
     method
         ``ssa``: derivatives of expectations, estimated. ``ode``: those of the solution of the rate equations, by
         forward differentiation through the solver and across events; ``n``, ``seed`` and ``estimator`` are not used.
@@ -85,6 +86,7 @@ def sensitivity(
         functions = asked or [Moment(name) for name in default_observables(model)]
         process = Process(model.by_name(parameters), parameters, functions)
         result = estimate(process, Task([], times, n, seed, start), estimator)
+        process.warn()
     else:
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)

@@ -115,7 +115,7 @@ def only_counts(model: Model, observables: Iterable[str] | None = None) -> bool:
 def _beyond_counts(chemistry: Chemistry, names: Iterable[str]) -> list[str]:
     """What moves beside counts that react: one sentence for each kind."""
     elements, reasons = chemistry.elements, []
-    ways = "here only reactions may change anything; simulate does more, and gradients and fits do with method 'ode'"
+    ways = "here only reactions may change anything; simulate, sensitivity and fit do more"
     if elements.events:
         reasons.append(f"event {elements.events[0].id!r} (and {len(elements.events)} in all): {ways}")
     if elements.rate_rules:

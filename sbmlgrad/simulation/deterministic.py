@@ -20,8 +20,19 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import rate_equations
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.rate_equations import equations_of_network, flat
-from sbmlgrad.simulation import flow
-from sbmlgrad.simulation.flow import Settings
+from sbmlgrad.simulation.flow import Trajectory
+from sbmlgrad.simulation.path import (
+    DONE,
+    ENDLESS_EVENTS,
+    QUEUE_FULL,
+    RUNNING,
+    STUCK,
+    TOO_MANY_STEPS,
+    Lane,
+    Marks,
+    Path,
+    Settings,
+)
 from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import compiler_options
 
@@ -97,7 +108,7 @@ def steps_taken(model: HybridModel, quantities: np.ndarray, times: np.ndarray, s
 
 def _solution(
     model: HybridModel, quantities: np.ndarray, times: np.ndarray, start: float, seed: int, settings: Settings
-) -> tuple[Any, flow.Path]:
+) -> tuple[Any, Path]:
     """Observables (times, observables), and where the trajectory ended."""
     marks = landmarks(model, quantities, start, times)
     fixed = (jnp.asarray(quantities), jnp.asarray(times), marks, jnp.float64(start), streams(seed))
@@ -130,8 +141,8 @@ def sensitivities(
 
 
 def _to_the_end(
-    model: HybridModel, settings: Settings, run: Callable[[Settings], tuple[Any, flow.Path]]
-) -> tuple[Any, flow.Path]:
+    model: HybridModel, settings: Settings, run: Callable[[Settings], tuple[Any, Path]]
+) -> tuple[Any, Path]:
     """The result of a run with settings under which it comes to its end."""
     most = settings.most_steps
     settings = replace(_suited(model, settings), most_steps=min(most, _MANY_STEPS))
@@ -139,11 +150,11 @@ def _to_the_end(
         with _one_thread(model):
             result, path = run(settings)
             status = int(path.status)
-        if status == flow.DONE:
+        if status == DONE:
             return result, path
-        if status == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
+        if status == QUEUE_FULL and settings.slots < _MOST_SLOTS:
             settings = replace(settings, slots=8 * settings.slots)
-        elif status in (flow.STUCK, flow.TOO_MANY_STEPS) and not settings.careful:
+        elif status in (STUCK, TOO_MANY_STEPS) and not settings.careful:
             settings = replace(settings, careful=True, most_steps=most)  # rounding may be what cannot be followed
         else:
             raise _failure(model, path, status, settings)
@@ -181,14 +192,14 @@ def _trajectory(
     marks: tuple[Array, Array],
     start: Any,
     keys: Streams,
-) -> tuple[Any, flow.Path]:
+) -> tuple[Any, Path]:
     """Observables (times, observables), and where the trajectory ended."""
     state, coefficients = model.start(quantities)
-    lane = flow.Lane(coefficients, keys, jnp.zeros((), jnp.uint32))
+    lane = Lane(coefficients, keys, jnp.zeros((), jnp.uint32))
     landmarks, switches = marks
     if settings.sensitive and model.landmarks is not None:
         landmarks = model.landmarks.moving(landmarks, switches, len(state), coefficients)
-    path, states = _follow(flow.Trajectory(model, settings, flow.Marks(times, landmarks), lane), state, start)
+    path, states = _follow(Trajectory(model, settings, Marks(times, landmarks), lane), state, start)
 
     def observe(time: Any, record: Any) -> Any:
         state, delayed = record[: len(model.variables)], record[len(model.variables) :]
@@ -198,24 +209,24 @@ def _trajectory(
     return jax.vmap(observe)(times, states), path
 
 
-def _follow(trajectory: flow.Trajectory, state: Array, begin: Array) -> tuple[flow.Path, Array]:
+def _follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, Array]:
     """One trajectory from ``state`` to its end: where it ended, and at all times the state and, after it, the values
     of the past that formulas need then (times, variables + delays).
     """
     size, times = trajectory.size, len(trajectory.times)
 
-    def write(path: flow.Path, records: Array) -> Array:
+    def write(path: Path, records: Array) -> Array:
         row = jnp.where(path.observed, path.position - 1, times)
         record = jnp.concatenate([trajectory.observed_state(path), trajectory.delayed(path)])
         return records.at[row].set(record, mode="drop")
 
-    def go_on(loop: tuple[flow.Path, Array]) -> tuple[flow.Path, Array]:
+    def go_on(loop: tuple[Path, Array]) -> tuple[Path, Array]:
         path = trajectory.advance(loop[0])
         return path, write(path, loop[1])
 
     path = trajectory.start(state, begin)
     first = write(path, jnp.zeros((times, size + len(trajectory.delayed(path)))))
-    return lax.while_loop(lambda loop: loop[0].status == flow.RUNNING, go_on, (path, first))
+    return lax.while_loop(lambda loop: loop[0].status == RUNNING, go_on, (path, first))
 
 
 @cache
@@ -259,18 +270,18 @@ def _compiled_tangents(model: HybridModel, settings: Settings) -> Any:
     return model.compiled[key]
 
 
-def _failure(model: HybridModel, path: flow.Path, status: int, settings: Settings) -> SimulationError:
+def _failure(model: HybridModel, path: Path, status: int, settings: Settings) -> SimulationError:
     source, time = model.source, float(path.time)
-    if status == flow.TOO_MANY_STEPS:
+    if status == TOO_MANY_STEPS:
         return TruncationError(
             f"{source}: at time {time:g} the solver has taken {settings.most_steps} steps and is not at the end; "
             "end earlier, or look for a variable that changes without bound"
         )
-    if status == flow.ENDLESS_EVENTS:
+    if status == ENDLESS_EVENTS:
         return SimulationError(
             f"{source}: events trigger each other without end at time {time:g}; check their triggers and assignments"
         )
-    if status == flow.QUEUE_FULL:
+    if status == QUEUE_FULL:
         return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait at time {time:g}")
     sizes = np.abs(np.asarray(path.state))
     if int(path.steps) == 0:

@@ -9,9 +9,8 @@ exponential random number; that integral is one more variable of the flow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,15 +19,26 @@ from jax import Array, lax
 
 from sbmlgrad.network.hybrid import HybridModel, joined
 from sbmlgrad.simulation.crossings import Crossings
-from sbmlgrad.simulation.events import Events, Pending, whole_counts
+from sbmlgrad.simulation.events import Events, whole_counts
 from sbmlgrad.simulation.past import Past, empty_past, recall, remember
-from sbmlgrad.simulation.random import Streams, exponential, is_whole, uniform
+from sbmlgrad.simulation.path import (
+    BAD_HAZARD,
+    DONE,
+    ENDLESS_EVENTS,
+    QUEUE_FULL,
+    RUNNING,
+    STUCK,
+    TOO_MANY_STEPS,
+    Lane,
+    Marks,
+    Path,
+    Settings,
+)
+from sbmlgrad.simulation.random import exponential, is_whole, uniform
 from sbmlgrad.simulation.rosenbrock import Dense, Step
 from sbmlgrad.simulation.solvers import ORDER, STEPS, inside, largest_error, without
 
 Result = TypeVar("Result")
-
-RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = range(7)
 
 _SAFETY, _SHRINK, _GROW = 0.9, 0.2, 6.0
 _ROUNDING = 2.0**-53
@@ -37,6 +47,7 @@ _FIRST = 1e-6  # of the whole time, the step that is tried first
 _FLOOR = 1e-24  # of the largest amount: from there, what is made of nothing has a size that a step can be true to
 _NOTHING = 1e-150  # in any unit
 _LENIENCE = 0.1  # digits that a value may be less exact for each that it is below the largest of its kind
+_SHORTEST = 2.0**-60  # a wait of 0, which is drawn once in 2**25 times, is no step
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _OVERSHOT = 1e-9  # and how far beyond as too far
 _CROSSING_STEPS = 8
@@ -47,62 +58,6 @@ _MOST_CHATTER = 4
 _OF_A_LAG = 0.125  # the longest step: values of the past are interpolated between steps by cubics
 _BELOW, _NEAR_NOTHING = 1e-9, 1e-12  # of the largest value of a variable, of all: so far below 0 a value may be 0
 _MEMORY = 256  # steps remembered for delays, for each slot of the settings
-
-
-class Path(NamedTuple):
-    """Where a trajectory is: what the loop carries."""
-
-    time: Array
-    state: Array  # (variables,), and last, where there are hazards, their integral since the last reaction
-    step: Array  # the size of step that the solver would like
-    largest: Array  # (variables,) absolute values seen so far
-    pending: Pending | None
-    target: Array  # of the integral of hazards
-    draws: Array  # random numbers used, and so reactions fired
-    position: Array  # of the next observation
-    steps: Array
-    status: Array
-    observed: Array  # whether the state is to be written down
-    cautious: Array  # whether a law was found to make no sense of some value
-    fractions: Array  # (variables,) whether it started from a number of molecules that is not whole
-    relations: Array  # the truth of comparisons when last looked at
-    tries: Array  # how often the place of a change of one was looked for since it was last found
-    aimed: Array  # whether the present step is to end where a change was found
-    vain: Array  # how often none was met there since a step went its whole way
-    chatter: Array  # how many changes in laws came one upon the other
-    past: Past | None  # what delays need
-    weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
-
-
-class Lane(NamedTuple):
-    """What belongs to one trajectory and does not change: coefficients and its part of randomness."""
-
-    coefficients: Array
-    keys: Streams
-    trajectory: Array
-
-
-class Marks(NamedTuple):
-    """Times at which steps have to end: of observations, and landmarks of what depends on time alone (or none)."""
-
-    times: Array
-    landmarks: Array
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Solver, relative tolerance, and limits."""
-
-    solver: str = "rosenbrock"
-    relative: float = 1e-8
-    most_steps: int = 1_000_000
-    slots: int = 4
-    careful: bool = False
-    """Whether it is followed operation by operation what rounding does to laws, rather than estimated."""
-    sensitive: bool = False
-    """Whether the times of events carry derivatives."""
-    scored: bool = False
-    """Whether the density of the path is kept, with the times of reactions held: its derivative is the score."""
 
 
 class Trajectory:
@@ -383,7 +338,8 @@ class Trajectory:
     # ---- reactions -------------------------------------------------------------------------------------
 
     def _target(self, draws: Array) -> Array:
-        return exponential(self.lane.keys.waiting, self.lane.trajectory, draws).astype(jnp.float64)
+        drawn = exponential(self.lane.keys.waiting, self.lane.trajectory, draws).astype(jnp.float64)
+        return jnp.maximum(drawn, _SHORTEST)
 
     def _meet_reaction(
         self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array

@@ -21,11 +21,22 @@ from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
-from sbmlgrad.simulation import flow
 from sbmlgrad.simulation.deterministic import landmarks, with_values
 from sbmlgrad.simulation.distributions import expected, sample
 from sbmlgrad.simulation.ensemble import layout
-from sbmlgrad.simulation.flow import Lane, Marks, Path, Settings, Trajectory
+from sbmlgrad.simulation.flow import Trajectory
+from sbmlgrad.simulation.path import (
+    BAD_HAZARD,
+    DONE,
+    ENDLESS_EVENTS,
+    QUEUE_FULL,
+    RUNNING,
+    TOO_MANY_STEPS,
+    Lane,
+    Marks,
+    Path,
+    Settings,
+)
 from sbmlgrad.simulation.random import Streams, key, streams
 from sbmlgrad.simulation.ssa import compiler_options
 
@@ -177,7 +188,7 @@ def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
             def whole(quantities: Array) -> Any:
                 paths, coefficients, records = _begin(model, settings, quantities, marks, keys, trajectory, begin)
                 idle = jnp.arange(len(trajectory)) >= count
-                paths = paths._replace(status=jnp.where(idle, flow.DONE, paths.status))
+                paths = paths._replace(status=jnp.where(idle, DONE, paths.status))
                 paths, records = _advance(
                     model, settings, paths, records, coefficients, marks, keys, trajectory, max_events=max_events
                 )
@@ -214,11 +225,11 @@ def _run_chunk(
         begin, advance, observe = _compiled(model, settings)
         paths, coefficients, records = begin(*fixed, jnp.float64(start))
         # lanes beyond the last trajectory have nothing to do; one that failed would stop all others
-        paths = paths._replace(status=jnp.where(jnp.arange(lanes) < count, paths.status, flow.DONE))
+        paths = paths._replace(status=jnp.where(jnp.arange(lanes) < count, paths.status, DONE))
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
             other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
-            if other is not None or not np.any(np.asarray(paths.status)[:count] == flow.RUNNING):
+            if other is not None or not np.any(np.asarray(paths.status)[:count] == RUNNING):
                 break
         if other is None:
             observed = np.asarray(observe(records, coefficients, marks.times))[..., :count]
@@ -235,11 +246,11 @@ def _other_settings(
     status = np.asarray(paths.status)[:count]
     _check_effort(model, paths, first, count, max_events)
     worst = int(status.max())
-    if worst == flow.QUEUE_FULL and settings.slots < _MOST_SLOTS:
+    if worst == QUEUE_FULL and settings.slots < _MOST_SLOTS:
         return replace(settings, slots=8 * settings.slots)
     if settings.solver == "explicit" and bool(np.any(_out_of_proportion(paths)[:count])):
         return replace(settings, solver="rosenbrock")
-    if worst > flow.DONE:
+    if worst > DONE:
         raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
     return None
 
@@ -344,7 +355,7 @@ def _advance(
 
     def go_on(loop: tuple[Array, Path, Array]) -> Array:
         count, paths, _ = loop
-        going = jnp.any(paths.status == flow.RUNNING) & ~jnp.any(paths.status > flow.DONE)
+        going = jnp.any(paths.status == RUNNING) & ~jnp.any(paths.status > DONE)
         if max_events is None:
             return (count < _STEPS_A_CALL) & going
         stiff = jnp.any(_out_of_proportion(paths)) if settings.solver == "explicit" else jnp.zeros((), bool)
@@ -385,7 +396,7 @@ def _failure(
     source, time = model.source, float(paths.time[lane])
     state = np.asarray(paths.state[lane])[: len(model.variables)]
     where = f"at time {time:g} in trajectory {first + lane}"
-    if status == flow.BAD_HAZARD:
+    if status == BAD_HAZARD:
         values = np.asarray(model.hazards_at(paths.time[lane], jnp.asarray(state), coefficients[lane]))
         worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
         return PropensityError(
@@ -393,14 +404,14 @@ def _failure(
             "simulation needs finite laws that are not negative: write a reversible law as two reactions, or check "
             "its parameters"
         )
-    if status == flow.TOO_MANY_STEPS:
+    if status == TOO_MANY_STEPS:
         return TruncationError(
             f"{source}: {where} the solver has taken the {settings.most_steps:.3g} steps allowed between reactions; "
             "end earlier, or look for a variable that changes without bound"
         )
-    if status == flow.ENDLESS_EVENTS:
+    if status == ENDLESS_EVENTS:
         return SimulationError(f"{source}: events trigger each other without end {where}; check their triggers")
-    if status == flow.QUEUE_FULL:
+    if status == QUEUE_FULL:
         return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait {where}")
     largest = model.variables[int(np.argmax(np.where(np.isnan(state), np.inf, np.abs(state))))]
     return SimulationError(

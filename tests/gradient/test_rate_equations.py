@@ -8,7 +8,7 @@ import pytest
 import sbmlgrad as sg
 from sbmlgrad.errors import SbmlgradError, UnknownIdError
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
-from sbmlgrad.simulation.flow import Settings
+from sbmlgrad.simulation.path import Settings
 
 # Cases of the SBML Test Suite with events: triggers on time and on the state, delays, priorities, values from the
 # time of the trigger, two compartments.

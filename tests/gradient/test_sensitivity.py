@@ -96,7 +96,12 @@ def test_samples_do_not_depend_on_how_an_ensemble_is_cut(models_dir: Path, monke
     assert whole.equals(cut)
 
 
-def test_models_with_events_and_rates_over_time_have_differences(model: Callable[..., sg.Model]) -> None:
+@pytest.mark.parametrize(
+    ("estimator", "note"), [("auto", "times of reactions held"), ("coupled_fd", "common random numbers")]
+)
+def test_models_with_events_and_rates_over_time_have_derivatives(
+    model: Callable[..., sg.Model], estimator: str, note: str
+) -> None:
     """Birth at k (1 + t), death at g, X doubled at t = 1: E X obeys a linear equation whose derivatives are known."""
     made = model(
         {"X": {"amount": 0}},
@@ -104,15 +109,28 @@ def test_models_with_events_and_rates_over_time_have_differences(model: Callable
         {"k": 20.0, "g": 0.5},
         events={"double": {"trigger": "time >= 1", "set": {"X": "2 * X"}}},
     )
-    times = np.array([0.5, 2.0])
-    table = sg.sensitivity(made, times, ["k", "g"], n=4000, seed=1, select=["X", sg.Moment("X", "X")])
-    assert "common random numbers" in table.attrs["note"]
+    times, chosen = np.array([0.5, 2.0]), ["X", sg.Moment("X", "X")]
+    table = sg.sensitivity(made, times, ["k", "g"], n=4000, seed=1, select=chosen, estimator=estimator)
+    assert note in table.attrs["note"]
     smooth = sg.sensitivity(made, times, ["k", "g"], method="ode", select=["X"])  # the mean's own equation
     drawn = table[table["species"] == "X"].reset_index(drop=True)
     off = (drawn["sensitivity"] - smooth["sensitivity"]).abs()
     assert (off < 0.01 * smooth["sensitivity"].abs() + 4.5 * drawn["stderr"]).all()  # false alarms: 7e-6 each
     assert (drawn["stderr"] < 0.1 * smooth["sensitivity"].abs()).all()
-    with pytest.raises(EstimatorError, match="'score'.*use 'auto'"):
-        sg.sensitivity(made, times, ["k"], estimator="score")
+
+
+def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.Model]) -> None:
+    made = model(
+        {"X": {"amount": 3}},
+        {"death": ("X ->", "g * X")},
+        {"g": 0.5, "T": 1.0},
+        events={"double": {"trigger": "time >= T", "set": {"X": "2 * X"}}},
+    )
+    with pytest.raises(EstimatorError, match="'score': 'T' moves the time of event 'double', .*use 'auto'"):
+        sg.sensitivity(made, [2.0], ["T"], estimator="score")
+    with pytest.raises(EstimatorError, match="'score': 'X' moves the initial number of 'X'"):
+        sg.sensitivity(made, [2.0], ["X"], estimator="score")
+    with pytest.raises(EstimatorError, match="'straight_through'.*use 'auto'"):
+        sg.sensitivity(made, [2.0], ["g"], estimator="straight_through")
     with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
-        sg.sensitivity(made, times, ["k"], select=[sg.TimeAverage("X")])
+        sg.sensitivity(made, [2.0], ["g"], select=[sg.TimeAverage("X")])

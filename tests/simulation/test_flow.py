@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 import sbmlgrad as sg
 from sbmlgrad.errors import SbmlgradError, SimulationError, TruncationError
 from sbmlgrad.simulation import deterministic
-from sbmlgrad.simulation.flow import Settings
+from sbmlgrad.simulation.path import Settings
 
 Make = Callable[..., sg.Model]
 HALF_TIME = np.log(2)

@@ -383,3 +383,15 @@ def test_the_rate_of_a_reaction_is_what_the_document_says_in_every_loop(model: M
             found = sg.simulate(each, [0.0, 1.0], n=10, method=method, select=["r", "A", "B"]).mean
             np.testing.assert_allclose(found["r"], 0.5 * found["A"] - 0.2 * found["B"], rtol=1e-6)
             assert found["r"].iloc[0] == pytest.approx(2.4)
+
+
+def test_a_wait_of_nothing_is_a_wait(model: Make) -> None:
+    """Trajectory 150 of this seed draws a waiting time that is exactly 0."""
+    dosed = model(
+        {"X": {"amount": 0}},
+        {"birth": (" -> X", "k"), "death": ("X -> ", "g*X")},
+        {"k": 10.046576138, "g": 0.501133189},
+        events={"dose": {"trigger": "time >= 5", "set": {"X": "X + 100"}}},
+    )
+    found = sg.simulate(dosed, [1, 2, 4, 5.5, 6, 7, 8, 10], n=200, seed=1639577730)
+    assert found.mean["X"].iloc[-1] == pytest.approx(20 + 99 * np.exp(-2.5), rel=0.1)

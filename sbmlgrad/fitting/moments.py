@@ -1,0 +1,130 @@
+"""Where simulated moments and their derivatives come from: counts that jump, or whatever flows and jumps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.loss import Target
+from sbmlgrad.gradient import hybrid
+from sbmlgrad.gradient.automatic import Automatic
+from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
+from sbmlgrad.gradient.observables import Moment
+from sbmlgrad.gradient.problem import Problem, differentiable
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
+from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
+from sbmlgrad.simulation.simulate import discretised, prepare
+
+
+class Source(Protocol):
+    """Moments of a model's exact trajectories at any values (P,) of the fitted parameters."""
+
+    @property
+    def quantities(self) -> Mapping[str, float]:
+        """What can be fitted, with the model's values."""
+        ...
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        """Whether anything simulated depends on each parameter."""
+        ...
+
+    def estimate(self, task: Task, searching: bool) -> Estimate:
+        """Moments and their derivatives; with more bias and less noise while ``searching``, where there is a choice."""
+        ...
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        """Observables (observables, times, n) along trajectories."""
+        ...
+
+    def warn(self) -> None:
+        """Name what starts from, or is set to, fractions of molecules."""
+        ...
+
+
+def source(model: Model, names: Sequence[str], target: Target, estimator: str) -> Source:
+    """That of a model, made once for it, so that compiled loops are found again."""
+    if estimator == "exact":
+        raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
+    kind = _OfCounts if only_counts(model, target.observables) else _OfProcess
+    return kind(model, tuple(names), target, estimator)
+
+
+def _functions(target: Target) -> list[Moment]:
+    squares = [Moment(name, name) for name in target.observables] if target.squares else []
+    return [*(Moment(name) for name in target.observables), *squares]
+
+
+class _OfCounts:
+    """A model in which reactions alone change anything."""
+
+    def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str):
+        self.model, self.names, self.observables = model, names, target.observables
+        discrete = discretised(model, target.observables)
+        self.quantities, self._network = discrete.quantities, discrete.network
+        key = ("moments", names, target.observables, target.squares)
+        if key not in model.derived:
+            model.derived[key] = differentiable(discrete, names, _functions(target))
+        self.problem: Problem = model.derived[key]
+        chosen = named_estimator(estimator)
+        searching: Estimator = Automatic(searching=True) if isinstance(chosen, Automatic) else chosen
+        self._estimators = {True: searching, False: chosen}
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        tangents = self.problem.at(values).tangents
+        return [tangents.moves_counts(place) or tangents.moves_rates(place) for place in range(len(self.names))]
+
+    def estimate(self, task: Task, searching: bool) -> Estimate:
+        gradient = self._estimators[searching]
+        if isinstance(gradient, Automatic):  # what there is to choose is chosen where it is first asked
+            gradient = self._estimators[searching] = gradient.settled(self.problem, task)
+        return gradient.estimate(self.problem, task)
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        named: Mapping[str, float] = dict(zip(self.names, values.tolist(), strict=True))
+        prepared = prepare(self.model, named, self.observables)
+        ensemble = Ensemble(prepared.network, prepared.counts, prepared.coefficients, times, n, seed)
+        return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
+
+    def warn(self) -> None:
+        network = self._network
+        warn_of_fractions(self.model.elements.source.path, fractional(network.species, network.x0), stacklevel=4)
+
+
+class _OfProcess:
+    """A model in which events, rate rules or the time change something, too."""
+
+    def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str):
+        self.model, self.names, self.observables, self._estimator = model, names, target.observables, estimator
+        self.quantities = prepare_hybrid(model, None, target.observables)[0].quantities
+        for name in names:
+            if name not in self.quantities:
+                return  # the caller says so
+        key = ("moments", names, target.observables, target.squares)
+        if key not in model.derived:
+            model.derived[key] = hybrid.Process(model, names, _functions(target))
+        self.process: hybrid.Process = model.derived[key]
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
+
+    def estimate(self, task: Task, searching: bool) -> Estimate:
+        return hybrid.estimate(self.process, task, self._estimator)
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        process, quantities = prepare_hybrid(self.model, None, self.observables)
+        quantities = quantities.copy()
+        known = list(process.quantities)
+        quantities[[known.index(name) for name in self.names]] = values
+        start = min(0.0, float(times[0]))
+        chunks: Any = run_hybrid(process, quantities, times, n, seed, start, MAX_EVENTS)
+        return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
+
+    def warn(self) -> None:
+        self.process.warn()

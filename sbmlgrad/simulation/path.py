@@ -1,0 +1,70 @@
+"""Where a trajectory that flows and jumps is, what belongs to it, and how it is followed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jax import Array
+
+from sbmlgrad.simulation.events import Pending
+from sbmlgrad.simulation.past import Past
+from sbmlgrad.simulation.random import Streams
+
+RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = range(7)
+
+
+class Path(NamedTuple):
+    """Where a trajectory is: what the loop carries."""
+
+    time: Array
+    state: Array  # (variables,), and last, where there are hazards, their integral since the last reaction
+    step: Array  # the size of step that the solver would like
+    largest: Array  # (variables,) absolute values seen so far
+    pending: Pending | None
+    target: Array  # of the integral of hazards
+    draws: Array  # random numbers used, and so reactions fired
+    position: Array  # of the next observation
+    steps: Array
+    status: Array
+    observed: Array  # whether the state is to be written down
+    cautious: Array  # whether a law was found to make no sense of some value
+    fractions: Array  # (variables,) whether it started from a number of molecules that is not whole
+    relations: Array  # the truth of comparisons when last looked at
+    tries: Array  # how often the place of a change of one was looked for since it was last found
+    aimed: Array  # whether the present step is to end where a change was found
+    vain: Array  # how often none was met there since a step went its whole way
+    chatter: Array  # how many changes in laws came one upon the other
+    past: Past | None  # what delays need
+    weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
+
+
+class Lane(NamedTuple):
+    """What belongs to one trajectory and does not change: coefficients and its part of randomness."""
+
+    coefficients: Array
+    keys: Streams
+    trajectory: Array
+
+
+class Marks(NamedTuple):
+    """Times at which steps have to end: of observations, and landmarks of what depends on time alone (or none)."""
+
+    times: Array
+    landmarks: Array
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Solver, relative tolerance, and limits."""
+
+    solver: str = "rosenbrock"
+    relative: float = 1e-8
+    most_steps: int = 1_000_000
+    slots: int = 4
+    careful: bool = False
+    """Whether it is followed operation by operation what rounding does to laws, rather than estimated."""
+    sensitive: bool = False
+    """Whether the times of events carry derivatives."""
+    scored: bool = False
+    """Whether the density of the path is kept, with the times of reactions held: its derivative is the score."""
