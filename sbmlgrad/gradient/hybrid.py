@@ -59,11 +59,10 @@ class Process:
                 raise UnsupportedError(self.source, [reason])
         self.places = [known.index(parameter) for parameter in parameters]
         jumps = moving(model, self.parameters)
-        self.unscored = {
+        self._unscored = {
             name: _moves_counts(self.process, self.quantities, place, name) or jumps[name]
             for name, place in zip(self.parameters, self.places, strict=True)
         }
-        """Why the score does not see a parameter; empty where it does."""
         self._fractions = np.zeros((2, len(self.process.variables)), bool)
 
     def at(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -72,6 +71,14 @@ class Process:
         if len(values):
             result[self.places] = values
         return result
+
+    def reasons(self, values: Sequence[float] | np.ndarray) -> dict[str, str]:
+        """Why the score does not see a parameter at these values (P,) of the parameters; empty where it does."""
+        quantities = self.at(values)
+        return {
+            name: reason or _switches_off(self.process, quantities, place)
+            for (name, reason), place in zip(self._unscored.items(), self.places, strict=True)
+        }
 
     def values(self, observed: Any) -> Any:
         """Functions (functions, times, n) of observed variables (variables, times, n)."""
@@ -99,7 +106,7 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
             "(score or finite differences), or --method ode for the rate equations"
         )
     check_size(task.n, MAX_EVENTS)
-    reasons = process.unscored
+    reasons = process.reasons(task.values)
     if estimator == "score" and any(reasons.values()):
         name = next(name for name, reason in reasons.items() if reason)
         raise EstimatorError(f"estimator 'score': {name!r} {reasons[name]}, which it does not see; use 'auto'")
@@ -129,6 +136,20 @@ def _moves_counts(process: HybridModel, quantities: np.ndarray, place: int, name
         v for v, slope, whole in zip(process.variables, slopes, process.whole, strict=True) if whole and slope != 0
     ]
     return f"moves the initial number of {moved[0]!r}" if moved else ""
+
+
+def _switches_off(process: HybridModel, quantities: np.ndarray, place: int) -> str:
+    """Whether a quantity that is 0 keeps a reaction from firing, so that no trajectory shows what it does."""
+    if quantities[place] != 0 or not process.channels:
+        return ""
+
+    def hazards(value: jax.Array) -> jax.Array:
+        state, coefficients = process.start(jnp.asarray(quantities).at[place].set(value), expected)
+        return process.hazards_at(jnp.zeros(()), state + process.whole, coefficients)  # where nothing is missing
+
+    values, slopes = jax.jvp(hazards, (jnp.zeros(()),), (jnp.ones(()),))
+    off = (np.asarray(values) == 0) & (np.asarray(slopes) != 0)
+    return f"is 0 and switches {process.channels[int(np.argmax(off))]!r} off" if off.any() else ""
 
 
 def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from sbmlgrad.simulation.simulate import discretised
 
 if TYPE_CHECKING:
     import pandas
+
+
+Made = TypeVar("Made")
 
 
 def sensitivity(
@@ -84,7 +87,8 @@ def sensitivity(
     asked = None if select is None else [as_observable(item) for item in select]
     if isinstance(model, Model) and not only_counts(model, _variables(asked)):
         functions = asked or [Moment(name) for name in default_observables(model)]
-        process = Process(model.by_name(parameters), parameters, functions)
+        named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions))
+        process = _once(named.derived, key, lambda: Process(named, parameters, functions))
         result = estimate(process, Task([], times, n, seed, start), estimator)
         process.warn()
     else:
@@ -123,12 +127,26 @@ def _pose(
     model: Model | ReactionNetwork, parameters: Sequence[str], functions: Sequence[Observable] | None
 ) -> tuple[Problem, list[float]]:
     """The problem, and the values of the parameters that the model has."""
+    asked = (tuple(parameters), None if functions is None else tuple(functions))
     if not isinstance(model, Model):
-        problem = differentiable(model, parameters, functions)
+        problem = _once(model.compiled, ("problem", asked), lambda: differentiable(model, parameters, functions))
         return problem, [float(model.parameters[name]) for name in parameters]
-    discrete = discretised(model.by_name(parameters), _variables(functions))
-    problem = differentiable(discrete, parameters, functions)
+    named = _named(model, parameters)
+    discrete = discretised(named, _variables(functions))
+    problem = _once(named.derived, ("problem", asked), lambda: differentiable(discrete, parameters, functions))
     return problem, [discrete.quantities[name] for name in parameters]
+
+
+def _named(model: Model, parameters: Sequence[str]) -> Model:
+    return _once(model.derived, ("by name", tuple(parameters)), lambda: model.by_name(parameters))
+
+
+def _once(known: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:
+    """What ``make`` makes, kept for the next call, so that compiled loops are found again."""
+    if key not in known:
+        known[key] = make()
+    made: Made = known[key]
+    return made
 
 
 def _variables(functions: Sequence[Observable] | None) -> list[str] | None:
@@ -150,7 +168,7 @@ def _of_equations(
         if not isinstance(item, str):
             raise SbmlgradError(f"{item.label}: with method 'ode' there are values of variables only; use their names")
     check_times(times, start)
-    equations, quantities = prepare_equations(model.by_name(parameters), None, names)
+    equations, quantities = prepare_equations(_named(model, parameters), None, names)
     names = list(equations.quantities)
     for name in parameters:
         if name not in names:

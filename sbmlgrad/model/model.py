@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sbmlgrad.errors import UnknownIdError
@@ -32,6 +33,7 @@ class Model:
     """What was worked out from this model and is kept with it, such as its discrete form."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", MappingProxyType(dict(self.changes)))
         _ = self.assignment_order, self.initial_order  # a circle of assignments is an error here, not later
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -130,7 +131,30 @@ def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.M
         sg.sensitivity(made, [2.0], ["T"], estimator="score")
     with pytest.raises(EstimatorError, match="'score': 'X' moves the initial number of 'X'"):
         sg.sensitivity(made, [2.0], ["X"], estimator="score")
+    with pytest.raises(EstimatorError, match="'score': 'g' is 0 and switches 'death' off"):
+        sg.sensitivity(made.with_parameters({"g": 0.0}), [2.0], ["g"], estimator="score")
     with pytest.raises(EstimatorError, match="'straight_through'.*use 'auto'"):
         sg.sensitivity(made, [2.0], ["g"], estimator="straight_through")
     with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
         sg.sensitivity(made, [2.0], ["g"], select=[sg.TimeAverage("X")])
+
+
+def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
+    """Another seed finds the loops of the first call, with reactions only and with events."""
+    plain = model({"X": {"amount": 3}}, {"birth": ("-> X", "k"), "death": ("X ->", "g * X")}, {"k": 2.0, "g": 0.5})
+    dosed = model(
+        {"X": {"amount": 3}},
+        {"birth": ("-> X", "k"), "death": ("X ->", "g * X")},
+        {"k": 2.0, "g": 0.5},
+        events={"dose": {"trigger": "time >= 1", "set": {"X": "X + 5"}}},
+    )
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda name, seconds, **_: compiled.append(name) if "backend_compile" in name else None
+    )
+    for each in (plain, dosed):
+        sg.sensitivity(each, [0.5, 2.0], ["k", "g"], n=512, seed=1, estimator="score")
+        assert compiled
+        compiled.clear()
+        sg.sensitivity(each, [0.5, 2.0], ["k", "g"], n=512, seed=2, estimator="score")
+        assert compiled == []

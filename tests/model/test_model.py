@@ -270,3 +270,8 @@ def test_substitution_evaluates_nothing() -> None:
 def test_nothing_of_an_unknown_kind_is_evaluated() -> None:
     with pytest.raises(TypeError, match="zeta"):
         evaluate(sympy.zeta(x), {"x": 1.0})
+
+
+def test_what_is_frozen_is_frozen(model: Model) -> None:
+    with pytest.raises(TypeError):
+        model.changes["k"] = 3.0  # type: ignore[index]
