@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,16 +66,20 @@ class _OfCounts:
     """A model in which reactions alone change anything."""
 
     def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str):
-        self.model, self.names, self.observables = model, names, target.observables
-        discrete = discretised(model, target.observables)
-        self.quantities, self._network = discrete.quantities, discrete.network
-        key = ("moments", names, target.observables, target.squares)
-        if key not in model.derived:
-            model.derived[key] = differentiable(discrete, names, _functions(target))
-        self.problem: Problem = model.derived[key]
+        self.model, self.names, self.observables, self._target = model, names, target.observables, target
+        self._discrete = discretised(model, target.observables)
+        self.quantities = self._discrete.quantities
         chosen = named_estimator(estimator)
         searching: Estimator = Automatic(searching=True) if isinstance(chosen, Automatic) else chosen
         self._estimators = {True: searching, False: chosen}
+
+    @cached_property
+    def problem(self) -> Problem:
+        key = ("moments", self.names, self.observables, self._target.squares)
+        if key not in self.model.derived:
+            self.model.derived[key] = differentiable(self._discrete, self.names, _functions(self._target))
+        problem: Problem = self.model.derived[key]
+        return problem
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         tangents = self.problem.at(values).tangents
@@ -93,7 +98,7 @@ class _OfCounts:
         return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
 
     def warn(self) -> None:
-        network = self._network
+        network = self._discrete.network
         warn_of_fractions(self.model.elements.source.path, fractional(network.species, network.x0), stacklevel=4)
 
 
@@ -101,15 +106,17 @@ class _OfProcess:
     """A model in which events, rate rules or the time change something, too."""
 
     def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str):
-        self.model, self.names, self.observables, self._estimator = model, names, target.observables, estimator
+        self.model, self.names, self.observables, self._target = model, names, target.observables, target
+        self._estimator = estimator
         self.quantities = prepare_hybrid(model, None, target.observables)[0].quantities
-        for name in names:
-            if name not in self.quantities:
-                return  # the caller says so
-        key = ("moments", names, target.observables, target.squares)
-        if key not in model.derived:
-            model.derived[key] = hybrid.Process(model, names, _functions(target))
-        self.process: hybrid.Process = model.derived[key]
+
+    @cached_property
+    def process(self) -> hybrid.Process:
+        key = ("moments", self.names, self.observables, self._target.squares)
+        if key not in self.model.derived:
+            self.model.derived[key] = hybrid.Process(self.model, self.names, _functions(self._target))
+        process: hybrid.Process = self.model.derived[key]
+        return process
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
