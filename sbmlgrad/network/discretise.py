@@ -155,8 +155,7 @@ def _start(process: HybridModel) -> Callable[[Sequence[Any]], tuple[Arrays, Arra
     assert isinstance(program, Program)
 
     def start(quantities: Sequence[Any]) -> tuple[Arrays, Arrays]:
-        with np.errstate(all="ignore"):  # what is infinite, or no number, is named where it matters
-            values = tuple(program.unrolled([np.float64(v) if isinstance(v, (int, float)) else v for v in quantities]))
+        values = tuple(program.unrolled([np.float64(v) if isinstance(v, (int, float)) else v for v in quantities]))
         return values[:size], values[size:]
 
     return start

@@ -127,7 +127,8 @@ class Program:
             if node.operation == "constant":
                 known[place] = given(np.float64(float.fromhex(node.detail)))
             else:
-                known[place] = run(node, tuple(known[arg] for arg in node.args))
+                with np.errstate(all="ignore"):  # between two constants, it is numpy that computes
+                    known[place] = run(node, tuple(known[arg] for arg in node.args))
         return [_as_number(known[place]) for place in self.outputs]
 
     @cached_property

@@ -268,6 +268,14 @@ def magnitude(node: Any) -> Any:
     return build(sympy.Add, ONE, *(magnitude(arg) for arg in node.args))
 
 
+def test_numbers_divide_as_in_any_other_formula() -> None:
+    """1/0 between two numbers of a document is infinite, and 0/0 none, without a word from numpy."""
+    nothing = build(sympy.Add, ONE, MINUS)
+    for above, exact in ((ONE, math.inf), (nothing, math.nan)):
+        (found,) = program_of([build(sympy.Mul, above, power(nothing, MINUS))]).unrolled([1.0, 2.0])
+        np.testing.assert_equal(float(found), exact)
+
+
 def test_what_does_not_move_is_computed_once() -> None:
     """Of k*A*k/B/(A + B), the coefficient is k*k/B, however the formula is written; A/B stays a division."""
     graph = Graph()
