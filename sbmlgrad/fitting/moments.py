@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.catalogue import named_estimator
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.observables import Moment
-from sbmlgrad.gradient.problem import Problem, differentiable
+from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run
@@ -76,10 +76,9 @@ class _OfCounts:
     @cached_property
     def problem(self) -> Problem:
         key = ("moments", self.names, self.observables, self._target.squares)
-        if key not in self.model.derived:
-            self.model.derived[key] = differentiable(self._discrete, self.names, _functions(self._target))
-        problem: Problem = self.model.derived[key]
-        return problem
+        return once(
+            self.model.derived, key, lambda: differentiable(self._discrete, self.names, _functions(self._target))
+        )
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         tangents = self.problem.at(values).tangents
@@ -113,10 +112,7 @@ class _OfProcess:
     @cached_property
     def process(self) -> hybrid.Process:
         key = ("moments", self.names, self.observables, self._target.squares)
-        if key not in self.model.derived:
-            self.model.derived[key] = hybrid.Process(self.model, self.names, _functions(self._target))
-        process: hybrid.Process = self.model.derived[key]
-        return process
+        return once(self.model.derived, key, lambda: hybrid.Process(self.model, self.names, _functions(self._target)))
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
@@ -125,13 +121,9 @@ class _OfProcess:
         return hybrid.estimate(self.process, task, self._estimator)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        process, quantities = prepare_hybrid(self.model, None, self.observables)
-        quantities = quantities.copy()
-        known = list(process.quantities)
-        quantities[[known.index(name) for name in self.names]] = values
         start = min(0.0, float(times[0]))
-        chunks: Any = run_hybrid(process, quantities, times, n, seed, start, MAX_EVENTS)
+        chunks = run_hybrid(self.process.process, self.process.at(values), times, n, seed, start, MAX_EVENTS)
         return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
 
     def warn(self) -> None:
-        self.process.warn()
+        self.process.warn(stacklevel=5)

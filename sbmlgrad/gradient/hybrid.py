@@ -57,11 +57,11 @@ class Process:
                 raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")
             if reason := chemistry.without_derivative(parameter):
                 raise UnsupportedError(self.source, [reason])
-        self.places = [known.index(parameter) for parameter in parameters]
+        self.places = {parameter: known.index(parameter) for parameter in parameters}
         jumps = moving(model, self.parameters)
         self._unscored = {
             name: _moves_counts(self.process, self.quantities, place, name) or jumps[name]
-            for name, place in zip(self.parameters, self.places, strict=True)
+            for name, place in self.places.items()
         }
         self._fractions = np.zeros((2, len(self.process.variables)), bool)
 
@@ -69,15 +69,15 @@ class Process:
         """The vector of all quantities, for these values (P,) of the parameters; the model's if there are none."""
         result = self.quantities.copy()
         if len(values):
-            result[self.places] = values
+            result[list(self.places.values())] = values
         return result
 
     def reasons(self, values: Sequence[float] | np.ndarray) -> dict[str, str]:
         """Why the score does not see a parameter at these values (P,) of the parameters; empty where it does."""
         quantities = self.at(values)
         return {
-            name: reason or _switches_off(self.process, quantities, place)
-            for (name, reason), place in zip(self._unscored.items(), self.places, strict=True)
+            name: reason or _switches_off(self.process, quantities, self.places[name])
+            for name, reason in self._unscored.items()
         }
 
     def values(self, observed: Any) -> Any:
@@ -89,10 +89,10 @@ class Process:
         """Keep in mind what started from, or was set to, fractions of molecules (2, variables)."""
         self._fractions |= fractions
 
-    def warn(self) -> None:
-        """Name them."""
+    def warn(self, stacklevel: int = 4) -> None:
+        """Name them, to whoever is so many calls away from the warning itself."""
         at_start, at_events = (list(compress(self.process.variables, row)) for row in self._fractions)
-        warn_of_fractions(self.source, at_start, at_events, stacklevel=4)
+        warn_of_fractions(self.source, at_start, at_events, stacklevel=stacklevel)
 
 
 def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
@@ -155,7 +155,7 @@ def _switches_off(process: HybridModel, quantities: np.ndarray, place: int) -> s
 def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
     quantities = process.at(task.values)
     directions = np.zeros((len(names), len(quantities)))
-    directions[np.arange(len(names)), [process.places[process.parameters.index(name)] for name in names]] = 1.0
+    directions[np.arange(len(names)), [process.places[name] for name in names]] = 1.0
     values, slopes = Moments(), Moments()
     chunks = run_scored(process.process, quantities, directions, task.times, task.n, task.seed, task.start, MAX_EVENTS)
     for chunk in chunks:
@@ -186,7 +186,7 @@ def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estim
     level = Moments()
     rows: list[Moments] = []
     for name in names:
-        place = process.places[process.parameters.index(name)]
+        place = process.places[name]
         shift = np.zeros_like(quantities)
         shift[place] = STEP * quantities[place]
         if not shift[place]:

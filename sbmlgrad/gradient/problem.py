@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.simulation.ssa import Arrays
 
 Observe = Callable[[Arrays, Arrays], Arrays]
+Made = TypeVar("Made")
 
 
 class Tangents(NamedTuple):
@@ -126,9 +127,7 @@ class Problem:
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` makes, made at the first call and kept, so that compiled loops are found again."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
+        return once(self._kept, key, make)
 
     def _refuse_moving_edges(self, coefficients: Any, tangents: Tangents) -> None:
         """A bin of a concentration moves with the volume, which no sample shows."""
@@ -227,6 +226,14 @@ class Problem:
             for f in self.functions
         ]
         return np.stack(rows)
+
+
+def once(known: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:
+    """What ``make`` makes, made at the first call and kept under the key."""
+    if key not in known:
+        known[key] = make()
+    made: Made = known[key]
+    return made
 
 
 def moved(x: Arrays, jump: np.ndarray) -> Arrays:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from sbmlgrad.gradient.compare import Comparison, compare
 from sbmlgrad.gradient.estimator import Task
 from sbmlgrad.gradient.hybrid import Process, estimate
 from sbmlgrad.gradient.observables import Moment, Observable, as_observable
-from sbmlgrad.gradient.problem import Problem, differentiable
+from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
@@ -25,9 +25,6 @@ from sbmlgrad.simulation.simulate import discretised
 
 if TYPE_CHECKING:
     import pandas
-
-
-Made = TypeVar("Made")
 
 
 def sensitivity(
@@ -88,7 +85,7 @@ def sensitivity(
     if isinstance(model, Model) and not only_counts(model, _variables(asked)):
         functions = asked or [Moment(name) for name in default_observables(model)]
         named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions))
-        process = _once(named.derived, key, lambda: Process(named, parameters, functions))
+        process = once(named.derived, key, lambda: Process(named, parameters, functions))
         result = estimate(process, Task([], times, n, seed, start), estimator)
         process.warn()
     else:
@@ -129,24 +126,16 @@ def _pose(
     """The problem, and the values of the parameters that the model has."""
     asked = (tuple(parameters), None if functions is None else tuple(functions))
     if not isinstance(model, Model):
-        problem = _once(model.compiled, ("problem", asked), lambda: differentiable(model, parameters, functions))
+        problem = once(model.compiled, ("problem", asked), lambda: differentiable(model, parameters, functions))
         return problem, [float(model.parameters[name]) for name in parameters]
     named = _named(model, parameters)
     discrete = discretised(named, _variables(functions))
-    problem = _once(named.derived, ("problem", asked), lambda: differentiable(discrete, parameters, functions))
+    problem = once(named.derived, ("problem", asked), lambda: differentiable(discrete, parameters, functions))
     return problem, [discrete.quantities[name] for name in parameters]
 
 
 def _named(model: Model, parameters: Sequence[str]) -> Model:
-    return _once(model.derived, ("by name", tuple(parameters)), lambda: model.by_name(parameters))
-
-
-def _once(known: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:
-    """What ``make`` makes, kept for the next call, so that compiled loops are found again."""
-    if key not in known:
-        known[key] = make()
-    made: Made = known[key]
-    return made
+    return once(model.derived, ("by name", tuple(parameters)), lambda: model.by_name(parameters))
 
 
 def _variables(functions: Sequence[Observable] | None) -> list[str] | None:

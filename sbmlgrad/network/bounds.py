@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,18 +92,11 @@ class Bounds:
     def rooms(self, laws: Iterable[sympy.Expr]) -> dict[sympy.Expr, Room]:
         """Every part of the laws that has the form of room that is left."""
         found: dict[sympy.Expr, Room] = {}
-        pending, seen = list(laws), set()
-        while pending:
-            node = pending.pop()
-            if node in seen:
-                continue
-            seen.add(node)
+        for node in _parts(laws, found):
             if node.func is sympy.Add or getattr(node, "name", None) in self.rules:
                 room = self._room(node, sympy.Symbol(f"room:{len(found)}"))
                 if room is not None:
                     found[node] = room
-                    continue
-            pending.extend(node.args)
         return found
 
     def moved_by(self, room: Room) -> str:
@@ -142,13 +135,7 @@ class Bounds:
         So ``R*(R - 1)`` of a room ``R`` that goes down to 0 in whole steps is never negative, though ``R - 1`` is.
         """
         found: dict[sympy.Expr, sympy.Expr] = {}
-        pending, seen = list(laws), set()
-        while pending:
-            node = pending.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            pending.extend(node.args)
+        for node in _parts(laws):
             if node.func is not sympy.Mul:
                 continue
             beside = [rooms[arg] for arg in node.args if arg in rooms]
@@ -316,6 +303,18 @@ def _times(a: _Linear, b: _Linear) -> _Linear | None:
     weights = {species: a.total * weight for species, weight in b.weights.items()}
     scales = b.scales | a.origins if b.weights else frozenset()
     return _Linear(a.total * b.total, weights, a.origins | b.origins if b.total else frozenset(), scales)
+
+
+def _parts(laws: Iterable[sympy.Expr], whole: Collection[sympy.Expr] = ()) -> Iterator[sympy.Expr]:
+    """Every part of the laws, each once; what is in ``whole`` by the next is not looked into."""
+    pending, seen = list(laws), set()
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen.add(node)
+            yield node
+            if node not in whole:
+                pending.extend(node.args)
 
 
 def _shared_factors(node: sympy.Expr, moving: AbstractSet[sympy.Symbol]) -> set[sympy.Symbol]:
