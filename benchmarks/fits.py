@@ -6,9 +6,10 @@ draws trajectories by Gillespie's direct method in numpy, so that nothing of wha
 both rates of three models with stationary means of 2, 10 and 50 molecules to 1, 20 and 100 replicates, by exact
 simulation and by rate equations. For each rate: the mean and the root mean square of (estimate - truth) / stderr, which
 are 0 and 1 for honest error bars, the same mean on the scale of the logarithm (an error bar in proportion to the
-estimate gives (estimate - truth) / stderr a mean below 0 even where the logarithm is unbiased), the median estimate over the truth, how often estimate +- 1.96 stderr holds the
-truth, and how many of the fits warned. With 20 data sets a mean is off by 0.22 and a root mean square by 0.16 by
-chance (one sd). Data sets of one kind share what was compiled, and their seconds are the median.
+estimate gives (estimate - truth) / stderr a mean below 0 even where the logarithm is unbiased), the median estimate
+over the truth, how often estimate +- 1.96 stderr holds the truth, and how many of the fits warned. With 20 data sets a
+mean is off by 0.22 and a root mean square by 0.16 by chance (one sd). Data sets of one kind share what was compiled,
+and their seconds are the median.
 """
 
 from __future__ import annotations
@@ -211,8 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         rows.append({**where, **row})
                         print(
                             f"{name:15s} {mean:3d} {replicates:4d} {method:4s} {row['parameter']:2s} "
-                            f"z {row['mean_z']:+6.2f} ({row['mean_z_log']:+5.2f}) rms {row['rms_z']:5.2f}  median/truth {row['median_ratio']:5.3f} "
-                            f"coverage {row['coverage']:4.0%} warned {row['warned']:4.0%} {row['seconds']:5.1f} s",
+                            f"z {row['mean_z']:+6.2f} ({row['mean_z_log']:+5.2f}) rms {row['rms_z']:5.2f}  "
+                            f"median/truth {row['median_ratio']:5.3f} coverage {row['coverage']:4.0%} "
+                            f"warned {row['warned']:4.0%} {row['seconds']:5.1f} s",
                             flush=True,
                         )
                     if options.output:
