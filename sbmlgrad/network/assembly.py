@@ -14,10 +14,11 @@ from sbmlgrad.model.elements import TIME, Elements, Event, symbol
 from sbmlgrad.model.functions import build, draw
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.graph import RELATIONS, Graph
-from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations
+from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations, Stepwise
 from sbmlgrad.network.landmarks import Landmarks
 from sbmlgrad.network.lines import Lines
 from sbmlgrad.network.program import Program
+from sbmlgrad.network.stepwise import changes_in_steps
 
 
 def rate_equations(model: Model, observables: Iterable[str] | None = None) -> HybridModel:
@@ -150,7 +151,8 @@ class Assembly:
             hazards=made["hazards"] if hazards else None,
             jumps=self._jumps(),
             whole=np.array([self._is_count(identifier) for identifier in self.variables], dtype=bool),
-            still=all(self.graph.value(place) == 0.0 for place in flow) and in_time.isdisjoint(hazards),
+            still=not flowing and in_time.isdisjoint(hazards),
+            stepwise=None if flowing or delays else self._stepwise(made, lines, landmarks),
             start_program=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
             flow_program=made["flow"],
             observe_program=made["observe"],
@@ -430,6 +432,22 @@ class Assembly:
             owners=self._owners([*curves, *switches]),
             gaps=Program(graph, (), ()),
         )
+
+    def _stepwise(
+        self, programs: Mapping[str, Program], lines: Lines, landmarks: Landmarks | None
+    ) -> Stepwise | None:
+        """What only reactions move between known times; None where time moves more than that, or nothing reacts."""
+        hazards, triggers = programs["hazards"], programs.get("triggers")
+        reacting = np.flatnonzero(self._jumps().any(axis=1))
+        inputs = [self.inputs[place] for place in reacting]
+        outputs = (*hazards.outputs, *(triggers.outputs if triggers else ()))
+        switches = landmarks.switches if landmarks else ()
+        if not reacting.size or not changes_in_steps(lines, outputs, switches, inputs, self.drawn):
+            return None
+        following = self.graph.dynamic(inputs, self.drawn)
+        watched = [e for e, place in enumerate(triggers.outputs if triggers else ()) if place in following]
+        looked_at = tuple(triggers.outputs[event] for event in watched) if triggers else ()
+        return Stepwise(reacting, Program(self.graph, hazards.inputs, looked_at), np.array(watched, np.int64))
 
     def _owners(self, places: Sequence[int]) -> dict[int, str]:
         """In words, what each of some nodes is a part of."""

@@ -96,6 +96,19 @@ class Delays:
 
 
 @dataclass(frozen=True, eq=False)
+class Stepwise:
+    """What only reactions move between known times and events.
+
+    ``reacting`` are the places in the state that reactions change, ``triggers`` the program of those triggers that
+    follow them, and ``watched`` their places among the events.
+    """
+
+    reacting: np.ndarray
+    triggers: Program
+    watched: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class HybridModel:
     """A model as a state that flows, and jumps at events and, where there are ``hazards``, by reactions.
 
@@ -111,6 +124,8 @@ class HybridModel:
         Names of what can fire, the program of their hazards, and the change of the state (variables, channels).
     still
         Whether nothing flows and no hazard changes between jumps.
+    stepwise
+        There where nothing flows, and hazards and triggers follow time in steps, at known times.
     """
 
     source: str
@@ -124,6 +139,7 @@ class HybridModel:
     jumps: np.ndarray
     whole: np.ndarray
     still: bool
+    stepwise: Stepwise | None
     delays: Delays | None
     start_program: Formulas = field(repr=False)
     flow_program: Formulas = field(repr=False)

@@ -57,6 +57,7 @@ def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -
         jumps=np.zeros((size, 0)),
         whole=np.zeros(size, bool),
         still=False,
+        stepwise=None,
         delays=None,
         start_program=Function(lambda quantities: jnp.concatenate([jnp.asarray(network.x0), quantities])),
         flow_program=Function(flow),

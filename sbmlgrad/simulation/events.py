@@ -112,10 +112,11 @@ class Events:
         order = jnp.where(jnp.isnan(priorities), -jnp.inf, priorities)[:, None]
         order = jnp.where(ready, order, -jnp.inf)
         first = ready & (order == jnp.max(order))
-        lots = jnp.ones(first.shape)
+        lot = jnp.argmax(first)
         if len(system.names) > 1:
-            lots = jax.random.uniform(key(self.keys.drawing, self.trajectory, ~pending.chance), first.shape)
-        lot = jnp.argmax(jnp.where(first, lots, -1.0))
+            ranks = jnp.cumsum(jnp.ravel(first))
+            chance = uniform(self.keys.drawing, self.trajectory, ~pending.chance)
+            lot = jnp.argmax(ranks > jnp.floor(chance * ranks[-1]))
         event, slot = lot // self.slots, lot % self.slots
         from_trigger = jnp.asarray(system.from_trigger_time)[event]
         new = jnp.where(from_trigger, pending.values[event, slot], values[event])

@@ -76,13 +76,17 @@ class Trajectory:
             self.events = Events(model, self._coefficients, lane.keys, lane.trajectory, settings.slots)
 
     def start(self, state: Array, begin: Array) -> Path:
-        """The trajectory at its beginning, before anything is observed; events may happen there."""
+        """The trajectory at its beginning, before anything is observed; events may happen there.
+
+        Where the direct method goes on with it, they still have to.
+        """
         if self.model.delays is not None:
             self.past = empty_past(begin, _MEMORY * self.settings.slots, len(self.model.delays.places))
         pending = self.events.nothing() if self.events else None
         fractions = jnp.asarray(self.model.whole) & ~is_whole(state)
         state = whole_counts(self.model, state, self.lane.keys, self.lane.trajectory, jnp.zeros((), jnp.uint32))
-        if self.events is not None and pending is not None:
+        waits = self.settings.solver == "direct"
+        if self.events is not None and pending is not None and not waits:
             state, pending = self.events.settle(begin, state, pending)
         largest = jnp.abs(state)
         draws = jnp.zeros((), jnp.uint32)
@@ -110,7 +114,7 @@ class Trajectory:
             past=self.past,
             weight=jnp.zeros(()) if self.settings.scored else None,
         )
-        return self._look(self._compared(self._remember(path, jnp.ones((), bool))))
+        return path if waits else self._look(self._compared(self._remember(path, jnp.ones((), bool))))
 
     def advance(self, path: Path) -> Path:
         """One attempt at a step, and what happens at its end."""
@@ -118,7 +122,7 @@ class Trajectory:
         # a law that changes back as soon as it has changed slides along the place where it does: let it pass
         watched = jnp.asarray(self.model.relations.deciding) | (path.chatter < _MOST_CHATTER)
         self.held = (path.relations, watched)
-        stop = self._stop(path)
+        stop = self.next_stop(path)
         wish = lax.stop_gradient(path.step)
         if self.model.delays is not None:  # so that what a step needs of the past has been there
             lags = self._lags(path.time)
@@ -168,6 +172,14 @@ class Trajectory:
         running = path.status == RUNNING
         ended = path._replace(observed=jnp.zeros((), bool))
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
+
+    def attend(self, path: Path) -> tuple[Path, Array]:
+        """What happens at this instant, of events and of observations, and the next time at which something may."""
+        if self.events is not None and path.pending is not None:
+            state, pending = self.events.settle(path.time, path.state[: self.size], path.pending)
+            path = path._replace(state=path.state.at[: self.size].set(state), pending=pending)
+        path = self._look(path)
+        return path, self.next_stop(path)
 
     def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
         within = self._smooth(time, without(noise, state[: self.size]))
@@ -253,7 +265,7 @@ class Trajectory:
     def _hazards(self, time: Array, state: Array) -> Array:
         return self.model.hazards_at(time, state[: self.size], self.lane.coefficients)
 
-    def _stop(self, path: Path) -> Array:
+    def next_stop(self, path: Path) -> Array:
         """The next time at which a step has to end."""
         stop = self.times[jnp.minimum(path.position, len(self.times) - 1)]
         if path.pending is not None:

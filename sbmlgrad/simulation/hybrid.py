@@ -22,6 +22,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation.deterministic import landmarks, with_values
+from sbmlgrad.simulation.direct import DirectMethod
 from sbmlgrad.simulation.distributions import expected, sample
 from sbmlgrad.simulation.ensemble import layout
 from sbmlgrad.simulation.flow import Trajectory
@@ -115,8 +116,8 @@ def run_hybrid(
     SimulationError
         if the flow cannot be followed, or an initial value is missing.
     """
-    solver = _solver(model, quantities, float(times[-1]) - start)
-    settings = Settings(solver=solver, most_steps=_MOST_STEPS)
+    solver = "direct" if model.stepwise else _solver(model, quantities, float(times[-1]) - start)
+    settings = Settings(solver=solver, most_steps=_MOST_STEPS, slots=_slots(model))
     arrays = (4 if model.still else 16) * (len(model.variables) + 1) + len(model.channels)
     workers, lanes = layout(n, arrays)
     keys = streams(seed)
@@ -150,7 +151,7 @@ def run_scored(
     Raises as :func:`run_hybrid` does.
     """
     settings = Settings(
-        solver=_solver(model, quantities, float(times[-1]) - start), most_steps=_MOST_STEPS, scored=True
+        solver=_solver(model, quantities, float(times[-1]) - start), most_steps=_MOST_STEPS,slots=_slots(model), scored=True
     )
     arrays = (4 if model.still else 16) * (len(model.variables) + 1) * (len(directions) + 1) + len(model.channels)
     _, lanes = layout(n, arrays)
@@ -272,6 +273,12 @@ def _solver(model: HybridModel, quantities: np.ndarray, span: float) -> str:
     return "rosenbrock" if fastest * span > _STIFF else "explicit"
 
 
+def _slots(model: HybridModel) -> int:
+    """How many executions of an event there is room for at first."""
+    waiting = model.delays is not None or (model.events is not None and bool(model.events.delayed.any()))
+    return 4 if waiting else 1
+
+
 def _out_of_proportion(paths: Path) -> Array:
     """Whether steps (lanes,) are so many more than reactions that the equations must have become stiff."""
     return paths.steps > _STEPS_AN_EVENT * (paths.draws + 1000.0)
@@ -302,11 +309,18 @@ def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
         options = compiler_options()
         model.compiled[known] = (
             jax.jit(partial(_begin, model, settings), compiler_options=options),
-            jax.jit(partial(_advance, model, settings), donate_argnums=(0, 1), compiler_options=options),
+            jax.jit(_loop(model, settings), donate_argnums=(0, 1), compiler_options=options),
             jax.jit(partial(_observe, model), compiler_options=options),
         )
     functions: tuple[Any, Any, Any] = model.compiled[known]
     return functions
+
+
+def _loop(model: HybridModel, settings: Settings) -> Any:
+    """What takes paths on: ``advance(paths, records, coefficients, marks, keys, trajectory)``."""
+    if settings.solver == "direct":
+        return DirectMethod(model, settings).advance
+    return partial(_advance, model, settings)
 
 
 def _begin(

@@ -124,7 +124,7 @@ def materialise(value: Array, one: Array) -> Array:
     return value / one
 
 
-def _take_step(
+def take_step(
     network: ReactionNetwork,
     functional: PathFunctional,
     x: Arrays,
@@ -137,6 +137,7 @@ def _take_step(
     aux: Any,
     one: Array,
 ) -> tuple[Arrays, Array, Arrays]:
+    """Counts, time and what is carried after one step of all lanes, none of which passes ``until``."""
     shape = time.shape
     propensities = _propensities(network, x, coefficients)
     sums = [propensities[0]]
@@ -170,7 +171,8 @@ def _propensities(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> 
     return rates or (jnp.zeros(x[0].shape),)
 
 
-def _broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
+def broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
+    """Which lanes have propensities that are negative or not finite."""
     values = _propensities(network, x, coefficients)
     wrong = ~(reduce(add, values) < jnp.inf)
     return wrong if network.nonnegative else wrong | ~(reduce(jnp.minimum, values) >= 0)
@@ -237,7 +239,7 @@ def build_kernel(
             def step(row: Array, inner: tuple[Arrays, Array, Array, Arrays]) -> tuple[Arrays, Array, Array, Arrays]:
                 x, time, used, carry = inner
                 used = used + (time < state.until)
-                x, time, carry = _take_step(
+                x, time, carry = take_step(
                     network,
                     functional,
                     x,
@@ -257,10 +259,10 @@ def build_kernel(
             return done + 1, observe(state, coefficients)
 
         def observe(state: Lanes, coefficients: Arrays) -> Lanes:
-            broken = state.broken | _broken(network, state.x, coefficients)
-            base = jnp.min(jnp.where(broken, times, state.position))  # rows below it are complete
+            wrong = state.broken | broken(network, state.x, coefficients)
+            base = jnp.min(jnp.where(wrong, times, state.position))  # rows below it are complete
             zero = jnp.zeros_like(base)
-            ready = (state.time >= state.until) & (state.position < times) & (state.position < base + window) & ~broken
+            ready = (state.time >= state.until) & (state.position < times) & (state.position < base + window) & ~wrong
             ahead = lax.broadcasted_iota(jnp.int32, (window, lanes), 0)
             row = (ahead == (state.position - base)[None]) & ready[None]
             values = state.x + functional.record(state.carry, state.x, coefficients, aux)
@@ -274,7 +276,7 @@ def build_kernel(
             )
             position = state.position + ready
             until = jnp.where(ready, schedule[position], state.until)
-            return state._replace(position=position, until=until, broken=broken, records=records)
+            return state._replace(position=position, until=until, broken=wrong, records=records)
 
         def unfinished(loop: tuple[Array, Lanes]) -> Array:
             done, state = loop

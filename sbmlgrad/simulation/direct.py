@@ -1,0 +1,175 @@
+"""Gillespie's direct method for models in which events and known times come between the reactions.
+
+Between them nothing but counts moves, so the steps are those of :mod:`sbmlgrad.simulation.ssa`. A lane that has come
+to a known time, or in which a reaction has changed a trigger, waits for the end of the block of steps, where events are
+settled and observations written down for all that wait; then it draws afresh, which is exact since waiting times are
+memoryless.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.program import Program
+from sbmlgrad.simulation.flow import Trajectory
+from sbmlgrad.simulation.path import BAD_HAZARD, DONE, RUNNING, Lane, Marks, Path, Settings
+from sbmlgrad.simulation.random import Streams, exponential, uniform
+from sbmlgrad.simulation.ssa import Arrays, Row, Step, broken, take_step
+
+BLOCK = 16  # steps between two looks at who waits
+_WAITING = 8  # one lane in so many waits before any is served: to look costs as much as some blocks
+_BLOCKS_A_CALL = 256  # so that an interrupt and the limit on events are seen
+
+
+class _Lanes(NamedTuple):
+    """All lanes between two blocks: arrays (lanes,), and the paths as of when each last waited."""
+
+    state: Arrays  # one array for each variable
+    time: Row
+    until: Row  # the next time at which something other than a reaction may happen
+    phase: Row  # a time inside the span in which nothing but counts moves
+    draws: Row  # random numbers used
+    fired: Row  # reactions
+    paths: Path
+    records: Array
+
+
+class _Fired:
+    """The path functional that counts the reactions that fire."""
+
+    def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
+        return (jnp.zeros(x[0].shape, jnp.uint32),)
+
+    def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
+        return (carry[0] + step.fires,)
+
+    def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
+        return ()
+
+
+class DirectMethod:
+    """The loop for one model: :meth:`advance` takes all lanes on."""
+
+    def __init__(self, model: HybridModel, settings: Settings):
+        assert model.stepwise is not None and isinstance(model.hazards, Program)
+        self.model, self.settings, self.parts, self.hazards = model, settings, model.stepwise, model.hazards
+        self.reacting = [int(place) for place in self.parts.reacting]
+        self.network = ReactionNetwork(
+            stoichiometry=model.jumps[self.parts.reacting].astype(np.int64),
+            x0=[0.0] * len(self.reacting),
+            parameters={},
+            rates=lambda x, known: tuple(self.hazards.unrolled(self._with_counts(x, known))),
+        )
+
+    def advance(
+        self,
+        paths: Path,
+        records: Array,
+        coefficients: Array,
+        marks: Marks,
+        keys: Streams,
+        trajectory: Array,
+    ) -> tuple[Path, Array]:
+        """Some blocks of steps of all lanes, until all are at their end or one has failed."""
+        size, numbers = len(self.model.variables), jnp.arange(len(trajectory))
+        program = self.model.start_program
+        shared = isinstance(program, Program) and not program.draws
+        fixed = tuple(coefficients[0] if shared else coefficients.T)  # numbers of all lanes, or one for each
+        one = coefficients.dtype.type(1) + 0 * marks.times[0].astype(jnp.float32)  # not known when it is compiled
+
+        def attend(path: Path, coefficients: Array, number: Array) -> tuple[Path, Array]:
+            return Trajectory(self.model, self.settings, marks, Lane(coefficients, keys, number)).attend(path)
+
+        def run_block(lanes: _Lanes) -> _Lanes:
+            draw = lanes.draws[None] + lax.broadcasted_iota(jnp.uint32, (BLOCK, len(trajectory)), 0)
+            number = jnp.broadcast_to(trajectory, draw.shape)
+            exponentials, uniforms = exponential(keys.waiting, number, draw), uniform(keys.choice, number, draw)
+            known = (lanes.phase, *lanes.state, *fixed)
+            truth = () if lanes.paths.pending is None else tuple(lanes.paths.pending.truth.T)
+
+            def step(row: Array, inner: tuple[Arrays, Array, Array, Array, Array]) -> Any:
+                x, time, until, used, fired = inner
+                used = used + (time < until)
+                drawn = (lax.dynamic_index_in_dim(values, row, 0, False) for values in (exponentials, uniforms))
+                x, time, (now_fired,) = take_step(
+                    self.network, _Fired(), x, time, until, (fired,), *drawn, known, (), one
+                )
+                if len(self.parts.watched):
+                    seen = self.parts.triggers.unrolled(self._with_counts(x, known))
+                    pairs = zip(seen, self.parts.watched, strict=True)
+                    changed = sum(((value > 0.5) != truth[event] for value, event in pairs), jnp.zeros((), bool))
+                    until = jnp.where(changed & (now_fired > fired), time, until)
+                return x, time, until, used, now_fired
+
+            x = tuple(lanes.state[place] for place in self.reacting)
+            x, time, until, draws, fired = lax.fori_loop(
+                0, BLOCK, step, (x, lanes.time, lanes.until, lanes.draws, lanes.fired)
+            )
+            state = self._with_counts(x, known)[1 : 1 + size]
+            return lanes._replace(state=state, time=time, until=until, draws=draws, fired=fired)
+
+        def look(lanes: _Lanes) -> _Lanes:
+            known = (lanes.phase, *lanes.state, *fixed)
+            x = tuple(lanes.state[place] for place in self.reacting)
+            running = lanes.paths.status == RUNNING
+            status = jnp.where(running & broken(self.network, x, known), BAD_HAZARD, lanes.paths.status)
+            lanes = lanes._replace(paths=lanes.paths._replace(status=status))
+            waits = (lanes.time >= lanes.until) & (status == RUNNING)
+            enough = _WAITING * jnp.sum(waits) >= jnp.sum(status == RUNNING)
+            return lax.cond(enough, partial(settle, waits), lambda lanes: lanes, lanes)
+
+        def settle(waits: Array, lanes: _Lanes) -> _Lanes:
+            paths = packed(lanes)
+            after, until = jax.vmap(attend)(paths, coefficients, trajectory)
+            after = jax.tree.map(lambda new, old: _where(waits, new, old), after, paths)
+            row = jnp.where(waits & after.observed, after.position - 1, len(marks.times))
+            records = lanes.records.at[row, numbers].set(after.state[:, :size], mode="drop")
+            until = jnp.where(waits, until, lanes.until)
+            phase = jnp.where(waits, 0.5 * (lanes.time + until), lanes.phase)
+            state = tuple(after.state[:, :size].T)
+            return lanes._replace(state=state, until=until, phase=phase, paths=after, records=records)
+
+        def packed(lanes: _Lanes) -> Path:
+            path = lanes.paths
+            state = jnp.stack([*lanes.state, path.state[:, -1]], axis=1)
+            steps = lanes.draws.astype(jnp.int32)
+            return path._replace(time=lanes.time, state=state, steps=steps, draws=lanes.fired)
+
+        def go_on(loop: tuple[Array, _Lanes]) -> Array:
+            count, lanes = loop
+            status = lanes.paths.status
+            return (count < _BLOCKS_A_CALL) & jnp.any(status == RUNNING) & ~jnp.any(status > DONE)
+
+        lanes = _Lanes(
+            state=tuple(paths.state[:, :size].T),
+            time=paths.time,
+            until=paths.time,  # so that all are looked at first
+            phase=paths.time,
+            draws=paths.steps.astype(jnp.uint32),
+            fired=paths.draws,
+            paths=paths,
+            records=records,
+        )
+        lanes = lax.while_loop(
+            go_on, lambda loop: (loop[0] + 1, run_block(look(loop[1]))), (jnp.zeros((), jnp.int32), lanes)
+        )[1]
+        return packed(lanes), lanes.records
+
+    def _with_counts(self, x: Arrays, known: Arrays) -> Arrays:
+        """Time, state and coefficients with these counts in the places that react."""
+        values = list(known)
+        for place, count in zip(self.reacting, x, strict=True):
+            values[1 + place] = count
+        return tuple(values)
+
+
+def _where(chosen: Array, new: Array, old: Array) -> Array:
+    return jnp.where(chosen.reshape(chosen.shape + (1,) * (new.ndim - 1)), new, old)
