@@ -9,6 +9,7 @@ exponential random number; that integral is one more variable of the flow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -49,8 +50,9 @@ _NOTHING = 1e-150  # in any unit
 _LENIENCE = 0.1  # digits that a value may be less exact for each that it is below the largest of its kind
 _SHORTEST = 2.0**-60  # a wait of 0, which is drawn once in 2**25 times, is no step
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
-_OVERSHOT = 1e-9  # and how far beyond as too far
-_CROSSING_STEPS = 8
+_LEAST = 1e-9  # of the integral of hazards, the error that is none
+_BEYOND = 1.1  # times the way to the next reaction, as far as it can be seen: a step that is cut there costs nothing
+_MOST_LOOKS = 60  # for where a function is 0
 _MOST_TRIES = 20
 _MOST_VAIN = 12  # times that what seemed to be hidden within a step was not met
 _WIDE = 1e5  # grains of time, from which on a step is not a try to pass the place of a change
@@ -131,7 +133,7 @@ class Trajectory:
         if self.model.hazards is not None:
             total = jnp.sum(self.model.relations.hazards(self._smooth(path.time, path.state)))
             left = path.target - path.state[-1]
-            wish = jnp.minimum(wish, jnp.where(total > 0, left / total, jnp.inf))
+            wish = jnp.minimum(wish, jnp.where(total > 0, _BEYOND * left / total, jnp.inf))
         lands = wish >= (stop - path.time) * (1 - 1e-9)
         step = jnp.where(lands, stop - path.time, wish)
         end = jnp.where(lands, stop, path.time + step)
@@ -151,7 +153,7 @@ class Trajectory:
         wanted = jnp.where(accepted & (step < path.step), jnp.maximum(wanted, path.step), wanted)
         moved = path._replace(time=end, state=state, largest=self._seen_so_far(path, state))
         if self.model.hazards is not None:
-            moved, accepted, wanted = self._meet_reaction(path, moved, dense, step, accepted, wanted)
+            moved, dense, step = self._meet_reaction(path, moved, dense, step, accepted)
         if self.crossings is not None:
             moved, accepted, wanted, again = self._meet_change(path, moved, dense, step, accepted, wanted)
             path, moved = path._replace(tries=path.tries + again, aimed=again), moved._replace(aimed=again)
@@ -310,7 +312,7 @@ class Trajectory:
         floor = _FLOOR * scale + _NOTHING
         tolerance = scale * self.settings.relative * depth ** (1.0 - _LENIENCE) + floor
         if self.model.hazards is not None:
-            tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _OVERSHOT])
+            tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _LEAST])
         clock = self._grain(path.time) / step * jnp.abs(taken.state - path.state)
         tolerance = (tolerance + clock).at[: self.size].add(self._noise_of_laws(path, taken, floor))
         return lax.stop_gradient(tolerance)
@@ -354,34 +356,22 @@ class Trajectory:
         return jnp.maximum(drawn, _SHORTEST)
 
     def _meet_reaction(
-        self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
-    ) -> tuple[Path, Array, Array]:
-        """End a step where the integral of the hazards reaches its target."""
-        target = path.target
-        over = accepted & (moved.state[-1] - target > _OVERSHOT * jnp.maximum(1.0, target))
+        self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array
+    ) -> tuple[Path, Dense, Array]:
+        """End a step where the integral of the hazards reaches its target: on the dense output, exact as the step."""
+        over = accepted & (moved.state[-1] > path.target)
 
-        def crossing(low: Array, below: Array, high: Array, above: Array) -> Array:
-            return jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
+        def gap(fraction: Array) -> Array:
+            return dense(fraction)[-1] - path.target
 
-        def closer(_: int, bracket: tuple[Array, ...]) -> tuple[Array, ...]:
-            # false position after Illinois: where one end stays, its value counts half
-            low, below, high, above, side = bracket
-            middle = crossing(low, below, high, above)
-            value = dense(middle)[-1] - target
-            up = value > 0
-            return (
-                jnp.where(up, low, middle),
-                jnp.where(up, jnp.where(side > 0, 0.5 * below, below), value),
-                jnp.where(up, middle, high),
-                jnp.where(up, value, jnp.where(side < 0, 0.5 * above, above)),
-                jnp.where(up, 1.0, -1.0),
-            )
-
-        ends = (jnp.zeros(()), path.state[-1] - target, jnp.ones(()), moved.state[-1] - target, jnp.zeros(()))
-        if self.settings.solver != "still":  # there the integral is a straight line
-            ends = lax.fori_loop(0, _CROSSING_STEPS, closer, ends)
-        fraction = crossing(*ends[:4])
-        return moved, accepted & ~over, jnp.where(over, fraction * step, wanted)
+        low, high = path.state[-1] - path.target, moved.state[-1] - path.target
+        fraction = lax.stop_gradient(_zero(gap, low, high, 0.5 * _REACHED * path.target, over))
+        state = dense(fraction).at[-1].set(path.target)
+        if self.settings.scored:  # what the hazards amount to up to then has a derivative
+            state = dense(fraction)
+        end = path.time + fraction * step
+        moved = moved._replace(time=jnp.where(over, end, moved.time), state=jnp.where(over, state, moved.state))
+        return moved, lambda part: dense(part * fraction), fraction * step
 
     def _react(self, path: Path, accepted: Array) -> Path:
         """Let a reaction fire where it is its time, and stop where a hazard makes no sense."""
@@ -476,3 +466,35 @@ class Trajectory:
         delay = -(value - lax.stop_gradient(value)) / jnp.where(usable, speed, 1.0)
         delay = jnp.where(usable, delay, 0.0)
         return moved._replace(time=moved.time + delay, state=moved.state + lax.stop_gradient(direction) * delay)
+
+
+def _zero(function: Callable[[Array], Array], low: Array, high: Array, close: Array, wanted: Array) -> Array:
+    """A fraction at which a function is 0 within what is ``close``; it is ``low`` at 0, ``high`` at 1.
+
+    1 where none is ``wanted``. False position after Illinois: where one end stays, its value counts half.
+    """
+
+    def go_on(bracket: tuple[Array, ...]) -> Array:
+        found, count = bracket[-2:]
+        return ~found & (count < _MOST_LOOKS)
+
+    def closer(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, below, high, above, side, _, found, count = bracket
+        middle = jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
+        value = function(middle)
+        up = value > 0
+        return (
+            jnp.where(up, low, middle),
+            jnp.where(up, jnp.where(side > 0, 0.5 * below, below), value),
+            jnp.where(up, middle, high),
+            jnp.where(up, value, jnp.where(side < 0, 0.5 * above, above)),
+            jnp.where(up, 1.0, -1.0),
+            middle,
+            jnp.abs(value) <= close,
+            count + 1,
+        )
+
+    zero, one = jnp.zeros_like(low), jnp.ones_like(low)
+    low, high, close = lax.stop_gradient((low, high, close))
+    start = (zero, low, one, high, zero, one, ~wanted, jnp.zeros((), jnp.int32))
+    return lax.while_loop(go_on, closer, start)[5]

@@ -378,11 +378,15 @@ def _advance(
     def step(loop: tuple[Array, Path, Array]) -> tuple[Array, Path, Array]:
         count, paths, records = loop
         paths = jax.vmap(one)(paths, coefficients, trajectory)
-        row = jnp.where(paths.observed, paths.position - 1, len(marks.times))
-        state = paths.state[:, :size]
-        if paths.weight is not None:
-            state = jnp.column_stack([state, paths.weight - paths.state[:, size]])
-        records = records.at[row, lanes].set(state, mode="drop")
+
+        def write(records: Array) -> Array:
+            row = jnp.where(paths.observed, paths.position - 1, len(marks.times))
+            state = paths.state[:, :size]
+            if paths.weight is not None:
+                state = jnp.column_stack([state, paths.weight - paths.state[:, size]])
+            return records.at[row, lanes].set(state, mode="drop")
+
+        records = lax.cond(jnp.any(paths.observed), write, lambda records: records, records)
         return count + 1, paths, records
 
     return lax.while_loop(go_on, step, (jnp.zeros((), jnp.int32), paths, records))[1:]
