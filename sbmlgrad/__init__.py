@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from sbmlgrad.about import __version__
+from sbmlgrad.precision import use_float64
 
 if TYPE_CHECKING:
     from sbmlgrad.errors import SbmlgradWarning
@@ -69,6 +70,8 @@ _HOMES = {
     "value_and_grad": "sbmlgrad.gradient.value_and_grad",
     "write_sbml": "sbmlgrad.sbml.write",
 }
+
+use_float64()
 
 
 def __getattr__(name: str) -> Any:

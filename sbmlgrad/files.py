@@ -1,4 +1,4 @@
-"""Writing files: completely or not at all."""
+"""Files of the user: where they are kept, and how they are written, completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from platformdirs import user_cache_dir
+
 from sbmlgrad.errors import SbmlgradError
+
+
+def user_cache() -> Path:
+    """The folder for what can be had again: that which SBMLGRAD_CACHE names, else one in the user's cache folder."""
+    return Path(os.environ.get("SBMLGRAD_CACHE") or user_cache_dir("sbmlgrad", appauthor=False))
 
 
 @contextmanager

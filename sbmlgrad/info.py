@@ -17,10 +17,11 @@ import sympy
 from sbmlgrad.errors import SbmlgradWarning, UnsupportedError
 from sbmlgrad.model.elements import Elements, Reaction
 from sbmlgrad.network import Channel, DiscreteModel, discretise
-from sbmlgrad.network.assembly import rate_equations, refusals
+from sbmlgrad.network.assembly import rate_equations
 from sbmlgrad.network.bounds import listing
 from sbmlgrad.network.channels import Chemistry, count_symbol
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.network.formulas import refusals
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process

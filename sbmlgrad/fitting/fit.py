@@ -20,6 +20,7 @@ from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
 from sbmlgrad.model.model import Model
+from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import equations
 from sbmlgrad.tables.measurements import match, read_measurements
 
@@ -74,6 +75,7 @@ def fit(
     TableError, UnknownIdError, FitError, UnsupportedError, PropensityError, TruncationError
     """
     begun = clock.perf_counter()
+    require_float64()
     if method not in ("ssa", "ode"):
         raise FitError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     if init_from not in (None, "ode"):

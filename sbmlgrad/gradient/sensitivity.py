@@ -18,6 +18,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.ensemble import check_times
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
@@ -79,6 +80,7 @@ def sensitivity(
         return _of_equations(model, times, parameters, select, start)
     if method != "ssa":
         raise SbmlgradError(f"method {method!r}: not available; use 'ssa' or 'ode'")
+    require_float64()
     chosen = named_estimator(estimator)
     check_times(times, start)
     asked = None if select is None else [as_observable(item) for item in select]
@@ -114,6 +116,7 @@ def check(
     Biases are measured against exact values where the network has few states, else against the least noisy unbiased
     estimator.
     """
+    require_float64()
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
     problem, values = _pose(model, parameters, None if select is None else [as_observable(item) for item in select])

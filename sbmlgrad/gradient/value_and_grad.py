@@ -15,6 +15,7 @@ from sbmlgrad.errors import SbmlgradError, SimulationError
 from sbmlgrad.gradient.objective import Objective
 from sbmlgrad.gradient.replay import Replay, numbers_per_state
 from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
@@ -112,6 +113,7 @@ def value_and_grad(
         n, seed, batch = index(n), index(seed), batch if batch is None else index(batch)
     except TypeError:
         raise SimulationError(f"n, seed and batch: expected whole numbers, got {n!r}, {seed!r}, {batch!r}") from None
+    require_float64()
     ensemble = _ensemble(network, times, n, seed, start, max_events, parameters)
     if estimator not in ESTIMATORS:
         raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")

@@ -7,8 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import sympy
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from sbmlgrad.model.dynamics import by_reactions
 from sbmlgrad.model.elements import Elements, symbol
@@ -68,6 +66,10 @@ def _match(rules: Sequence[sympy.Expr], free: Sequence[str]) -> list[str | None]
     if not rules or not free:
         return [None] * len(rules)
     solvable = np.array([[_solvable(rule, name) is not None for name in free] for rule in rules])
+    # few models have such rules, and all would wait for what they need
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     places = maximum_bipartite_matching(csr_array(solvable.astype(np.int32)), perm_type="column")
     return [free[place] if place >= 0 else None for place in places]
 

@@ -10,9 +10,10 @@ import sympy
 
 from sbmlgrad.errors import UnknownIdError, UnsupportedError
 from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
-from sbmlgrad.model.elements import TIME, Elements, Event, symbol
-from sbmlgrad.model.functions import build, draw
+from sbmlgrad.model.elements import TIME, Event, symbol
+from sbmlgrad.model.functions import build
 from sbmlgrad.model.model import Model
+from sbmlgrad.network.formulas import formulas, refusals
 from sbmlgrad.network.graph import RELATIONS, Graph
 from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations, Stepwise
 from sbmlgrad.network.landmarks import Landmarks
@@ -43,50 +44,11 @@ def rate_equations(model: Model, observables: Iterable[str] | None = None) -> Hy
     return Assembly(model).assembled(observables)
 
 
-def refusals(elements: Elements) -> list[str]:
-    """Why rate equations cannot be made of a model."""
-    drawing = [where for where, formula in formulas(elements) if formula.has(draw)]
-    return [
-        *undefined(elements),
-        *(f"{where} draws random numbers, which only exact simulation (method ssa) does" for where in drawing),
-    ]
-
-
-def undefined(elements: Elements) -> list[str]:
-    """Why no method can simulate a model."""
-    reasons = []
-    for reaction in elements.reactions.values():
-        if reaction.kinetic_law is sympy.nan:
-            reasons.append(f"reaction {reaction.id!r} has no kinetic law; add one, or remove the reaction")
-        if reaction.fast:
-            reasons.append(f"reaction {reaction.id!r} is fast (equilibria are not computed; give it a finite rate)")
-    for rule in elements.algebraic_rules:
-        held = ", ".join(sorted(item.name for item in rule.free_symbols)) or "nothing"
-        reasons.append(f"an algebraic rule on {held} cannot be solved for a variable that nothing else determines")
-    return reasons
-
-
 def default_observables(model: Model) -> tuple[str, ...]:
     """All species, and the other variables that rules set."""
     elements = model.elements
     others = (*model.assignment_order, *elements.rate_rules)
     return (*elements.species, *(i for i in others if i not in elements.species and not i.startswith("<")))
-
-
-def formulas(elements: Elements) -> Iterable[tuple[str, sympy.Basic]]:
-    """Every formula of a model with words that say whose it is."""
-    for identifier, expression in elements.initial_assignments.items():
-        yield f"the initial assignment of {identifier!r}", expression
-    for identifier, expression in {**elements.assignment_rules, **elements.rate_rules}.items():
-        yield f"the rule of {identifier!r}", expression
-    for reaction in elements.reactions.values():
-        yield f"reaction {reaction.id!r}", reaction.kinetic_law
-        for reference in (*reaction.reactants, *reaction.products):
-            yield f"reaction {reaction.id!r}", reference.stoichiometry
-    for event in elements.events:
-        for expression in (event.trigger, event.delay, event.priority, *event.assignments.values()):
-            if expression is not None:
-                yield f"event {event.id!r}", expression
 
 
 class Assembly:
@@ -433,9 +395,7 @@ class Assembly:
             gaps=Program(graph, (), ()),
         )
 
-    def _stepwise(
-        self, programs: Mapping[str, Program], lines: Lines, landmarks: Landmarks | None
-    ) -> Stepwise | None:
+    def _stepwise(self, programs: Mapping[str, Program], lines: Lines, landmarks: Landmarks | None) -> Stepwise | None:
         """What only reactions move between known times; None where time moves more than that, or nothing reacts."""
         hazards, triggers = programs["hazards"], programs.get("triggers")
         reacting = np.flatnonzero(self._jumps().any(axis=1))

@@ -13,8 +13,8 @@ from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, r
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, delayed, draw, number, piecewise, substitute
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.assembly import formulas, undefined
 from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room, listing
+from sbmlgrad.network.formulas import formulas, undefined
 from sbmlgrad.network.split import COUNT, Parts, signed_parts, split_reversible, vanishes
 
 _HOPELESS = 1e12  # molecules of one species beyond which exact simulation is refused

@@ -12,7 +12,7 @@ from sympy.core.relational import Relational
 from sbmlgrad.model.elements import symbol
 from sbmlgrad.model.functions import draw, quotient, rem
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.assembly import formulas
+from sbmlgrad.network.formulas import formulas
 
 _JUMPING = (Relational, sympy.floor, sympy.ceiling, rem, quotient)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import gamma
 
 from sbmlgrad.network.graph import Graph
 
@@ -142,6 +141,8 @@ def _rem(a: Interval, b: Interval) -> Interval:
 
 
 def _factorial(a: Interval) -> Interval:
+    from scipy.special import gamma  # for the few models that have factorials
+
     low, high = gamma(a[0] + 1.0), gamma(a[1] + 1.0)
     grows = (a[0] >= 0.5) | (a[0] == a[1])
     return np.where(grows, low, -np.inf), np.where(grows, high, np.inf)

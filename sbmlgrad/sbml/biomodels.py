@@ -15,11 +15,9 @@ from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-from platformdirs import user_cache_dir
-
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import SbmlError, SbmlgradError
-from sbmlgrad.files import replacing
+from sbmlgrad.files import replacing, user_cache
 
 T = TypeVar("T")
 
@@ -75,7 +73,7 @@ def read_biomodels(identifier: str, check: Callable[[bytes, str], T]) -> T:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("SBMLGRAD_CACHE") or user_cache_dir("sbmlgrad", appauthor=False)) / "biomodels"
+    return user_cache() / "biomodels"
 
 
 def _keep(identifier: str, path: Path, content: bytes) -> None:

@@ -59,7 +59,8 @@ class DirectMethod:
     """The loop for one model: :meth:`advance` takes all lanes on."""
 
     def __init__(self, model: HybridModel, settings: Settings):
-        assert model.stepwise is not None and isinstance(model.hazards, Program)
+        assert model.stepwise is not None
+        assert isinstance(model.hazards, Program)
         self.model, self.settings, self.parts, self.hazards = model, settings, model.stepwise, model.hazards
         self.reacting = [int(place) for place in self.parts.reacting]
         self.network = ReactionNetwork(
@@ -98,9 +99,9 @@ class DirectMethod:
             def step(row: Array, inner: tuple[Arrays, Array, Array, Array, Array]) -> Any:
                 x, time, until, used, fired = inner
                 used = used + (time < until)
-                drawn = (lax.dynamic_index_in_dim(values, row, 0, False) for values in (exponentials, uniforms))
+                wait, choice = (lax.dynamic_index_in_dim(v, row, 0, keepdims=False) for v in (exponentials, uniforms))
                 x, time, (now_fired,) = take_step(
-                    self.network, _Fired(), x, time, until, (fired,), *drawn, known, (), one
+                    self.network, _Fired(), x, time, until, (fired,), wait, choice, known, (), one
                 )
                 if len(self.parts.watched):
                     seen = self.parts.triggers.unrolled(self._with_counts(x, known))

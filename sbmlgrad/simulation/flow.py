@@ -479,7 +479,7 @@ def _zero(function: Callable[[Array], Array], low: Array, high: Array, close: Ar
         return ~found & (count < _MOST_LOOKS)
 
     def closer(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
-        low, below, high, above, side, _, found, count = bracket
+        low, below, high, above, side, _, _, count = bracket
         middle = jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
         value = function(middle)
         up = value > 0
@@ -496,5 +496,5 @@ def _zero(function: Callable[[Array], Array], low: Array, high: Array, close: Ar
 
     zero, one = jnp.zeros_like(low), jnp.ones_like(low)
     low, high, close = lax.stop_gradient((low, high, close))
-    start = (zero, low, one, high, zero, one, ~wanted, jnp.zeros((), jnp.int32))
+    start: tuple[Array, ...] = (zero, low, one, high, zero, one, ~wanted, jnp.zeros((), jnp.int32))
     return lax.while_loop(go_on, closer, start)[5]

@@ -151,7 +151,10 @@ def run_scored(
     Raises as :func:`run_hybrid` does.
     """
     settings = Settings(
-        solver=_solver(model, quantities, float(times[-1]) - start), most_steps=_MOST_STEPS,slots=_slots(model), scored=True
+        solver=_solver(model, quantities, float(times[-1]) - start),
+        most_steps=_MOST_STEPS,
+        slots=_slots(model),
+        scored=True,
     )
     arrays = (4 if model.still else 16) * (len(model.variables) + 1) * (len(directions) + 1) + len(model.channels)
     _, lanes = layout(n, arrays)

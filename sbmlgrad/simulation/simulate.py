@@ -15,6 +15,7 @@ from sbmlgrad.errors import SimulationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times, run, stacked
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
@@ -114,6 +115,7 @@ def simulate(
     ------
     UnsupportedError, UnknownIdError, PropensityError, TruncationError
     """
+    require_float64()
     if method not in ("ssa", "ode"):
         raise SimulationError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     try:

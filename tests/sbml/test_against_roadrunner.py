@@ -12,7 +12,7 @@ from sbmlgrad.errors import UnsupportedError
 from sbmlgrad.model import Model
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import delayed
-from sbmlgrad.network.assembly import formulas, undefined
+from sbmlgrad.network.formulas import formulas, undefined
 from sbmlgrad.sbml.read import read_sbml
 
 roadrunner = pytest.importorskip("roadrunner", reason="libroadrunner is not installed")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from sbmlgrad import files
 from sbmlgrad.cli import main
 from sbmlgrad.errors import SbmlError
 from sbmlgrad.sbml import biomodels
@@ -210,7 +211,7 @@ def test_a_redirect_on_the_web_is_followed(service: Service) -> None:
 def test_where_models_come_from_and_go_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SBMLGRAD_CACHE")
     monkeypatch.delenv("SBMLGRAD_BIOMODELS_URL", raising=False)
-    monkeypatch.setattr(biomodels, "user_cache_dir", lambda name, appauthor: str(tmp_path / name))
+    monkeypatch.setattr(files, "user_cache_dir", lambda name, appauthor: str(tmp_path / name))
     sent = iter([listing("a.xml"), SBML.encode()])
     asked = []
 
