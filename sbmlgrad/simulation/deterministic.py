@@ -144,8 +144,10 @@ def _to_the_end(
     model: HybridModel, settings: Settings, run: Callable[[Settings], tuple[Any, Path]]
 ) -> tuple[Any, Path]:
     """The result of a run with settings under which it comes to its end."""
-    most = settings.most_steps
-    settings = replace(_suited(model, settings), most_steps=min(most, _MANY_STEPS))
+    most, settings = settings.most_steps, _suited(model, settings)
+    exact = settings.solver == "still"
+    if not exact:
+        settings = replace(settings, most_steps=min(most, _MANY_STEPS))
     while True:
         with _one_thread(model):
             result, path = run(settings)
@@ -154,7 +156,7 @@ def _to_the_end(
             return result, path
         if status == QUEUE_FULL and settings.slots < _MOST_SLOTS:
             settings = replace(settings, slots=8 * settings.slots)
-        elif status in (STUCK, TOO_MANY_STEPS) and not settings.careful:
+        elif status in (STUCK, TOO_MANY_STEPS) and not (settings.careful or exact):
             settings = replace(settings, careful=True, most_steps=most)  # rounding may be what cannot be followed
         else:
             raise _failure(model, path, status, settings)
