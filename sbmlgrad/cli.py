@@ -342,6 +342,13 @@ def sensitivity(
 @seed_option
 @method_option
 @click.option("--init-from", type=click.Choice(["ode"]), help="Start where a fit of the rate equations ends.")
+@click.option(
+    "--cells",
+    type=click.Choice(["independent", "followed"]),
+    default="independent",
+    show_default=True,
+    help="Whether moments at different times are of other cells, or of the same ones.",
+)
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -354,7 +361,7 @@ def fit(
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method, init_from: handed on as they are
+    **options: Any,  # n, seed, method, init_from, cells: handed on as they are
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 

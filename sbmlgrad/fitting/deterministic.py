@@ -142,16 +142,18 @@ class EquationFit:
         sized, known = covariance is not None, covariance is not None
         if covariance is None:
             covariance = np.diag(np.abs(level))
+        variance = np.diag(covariance).copy()
         for place, name in enumerate(target.observables):
             spread, rows = self._spreads[name], ~target.trajectory & (target.observable == place)
             if len(spread["value"]) and rows.any():
                 times = target.times[spread["time"]]
                 own = np.interp(times, target.times[target.time[rows]], level[rows])
-                covariance[rows, rows] = smoothed(own, np.square(spread["value"]))(level[rows])
+                variance[rows] = smoothed(own, np.square(spread["value"]))(level[rows])
                 known = True
-        # What is known of moments is a variance: they are taken to be of other cells at each time.
-        both = np.outer(target.trajectory, target.trajectory)
-        covariance = np.where(both, covariance, np.diag(np.diag(covariance)))
+        size = np.sqrt(np.diag(covariance))
+        ratio = np.where(size > 0, np.sqrt(variance) / np.where(size > 0, size, 1.0), 0.0)
+        covariance = covariance * np.outer(ratio, ratio)  # correlated as before
+        np.fill_diagonal(covariance, variance)
         one, floored, scatter = observed(target, covariance, level, sized)
         most_share = _MOST_SHARE if known else np.inf
         return Noise(one, floored, sized=sized, smooth=True, most_share=most_share, scatter=scatter)

@@ -38,6 +38,7 @@ def fit(
     method: str = "ssa",
     estimator: str = "auto",
     init_from: str | None = None,
+    cells: str = "independent",
     progress: bool = False,
 ) -> Fit:
     """Estimate parameters of a model by matching simulated moments, or the solution of its rate equations.
@@ -64,6 +65,9 @@ def fit(
         Of the gradient, as for :func:`sbmlgrad.sensitivity`.
     init_from
         ``"ode"``: start where a fit of the rate equations ends.
+    cells
+        Moments at different times are of other cells each time, ``independent`` (flow cytometry, smFISH; the default),
+        or of the same ones, ``followed``. Error bars of the second are wider where what a cell does lasts.
 
     Returns
     -------
@@ -82,15 +86,17 @@ def fit(
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
     if n < 20 and method == "ssa":
         raise FitError(f"n: {n} trajectories are too few for moments; give at least 20")
+    if cells not in ("independent", "followed"):
+        raise FitError(f"cells {cells!r}: not available; use 'independent' or 'followed'")
     measurements = read_measurements(data)
     match(measurements, _observable_ids(model))
     init = dict(init or {})
     if init_from == "ode" and method == "ssa":
-        rough = fit(model, data, parameters, init, method="ode", progress=progress)
+        rough = fit(model, data, parameters, init, method="ode", cells=cells, progress=progress)
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     _check_ids(model, parameters)
     model = _started(model, tuple(parameters), init)
-    aim, source = target(measurements), model.elements.source.path
+    aim, source = target(measurements, followed=cells == "followed"), model.elements.source.path
     problem: EquationFit | MomentFit
     if method == "ode":
         quantities = equations(model, without_spread(aim).observables).quantities

@@ -122,8 +122,11 @@ class Target:
         return {**{name: getattr(self, name)[rows] for name in names}, "shared": self.shared[np.ix_(rows, rows)]}
 
 
-def target(measurements: Measurements) -> Target:
-    """Lay measurements out for comparison, replicates pooled."""
+def target(measurements: Measurements, followed: bool = False) -> Target:
+    """Lay measurements out for comparison, replicates pooled.
+
+    ``followed`` says that moments at different times are of the same cells, rather than of others each time.
+    """
     series = measurements.series
     observables = tuple(dict.fromkeys(s.observable for s in series))
     times = np.unique(np.concatenate([s.times for s in series]))
@@ -140,7 +143,8 @@ def target(measurements: Measurements) -> Target:
         columns.append(_column(group[0], observables, kept, table[:, kept], series))
         present.append(seen[:, kept].T)
     flat = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-    return Target(observables, times, shared=_shared(np.concatenate(present), flat["trajectory"]), **flat)
+    shared = _shared(np.concatenate(present), flat["trajectory"], None if followed else flat["time"])
+    return Target(observables, times, shared=shared, **flat)
 
 
 def _column(
@@ -171,14 +175,16 @@ def _first_error(series: Series, values: np.ndarray, every: Sequence[Series]) ->
     return typical * np.sqrt(0.5) if series.statistic == "sd" else typical
 
 
-def _shared(present: np.ndarray, trajectory: np.ndarray) -> np.ndarray:
+def _shared(present: np.ndarray, trajectory: np.ndarray, time: np.ndarray | None) -> np.ndarray:
     """See :class:`Target`, from whether there are values (m, replicates).
 
     The mean of N_a trajectories and that of N_b others, N_ab of them the same, have N_ab / (N_a N_b) of the covariance.
-    How many cells stand behind a table of moments is not known, so it is 1 there.
+    How many cells stand behind a table of moments is not known, so it is 1 there; where cells are others at each
+    ``time`` (m,), those at different times have nothing in common.
     """
     seen = present.astype(np.float64)
     count = seen.sum(axis=1)
     both = (seen @ seen.T) / np.outer(count, count)
     same = trajectory[:, None] == trajectory[None, :]
-    return np.where(same, np.where(trajectory[:, None], both, 1.0), 0.0)
+    together = np.ones_like(both) if time is None else (time[:, None] == time[None, :]).astype(np.float64)
+    return np.where(same, np.where(trajectory[:, None], both, together), 0.0)
