@@ -161,7 +161,7 @@ def scored(case: Case, method: str, sets: Sequence[pd.DataFrame], n: int) -> lis
     truth = pd.Series(case.truth)
     start = dict(zip(truth.index, truth * [1.5, 0.7], strict=True))
     fits = [
-        sg.fit(case.model, data, dict.fromkeys(truth.index), start, n=n, seed=seed, method=method)
+        sg.fit(case.model, data, dict.fromkeys(truth.index), init=start, n=n, seed=seed, method=method)
         for seed, data in enumerate(sets)
     ]
     estimate = pd.DataFrame([fit.parameters["estimate"] for fit in fits]).reset_index(drop=True)

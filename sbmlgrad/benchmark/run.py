@@ -26,6 +26,7 @@ from sbmlgrad.gradient.catalogue import named_estimator
 from sbmlgrad.gradient.estimator import Task
 from sbmlgrad.gradient.problem import differentiable
 from sbmlgrad.model.model import Model
+from sbmlgrad.network.compiled import use_nothing_kept
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.simulate import discretised, simulate
 
@@ -64,6 +65,7 @@ def run_benchmark(
     The gradient is of all species' means by all parameters that matter: its cost is that of the forward run times
     ``forward / gradient``.
     """
+    use_nothing_kept()
     rows: list[Result] = []
     facts = _facts(trajectories)
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
@@ -97,7 +99,7 @@ def _measure_model(path: str, trajectories: int, peers: bool) -> Iterator[Result
     end, events = _end(model)
     first = _first_call(path, end)
     own = __version__
-    seconds = _timed(lambda seed: simulate(model, [0.0, end], trajectories, seed, keep_counts=False))
+    seconds = _timed(lambda seed: simulate(model, [0.0, end], n=trajectories, seed=seed, keep_counts=False))
     forward = result("simulate", "sbmlgrad", own, trajectories, seconds, 0.0)
     yield Result(name, "first call", "sbmlgrad", own, 1000, events, first, 1000 * events / first / 1e6, 1.0)
     yield forward
@@ -145,13 +147,13 @@ def _end(model: Model) -> tuple[float, float]:
 
 def _events(model: Model, end: float, n: int = 256) -> float:
     """Mean number of events of a trajectory."""
-    return simulate(model, [end], n, seed=1, keep_counts=False).events / n
+    return simulate(model, [end], n=n, seed=1, keep_counts=False).events / n
 
 
 def _first_call(path: str, end: float) -> float:
     """Seconds to read, generate, compile and run 1,000 trajectories, JAX itself being imported."""
     begun = time.perf_counter()
-    simulate(read_sbml(path), [0.0, end], 1000, seed=1)
+    simulate(read_sbml(path), [0.0, end], n=1000, seed=1)
     return time.perf_counter() - begun
 
 

@@ -18,6 +18,7 @@ from sbmlgrad.fitting.optimise import Path, Row
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, judge
 from sbmlgrad.model.model import Model
+from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
 from sbmlgrad.simulation.linear_noise import linear_noise
 from sbmlgrad.simulation.simulate import Prepared, prepare
@@ -44,7 +45,7 @@ class EquationFit:
     n = 1
     unit = "look"
 
-    def __init__(self, model: Model, parameters: Parameters, target: Target, source: str):
+    def __init__(self, model: Model | ReactionNetwork, parameters: Parameters, target: Target, source: str):
         self.model, self.parameters, self.source = model, parameters, source
         self._spreads = {
             name: target.select(target.spread & (target.observable == place))

@@ -19,24 +19,31 @@ from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
+from sbmlgrad.gradient.catalogue import as_estimator
+from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
+from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
-from sbmlgrad.simulation.deterministic import equations
+from sbmlgrad.sbml import as_model
+from sbmlgrad.simulation.deterministic import prepare_equations
 from sbmlgrad.tables.measurements import match, read_measurements
 
 if TYPE_CHECKING:
     import pandas
 
+Fitted = Model | ReactionNetwork
+
 
 def fit(
-    model: Model,
+    model: Model | ReactionNetwork | str | os.PathLike[str],
     data: str | os.PathLike[str] | pandas.DataFrame,
     parameters: Mapping[str, Bounds],
+    *,
     init: Mapping[str, float] | None = None,
     n: int = 2000,
     seed: int = 0,
     method: str = "ssa",
-    estimator: str = "auto",
+    estimator: str | Estimator = "auto",
     init_from: str | None = None,
     cells: str = "independent",
     progress: bool = False,
@@ -45,6 +52,8 @@ def fit(
 
     Parameters
     ----------
+    model
+        A :class:`Model` or a :class:`ReactionNetwork`; or the path, the BioModels id or the text of a document.
     data
         A CSV file or DataFrame: trajectories (``time, S``, several of them numbered by ``replicate``) or moments
         (``time, S-mean, S-sd``); ``S`` amounts, ``[S]`` concentrations, variables of assignment rules.
@@ -62,7 +71,7 @@ def fit(
         measured standard deviations only weigh the means. Both weigh by errors that the model predicts where the fit
         ends: the spread of its trajectories, by simulation or in the linear noise approximation.
     estimator
-        Of the gradient, as for :func:`sbmlgrad.sensitivity`.
+        Of the gradient, a name or an object, as for :func:`sbmlgrad.sensitivity`.
     init_from
         ``"ode"``: start where a fit of the rate equations ends.
     cells
@@ -80,6 +89,7 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
+    model = as_model(model)
     if method not in ("ssa", "ode"):
         raise FitError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     if init_from not in (None, "ode"):
@@ -92,14 +102,15 @@ def fit(
     match(measurements, _observable_ids(model))
     init = dict(init or {})
     if init_from == "ode" and method == "ssa":
-        rough = fit(model, data, parameters, init, method="ode", cells=cells, progress=progress)
+        rough = fit(model, data, parameters, init=init, method="ode", cells=cells, progress=progress)
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     _check_ids(model, parameters)
     model = _started(model, tuple(parameters), init)
-    aim, source = target(measurements, followed=cells == "followed"), model.elements.source.path
+    aim = target(measurements, followed=cells == "followed")
+    source = model.elements.source.path if isinstance(model, Model) else "the network"
     problem: EquationFit | MomentFit
     if method == "ode":
-        quantities = equations(model, without_spread(aim).observables).quantities
+        quantities = prepare_equations(model, None, without_spread(aim).observables)[0].quantities
         problem = EquationFit(model, choose(parameters, quantities, init, source), aim, source)
     else:
         moments = moments_of(model, tuple(parameters), aim, estimator)
@@ -123,30 +134,37 @@ def fit(
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
         curves=problem.curves(),
         n=problem.n,
-        estimator="ode" if isinstance(problem, EquationFit) else estimator,
+        estimator="ode" if isinstance(problem, EquationFit) else as_estimator(estimator).name,
         data=measurements.source,
         seed=seed,
         seconds=clock.perf_counter() - begun,
     )
 
 
-def _started(model: Model, names: tuple[str, ...], init: Mapping[str, float]) -> Model:
+def _started(model: Fitted, names: tuple[str, ...], init: Mapping[str, float]) -> Fitted:
     """The model with start values put in; the same one where it is fitted again, with all that was compiled for it."""
-    key = (names, tuple(init.items()))
-    known = model.derived.get("started")
+    key, kept = (names, tuple(init.items())), model.derived if isinstance(model, Model) else model.compiled
+    known = kept.get("started")
     if known is None or known[0] != key:
-        known = model.derived["started"] = key, model.with_parameters(init).by_name(names)
-    started: Model = known[1]
+        made = model.with_parameters(init) if init else model
+        known = kept["started"] = key, made.by_name(names) if isinstance(made, Model) else made
+    started: Fitted = known[1]
     return started
 
 
-def _observable_ids(model: Model) -> Collection[str]:
+def _observable_ids(model: Fitted) -> Collection[str]:
+    if not isinstance(model, Model):
+        return set(model.species)
     species = model.elements.species
     return {*model.initial_values(), *(f"[{s}]" for s in species)} - {"<time>"}
 
 
-def _check_ids(model: Model, parameters: Mapping[str, Bounds]) -> None:
+def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:
     """Raise :class:`UnknownIdError` for ids that cannot be fitted."""
+    if not isinstance(model, Model):
+        model.check_names(parameters, ())
+        model.check_numbers(parameters)
+        return
     known = model.quantities()
     model.with_parameters({name: known.get(name, 1.0) for name in parameters})
 

@@ -12,11 +12,13 @@ from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.gradient import hybrid
 from sbmlgrad.gradient.automatic import Automatic
-from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
+from sbmlgrad.gradient.exact import Exact
 from sbmlgrad.gradient.observables import Moment
 from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.model.model import Model
+from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
@@ -49,12 +51,14 @@ class Source(Protocol):
         ...
 
 
-def source(model: Model, names: Sequence[str], target: Target, estimator: str) -> Source:
+def source(model: Model | ReactionNetwork, names: Sequence[str], target: Target, estimator: str | Estimator) -> Source:
     """That of a model, made once for it, so that compiled loops are found again."""
-    if estimator == "exact":
+    chosen = as_estimator(estimator)
+    if isinstance(chosen, Exact):
         raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
-    kind = _OfCounts if only_counts(model, target.observables) else _OfProcess
-    return kind(model, tuple(names), target, estimator)
+    if isinstance(model, Model) and not only_counts(model, target.observables):
+        return _OfProcess(model, tuple(names), target, chosen.name)
+    return _OfCounts(model, tuple(names), target, chosen)
 
 
 def _functions(target: Target) -> list[Moment]:
@@ -63,22 +67,24 @@ def _functions(target: Target) -> list[Moment]:
 
 
 class _OfCounts:
-    """A model in which reactions alone change anything."""
+    """A model in which reactions alone change anything, or a network."""
 
-    def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str):
+    def __init__(self, model: Model | ReactionNetwork, names: tuple[str, ...], target: Target, chosen: Estimator):
         self.model, self.names, self.observables, self._target = model, names, target.observables, target
-        self._discrete = discretised(model, target.observables)
-        self.quantities = self._discrete.quantities
-        chosen = named_estimator(estimator)
+        if isinstance(model, Model):
+            self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, target.observables)
+            self.quantities, self._network = self._differentiated.quantities, self._differentiated.network
+        else:
+            self._differentiated = self._network = model
+            self.quantities = {name: float(model.parameters[name]) for name in names}
         searching: Estimator = Automatic(searching=True) if isinstance(chosen, Automatic) else chosen
         self._estimators = {True: searching, False: chosen}
 
     @cached_property
     def problem(self) -> Problem:
         key = ("moments", self.names, self.observables, self._target.squares)
-        return once(
-            self.model.derived, key, lambda: differentiable(self._discrete, self.names, _functions(self._target))
-        )
+        known = self.model.derived if isinstance(self.model, Model) else self.model.compiled
+        return once(known, key, lambda: differentiable(self._differentiated, self.names, _functions(self._target)))
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         tangents = self.problem.at(values).tangents
@@ -97,8 +103,8 @@ class _OfCounts:
         return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
 
     def warn(self) -> None:
-        network = self._discrete.network
-        warn_of_fractions(self.model.elements.source.path, fractional(network.species, network.x0), stacklevel=4)
+        path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
+        warn_of_fractions(path, fractional(self._network.species, self._network.x0), stacklevel=4)
 
 
 class _OfProcess:

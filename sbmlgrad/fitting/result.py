@@ -31,7 +31,7 @@ class Fit:
     Attributes
     ----------
     model
-        The model with the estimates put in.
+        The model, or network, with the estimates put in.
     parameters
         DataFrame by parameter: ``estimate``, ``stderr``, ``lower``, ``upper`` (the bounds of the search, infinite
         where there are none) and ``at_bound``.
@@ -46,7 +46,7 @@ class Fit:
         residuals that the noise of the data does not allow.
     """
 
-    model: Model
+    model: Any  # a Model or a ReactionNetwork, as was given
     parameters: pandas.DataFrame
     correlation: pandas.DataFrame
     loss: float
@@ -108,12 +108,15 @@ class Fit:
 
     def content(self) -> FitContent:
         """What the report shows."""
-        elements = self.model.elements
+        title, path = "a network", "a network from Python"
+        if isinstance(self.model, Model):
+            path = self.model.elements.source.path
+            title = self.model.name or Path(path).stem
         parameters = self.parameters.copy()
         parameters.insert(0, "start", [self.start[name] for name in parameters.index])
         return FitContent(
-            title=f"Fit of {self.model.name or Path(elements.source.path).stem}",
-            model=elements.source.path,
+            title=f"Fit of {title}",
+            model=path,
             data=self.data,
             parameters=parameters,
             measured=self.measured,

@@ -30,6 +30,11 @@ ESTIMATORS: Mapping[str, Estimator] = {
 }
 
 
+def as_estimator(item: str | Estimator) -> Estimator:
+    """The estimator of this name; one that is handed in stands for itself."""
+    return named_estimator(item) if isinstance(item, str) else item
+
+
 def named_estimator(name: str) -> Estimator:
     """The estimator of this name."""
     if name not in ESTIMATORS:

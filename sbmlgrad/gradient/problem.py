@@ -317,11 +317,7 @@ def differentiable(
 
 
 def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], functions: tuple[Observable, ...]) -> Problem:
-    for name in parameters:
-        if np.ndim(network.parameters[name]) or isinstance(network.parameters[name], (dict, list, tuple)):
-            raise SbmlgradError(
-                f"parameter {name!r}: is not a single number; differentiate by arrays with sbmlgrad.value_and_grad"
-            )
+    network.check_numbers(parameters)
     names = list(network.parameters)
 
     def start(point: Any) -> tuple[Any, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sbmlgrad.errors import SbmlgradError, UnknownIdError
-from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.compare import Comparison, compare
-from sbmlgrad.gradient.estimator import Task
+from sbmlgrad.gradient.estimator import Estimator, Task
 from sbmlgrad.gradient.hybrid import Process, estimate
 from sbmlgrad.gradient.observables import Moment, Observable, as_observable
 from sbmlgrad.gradient.problem import Problem, differentiable, once
@@ -19,6 +20,7 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
+from sbmlgrad.sbml import as_model
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.ensemble import check_times
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 
 
 def sensitivity(
-    model: Model | ReactionNetwork,
+    model: Model | ReactionNetwork | str | os.PathLike[str],
     times: Sequence[float] | np.ndarray,
     parameters: Sequence[str],
+    *,
     n: int = 10_000,
     seed: int = 0,
-    estimator: str = "auto",
+    estimator: str | Estimator = "auto",
     method: str = "ssa",
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
@@ -44,6 +47,8 @@ def sensitivity(
 
     Parameters
     ----------
+    model
+        As for :func:`sbmlgrad.simulate`.
     times
         Increasing observation times (times,), in the model's unit of time.
     parameters
@@ -51,12 +56,13 @@ def sensitivity(
     n, seed
         Trajectories and seed.
     estimator
-        ``auto`` chooses an unbiased one. ``controlled_score``, ``score`` and ``alternative_path`` are unbiased;
-        ``coupled_fd`` (coupled finite differences) nearly so; ``straight_through`` has little noise where responses are
-        smooth, and is not to be trusted where single molecules decide; ``straight_through_plain`` is for comparison;
-        ``exact`` (finite state projection) draws nothing, for networks of few states. :func:`check` compares them.
-        A model with events, rate rules or rates that change in time has ``score`` and ``coupled_fd``, here without
-        coupling; ``auto`` takes the first, but for parameters that move numbers of molecules or times of jumps.
+        A name, or an :class:`~sbmlgrad.gradient.estimator.Estimator`. ``auto`` chooses an unbiased one.
+        ``controlled_score``, ``score`` and ``alternative_path`` are unbiased; ``coupled_fd`` (coupled finite
+        differences) nearly so; ``straight_through`` has little noise where responses are smooth, and is not to be
+        trusted where single molecules decide; ``straight_through_plain`` is for comparison; ``exact`` (finite state
+        projection) draws nothing, for networks of few states. :func:`check` compares them. A model with events, rate
+        rules or rates that change in time has ``score`` and ``coupled_fd``, here without coupling; ``auto`` takes the
+        first, but for parameters that move numbers of molecules or times of jumps.
     method
         ``ssa``: derivatives of expectations, estimated. ``ode``: those of the solution of the rate equations, by
         forward differentiation through the solver and across events; ``n``, ``seed`` and ``estimator`` are not used.
@@ -75,20 +81,20 @@ def sensitivity(
     ------
     UnknownIdError, UnsupportedError, PropensityError, TruncationError
     """
-    times = np.asarray(times, dtype=np.float64)
+    require_float64()
+    model, times = as_model(model), np.asarray(times, dtype=np.float64)
     if method == "ode":
         return _of_equations(model, times, parameters, select, start)
     if method != "ssa":
         raise SbmlgradError(f"method {method!r}: not available; use 'ssa' or 'ode'")
-    require_float64()
-    chosen = named_estimator(estimator)
+    chosen = as_estimator(estimator)
     check_times(times, start)
     asked = None if select is None else [as_observable(item) for item in select]
     if isinstance(model, Model) and not only_counts(model, _variables(asked)):
         functions = asked or [Moment(name) for name in default_observables(model)]
         named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions))
         process = once(named.derived, key, lambda: Process(named, parameters, functions))
-        result = estimate(process, Task([], times, n, seed, start), estimator)
+        result = estimate(process, Task([], times, n, seed, start), chosen.name)
         process.warn()
     else:
         problem, values = _pose(model, parameters, asked)
@@ -103,9 +109,10 @@ def sensitivity(
 
 
 def check(
-    model: Model | ReactionNetwork,
+    model: Model | ReactionNetwork | str | os.PathLike[str],
     times: Sequence[float] | np.ndarray,
     parameters: Sequence[str],
+    *,
     n: int = 10_000,
     seed: int = 0,
     select: Sequence[str | Observable] | None = None,
@@ -117,6 +124,7 @@ def check(
     estimator.
     """
     require_float64()
+    model = as_model(model)
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
     problem, values = _pose(model, parameters, None if select is None else [as_observable(item) for item in select])
@@ -153,15 +161,17 @@ def _of_equations(
     select: Sequence[str | Observable] | None,
     start: float,
 ) -> pandas.DataFrame:
-    if isinstance(model, ReactionNetwork):
-        raise SbmlgradError("method 'ode': needs a model; for a network from Python use method 'ssa'")
     names = None if select is None else [item for item in select if isinstance(item, str)]
     for item in select or ():
         if not isinstance(item, str):
             raise SbmlgradError(f"{item.label}: with method 'ode' there are values of variables only; use their names")
     check_times(times, start)
-    equations, quantities = prepare_equations(_named(model, parameters), None, names)
+    named = _named(model, parameters) if isinstance(model, Model) else model
+    equations, quantities = prepare_equations(named, None, names)
     names = list(equations.quantities)
+    if isinstance(model, ReactionNetwork):
+        model.check_names(parameters, ())
+        model.check_numbers(parameters)
     for name in parameters:
         if name not in names:
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(names)}")

@@ -59,6 +59,7 @@ def value_and_grad(
     network: ReactionNetwork,
     function: Callable[[Any, Any], Any],
     times: Sequence[float] | np.ndarray,
+    *,
     loss: Callable[[Any], Any] | None = None,
     n: int = 1000,
     seed: int = 0,

@@ -38,6 +38,11 @@ def keep_compiled() -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def use_nothing_kept() -> None:
+    """Have JAX compile everything itself in this process, as a measurement of compilation must."""
+    jax.config.update("jax_enable_compilation_cache", False)
+
+
 def _megabytes() -> int:
     said = os.environ.get(_LIMIT) or str(_MEGABYTES)
     if not said.isdecimal():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -122,6 +122,19 @@ class ReactionNetwork:
             rates = self.rates(tuple(x), tuple(coefficients))
             values = jnp.stack([jnp.broadcast_to(rate, ()) for rate in rates]) if rates else jnp.zeros(0)
         return values.astype(jnp.float64)
+
+    def with_parameters(self, values: Mapping[str, Any]) -> ReactionNetwork:
+        """The same network with other values of some parameters; :class:`UnknownIdError` for others."""
+        self.check_names(values, ())
+        return replace(self, parameters={**self.parameters, **values})
+
+    def check_numbers(self, parameters: Iterable[str]) -> None:
+        """Raise :class:`SbmlgradError` for parameters that are not single numbers."""
+        for name in parameters:
+            if np.ndim(self.parameters[name]) or isinstance(self.parameters[name], (dict, list, tuple)):
+                raise SbmlgradError(
+                    f"parameter {name!r}: is not a single number; differentiate by arrays with sbmlgrad.value_and_grad"
+                )
 
     def check_names(self, parameters: Iterable[str], species: Iterable[str]) -> None:
         """Raise :class:`UnknownIdError` for names that are none of the network's parameters or species."""

@@ -32,7 +32,10 @@ class Function:
 
 
 def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -> HybridModel:
-    """The deterministic limit of a network; its quantities are the numbers in its parameters, one after the other."""
+    """The deterministic limit of a network.
+
+    Its quantities are the numbers in its parameters, one after the other: a single one has the parameter's name.
+    """
     size = len(network.species)
     leaves = network.coefficients
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)])
@@ -47,7 +50,7 @@ def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -
     nothing, none = Function(lambda values: jnp.zeros(0)), np.zeros(0, bool)
     return HybridModel(
         source="the network",
-        quantities={f"{place}": float(value) for place, value in enumerate(flat(leaves))},
+        quantities=_quantities(network),
         variables=network.species,
         amounts=np.ones(size, bool),
         observables=tuple(observables),
@@ -66,6 +69,16 @@ def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -
         switches=nothing,
         landmarks=None,
     )
+
+
+def _quantities(network: ReactionNetwork) -> dict[str, float]:
+    result: dict[str, float] = {}
+    for name, tree in network.parameters.items():
+        numbers = flat(jax.tree.leaves(tree))
+        single = np.ndim(tree) == 0 and not isinstance(tree, (dict, list, tuple))
+        names = [name] if single else [f"{name}[{place}]" for place in range(len(numbers))]
+        result.update(zip(names, numbers.tolist(), strict=True))
+    return result
 
 
 def flat(leaves: Sequence[np.ndarray]) -> np.ndarray:

@@ -26,7 +26,7 @@ def dimerisation(models_dir: Path) -> sg.Model:
 def recovered(dimerisation: sg.Model, models_dir: Path) -> sg.Fit:
     """Both rates from means and sds of 10^5 trajectories, started a factor of 3 off."""
     start = {"c1": 3 * TRUTH["c1"], "c2": TRUTH["c2"] / 3}
-    return sg.fit(dimerisation, models_dir / "dimerisation" / "data.csv", BOUNDS, start, n=4000, seed=1)
+    return sg.fit(dimerisation, models_dir / "dimerisation" / "data.csv", BOUNDS, init=start, n=4000, seed=1)
 
 
 def test_rates_are_recovered(recovered: sg.Fit) -> None:
@@ -82,7 +82,7 @@ def test_initial_amounts_are_fitted_beside_rates(models_dir: Path, estimator: st
     _, death = model.elements.parameters
     rates = model.quantities()
     data = birth_death_data(model, {"X": 60.0})
-    result = sg.fit(model, data, {"X": (1, 500), death: None}, {"X": 30.0}, n=2000, seed=2, estimator=estimator)
+    result = sg.fit(model, data, {"X": (1, 500), death: None}, init={"X": 30.0}, n=2000, seed=2, estimator=estimator)
     truth = pd.Series({"X": 60.0, death: rates[death]})
     error = np.abs(result.parameters["estimate"] - truth) / result.parameters["stderr"]
     assert np.all(error < 4)
@@ -108,7 +108,7 @@ def test_concentrations_local_parameters_and_sizes_are_fitted() -> None:
     times = np.linspace(0.2, 4, 10)
     data = sg.simulate(model, times, n=20_000, seed=5, select=["A", "[A]"]).to_table()
     wanted = {"pair.k": (1e-4, 1.0), "cell": (0.5, 10.0), "[A]": (10.0, 200.0)}
-    result = sg.fit(model, data, wanted, {"pair.k": 0.02, "cell": 3.0, "[A]": 40.0}, n=2000, seed=6)
+    result = sg.fit(model, data, wanted, init={"pair.k": 0.02, "cell": 3.0, "[A]": 40.0}, n=2000, seed=6)
     truth = pd.Series({"pair.k": 0.01, "cell": 2.0, "[A]": 50.0})
     assert np.all(np.abs(result.parameters["estimate"] / truth - 1) < 0.03)
     assert result.model.quantities()["pair.k"] == result.parameters["estimate"]["pair.k"]
@@ -116,7 +116,7 @@ def test_concentrations_local_parameters_and_sizes_are_fitted() -> None:
 
 def test_a_parameter_at_its_bound_is_marked(dimerisation: sg.Model, models_dir: Path) -> None:
     data = models_dir / "dimerisation" / "data.csv"
-    result = sg.fit(dimerisation, data, {"c1": (0.002, 0.1)}, {"c1": 0.003}, n=500, seed=1)
+    result = sg.fit(dimerisation, data, {"c1": (0.002, 0.1)}, init={"c1": 0.003}, n=500, seed=1)
     assert result.parameters["at_bound"]["c1"]
     assert result.parameters["estimate"]["c1"] == pytest.approx(0.002)
     assert any("bound" in warning for warning in result.warnings)
@@ -141,7 +141,7 @@ def test_what_cannot_be_fitted_is_refused(
     message: str,
 ) -> None:
     with pytest.raises(error, match=message) as raised:
-        sg.fit(dimerisation, models_dir / "dimerisation" / "data.csv", parameters, init)
+        sg.fit(dimerisation, models_dir / "dimerisation" / "data.csv", parameters, init=init)
     assert "\n" not in str(raised.value)
 
 
@@ -165,6 +165,6 @@ def test_standard_errors_cover_the_truth(dimerisation: sg.Model) -> None:
     scores = []
     for seed in range(40):
         data = sg.simulate(dimerisation, times, n=500, seed=1000 + seed).to_table()
-        result = sg.fit(dimerisation, data, BOUNDS, {"c1": 0.002, "c2": 0.05}, n=2000, seed=seed)
+        result = sg.fit(dimerisation, data, BOUNDS, init={"c1": 0.002, "c2": 0.05}, n=2000, seed=seed)
         scores.append((result.parameters["estimate"] - pd.Series(TRUTH)) / result.parameters["stderr"])
     assert 0.5 < np.mean(np.square(scores)) < 1.7

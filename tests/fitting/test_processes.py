@@ -42,7 +42,9 @@ def cells(count: int, random: np.random.Generator) -> pd.DataFrame:
 
 def test_a_dose_is_fitted_to_moments(dosed: sg.Model) -> None:
     """Both rates within 4 of their standard errors, which are a few per cent."""
-    fit = sg.fit(dosed, cells(500, np.random.default_rng(1)), dict.fromkeys(TRUTH), {"k": 6.0, "g": 0.8}, n=300, seed=2)
+    fit = sg.fit(
+        dosed, cells(500, np.random.default_rng(1)), dict.fromkeys(TRUTH), init={"k": 6.0, "g": 0.8}, n=300, seed=2
+    )
     assert fit.converged, fit.message
     assert not fit.warnings
     table = fit.parameters

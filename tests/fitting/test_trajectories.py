@@ -38,7 +38,7 @@ def values(fits: ModuleType, birth_death: Any) -> np.ndarray:
 
 def fit(case: Any, data: pd.DataFrame, method: str = "ode", **options: Any) -> sg.Fit:
     start = {name: value * factor for (name, value), factor in zip(case.truth.items(), (1.5, 0.7), strict=True)}
-    return sg.fit(case.model, data, dict.fromkeys(case.truth), start, method=method, **{"n": 400, **options})
+    return sg.fit(case.model, data, dict.fromkeys(case.truth), init=start, method=method, **{"n": 400, **options})
 
 
 @pytest.mark.parametrize(
@@ -167,12 +167,12 @@ def test_many_molecules_leave_measurement_errors(model: Callable[..., sg.Model])
     times = np.linspace(0.2, 5, 30)
     clean = 1e7 * (1 - np.exp(-times))
     data = pd.DataFrame({"time": times, "A": clean * (1 + np.random.default_rng(9).normal(0, 0.05, times.size))})
-    result = sg.fit(rise, data, {"k": None, "g": None}, {"k": 5e6}, method="ode")
+    result = sg.fit(rise, data, {"k": None, "g": None}, init={"k": 5e6}, method="ode")
     z = (result.parameters["estimate"] - [1e7, 1.0]) / result.parameters["stderr"]
     assert np.all(np.abs(z) < 4)
     assert result.warnings == ()
     bent = data.assign(A=clean * (1 + 0.3 * np.sin(times)))
-    result = sg.fit(rise, bent, {"k": None, "g": None}, {"k": 5e6}, method="ode")
+    result = sg.fit(rise, bent, {"k": None, "g": None}, init={"k": 5e6}, method="ode")
     assert any("keep their sign for long" in text for text in result.warnings)
 
 

@@ -151,7 +151,7 @@ def test_gradients_are_those_of_forward_mode(estimator: str) -> None:
             net,
             function,
             times,
-            lambda e, w=chosen: jnp.sum(e * w),
+            loss=lambda e, w=chosen: jnp.sum(e * w),
             n=200,
             seed=7,
             estimator=estimator,
@@ -274,7 +274,7 @@ def test_trajectories_of_very_different_lengths(estimator: str) -> None:
     def count(x: Array, p: object) -> Array:
         return x[0]
 
-    result = value_and_grad(net, count, times, lambda e: e[1, 0], n=1500, seed=2, estimator=estimator)
+    result = value_and_grad(net, count, times, loss=lambda e: e[1, 0], n=1500, seed=2, estimator=estimator)
     task = Ensemble(net, net.x0, net.coefficients, np.array(times), 1500, 2)
     ends = np.concatenate([chunk.records[0][1] for chunk in ensemble.run(task)])
     assert np.count_nonzero(ends == 0) > 300
@@ -321,9 +321,9 @@ def test_few_trajectories_have_an_error_and_one_has_none() -> None:
 def test_a_loss_that_is_not_linear_is_differentiated_at_the_expectations() -> None:
     net = birth_death()
     data = np.array([3.0, 7.0])
-    result = value_and_grad(net, first, [0.5, 2.0], lambda e: jnp.sum((e[:, 0] - data) ** 2), n=100, seed=4)
+    result = value_and_grad(net, first, [0.5, 2.0], loss=lambda e: jnp.sum((e[:, 0] - data) ** 2), n=100, seed=4)
     slopes = 2 * (result.expectations[:, 0] - data)
-    linear = value_and_grad(net, first, [0.5, 2.0], lambda e: jnp.sum(e[:, 0] * slopes), n=100, seed=4)
+    linear = value_and_grad(net, first, [0.5, 2.0], loss=lambda e: jnp.sum(e[:, 0] * slopes), n=100, seed=4)
     assert result.expectations.shape == (2, 1)
     assert result.value == pytest.approx(np.sum((result.expectations[:, 0] - data) ** 2))
     for name in ("k", "g"):
@@ -397,8 +397,10 @@ def test_what_does_not_fit_is_refused() -> None:
     expect("function: cannot be called", lambda: value_and_grad(net, lambda x: x, [1.0]))
     expect("(functions,), got shape (1, 1)", lambda: value_and_grad(net, lambda x, p: x[None], [1.0]))
     expect("(functions,), got shape (0,)", lambda: value_and_grad(net, lambda x, p: x[:0], [1.0]))
-    expect("loss: cannot be called with", lambda: value_and_grad(net, first, [1.0], lambda: 0, n=9))
-    expect("one number, got an array of shape (1,)", lambda: value_and_grad(net, first, [1.0], lambda e: e[0], n=9))
+    expect("loss: cannot be called with", lambda: value_and_grad(net, first, [1.0], loss=lambda: 0, n=9))
+    expect(
+        "one number, got an array of shape (1,)", lambda: value_and_grad(net, first, [1.0], loss=lambda e: e[0], n=9)
+    )
     expect("estimator 'best'", lambda: value_and_grad(net, first, [1.0], estimator="best"))
     expect("times: expected increasing", lambda: value_and_grad(net, first, [2.0, 1.0]), SimulationError)
     expect("whole numbers", lambda: value_and_grad(net, first, [1.0], n=2.5), SimulationError)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -12,6 +13,9 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnsupportedError
+from sbmlgrad.gradient.estimator import Estimate, Task
+from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.gradient.score import Score
 from sbmlgrad.network import discretise
 
 MATH = 'xmlns="http://www.w3.org/1998/Math/MathML"'
@@ -158,3 +162,27 @@ def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
         compiled.clear()
         sg.sensitivity(each, [0.5, 2.0], ["k", "g"], n=512, seed=2, estimator="score")
         assert compiled == []
+
+
+@dataclass(frozen=True)
+class Halved:
+    """An estimator from outside: half the score's derivatives."""
+
+    name: str = "halved"
+    unbiased: bool = False
+
+    def estimate(self, problem: Problem, task: Task) -> Estimate:
+        found = Score().estimate(problem, task)
+        return replace(found, derivatives=found.derivatives / 2)
+
+
+def test_an_estimator_may_be_handed_in(model: Callable[..., sg.Model], tmp_path: Path) -> None:
+    made = model({"X": {"amount": 20}}, {"death": ("X ->", "g * X")}, {"g": 0.5})
+    path = tmp_path / "death.xml"
+    sg.write_sbml(made, path)
+    whole, same, half = (
+        sg.sensitivity(given, [1.0], ["g"], n=500, seed=1, estimator=estimator)["sensitivity"]
+        for given, estimator in ((made, "score"), (str(path), Score()), (path, Halved()))
+    )
+    np.testing.assert_array_equal(whole, same)
+    np.testing.assert_array_equal(whole / 2, half)
