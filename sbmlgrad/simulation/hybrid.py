@@ -46,6 +46,7 @@ _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
 _STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
 _STIFF = 10_000  # fastest rate times duration: the explicit solver would take a third as many steps
 _MOST_SLOTS = 4096
+_WIDE = {"still": 4, "direct": 4}  # arrays for each variable; 16 where a solver has stages
 _MOST_STEPS = 10_000_000  # of the solver between reactions
 
 
@@ -116,9 +117,9 @@ def run_hybrid(
     SimulationError
         if the flow cannot be followed, or an initial value is missing.
     """
-    solver = "direct" if model.stepwise else _solver(model, quantities, float(times[-1]) - start)
+    solver = _solver(model, quantities, float(times[-1]) - start)
     settings = Settings(solver=solver, most_steps=_MOST_STEPS, slots=_slots(model))
-    arrays = (4 if model.still else 16) * (len(model.variables) + 1) + len(model.channels)
+    arrays = _WIDE.get(solver, 16) * (len(model.variables) + 1) + len(model.channels)
     workers, lanes = layout(n, arrays)
     keys = streams(seed)
     with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
@@ -150,13 +151,9 @@ def run_scored(
 
     Raises as :func:`run_hybrid` does.
     """
-    settings = Settings(
-        solver=_solver(model, quantities, float(times[-1]) - start),
-        most_steps=_MOST_STEPS,
-        slots=_slots(model),
-        scored=True,
-    )
-    arrays = (4 if model.still else 16) * (len(model.variables) + 1) * (len(directions) + 1) + len(model.channels)
+    solver = _solver(model, quantities, float(times[-1]) - start)
+    settings = Settings(solver=solver, most_steps=_MOST_STEPS, slots=_slots(model), scored=True)
+    arrays = _WIDE.get(solver, 16) * (len(model.variables) + 1) * (len(directions) + 1) + len(model.channels)
     _, lanes = layout(n, arrays)
     marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
     fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(seed))
@@ -193,8 +190,8 @@ def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
                 paths, coefficients, records = _begin(model, settings, quantities, marks, keys, trajectory, begin)
                 idle = jnp.arange(len(trajectory)) >= count
                 paths = paths._replace(status=jnp.where(idle, DONE, paths.status))
-                paths, records = _advance(
-                    model, settings, paths, records, coefficients, marks, keys, trajectory, max_events=max_events
+                paths, records = _loop(model, settings)(
+                    paths, records, coefficients, marks, keys, trajectory, max_events=max_events
                 )
                 seen = _observe(model, records[..., :-1], coefficients, marks.times)
                 return jnp.concatenate([seen, records[None, ..., -1]]), (paths, coefficients)
@@ -266,7 +263,9 @@ def _fractions(paths: Path, count: int) -> np.ndarray:
 
 
 def _solver(model: HybridModel, quantities: np.ndarray, span: float) -> str:
-    """The solver that suits the flow at the start: exact, explicit, or for stiff equations."""
+    """The solver that suits the flow at the start: none at all, exact, explicit, or for stiff equations."""
+    if model.stepwise is not None:
+        return "direct"
     if model.still:
         return "still"
     begin = jnp.zeros(())
