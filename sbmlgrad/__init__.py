@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from sbmlgrad.about import __version__
 from sbmlgrad.precision import use_float64
+from sbmlgrad.reading import reading as _reading
 
 if TYPE_CHECKING:
     from sbmlgrad.errors import SbmlgradWarning
-    from sbmlgrad.fitting.fit import fit
+    from sbmlgrad.fitting.fit import fit as _fit
     from sbmlgrad.fitting.result import Fit
     from sbmlgrad.gradient.observables import (
         Autocorrelation,
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
         Probability,
         TimeAverage,
     )
-    from sbmlgrad.gradient.sensitivity import check, sensitivity
+    from sbmlgrad.gradient.sensitivity import check as _check
+    from sbmlgrad.gradient.sensitivity import sensitivity as _sensitivity
     from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
     from sbmlgrad.model.model import Model
     from sbmlgrad.network.network import ReactionNetwork
     from sbmlgrad.sbml.read import read_sbml
     from sbmlgrad.sbml.write import write_sbml
-    from sbmlgrad.simulation.simulate import Simulation, simulate
+    from sbmlgrad.simulation.simulate import Simulation
+    from sbmlgrad.simulation.simulate import simulate as _simulate
+
+    check, fit, sensitivity, simulate = _reading(_check), _reading(_fit), _reading(_sensitivity), _reading(_simulate)
 
 __all__ = [
     "Autocorrelation",
@@ -71,6 +76,8 @@ _HOMES = {
     "write_sbml": "sbmlgrad.sbml.write",
 }
 
+_OF_MODELS = {"check", "fit", "sensitivity", "simulate"}
+
 use_float64()
 
 
@@ -78,7 +85,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: JAX takes seconds, and ``sbmlgrad --help`` must not."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value = _reading(value) if name in _OF_MODELS else value
     return value
 
 

@@ -27,6 +27,7 @@ FLOORS = (
     {"report"},
     {"fitting"},
     {"testsuite", "benchmark", "info"},
+    {"reading"},
     {"cli", "cli_options", "cli_testsuite", "__main__", ""},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

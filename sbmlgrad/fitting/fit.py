@@ -24,7 +24,6 @@ from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
-from sbmlgrad.sbml import as_model
 from sbmlgrad.simulation.deterministic import prepare_equations
 from sbmlgrad.tables.measurements import match, read_measurements
 
@@ -35,7 +34,7 @@ Fitted = Model | ReactionNetwork
 
 
 def fit(
-    model: Model | ReactionNetwork | str | os.PathLike[str],
+    model: Model | ReactionNetwork,
     data: str | os.PathLike[str] | pandas.DataFrame,
     parameters: Mapping[str, Bounds],
     *,
@@ -53,7 +52,7 @@ def fit(
     Parameters
     ----------
     model
-        A :class:`Model` or a :class:`ReactionNetwork`; or the path, the BioModels id or the text of a document.
+        As for :func:`sbmlgrad.simulate`.
     data
         A CSV file or DataFrame: trajectories (``time, S``, several of them numbered by ``replicate``) or moments
         (``time, S-mean, S-sd``); ``S`` amounts, ``[S]`` concentrations, variables of assignment rules.
@@ -89,7 +88,6 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
-    model = as_model(model)
     if method not in ("ssa", "ode"):
         raise FitError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     if init_from not in (None, "ode"):

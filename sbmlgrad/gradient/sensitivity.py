@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
-from sbmlgrad.sbml import as_model
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.ensemble import check_times
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def sensitivity(
-    model: Model | ReactionNetwork | str | os.PathLike[str],
+    model: Model | ReactionNetwork,
     times: Sequence[float] | np.ndarray,
     parameters: Sequence[str],
     *,
@@ -82,7 +80,7 @@ def sensitivity(
     UnknownIdError, UnsupportedError, PropensityError, TruncationError
     """
     require_float64()
-    model, times = as_model(model), np.asarray(times, dtype=np.float64)
+    times = np.asarray(times, dtype=np.float64)
     if method == "ode":
         return _of_equations(model, times, parameters, select, start)
     if method != "ssa":
@@ -109,7 +107,7 @@ def sensitivity(
 
 
 def check(
-    model: Model | ReactionNetwork | str | os.PathLike[str],
+    model: Model | ReactionNetwork,
     times: Sequence[float] | np.ndarray,
     parameters: Sequence[str],
     *,
@@ -124,7 +122,6 @@ def check(
     estimator.
     """
     require_float64()
-    model = as_model(model)
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
     problem, values = _pose(model, parameters, None if select is None else [as_observable(item) for item in select])

@@ -15,6 +15,7 @@ from sbmlgrad.simulation.rosenbrock import Dense
 _NARROW = 1e-12  # of a step, how closely a change is found
 _SAMPLES = 10  # of a step, for what changes and changes back within it
 _CLEAR = 1e-10  # of what is compared: a difference that is none of a solver's errors
+_MOST_LOOKS = 60  # for where a function is 0
 _CLOSER = 3  # times the lowest of them is looked at closer
 
 _Bracket = tuple[Array, Array, Array, Array]
@@ -134,3 +135,35 @@ def _vertex(left: Array, middle: Array, right: Array) -> tuple[Array, Array]:
     turns = (bend > 0) & (jnp.abs(left - right) <= 2.0 * bend)
     offset = 0.5 * (left - right) / jnp.where(turns, bend, 1.0)
     return jnp.where(turns, offset, 0.0), jnp.where(turns, middle - 0.25 * (left - right) * offset, jnp.inf)
+
+
+def first_zero(function: Callable[[Array], Array], low: Array, high: Array, close: Array, wanted: Array) -> Array:
+    """A fraction at which a function is 0 within what is ``close``; it is ``low`` at 0, ``high`` at 1.
+
+    1 where none is ``wanted``. False position after Illinois: where one end stays, its value counts half.
+    """
+
+    def go_on(bracket: tuple[Array, ...]) -> Array:
+        found, count = bracket[-2:]
+        return ~found & (count < _MOST_LOOKS)
+
+    def closer(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, below, high, above, side, _, _, count = bracket
+        middle = jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
+        value = function(middle)
+        up = value > 0
+        return (
+            jnp.where(up, low, middle),
+            jnp.where(up, jnp.where(side > 0, 0.5 * below, below), value),
+            jnp.where(up, middle, high),
+            jnp.where(up, value, jnp.where(side < 0, 0.5 * above, above)),
+            jnp.where(up, 1.0, -1.0),
+            middle,
+            jnp.abs(value) <= close,
+            count + 1,
+        )
+
+    zero, one = jnp.zeros_like(low), jnp.ones_like(low)
+    low, high, close = lax.stop_gradient((low, high, close))
+    start: tuple[Array, ...] = (zero, low, one, high, zero, one, ~wanted, jnp.zeros((), jnp.int32))
+    return lax.while_loop(go_on, closer, start)[5]

@@ -9,7 +9,6 @@ exponential random number; that integral is one more variable of the flow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +18,7 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network.hybrid import HybridModel, joined
-from sbmlgrad.simulation.crossings import Crossings
+from sbmlgrad.simulation.crossings import Crossings, first_zero
 from sbmlgrad.simulation.events import Events, whole_counts
 from sbmlgrad.simulation.past import Past, empty_past, recall, remember
 from sbmlgrad.simulation.path import (
@@ -52,7 +51,6 @@ _SHORTEST = 2.0**-60  # a wait of 0, which is drawn once in 2**25 times, is no s
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _LEAST = 1e-9  # of the integral of hazards, the error that is none
 _BEYOND = 1.1  # times the way to the next reaction, as far as it can be seen: a step that is cut there costs nothing
-_MOST_LOOKS = 60  # for where a function is 0
 _MOST_TRIES = 20
 _MOST_VAIN = 12  # times that what seemed to be hidden within a step was not met
 _WIDE = 1e5  # grains of time, from which on a step is not a try to pass the place of a change
@@ -370,7 +368,7 @@ class Trajectory:
             return dense(fraction)[-1] - path.target
 
         low, high = path.state[-1] - path.target, moved.state[-1] - path.target
-        fraction = lax.stop_gradient(_zero(gap, low, high, 0.5 * _REACHED * path.target, over))
+        fraction = lax.stop_gradient(first_zero(gap, low, high, 0.5 * _REACHED * path.target, over))
         state = dense(fraction).at[-1].set(path.target)
         if self.settings.scored:  # what the hazards amount to up to then has a derivative
             state = dense(fraction)
@@ -472,35 +470,3 @@ class Trajectory:
         delay = -(value - lax.stop_gradient(value)) / jnp.where(usable, speed, 1.0)
         delay = jnp.where(usable, delay, 0.0)
         return moved._replace(time=moved.time + delay, state=moved.state + lax.stop_gradient(direction) * delay)
-
-
-def _zero(function: Callable[[Array], Array], low: Array, high: Array, close: Array, wanted: Array) -> Array:
-    """A fraction at which a function is 0 within what is ``close``; it is ``low`` at 0, ``high`` at 1.
-
-    1 where none is ``wanted``. False position after Illinois: where one end stays, its value counts half.
-    """
-
-    def go_on(bracket: tuple[Array, ...]) -> Array:
-        found, count = bracket[-2:]
-        return ~found & (count < _MOST_LOOKS)
-
-    def closer(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
-        low, below, high, above, side, _, _, count = bracket
-        middle = jnp.where(above > below, (low * above - high * below) / (above - below), 0.5 * (low + high))
-        value = function(middle)
-        up = value > 0
-        return (
-            jnp.where(up, low, middle),
-            jnp.where(up, jnp.where(side > 0, 0.5 * below, below), value),
-            jnp.where(up, middle, high),
-            jnp.where(up, value, jnp.where(side < 0, 0.5 * above, above)),
-            jnp.where(up, 1.0, -1.0),
-            middle,
-            jnp.abs(value) <= close,
-            count + 1,
-        )
-
-    zero, one = jnp.zeros_like(low), jnp.ones_like(low)
-    low, high, close = lax.stop_gradient((low, high, close))
-    start: tuple[Array, ...] = (zero, low, one, high, zero, one, ~wanted, jnp.zeros((), jnp.int32))
-    return lax.while_loop(go_on, closer, start)[5]

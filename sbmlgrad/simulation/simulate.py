@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
@@ -17,7 +16,6 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
-from sbmlgrad.sbml import as_model
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
 from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times, run, stacked
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
@@ -75,7 +73,7 @@ class Simulation:
 
 
 def simulate(
-    model: Model | ReactionNetwork | str | os.PathLike[str],
+    model: Model | ReactionNetwork,
     times: Sequence[float] | np.ndarray,
     *,
     n: int = 1000,
@@ -93,8 +91,8 @@ def simulate(
     Parameters
     ----------
     model
-        A :class:`Model` or a :class:`ReactionNetwork`; or the path, the BioModels id or the text of a document, which
-        is then read, and compiled for, in each call.
+        A :class:`Model` or a :class:`ReactionNetwork`; called as ``sbmlgrad.simulate``, also a path, a BioModels id or
+        the text of a document, which is then read in each call.
     times
         Increasing observation times (times,), in the model's unit of time, not before ``start``. Trajectories
         start from whole molecules: where an initial amount is not, from one of the two numbers beside it, so that the
@@ -120,7 +118,6 @@ def simulate(
     UnsupportedError, UnknownIdError, PropensityError, TruncationError
     """
     require_float64()
-    model = as_model(model)
     if method not in ("ssa", "ode"):
         raise SimulationError(f"method {method!r}: not available; use 'ssa' or 'ode'")
     try:
