@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sbmlgrad.about import __version__
 from sbmlgrad.precision import use_float64
-from sbmlgrad.reading import reading as _reading
+from sbmlgrad.reading import takes_documents
 
 if TYPE_CHECKING:
     from sbmlgrad.errors import SbmlgradWarning
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
     from sbmlgrad.simulation.simulate import Simulation
     from sbmlgrad.simulation.simulate import simulate as _simulate
 
-    check, fit, sensitivity, simulate = _reading(_check), _reading(_fit), _reading(_sensitivity), _reading(_simulate)
+    check, fit, sensitivity, simulate = (
+        takes_documents(_check),
+        takes_documents(_fit),
+        takes_documents(_sensitivity),
+        takes_documents(_simulate),
+    )
 
 __all__ = [
     "Autocorrelation",
@@ -86,7 +91,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value = _reading(value) if name in _OF_MODELS else value
+    globals()[name] = value = takes_documents(value) if name in _OF_MODELS else value
     return value
 
 

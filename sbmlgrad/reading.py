@@ -13,7 +13,9 @@ M = TypeVar("M")
 R = TypeVar("R")
 
 
-def reading(function: Callable[Concatenate[M, P], R]) -> Callable[Concatenate[M | str | os.PathLike[str], P], R]:
+def takes_documents(
+    function: Callable[Concatenate[M, P], R],
+) -> Callable[Concatenate[M | str | os.PathLike[str], P], R]:
     """The same function, which reads what it is given in place of a model."""
 
     @wraps(function)
