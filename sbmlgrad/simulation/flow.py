@@ -109,7 +109,6 @@ class Trajectory:
             relations=jnp.zeros(self.model.relations.count, bool),
             tries=jnp.zeros((), jnp.int32),
             aimed=jnp.zeros((), bool),
-            before=jnp.zeros(()),
             vain=jnp.zeros((), jnp.int32),
             chatter=jnp.zeros((), jnp.int32),
             past=self.past,
@@ -157,9 +156,7 @@ class Trajectory:
             moved, dense, step = self._meet_reaction(path, moved, dense, step, accepted)
         if self.crossings is not None:
             moved, accepted, wanted, again = self._meet_change(path, moved, dense, step, accepted, wanted)
-            before = jnp.where(path.aimed, path.before, path.step)  # the first of several tries
-            path = path._replace(tries=path.tries + again, aimed=again, before=lax.stop_gradient(before))
-            moved = moved._replace(aimed=again)
+            path, moved = path._replace(tries=path.tries + again, aimed=again), moved._replace(aimed=again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
         here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
         here = here._replace(cautious=path.cautious | ~jnp.all(jnp.isfinite(state)))
@@ -450,7 +447,6 @@ class Trajectory:
             moved = self._with_slope(moved, changes & close & (relations != before))
         # the step that was wanted without the change is what to go on with after it
         wanted = jnp.where(changes, jnp.maximum(wanted, path.step), wanted)
-        wanted = jnp.where(accepted & path.aimed, jnp.maximum(wanted, path.before), wanted)
         return moved, accepted & ~again, jnp.where(again, fraction * step + margin, wanted), again
 
     def _with_slope(self, moved: Path, changed: Array) -> Path:

@@ -33,7 +33,6 @@ class Path(NamedTuple):
     relations: Array  # the truth of comparisons when last looked at
     tries: Array  # how often the place of a change of one was looked for since it was last found
     aimed: Array  # whether the present step is to end where a change was found
-    before: Array  # the step that was wanted before it
     vain: Array  # how often none was met there since a step went its whole way
     chatter: Array  # how many changes in laws came one upon the other
     past: Past | None  # what delays need
