@@ -7,6 +7,8 @@ and exits with status 1.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -49,6 +51,14 @@ class TruncationError(SimulationError):
 
 class SbmlgradWarning(UserWarning):
     """What was taken for granted: a result is right, but perhaps not what was meant."""
+
+
+def warn_user(text: str) -> None:
+    """Give a :class:`SbmlgradWarning` at the line outside the package from which it was called."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sbmlgrad":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, SbmlgradWarning, stacklevel=level)
 
 
 class EstimatorError(SbmlgradError):

@@ -104,7 +104,7 @@ class _OfCounts:
 
     def warn(self) -> None:
         path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
-        warn_of_fractions(path, fractional(self._network.species, self._network.x0), stacklevel=4)
+        warn_of_fractions(path, fractional(self._network.species, self._network.x0))
 
 
 class _OfProcess:
@@ -132,4 +132,4 @@ class _OfProcess:
         return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
 
     def warn(self) -> None:
-        self.process.warn(stacklevel=5)
+        self.process.warn()

@@ -89,10 +89,10 @@ class Process:
         """Keep in mind what started from, or was set to, fractions of molecules (2, variables)."""
         self._fractions |= fractions
 
-    def warn(self, stacklevel: int = 4) -> None:
-        """Name them, to whoever is so many calls away from the warning itself."""
+    def warn(self) -> None:
+        """Name them."""
         at_start, at_events = (list(compress(self.process.variables, row)) for row in self._fractions)
-        warn_of_fractions(self.source, at_start, at_events, stacklevel=stacklevel)
+        warn_of_fractions(self.source, at_start, at_events)
 
 
 def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
 import sympy
 
-from sbmlgrad.errors import SbmlgradWarning, UnsupportedError
+from sbmlgrad.errors import UnsupportedError, warn_user
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import Assembly
 from sbmlgrad.network.channels import Chemistry, count_symbol
@@ -36,7 +35,7 @@ def chemistry_of(model: Model) -> Chemistry:
     if "chemistry" not in model.derived:
         model.derived["chemistry"] = Chemistry(model)
         for text in model.derived["chemistry"].warnings:
-            warnings.warn(f"{model.elements.source.path}: {text}", SbmlgradWarning, stacklevel=2)
+            warn_user(f"{model.elements.source.path}: {text}")
     chemistry: Chemistry = model.derived["chemistry"]
     return chemistry
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradWarning
+from sbmlgrad.errors import warn_user
 from sbmlgrad.simulation.random import is_whole
 
 
@@ -16,8 +15,8 @@ def fractional(names: Sequence[str], counts: Sequence[float] | np.ndarray) -> li
     return [name for name, count in zip(names, counts, strict=True) if np.isfinite(count) and not is_whole(count)]
 
 
-def warn_of_fractions(source: str, at_start: Sequence[str], at_events: Sequence[str] = (), stacklevel: int = 3) -> None:
-    """Say of which species the number of molecules was not whole, if of any: to whoever is so many calls away."""
+def warn_of_fractions(source: str, at_start: Sequence[str], at_events: Sequence[str] = ()) -> None:
+    """Say of which species the number of molecules was not whole, if of any."""
     parts = []
     if at_start:
         parts.append(f"{_listed(at_start)} {_verb(at_start)} from a number of molecules that is not whole")
@@ -27,7 +26,7 @@ def warn_of_fractions(source: str, at_start: Sequence[str], at_events: Sequence[
         text = (
             f"{source}: {'; '.join(parts)}: one of the two whole numbers beside it is drawn, so that the mean is kept"
         )
-        warnings.warn(text, SbmlgradWarning, stacklevel=stacklevel)
+        warn_user(text)
 
 
 def _listed(names: Sequence[str], most: int = 6) -> str:

@@ -186,7 +186,7 @@ def _simulated(
         if kept is not None:
             kept[chunk.first : chunk.first + chunk.states.shape[-1]] = chunk.states[counted].transpose(2, 1, 0)
     at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
-    warn_of_fractions(model.elements.source.path, at_start, at_events, stacklevel=4)
+    warn_of_fractions(model.elements.source.path, at_start, at_events)
     return Simulation(
         times=times,
         mean=_frame(times, process.observables, moments.mean),

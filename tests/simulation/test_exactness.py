@@ -100,7 +100,7 @@ def chooser(propensities: Sequence[float]) -> Callable[[np.ndarray], np.ndarray]
     def choose(uniforms: Array, one: Array) -> Array:
         zero, ones = jnp.zeros_like(uniforms), jnp.ones_like(uniforms)
         state = ((zero,), zero, zero + jnp.inf, ())
-        return ssa._take_step(net, Chosen(), *state, ones, uniforms, (), (), one)[2][0]
+        return ssa.take_step(net, Chosen(), *state, ones, uniforms, (), (), one)[2][0]
 
     return lambda uniforms: np.asarray(choose(jnp.asarray(uniforms), jnp.float32(1))).astype(int)
 
