@@ -26,4 +26,5 @@ def takes_documents(
             model = read_sbml(model if isinstance(model, str) else Path(model))
         return function(model, *args, **kwargs)
 
+    call.__module__ = __package__  # where it is found: pickle, and so every pool of processes, looks there
     return cast("Callable[Concatenate[M | str | os.PathLike[str], P], R]", call)

@@ -1,5 +1,6 @@
 """What the files around the package say is true: one version everywhere, and commands that exist."""
 
+import pickle
 import re
 import shlex
 from collections.abc import Iterator
@@ -26,6 +27,12 @@ def test_the_changelog_begins_with_the_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## \[(.+?)\] - (Unreleased|\d{4}-\d\d-\d\d)$", changelog, re.M)
     assert headings[0][0] == sbmlgrad.__version__
+
+
+@pytest.mark.parametrize("name", sbmlgrad.__all__)
+def test_public_names_go_to_other_processes(name: str) -> None:
+    value = getattr(sbmlgrad, name)
+    assert pickle.loads(pickle.dumps(value)) is value  # as every pool of processes does it
 
 
 def shell_commands(markdown: str) -> Iterator[list[str]]:
