@@ -32,7 +32,7 @@ def test_the_changelog_begins_with_the_version() -> None:
 @pytest.mark.parametrize("name", sbmlgrad.__all__)
 def test_public_names_go_to_other_processes(name: str) -> None:
     value = getattr(sbmlgrad, name)
-    assert pickle.loads(pickle.dumps(value)) is value  # as every pool of processes does it
+    assert pickle.loads(pickle.dumps(value)) == value  # as every pool of processes does it
 
 
 def shell_commands(markdown: str) -> Iterator[list[str]]:
