@@ -25,7 +25,7 @@ import sbmlgrad as sg
 from sbmlgrad.gradient.catalogue import ESTIMATORS
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.problem import differentiable
-from sbmlgrad.simulation.simulate import discretised
+from sbmlgrad.simulation.prepare import discretised
 
 MODELS = {
     "vilar_oscillator": (("A", "R"), ("beta_A", "gamma_C", "delta_R"), (1.0, 2.0, 5.0, 10.0, 25.0)),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Expectation,
         FirstPassage,
         Moment,
+        Observable,
         Probability,
         TimeAverage,
     )
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     from sbmlgrad.network.network import ReactionNetwork
     from sbmlgrad.sbml.read import read_sbml
     from sbmlgrad.sbml.write import write_sbml
-    from sbmlgrad.simulation.simulate import Simulation
+    from sbmlgrad.simulation.experiment import Experiment
+    from sbmlgrad.simulation.methods import ODE, SSA
+    from sbmlgrad.simulation.result import Simulation
     from sbmlgrad.simulation.simulate import simulate as _simulate
+    from sbmlgrad.simulation.solvers import DormandPrince, Rosenbrock
 
     check, fit, sensitivity, simulate = (
         takes_documents(_check),
@@ -37,15 +41,21 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ODE",
+    "SSA",
     "Autocorrelation",
+    "DormandPrince",
     "Expectation",
+    "Experiment",
     "FirstPassage",
     "Fit",
     "Gradient",
     "Model",
     "Moment",
+    "Observable",
     "Probability",
     "ReactionNetwork",
+    "Rosenbrock",
     "SbmlgradWarning",
     "Simulation",
     "TimeAverage",
@@ -61,16 +71,22 @@ __all__ = [
 
 _HOMES = {
     "Autocorrelation": "sbmlgrad.gradient.observables",
+    "DormandPrince": "sbmlgrad.simulation.solvers",
     "Expectation": "sbmlgrad.gradient.observables",
+    "Experiment": "sbmlgrad.simulation.experiment",
     "FirstPassage": "sbmlgrad.gradient.observables",
     "Fit": "sbmlgrad.fitting.result",
     "Gradient": "sbmlgrad.gradient.value_and_grad",
     "Model": "sbmlgrad.model.model",
     "Moment": "sbmlgrad.gradient.observables",
+    "ODE": "sbmlgrad.simulation.methods",
+    "Observable": "sbmlgrad.gradient.observables",
     "Probability": "sbmlgrad.gradient.observables",
     "ReactionNetwork": "sbmlgrad.network.network",
+    "Rosenbrock": "sbmlgrad.simulation.solvers",
+    "SSA": "sbmlgrad.simulation.methods",
     "SbmlgradWarning": "sbmlgrad.errors",
-    "Simulation": "sbmlgrad.simulation.simulate",
+    "Simulation": "sbmlgrad.simulation.result",
     "TimeAverage": "sbmlgrad.gradient.observables",
     "check": "sbmlgrad.gradient.sensitivity",
     "fit": "sbmlgrad.fitting.fit",

@@ -28,7 +28,8 @@ from sbmlgrad.gradient.problem import differentiable
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.compiled import use_nothing_kept
 from sbmlgrad.sbml.read import read_sbml
-from sbmlgrad.simulation.simulate import discretised, simulate
+from sbmlgrad.simulation.prepare import discretised
+from sbmlgrad.simulation.simulate import simulate
 
 DEFAULT_MODELS = ("dimerisation", "vilar_oscillator", "repressilator")
 EVENTS = 394  # per trajectory: the run ends where a trajectory has taken about as many

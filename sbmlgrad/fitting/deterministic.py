@@ -14,16 +14,18 @@ from tqdm import tqdm
 from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise, observed, smoothed
-from sbmlgrad.fitting.optimise import Path, Row
+from sbmlgrad.fitting.optimise import Look, Path, Row, exact_look, search
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, judge
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
 from sbmlgrad.simulation.linear_noise import linear_noise
-from sbmlgrad.simulation.simulate import Prepared, prepare
+from sbmlgrad.simulation.path import Settings
+from sbmlgrad.simulation.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
+    import optax
     import pandas
 
 _HOPELESS = 1e8  # the weighted residual of a point at which the equations cannot be solved
@@ -45,8 +47,17 @@ class EquationFit:
     n = 1
     unit = "look"
 
-    def __init__(self, model: Model | ReactionNetwork, parameters: Parameters, target: Target, source: str):
-        self.model, self.parameters, self.source = model, parameters, source
+    def __init__(
+        self,
+        model: Model | ReactionNetwork,
+        parameters: Parameters,
+        target: Target,
+        source: str,
+        settings: Settings,
+        optimiser: optax.GradientTransformation | None,
+    ):
+        self._optimiser = optimiser
+        self.model, self.parameters, self.source, self.settings = model, parameters, source, settings
         self._spreads = {
             name: target.select(target.spread & (target.observable == place))
             for place, name in enumerate(target.observables)
@@ -65,6 +76,9 @@ class EquationFit:
         bounds = tuple(parameters.to_scale(side) for side in (parameters.lower, parameters.upper))
         self._check(path.point)
         path.point = np.clip(path.point, *bounds)
+        if self._optimiser is not None:
+            for _ in search(lambda _: self._look(bar), parameters, path, self._optimiser):
+                pass
         for number in range(_MOST_ROUNDS):
             result = least_squares(
                 lambda point: self._residuals(point, bar),
@@ -90,6 +104,9 @@ class EquationFit:
             path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
         return path
 
+    def warn(self) -> None:
+        """Nothing: the rate equations take fractions of molecules as they are."""
+
     def judge(self) -> Verdict:
         """What the residuals say at the end."""
         assert self._noise is not None
@@ -101,7 +118,8 @@ class EquationFit:
 
         target = self.path.target
         times = np.union1d(target.times, np.linspace(target.times[0], target.times[-1], 101))
-        values = solve(self.equations, self._values(self.path.point), times, min(0.0, float(times[0])))
+        start = min(0.0, float(times[0]))
+        values = solve(self.equations, self._values(self.path.point), times, start, settings=self.settings)
         return pandas.concat(
             [
                 pandas.DataFrame({"observable": name, "time": times, "mean": row, "mean_stderr": 0.0, "sd": 0.0})
@@ -121,7 +139,7 @@ class EquationFit:
         values = self.parameters.from_scale(point)
         begin = min(0.0, float(target.times[0]))
         try:
-            levels, slopes = sensitivities(self.equations, self._values(point), self.places, target.times, begin)
+            levels, slopes = self._sensitivities(point, begin)
         except SimulationError:
             return np.full(shape, _HOPELESS)  # so that the step is taken back
         residuals = (levels[target.observable, target.time] - target.value) / target.error
@@ -134,6 +152,18 @@ class EquationFit:
         bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         bar.update()
         return residuals
+
+    def _look(self, bar: tqdm[Any]) -> Look:
+        """What an optimiser that was handed in sees of the present point."""
+        residuals = self._residuals(self.path.point, bar)
+        if residuals[0] == _HOPELESS:
+            raise FitError(f"{self.source}: the optimiser went where nothing can be solved; take smaller steps")
+        return exact_look(residuals, self._jacobian)
+
+    def _sensitivities(self, point: np.ndarray, begin: float) -> tuple[np.ndarray, np.ndarray]:
+        """Observables (observables, times) and their derivatives (P, observables, times)."""
+        times = self.path.target.times
+        return sensitivities(self.equations, self._values(point), self.places, times, begin, self.settings)
 
     def _predicted(self) -> Noise:
         """What the equations say of the noise at the present point."""
@@ -178,7 +208,7 @@ class EquationFit:
         """Refuse a start from which nothing can be learnt, and parameters that nothing depends on."""
         times = self.path.target.times
         begin = min(0.0, float(times[0]))
-        _, slopes = sensitivities(self.equations, self._values(start), self.places, times, begin)
+        _, slopes = self._sensitivities(start, begin)
         for name, slope in zip(self.parameters.names, slopes, strict=True):
             if not np.all(np.isfinite(slope)):
                 raise FitError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time as clock
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit, without_spread
-from sbmlgrad.fitting.loss import target
+from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.optimise import Path
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
@@ -25,9 +26,11 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations
+from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 from sbmlgrad.tables.measurements import match, read_measurements
 
 if TYPE_CHECKING:
+    import optax
     import pandas
 
 Fitted = Model | ReactionNetwork
@@ -41,10 +44,11 @@ def fit(
     init: Mapping[str, float] | None = None,
     n: int = 2000,
     seed: int = 0,
-    method: str = "ssa",
+    method: str | Method = "ssa",
     estimator: str | Estimator = "auto",
     init_from: str | None = None,
     cells: str = "independent",
+    optimiser: str | optax.GradientTransformation = "gauss_newton",
     progress: bool = False,
 ) -> Fit:
     """Estimate parameters of a model by matching simulated moments, or the solution of its rate equations.
@@ -66,9 +70,10 @@ def fit(
     seed
         Same seed, same result on the same platform.
     method
-        ``ssa`` matches moments of exact simulation. ``ode`` matches the rate equations to values and means;
-        measured standard deviations only weigh the means. Both weigh by errors that the model predicts where the fit
-        ends: the spread of its trajectories, by simulation or in the linear noise approximation.
+        A name or an object, as for :func:`sbmlgrad.simulate`. ``ssa`` matches moments of exact simulation. ``ode``
+        matches the rate equations to values and means; measured standard deviations only weigh the means. Both weigh
+        by errors that the model predicts where the fit ends: the spread of its trajectories, by simulation or in the
+        linear noise approximation.
     estimator
         Of the gradient, a name or an object, as for :func:`sbmlgrad.sensitivity`.
     init_from
@@ -76,6 +81,10 @@ def fit(
     cells
         Moments at different times are of other cells each time, ``independent`` (flow cytometry, smFISH; the default),
         or of the same ones, ``followed``. Error bars of the second are wider where what a cell does lasts.
+    optimiser
+        How the loss is followed downhill, on a scale where parameters with positive bounds are logarithms:
+        ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
+        the fit settles by averaging Gauss-Newton steps, or for ``ode`` ends by least squares.
 
     Returns
     -------
@@ -88,43 +97,30 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
-    if method not in ("ssa", "ode"):
-        raise FitError(f"method {method!r}: not available; use 'ssa' or 'ode'")
+    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells)
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
-    if n < 20 and method == "ssa":
-        raise FitError(f"n: {n} trajectories are too few for moments; give at least 20")
-    if cells not in ("independent", "followed"):
-        raise FitError(f"cells {cells!r}: not available; use 'independent' or 'followed'")
     measurements = read_measurements(data)
     match(measurements, _observable_ids(model))
     init = dict(init or {})
-    if init_from == "ode" and method == "ssa":
-        rough = fit(model, data, parameters, init=init, method="ode", cells=cells, progress=progress)
+    if init_from == "ode" and isinstance(options.method, SSA):
+        rough = fit(
+            model, data, parameters, init=init, method="ode", cells=cells, optimiser=optimiser, progress=progress
+        )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     _check_ids(model, parameters)
     model = _started(model, tuple(parameters), init)
-    aim = target(measurements, followed=cells == "followed")
-    source = model.elements.source.path if isinstance(model, Model) else "the network"
-    problem: EquationFit | MomentFit
-    if method == "ode":
-        quantities = prepare_equations(model, None, without_spread(aim).observables)[0].quantities
-        problem = EquationFit(model, choose(parameters, quantities, init, source), aim, source)
-    else:
-        moments = moments_of(model, tuple(parameters), aim, estimator)
-        chosen = choose(parameters, moments.quantities, init, source)
-        problem = MomentFit(moments, chosen, aim, source, n, seed)
+    problem = _posed(model, parameters, init, target(measurements, followed=cells == "followed"), options)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
         path = problem.run(bar)
-    if isinstance(problem, MomentFit):
-        problem.source.warn()
+    problem.warn()
     verdict = problem.judge()
     tables = _tables(problem.parameters, path, verdict, problem.n)
-    values = dict(zip(problem.parameters.names, problem.parameters.from_scale(path.point).tolist(), strict=True))
+    fitted = dict(zip(problem.parameters.names, problem.parameters.from_scale(path.point).tolist(), strict=True))
     poor = "; but the data contradict the fitted model, see the warnings" if verdict.poor else ""
     return Fit(
         **tables,
-        model=model.with_parameters(values),
+        model=model.with_parameters(fitted),
         loss=float(np.sum(np.square(path.residuals))),
         converged=path.converged,
         message=path.message + poor,
@@ -132,11 +128,55 @@ def fit(
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
         curves=problem.curves(),
         n=problem.n,
-        estimator="ode" if isinstance(problem, EquationFit) else as_estimator(estimator).name,
+        estimator=options.estimator.name if isinstance(options.method, SSA) else options.method.name,
         data=measurements.source,
         seed=seed,
         seconds=clock.perf_counter() - begun,
     )
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to fit; refuses what is not available."""
+
+    method: Method
+    estimator: Estimator
+    optimiser: str | optax.GradientTransformation
+    n: int
+    seed: int
+    cells: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, SSA | ODE):
+            raise FitError(f"method {self.method.name!r}: a fit has no derivatives of it; use 'ssa' or 'ode'")
+        if self.n < 20 and isinstance(self.method, SSA):
+            raise FitError(f"n: {self.n} trajectories are too few for moments; give at least 20")
+        if self.cells not in ("independent", "followed"):
+            raise FitError(f"cells {self.cells!r}: not available; use 'independent' or 'followed'")
+        if self.optimiser != "gauss_newton" and not hasattr(self.optimiser, "update"):
+            raise FitError(
+                f"optimiser {self.optimiser!r}: not available; use 'gauss_newton' or a transformation of optax"
+            )
+
+    @property
+    def transformation(self) -> optax.GradientTransformation | None:
+        """The optimiser where it was handed in."""
+        return None if isinstance(self.optimiser, str) else self.optimiser
+
+
+def _posed(
+    model: Fitted, parameters: Mapping[str, Bounds], init: Mapping[str, float], aim: Target, options: _Options
+) -> EquationFit | MomentFit:
+    """The problem to be solved, by the method."""
+    source = model.elements.source.path if isinstance(model, Model) else "the network"
+    if isinstance(options.method, ODE):
+        quantities = prepare_equations(model, None, without_spread(aim).observables)[0].quantities
+        values = choose(parameters, quantities, init, source)
+        return EquationFit(model, values, aim, source, options.method.settings, options.transformation)
+    assert isinstance(options.method, SSA)
+    moments = moments_of(model, tuple(parameters), aim, options.estimator, options.method)
+    values = choose(parameters, moments.quantities, init, source)
+    return MomentFit(moments, values, aim, source, options.n, options.seed, options.transformation)
 
 
 def _started(model: Fitted, names: tuple[str, ...], init: Mapping[str, float]) -> Fitted:

@@ -12,7 +12,6 @@ from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.gradient import hybrid
 from sbmlgrad.gradient.automatic import Automatic
-from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.exact import Exact
 from sbmlgrad.gradient.observables import Moment
@@ -20,10 +19,13 @@ from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, run
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
-from sbmlgrad.simulation.simulate import discretised, prepare
+from sbmlgrad.simulation.methods import SSA
+from sbmlgrad.simulation.path import Settings
+from sbmlgrad.simulation.prepare import discretised, prepare
 
 
 class Source(Protocol):
@@ -51,14 +53,15 @@ class Source(Protocol):
         ...
 
 
-def source(model: Model | ReactionNetwork, names: Sequence[str], target: Target, estimator: str | Estimator) -> Source:
+def source(
+    model: Model | ReactionNetwork, names: Sequence[str], target: Target, estimator: Estimator, method: SSA
+) -> Source:
     """That of a model, made once for it, so that compiled loops are found again."""
-    chosen = as_estimator(estimator)
-    if isinstance(chosen, Exact):
+    if isinstance(estimator, Exact):
         raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
     if isinstance(model, Model) and not only_counts(model, target.observables):
-        return _OfProcess(model, tuple(names), target, chosen.name)
-    return _OfCounts(model, tuple(names), target, chosen)
+        return _OfProcess(model, tuple(names), target, estimator.name, method.settings)
+    return _OfCounts(model, tuple(names), target, estimator)
 
 
 def _functions(target: Target) -> list[Moment]:
@@ -110,15 +113,19 @@ class _OfCounts:
 class _OfProcess:
     """A model in which events, rate rules or the time change something, too."""
 
-    def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str):
+    def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str, settings: Settings):
         self.model, self.names, self.observables, self._target = model, names, target.observables, target
-        self._estimator = estimator
+        self._estimator, self._settings = estimator, settings
         self.quantities = prepare_hybrid(model, None, target.observables)[0].quantities
 
     @cached_property
     def process(self) -> hybrid.Process:
-        key = ("moments", self.names, self.observables, self._target.squares)
-        return once(self.model.derived, key, lambda: hybrid.Process(self.model, self.names, _functions(self._target)))
+        key = ("moments", self.names, self.observables, self._target.squares, self._settings)
+        return once(
+            self.model.derived,
+            key,
+            lambda: hybrid.Process(self.model, self.names, _functions(self._target), self._settings),
+        )
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
@@ -128,7 +135,8 @@ class _OfProcess:
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
         start = min(0.0, float(times[0]))
-        chunks = run_hybrid(self.process.process, self.process.at(values), times, n, seed, start, MAX_EVENTS)
+        experiment = Experiment(times, n=n, seed=seed, start=start)
+        chunks = run_hybrid(self.process.process, self.process.at(values), experiment, self._settings)
         return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
 
     def warn(self) -> None:

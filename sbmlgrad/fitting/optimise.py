@@ -25,6 +25,8 @@ from sbmlgrad.gradient.estimator import Estimate
 Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""
 
+_MOST_LOOKS = 60  # in a search, and to settle
+_MOST_LOOKS_OF_OTHERS = 600  # in a search by an optimiser without second derivatives
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
 _SETTLED = 0.5  # Monte Carlo error over the error that the data leave
 _FEWEST_LOOKS = 6
@@ -125,6 +127,13 @@ def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) 
     )
 
 
+def exact_look(residuals: np.ndarray, jacobian: np.ndarray) -> Look:
+    """Loss, gradient and curvature of weighted residuals (m,) and their derivatives (m, P), where nothing is drawn."""
+    gradient, none = jacobian.T @ residuals, np.zeros(jacobian.shape[1])
+    loss, curvature = float(residuals @ residuals), jacobian.T @ jacobian
+    return Look(loss, 0.0, gradient, none, curvature, np.stack([jacobian] * 2), residuals, 0.0)
+
+
 def gauss_newton() -> optax.GradientTransformationExtraArgs:
     """Turn a gradient into the damped Gauss-Newton direction.
 
@@ -153,17 +162,29 @@ def solve(curvature: np.ndarray, gradient: np.ndarray, damping: float = 0.0) -> 
     return (vectors @ (inverse * (vectors.T @ (gradient / scale)))) / scale
 
 
-def search(evaluate: Evaluate, parameters: Parameters, path: Path, steps: int, damping: float = 0.1) -> Iterator[Row]:
-    """Go downhill until the noise hides the slope, at most ``steps`` looks."""
-    optimiser = optax.chain(gauss_newton(), optax.clip(_LARGEST_STEP), optax.scale(-1.0))
+def search(
+    look_at: Callable[[Path], Look],
+    parameters: Parameters,
+    path: Path,
+    handed_in: optax.GradientTransformation | None = None,
+    damping: float = 0.1,
+) -> Iterator[Row]:
+    """Go downhill until the noise hides the slope, or for as many looks as are reasonable.
+
+    By damped Gauss-Newton steps that are taken back where they led uphill, or as an optimiser that is ``handed_in``
+    says, which is given the gradient of the loss and left to itself.
+    """
+    own = optax.chain(gauss_newton(), optax.clip(_LARGEST_STEP), optax.scale(-1.0))
+    optimiser = own if handed_in is None else optax.with_extra_args_support(handed_in)
+    factor = 1.0 if handed_in is None else 2.0  # a Look has halves of gradient and curvature
     state = optimiser.init(jnp.asarray(path.point))
     best: tuple[np.ndarray, Look] | None = None
     promised: list[float] = []
     quiet = 0
-    for _ in range(steps):
-        seen = _look_at(evaluate, parameters, path, "search")
+    for _ in range(_MOST_LOOKS if handed_in is None else _MOST_LOOKS_OF_OTHERS):
+        seen = look_at(path)
         yield path.rows[-1]
-        if best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
+        if handed_in is None and best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
             damping *= 10
             path.point, seen = best
         else:
@@ -178,7 +199,7 @@ def search(evaluate: Evaluate, parameters: Parameters, path: Path, steps: int, d
                 return
         free = _free(parameters, path.point, seen.gradient)
         step, state = optimiser.update(
-            jnp.asarray(np.where(free, seen.gradient, 0.0)),
+            jnp.asarray(factor * np.where(free, seen.gradient, 0.0)),
             state,
             jnp.asarray(path.point),
             curvature=np.where(np.outer(free, free), seen.curvature, 0.0),
@@ -191,7 +212,6 @@ def settle(
     evaluate: Evaluate,
     parameters: Parameters,
     path: Path,
-    steps: int,
     data_error: Callable[[Path], np.ndarray],
 ) -> Iterator[Row]:
     """Average independent estimates of the optimum until their error is small beside the data's."""
@@ -201,8 +221,8 @@ def settle(
     path.jacobians, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
     wanted = noise
-    for k in range(1, steps + 1):
-        seen = _look_at(evaluate, parameters, path, "settle")
+    for k in range(1, _MOST_LOOKS + 1):
+        seen = look_by(evaluate, parameters, "settle", path)
         yield path.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
         path.jacobians = path.jacobians + (seen.jacobians - path.jacobians) / k
@@ -232,12 +252,12 @@ def settle(
                 return
     worst = parameters.names[int(np.argmax(noise / wanted))]
     path.message = (
-        f"took all {steps} looks, and the Monte Carlo error in {worst!r} is still above {_SETTLED:g} of the data's; "
-        "the standard errors include it, and a larger n makes them smaller"
+        f"took all {_MOST_LOOKS} looks, and the Monte Carlo error in {worst!r} is still above {_SETTLED:g} of the "
+        "data's; the standard errors include it, and a larger n makes them smaller"
     )
 
 
-def _look_at(evaluate: Evaluate, parameters: Parameters, path: Path, phase: str) -> Look:
+def look_by(evaluate: Evaluate, parameters: Parameters, phase: str, path: Path) -> Look:
     """Look at the present point, and write it into the history."""
     values = parameters.from_scale(path.point)
     seen = look(evaluate(values, len(path.rows)), path.target, parameters.slope(values))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +13,15 @@ from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.noise import Noise, observed
-from sbmlgrad.fitting.optimise import Evaluate, Path, search, settle
+from sbmlgrad.fitting.optimise import Evaluate, Path, look_by, search, settle
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
 from sbmlgrad.gradient.estimator import Estimate, Task
 
 if TYPE_CHECKING:
+    import optax
     import pandas
 
-_SEARCH_STEPS = 60
-_SETTLE_STEPS = 60
 _MOST_ROUNDS = 5  # of weights
 _STILL = 0.3  # of the data's error: a shift by other weights that needs no further look
 _LEAST_ERROR = 1e-5  # on the optimiser's scale
@@ -35,7 +35,17 @@ class MomentFit:
 
     unit = "step"
 
-    def __init__(self, source: Source, parameters: Parameters, target: Target, path: str, n: int, seed: int):
+    def __init__(
+        self,
+        source: Source,
+        parameters: Parameters,
+        target: Target,
+        path: str,
+        n: int,
+        seed: int,
+        optimiser: optax.GradientTransformation | None,
+    ):
+        self._optimiser = optimiser
         self.source, self.parameters, self.n, self._seed = source, parameters, n, seed
         self.path = Path(parameters.to_scale(parameters.start), target)
         self._noise: Noise | None = None
@@ -48,9 +58,10 @@ class MomentFit:
         path, parameters = self.path, self.parameters
         rough, exact = self._evaluator(searching=True), self._evaluator(searching=False)
         for number in range(_MOST_ROUNDS):
-            phases = [search(rough, parameters, path, _SEARCH_STEPS)]
+            look_at = partial(look_by, rough, parameters, "search")
+            phases = [search(look_at, parameters, path, self._optimiser)]
             if number:
-                phases.append(settle(exact, parameters, path, _SETTLE_STEPS, self._error))
+                phases.append(settle(exact, parameters, path, self._error))
             for phase in phases:
                 for row in phase:
                     bar.set_postfix_str(f"{row.phase}, loss {row.loss:.4g}", refresh=False)
@@ -66,6 +77,10 @@ class MomentFit:
             path.converged = False
             path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
         return path
+
+    def warn(self) -> None:
+        """Name what starts from, or is set to, fractions of molecules."""
+        self.source.warn()
 
     def judge(self, caution: float = 1.0) -> Verdict:
         """What the residuals say at the present point."""

@@ -22,7 +22,6 @@ from jax import Array
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.coupled import WatchPair, by_initial_counts, halved, pair_network, unseen
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
-from sbmlgrad.gradient.observables import Autocorrelation
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.score import direct_part, split, split_tuple
 from sbmlgrad.gradient.watch import Direct, Watch
@@ -79,7 +78,7 @@ class AlternativePath:
 
 def _refuse_products(name: str, problem: Problem) -> None:
     for function in problem.functions:
-        if isinstance(function, Autocorrelation):
+        if function.also_at:
             raise EstimatorError(
                 f"estimator {name!r} forgets what its alternative was at earlier times, which {function.label} asks "
                 "for; use 'auto', 'score' or 'coupled_fd'"

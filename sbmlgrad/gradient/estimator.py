@@ -11,6 +11,7 @@ import numpy as np
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
 from sbmlgrad.simulation.ssa import PathFunctional
 
 
@@ -49,8 +50,14 @@ class Task:
     n: int
     seed: int
     start: float = 0.0
+    max_events: int = MAX_EVENTS
     progress: str | None = None
     """Labels a progress bar on stderr, which shows only on a terminal."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """The same without values of parameters."""
+        return Experiment(self.times, n=self.n, seed=self.seed, start=self.start, max_events=self.max_events)
 
     def with_n(self, n: int, use: int = 0) -> Task:
         """The same with another number of trajectories, and for ``use`` above 0 with independent random numbers."""
@@ -96,6 +103,7 @@ def walk(
         n=task.n,
         seed=task.seed,
         start=task.start,
+        max_events=task.max_events,
         functional=functional,
         aux=aux,
     )

@@ -18,7 +18,6 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.gradient.estimator import Estimate, Task
-from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, TimeAverage
 from sbmlgrad.gradient.problem import Point, Problem
 from sbmlgrad.simulation.finite_state import StateSpace, evolve_and_integrate, explore
 
@@ -50,8 +49,7 @@ class Exact:
         values, derivatives, occupied = solver(point.coefficients, start, tangents, slopes_of_start)
         information = solver.information(point, occupied, tangents)
         largest = np.max(np.abs(solver.functions(point.coefficients)), axis=1)
-        squared = np.array([isinstance(f, Autocorrelation) for f in problem.functions])
-        largest = np.where(squared, largest**2, largest)
+        largest = largest ** np.array([1 + len(f.also_at) for f in problem.functions])  # factors at other times
         lost = space.lost
         bounds = largest[None, :, None] * np.sqrt(lost * np.maximum(information, 0.0))[:, None, places]
         return Estimate(
@@ -146,47 +144,14 @@ class _Solver:
         rates, seen = self._rates(coefficients), self._seen(coefficients)
         laws, occupied = [p], [jnp.zeros_like(p)]
         for duration in np.diff(self.grid):
-            law, integral = self._advance(rates, laws[-1], float(duration))
+            law, integral = self.advance(rates, laws[-1], float(duration))
             laws.append(law)
             occupied.append(occupied[-1] + integral)
-        spans = jnp.asarray(np.maximum(self.grid - self.start, np.finfo(float).tiny))
-        rows = []
-        for i, function in enumerate(self.problem.functions):
-            if isinstance(function, TimeAverage):
-                rows.append(jnp.stack(occupied) @ seen[i] / spans)
-            elif isinstance(function, FirstPassage):
-                rows.append(self._passage(rates, seen[i], p))
-            elif isinstance(function, Autocorrelation):
-                rows.append(self._products(rates, seen[i], laws, int(np.searchsorted(self.grid, function.time))))
-            else:
-                rows.append(jnp.stack(laws) @ seen[i])
+        known = _Laws(self, rates, tuple(laws), tuple(occupied))
+        rows = [function.expected(known, seen[i]) for i, function in enumerate(self.problem.functions)]
         return jnp.stack(rows), jnp.stack(occupied)
 
-    def _passage(self, rates: Array, target: Array, p: Array) -> Array:
-        """P(target reached): the target's probability where nothing leaves it any more."""
-        held = rates * (1 - target)[None]
-        result = [target @ p]
-        for duration in np.diff(self.grid):
-            p, _ = self._advance(held, p, float(duration))
-            result.append(target @ p)
-        return jnp.stack(result)
-
-    def _products(self, rates: Array, seen: Array, laws: list[Array], at: int) -> Array:
-        """E y(s) y(t): the earlier factor weighs the law, and the later one is expected under what becomes of it."""
-        result: list[Any] = [None] * len(laws)
-        for begin in range(at + 1):
-            weighed = seen * laws[begin]
-            result[begin] = seen @ weighed
-            for place, duration in enumerate(np.diff(self.grid)[begin:], begin + 1):
-                weighed, _ = self._advance(rates, weighed, float(duration))
-                if begin < at and place == at:
-                    result[begin] = seen @ weighed
-                    break
-                if begin == at:
-                    result[place] = seen @ weighed
-        return jnp.stack(result)
-
-    def _advance(self, rates: Array, p: Array, duration: float) -> tuple[Array, Array]:
+    def advance(self, rates: Array, p: Array, duration: float) -> tuple[Array, Array]:
         return evolve_and_integrate(self.space, rates, p, duration, fastest=self.fastest)
 
     def _rates(self, coefficients: tuple[Any, ...]) -> Array:
@@ -194,3 +159,45 @@ class _Solver:
 
     def _seen(self, coefficients: tuple[Any, ...]) -> Array:
         return jnp.stack(self.problem.values(tuple(map(jnp.asarray, self.space.x)), coefficients))
+
+
+@dataclass(frozen=True, eq=False)
+class _Laws:
+    """The law of the state at the times of a solver's grid, and the expected time in each state until then."""
+
+    solver: _Solver
+    rates: Array
+    laws: tuple[Array, ...]
+    occupied: tuple[Array, ...]
+
+    def at_times(self, seen: Array) -> Array:
+        return jnp.stack(self.laws) @ seen
+
+    def averaged(self, seen: Array) -> Array:
+        spans = np.maximum(self.solver.grid - self.solver.start, np.finfo(float).tiny)
+        return jnp.stack(self.occupied) @ seen / spans
+
+    def reached(self, seen: Array) -> Array:
+        """The probability of where it is 1, where nothing leaves from there any more."""
+        held, p = self.rates * (1 - seen)[None], self.laws[0]
+        result = [seen @ p]
+        for duration in np.diff(self.solver.grid):
+            p, _ = self.solver.advance(held, p, float(duration))
+            result.append(seen @ p)
+        return jnp.stack(result)
+
+    def products(self, seen: Array, time: float) -> Array:
+        """The earlier factor weighs the law, and the later one is expected under what becomes of it."""
+        at = int(np.searchsorted(self.solver.grid, time))
+        result: list[Any] = [None] * len(self.laws)
+        for begin in range(at + 1):
+            weighed = seen * self.laws[begin]
+            result[begin] = seen @ weighed
+            for place, duration in enumerate(np.diff(self.solver.grid)[begin:], begin + 1):
+                weighed, _ = self.solver.advance(self.rates, weighed, float(duration))
+                if begin < at and place == at:
+                    result[begin] = seen @ weighed
+                    break
+                if begin == at:
+                    result[place] = seen @ weighed
+        return jnp.stack(result)

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.gradient.observables import Probability
+from sbmlgrad.gradient.observables import Observable
 from sbmlgrad.gradient.problem import Problem, moved
 from sbmlgrad.simulation.ssa import Arrays
 
@@ -72,7 +72,7 @@ class Features:
 def choose(problem: Problem, parameters: int) -> Features | None:
     """As many features as are worth their cost for so many parameters; None if there are too many counts."""
     species = _independent(problem.network.stoichiometry)
-    edged = [function for function in problem.functions if isinstance(function, Probability)]
+    edged = [function for function in problem.functions if function.of_state and function.edges]
     soft = tuple(dict.fromkeys(item for function in edged for item in _bins(problem, function)))
     linear = tuple((i,) for i in species)
     quadratic = (*linear, *combinations_with_replacement(species, 2))
@@ -93,10 +93,11 @@ def _independent(stoichiometry: np.ndarray) -> list[int]:
     return chosen
 
 
-def _bins(problem: Problem, function: Probability) -> tuple[tuple[int, float, float, float], ...]:
-    variable = problem.variables.index(function.variable)
+def _bins(problem: Problem, function: Observable) -> tuple[tuple[int, float, float, float], ...]:
+    assert function.edges is not None
+    variable = problem.variables.index(function.of[0])
     soft = _SOFTNESS if problem.linear[variable] is not None else (0.0,)
-    return tuple((variable, function.lower, function.upper, s) for s in soft)
+    return tuple((variable, *function.edges, s) for s in soft)
 
 
 def _soft(value: Any, lower: float, upper: float, softness: float) -> Any:

@@ -20,17 +20,17 @@ import numpy as np
 
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
 from sbmlgrad.gradient.estimator import Estimate, Task
-from sbmlgrad.gradient.observables import Expectation, Moment, Observable, Probability, StateObservable
+from sbmlgrad.gradient.observables import Observable
 from sbmlgrad.gradient.score import mean_of_others
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.network.influence import moving
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.simulation.distributions import expected
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, check_size
 from sbmlgrad.simulation.fractions import warn_of_fractions
 from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid, run_scored
 from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.path import Settings
 
 STEP = 0.05
 """Relative step of the differences."""
@@ -42,13 +42,12 @@ class Process:
     Made once and evaluated at many values without recompiling.
     """
 
-    def __init__(self, model: Model, parameters: Sequence[str], functions: Sequence[Observable]):
-        self.parameters, self.source = tuple(parameters), model.elements.source.path
-        self.functions: list[StateObservable] = []
+    def __init__(self, model: Model, parameters: Sequence[str], functions: Sequence[Observable], settings: Settings):
+        self.parameters, self.source, self.settings = tuple(parameters), model.elements.source.path, settings
+        self.functions = list(functions)
         for function in functions:
-            if not isinstance(function, (Moment, Probability, Expectation)):
+            if not function.of_state:
                 raise EstimatorError(f"{function.label}: needs a model in which only reactions change anything")
-            self.functions.append(function)
         self.names = list(dict.fromkeys(name for function in functions for name in function.of))
         self.process, self.quantities = prepare_hybrid(model, None, self.names)
         known, chemistry = list(self.process.quantities), chemistry_of(model)
@@ -105,7 +104,6 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
             f"estimator {estimator!r}: cannot serve a model in which more than reactions changes anything; use 'auto' "
             "(score or finite differences), or --method ode for the rate equations"
         )
-    check_size(task.n, MAX_EVENTS)
     reasons = process.reasons(task.values)
     if estimator == "score" and any(reasons.values()):
         name = next(name for name, reason in reasons.items() if reason)
@@ -157,7 +155,7 @@ def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
     directions = np.zeros((len(names), len(quantities)))
     directions[np.arange(len(names)), [process.places[name] for name in names]] = 1.0
     values, slopes = Moments(), Moments()
-    chunks = run_scored(process.process, quantities, directions, task.times, task.n, task.seed, task.start, MAX_EVENTS)
+    chunks = run_scored(process.process, quantities, directions, task.experiment, process.settings)
     for chunk in chunks:
         seen = np.asarray(process.values(chunk.observed))
         direct = np.stack([_pushed(process, chunk.observed, slope) for slope in chunk.slopes])
@@ -171,9 +169,9 @@ def _pushed(process: Process, observed: np.ndarray, slope: np.ndarray) -> np.nda
     """What the functions' own derivatives add (functions, times, n)."""
     moved = {name for name, row in zip(process.names, slope, strict=True) if np.any(row != 0)}
     for function in process.functions:
-        if isinstance(function, Probability) and function.variable in moved:
+        if function.edges and moved.intersection(function.of):
             raise EstimatorError(
-                f"{function.label}: {function.variable!r} flows, and the chance that it is in a range has no "
+                f"{function.label}: {function.of[0]!r} flows, and the chance that it is in a range has no "
                 "derivative along a trajectory; use estimator 'coupled_fd'"
             )
     if not moved:
@@ -193,9 +191,7 @@ def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estim
             raise SbmlgradError(f"{name!r} is 0, and differences take a part of it; give it another value")
         slope, first = Moments(), not rows
         ensembles = (
-            run_hybrid(
-                process.process, quantities + sign * shift, task.times, task.n, task.seed, task.start, MAX_EVENTS
-            )
+            run_hybrid(process.process, quantities + sign * shift, task.experiment, process.settings)
             for sign in (1, -1)
         )
         for above, below in zip(*ensembles, strict=True):

@@ -1,6 +1,7 @@
 """What expectations are taken of: functions of the state, and of the path up to a time.
 
-Each is a frozen dataclass over the names of a model's species (``S`` amounts, ``[S]`` concentrations) or variables.
+Each is a frozen dataclass over the names of a model's species (``S`` amounts, ``[S]`` concentrations) or variables, and
+says itself how it is followed along a trajectory: a new one is a class of its own, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,16 +10,100 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import EstimatorError, SbmlgradError
+
+
+class Laws(Protocol):
+    """The law of the state of a network at times of a grid, as finite state projection has it.
+
+    ``seen`` (states,) is what an observable sees of each state; all give expectations (grid,).
+    """
+
+    def at_times(self, seen: Any) -> Any:
+        """E seen."""
+
+    def averaged(self, seen: Any) -> Any:
+        """E of its average from the start on."""
+
+    def reached(self, seen: Any) -> Any:
+        """P(a state where it is 1 has been met), of one that is 0 or 1."""
+
+    def products(self, seen: Any, time: float) -> Any:
+        """E of it times itself at another time of the grid."""
+
+
+class Observable:
+    """What an expectation is taken of; this one, of the state at the time of observation alone.
+
+    Those of the path say what they remember of it (``has_memory`` and ``advance``), at which other times they look at
+    it (``also_at``) and what they make of it (``finish``), all elementwise over trajectories.
+    """
+
+    of_state = True
+    """Whether the state at the time of observation tells its value."""
+    is_integral = False
+    """Whether it is the integral of what it sees over time, up to a factor that time alone decides."""
+    has_memory = False
+    """Whether something of the path up to a time is carried along."""
+    memory_at_start = 0.0
+
+    if TYPE_CHECKING:  # fields or properties of each: a property here would be taken for a field's default
+
+        @property
+        def of(self) -> tuple[str, ...]:
+            """Names of the variables it is of."""
+
+        @property
+        def label(self) -> str:
+            """What tables call it."""
+
+    @property
+    def also_at(self) -> tuple[float, ...]:
+        """Other times at which it looks at the path."""
+        return ()
+
+    @property
+    def edges(self) -> tuple[float, float] | None:
+        """The range of values of its one variable within which it sees 1, and elsewhere 0."""
+        return None
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """What it sees of a state whose variables have these values."""
+        raise NotImplementedError
+
+    def advance(self, memory: Any, seen: Any, wait: Any) -> Any:
+        """The memory after ``wait`` in a state of which this is seen."""
+        raise NotImplementedError
+
+    def record(self, memory: Any, seen: Any) -> Any:
+        """What is written down at a time of observation, where there is a memory."""
+        return memory
+
+    def finish(self, records: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
+        """Values (times, n) of what was written down (grid, n); ``places`` (times,) are places of times in ``grid``."""
+        return records[places]
+
+    def finish_tangent(
+        self, records: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
+    ) -> np.ndarray:
+        """Derivatives (times, n) of the values along a change (grid, n) of what was written down."""
+        return self.finish(change, grid, places, start)
+
+    def expected(self, laws: Laws, seen: Any) -> Any:
+        """Its expectations (grid,) by the law of the state."""
+        if not self.of_state:
+            raise EstimatorError(f"estimator 'exact' has no law of {self.label}; use 'auto'")
+        return laws.at_times(seen)
 
 
 @dataclass(frozen=True)
-class Moment:
+class Moment(Observable):
     """E of a product at the time of observation: ``Moment("X")`` a mean, ``Moment("X", "Y")`` a cross moment."""
 
     of: tuple[str, ...]
@@ -33,7 +118,6 @@ class Moment:
         return "*".join(self.of)
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """At a state whose variables have these values."""
         product = values[self.of[0]]
         for name in self.of[1:]:
             product = product * values[name]
@@ -41,7 +125,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class _OfOne:
+class _OfOne(Observable):
     """What is of one variable."""
 
     variable: str
@@ -49,6 +133,9 @@ class _OfOne:
     @property
     def of(self) -> tuple[str, ...]:
         return (self.variable,)
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        return values[self.variable]
 
 
 @dataclass(frozen=True)
@@ -58,8 +145,11 @@ class _Range(_OfOne):
     lower: float = -inf
     upper: float = inf
 
+    @property
+    def edges(self) -> tuple[float, float]:
+        return (self.lower, self.upper)
+
     def value(self, values: Mapping[str, Any]) -> Any:
-        """1 within the range, 0 outside."""
         return _within(values[self.variable], self.lower, self.upper)
 
     @property
@@ -79,7 +169,7 @@ class Probability(_Range):
 
 
 @dataclass(frozen=True)
-class Expectation:
+class Expectation(Observable):
     """E of any JAX function of variables at the time of observation, ``function(*arrays)``, elementwise.
 
     Straight-through needs it to be smooth in them; others do not.
@@ -90,7 +180,6 @@ class Expectation:
     label: str = "expectation"
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """At a state whose variables have these values."""
         return self.function(*(values[name] for name in self.of))
 
 
@@ -98,18 +187,43 @@ class Expectation:
 class TimeAverage(_OfOne):
     """E of the average of X from the start to the time of observation."""
 
+    of_state = False
+    is_integral = True
+    has_memory = True
+
     @property
     def label(self) -> str:
         return f"average({self.variable})"
+
+    def advance(self, memory: Any, seen: Any, wait: Any) -> Any:
+        return memory + seen * wait
+
+    def finish(self, records: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
+        return records[places] / np.maximum(grid[places] - start, np.finfo(float).tiny)[:, None]
+
+    def expected(self, laws: Laws, seen: Any) -> Any:
+        return laws.averaged(seen)
 
 
 @dataclass(frozen=True)
 class FirstPassage(_Range):
     """P(X has been within lower <= X < upper at or before the time of observation): the law of a first passage."""
 
+    of_state = False
+    has_memory = True
+
     @property
     def label(self) -> str:
         return f"reached({self._text})"
+
+    def advance(self, memory: Any, seen: Any, wait: Any) -> Any:
+        return jnp.maximum(memory, seen)
+
+    def record(self, memory: Any, seen: Any) -> Any:
+        return jnp.maximum(memory, seen)
+
+    def expected(self, laws: Laws, seen: Any) -> Any:
+        return laws.reached(seen)
 
 
 @dataclass(frozen=True)
@@ -117,14 +231,27 @@ class Autocorrelation(_OfOne):
     """E X(time) X(t) for the times of observation t: both sides of ``time``, which is observed as well."""
 
     time: float
+    of_state = False
 
     @property
     def label(self) -> str:
         return f"{self.variable}({self.time:g})*{self.variable}"
 
+    @property
+    def also_at(self) -> tuple[float, ...]:
+        return (self.time,)
 
-StateObservable: TypeAlias = Moment | Probability | Expectation
-Observable: TypeAlias = StateObservable | TimeAverage | FirstPassage | Autocorrelation
+    def finish(self, records: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
+        return records[places] * records[np.searchsorted(grid, self.time)]
+
+    def finish_tangent(
+        self, records: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
+    ) -> np.ndarray:
+        at = np.searchsorted(grid, self.time)
+        return change[places] * records[at] + records[places] * change[at]
+
+    def expected(self, laws: Laws, seen: Any) -> Any:
+        return laws.products(seen, self.time)
 
 
 def as_observable(item: str | Observable) -> Observable:

@@ -14,14 +14,7 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
-from sbmlgrad.gradient.observables import (
-    Autocorrelation,
-    FirstPassage,
-    Observable,
-    Probability,
-    TimeAverage,
-    as_observable,
-)
+from sbmlgrad.gradient.observables import Observable, as_observable
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.dependence import dependence
 from sbmlgrad.network.stochastic import chemistry_of
@@ -91,7 +84,7 @@ class Problem:
         tangents = _tangents(jacobian, self.once("dependence", lambda: _dependence(self._start, len(values))))
         if self._places is not None:
             tangents = tangents.of_rates(self._places)
-        self._refuse_moving_edges(coefficients, tangents)
+        self._refuse_what_moves(coefficients, tangents)
         return Point(tuple(float(c) for c in counts), tuple(np.asarray(c) for c in coefficients), tangents)
 
     def network_at(self, values: Sequence[float] | np.ndarray) -> ReactionNetwork:
@@ -129,20 +122,20 @@ class Problem:
         """What ``make`` makes, made at the first call and kept, so that compiled loops are found again."""
         return once(self._kept, key, make)
 
-    def _refuse_moving_edges(self, coefficients: Any, tangents: Tangents) -> None:
-        """A bin of a concentration moves with the volume, which no sample shows."""
-        edged = [f for f in self.functions if isinstance(f, (Probability, FirstPassage))]
-        if self.of_counts_alone or not edged:
+    def _refuse_what_moves(self, coefficients: Any, tangents: Tangents) -> None:
+        """A bin of a concentration moves with the volume, which no sample shows, and so do memories of it."""
+        fixed = [f for f in self.functions if f.edges is not None or (f.has_memory and not f.is_integral)]
+        if self.of_counts_alone or not fixed:
             return
         lane = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
         for name, row in zip(self.parameters, tangents.coefficients, strict=True):
             slopes = push(self.observe, lane, coefficients, [None] * len(lane), row)[1]
             moved = {v for v, slope in zip(self.variables, slopes, strict=True) if np.any(np.asarray(slope) != 0)}
-            for function in edged:
-                if function.variable in moved:
+            for function in fixed:
+                for variable in moved.intersection(function.of):
                     raise EstimatorError(
-                        f"{function.label}: {name!r} moves {function.variable!r} itself, and with it the edges in "
-                        "counts; look at the species' amount"
+                        f"{function.label}: {name!r} moves {variable!r} itself, and with it the edges in counts; look "
+                        "at the species' amount"
                     )
 
     # ---- functions of the state ------------------------------------------------------------------------------
@@ -161,15 +154,7 @@ class Problem:
         """What each function sees of a state: itself, the integrand, whether the target is reached, one factor."""
         named = dict(zip(self.variables, self.observe(x, coefficients), strict=True))
         shape = x[0].shape
-        return tuple(
-            jnp.broadcast_to(
-                named[function.variable]
-                if isinstance(function, (TimeAverage, Autocorrelation))
-                else function.value(named),
-                shape,
-            )
-            for function in self.functions
-        )
+        return tuple(jnp.broadcast_to(function.value(named), shape) for function in self.functions)
 
     @cached_property
     def reached(self) -> np.ndarray:
@@ -192,40 +177,28 @@ class Problem:
 
     def grid(self, times: np.ndarray, start: float, more: Sequence[float] = ()) -> tuple[np.ndarray, np.ndarray]:
         """Times to record at, those of autocorrelations among them, and the places of ``times`` there."""
-        extra = [f.time for f in self.functions if isinstance(f, Autocorrelation)]
-        if any(time < start for time in extra):
-            raise SbmlgradError(f"Autocorrelation: its time lies before the start, {start:g}")
+        extra = [time for f in self.functions for time in f.also_at]
+        for function in self.functions:
+            if any(time < start for time in function.also_at):
+                raise SbmlgradError(f"{function.label}: its time lies before the start, {start:g}")
         grid = np.unique(np.concatenate([times, extra, np.asarray(more, np.float64)]))
         return grid, np.searchsorted(grid, times)
 
     def finish(self, raw: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
         """Functions (functions, times, n) from what was recorded (functions, grid, n)."""
-        result = raw[:, places]
-        for row, seen, function in zip(result, raw, self.functions, strict=True):
-            if isinstance(function, TimeAverage):
-                row /= np.maximum(grid[places] - start, np.finfo(float).tiny)[:, None]
-            elif isinstance(function, Autocorrelation):
-                row *= seen[np.searchsorted(grid, function.time)]
-        return result
+        return np.stack([f.finish(seen, grid, places, start) for f, seen in zip(self.functions, raw, strict=True)])
 
     def finish_tangent(
         self, raw: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
     ) -> np.ndarray:
         """Derivatives (functions, times, n) of :meth:`finish` along a change (functions, grid, n) of the records."""
-        result = self.finish(change, grid, places, start)
-        for row, seen, shift, function in zip(result, raw, change, self.functions, strict=True):
-            if isinstance(function, Autocorrelation):
-                at = np.searchsorted(grid, function.time)
-                row[:] = shift[places] * seen[at] + seen[places] * shift[at]
-        return result
+        rows = zip(self.functions, raw, change, strict=True)
+        return np.stack([f.finish_tangent(seen, shift, grid, places, start) for f, seen, shift in rows])
 
     def latest(self, grid: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The place in the grid (functions, times) up to which each function looks at the path."""
-        rows = [
-            np.maximum(places, np.searchsorted(grid, f.time)) if isinstance(f, Autocorrelation) else places
-            for f in self.functions
-        ]
-        return np.stack(rows)
+        last = [np.searchsorted(grid, max(f.also_at)) if f.also_at else 0 for f in self.functions]
+        return np.maximum(places, np.array(last)[:, None])
 
 
 def once(known: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:

@@ -20,9 +20,11 @@ from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
-from sbmlgrad.simulation.ensemble import check_times
+from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.simulate import discretised
+from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
+from sbmlgrad.simulation.path import Settings
+from sbmlgrad.simulation.prepare import discretised
 
 if TYPE_CHECKING:
     import pandas
@@ -30,13 +32,13 @@ if TYPE_CHECKING:
 
 def sensitivity(
     model: Model | ReactionNetwork,
-    times: Sequence[float] | np.ndarray,
+    times: Sequence[float] | np.ndarray | Experiment,
     parameters: Sequence[str],
     *,
     n: int = 10_000,
     seed: int = 0,
     estimator: str | Estimator = "auto",
-    method: str = "ssa",
+    method: str | Method = "ssa",
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
     progress: bool = False,
@@ -48,7 +50,7 @@ def sensitivity(
     model
         As for :func:`sbmlgrad.simulate`.
     times
-        Increasing observation times (times,), in the model's unit of time.
+        Increasing observation times (times,), in the model's unit of time, or an :class:`Experiment`.
     parameters
         Ids of parameters, compartments, ``reaction.parameter``, ``S`` (initial amount) or ``[S]``.
     n, seed
@@ -62,8 +64,9 @@ def sensitivity(
         rules or rates that change in time has ``score`` and ``coupled_fd``, here without coupling; ``auto`` takes the
         first, but for parameters that move numbers of molecules or times of jumps.
     method
-        ``ssa``: derivatives of expectations, estimated. ``ode``: those of the solution of the rate equations, by
-        forward differentiation through the solver and across events; ``n``, ``seed`` and ``estimator`` are not used.
+        A name or an object, as for :func:`sbmlgrad.simulate`. ``ssa``: derivatives of expectations, estimated.
+        ``ode``: those of the solution of the rate equations, by forward differentiation through the solver and across
+        events; ``n``, ``seed`` and ``estimator`` are not used.
     select
         What to look at: names, as for :func:`sbmlgrad.simulate`, of which the means are meant, or observables:
         :class:`Moment`, :class:`Probability`, :class:`TimeAverage`, :class:`FirstPassage`, :class:`Autocorrelation`.
@@ -80,19 +83,21 @@ def sensitivity(
     UnknownIdError, UnsupportedError, PropensityError, TruncationError
     """
     require_float64()
-    times = np.asarray(times, dtype=np.float64)
-    if method == "ode":
-        return _of_equations(model, times, parameters, select, start)
-    if method != "ssa":
-        raise SbmlgradError(f"method {method!r}: not available; use 'ssa' or 'ode'")
+    way = as_method(method)
+    said = {"n": n, "seed": seed, "select": select, "start": start}
+    experiment = Experiment.of(times, sensitivity.__kwdefaults__, **said)
+    model = _in_condition(model, experiment)
+    if isinstance(way, ODE):
+        return _of_equations(model, experiment, parameters, way.settings)
+    if not isinstance(way, SSA):
+        raise SbmlgradError(f"method {way.name!r}: has no derivatives; use 'ssa' or 'ode'")
     chosen = as_estimator(estimator)
-    check_times(times, start)
-    asked = None if select is None else [as_observable(item) for item in select]
+    asked = _asked(experiment)
     if isinstance(model, Model) and not only_counts(model, _variables(asked)):
         functions = asked or [Moment(name) for name in default_observables(model)]
-        named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions))
-        process = once(named.derived, key, lambda: Process(named, parameters, functions))
-        result = estimate(process, Task([], times, n, seed, start), chosen.name)
+        named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions), way)
+        process = once(named.derived, key, lambda: Process(named, parameters, functions, way.settings))
+        result = estimate(process, _task([], experiment), chosen.name)
         process.warn()
     else:
         problem, values = _pose(model, parameters, asked)
@@ -100,15 +105,15 @@ def sensitivity(
         counts = problem.at(values).counts
         source = model.elements.source.path if isinstance(model, Model) else "the network"
         warn_of_fractions(source, fractional(problem.network.species, counts))
-        result = chosen.estimate(problem, Task(values, times, n, seed, start, "sensitivity" if progress else None))
-    table = _table(parameters, [f.label for f in functions], times, result.derivatives, result.stderr)
+        result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
+    table = _table(parameters, [f.label for f in functions], experiment.times, result.derivatives, result.stderr)
     table.attrs["note"] = result.note
     return table
 
 
 def check(
     model: Model | ReactionNetwork,
-    times: Sequence[float] | np.ndarray,
+    times: Sequence[float] | np.ndarray | Experiment,
     parameters: Sequence[str],
     *,
     n: int = 10_000,
@@ -122,10 +127,29 @@ def check(
     estimator.
     """
     require_float64()
-    times = np.asarray(times, dtype=np.float64)
-    check_times(times, start)
-    problem, values = _pose(model, parameters, None if select is None else [as_observable(item) for item in select])
-    return compare(problem, Task(values, times, n, seed, start))
+    said = {"n": n, "seed": seed, "select": select, "start": start}
+    experiment = Experiment.of(times, check.__kwdefaults__, **said)
+    problem, values = _pose(_in_condition(model, experiment), parameters, _asked(experiment))
+    return compare(problem, _task(values, experiment))
+
+
+def _in_condition(model: Model | ReactionNetwork, experiment: Experiment) -> Model | ReactionNetwork:
+    """The model with the values that the experiment puts in, made once for them."""
+    if not experiment.parameters:
+        return model
+    kept = model.derived if isinstance(model, Model) else model.compiled
+    key = ("condition", tuple(experiment.parameters.items()))
+    changed: Model | ReactionNetwork = once(kept, key, lambda: model.with_parameters(experiment.parameters))
+    return changed
+
+
+def _asked(experiment: Experiment) -> list[Observable] | None:
+    return None if experiment.select is None else [as_observable(item) for item in experiment.select]
+
+
+def _task(values: Sequence[float], experiment: Experiment, progress: str | None = None) -> Task:
+    e = experiment
+    return Task(values, e.times, e.n, e.seed, e.start, e.max_events, progress)
 
 
 def _pose(
@@ -152,17 +176,13 @@ def _variables(functions: Sequence[Observable] | None) -> list[str] | None:
 
 
 def _of_equations(
-    model: Model | ReactionNetwork,
-    times: np.ndarray,
-    parameters: Sequence[str],
-    select: Sequence[str | Observable] | None,
-    start: float,
+    model: Model | ReactionNetwork, experiment: Experiment, parameters: Sequence[str], settings: Settings
 ) -> pandas.DataFrame:
+    times, select = experiment.times, experiment.select
     names = None if select is None else [item for item in select if isinstance(item, str)]
     for item in select or ():
         if not isinstance(item, str):
             raise SbmlgradError(f"{item.label}: with method 'ode' there are values of variables only; use their names")
-    check_times(times, start)
     named = _named(model, parameters) if isinstance(model, Model) else model
     equations, quantities = prepare_equations(named, None, names)
     names = list(equations.quantities)
@@ -173,7 +193,7 @@ def _of_equations(
         if name not in names:
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(names)}")
     places = [names.index(name) for name in parameters]
-    slopes = sensitivities(equations, quantities, places, times, start)[1]
+    slopes = sensitivities(equations, quantities, places, times, experiment.start, settings)[1]
     return _table(parameters, equations.observables, times, slopes, np.zeros_like(slopes))
 
 

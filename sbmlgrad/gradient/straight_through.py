@@ -27,7 +27,6 @@ import numpy as np
 
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
-from sbmlgrad.gradient.observables import Autocorrelation, FirstPassage, TimeAverage
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.score import split, split_tuple
 from sbmlgrad.gradient.watch import Watch
@@ -76,9 +75,11 @@ class StraightThrough:
             for rows in ([m.mean for m in best], [m.stderr for m in best])
         )
         spans = [float(grid[p] - grid[row[c]]) for p, row, c in zip(places, begins, chosen, strict=True)]
-        averages = [i for i, f in enumerate(problem.functions) if isinstance(f, TimeAverage)]
-        lengths = np.maximum(task.times - task.start, np.finfo(float).tiny)
-        mean[:, averages], stderr[:, averages] = mean[:, averages] / lengths, stderr[:, averages] / lengths
+        every = np.arange(len(task.times))
+        for i, function in enumerate(problem.functions):
+            if function.is_integral:
+                for part in (mean, stderr):
+                    part[:, i] = function.finish(part[:, i].T, task.times, every, task.start).T
         note = f"generator windows from {min(spans):.3g} to {max(spans):.3g}"
         return Estimate(values.mean, values.stderr, mean, stderr, task.n, values.sd, note)
 
@@ -103,7 +104,7 @@ class StraightThrough:
 def refuse_paths(name: str, problem: Problem) -> None:
     """Raise :class:`EstimatorError` for functions of the path that have no tangent along it."""
     for function in problem.functions:
-        if isinstance(function, (FirstPassage, Autocorrelation)):
+        if not (function.of_state or function.is_integral):
             raise EstimatorError(
                 f"estimator {name!r} cannot differentiate {function.label}, which no generator window sees; use "
                 "'auto', 'score' or 'coupled_fd'"
@@ -179,7 +180,7 @@ class Pushforward:
         """Tangents of functions of the state; 0 for an average, which is all integral."""
         tangents = push(self.problem.values, x, coefficients, part.counts, part.coefficients)[1]
         return [
-            jnp.zeros_like(x[0]) if isinstance(function, TimeAverage) else jnp.broadcast_to(tangent, x[0].shape)
+            jnp.zeros_like(x[0]) if function.is_integral else jnp.broadcast_to(tangent, x[0].shape)
             for function, tangent in zip(self.problem.functions, tangents, strict=True)
         ]
 
@@ -228,7 +229,7 @@ class _Windowed(Pushforward):
         rates, drift = self.problem.rates_and_generator(x, coefficients)
         values = self.problem.values(x, coefficients)
         return rates, tuple(
-            value if isinstance(function, TimeAverage) else rate
+            value if function.is_integral else rate
             for function, rate, value in zip(self.problem.functions, drift, values, strict=True)
         )
 

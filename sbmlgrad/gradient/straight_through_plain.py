@@ -17,7 +17,6 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
-from sbmlgrad.gradient.observables import TimeAverage
 from sbmlgrad.gradient.problem import Problem, total
 from sbmlgrad.gradient.score import split
 from sbmlgrad.gradient.straight_through import Part, Pushforward, refuse_paths, weighted
@@ -76,7 +75,7 @@ class _Relaxed(Pushforward):
         """For each parameter and function its tangent at the state, or an average's integral's."""
         values = self.problem.values(x, coefficients)
         return [
-            integral - value * part.time if isinstance(function, TimeAverage) else tangent
+            integral - value * part.time if function.is_integral else tangent
             for part in parts
             for function, tangent, integral, value in zip(
                 self.problem.functions, self.at_state(x, coefficients, part), part.integrals, values, strict=True

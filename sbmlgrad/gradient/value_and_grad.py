@@ -16,7 +16,8 @@ from sbmlgrad.gradient.objective import Objective
 from sbmlgrad.gradient.replay import Replay, numbers_per_state
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_size, check_times
+from sbmlgrad.simulation.ensemble import Ensemble
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
 

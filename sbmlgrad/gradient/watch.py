@@ -7,7 +7,6 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from sbmlgrad.gradient.observables import FirstPassage, TimeAverage
 from sbmlgrad.gradient.problem import Problem, Tangents, push
 from sbmlgrad.simulation.ssa import Arrays, Row
 
@@ -21,28 +20,24 @@ class Watch:
     @property
     def tracked(self) -> tuple[int, ...]:
         """Places of the functions that have a memory."""
-        functions = self.problem.functions
-        return tuple(i for i, f in enumerate(functions) if isinstance(f, (TimeAverage, FirstPassage)))
+        return tuple(i for i, f in enumerate(self.problem.functions) if f.has_memory)
 
     def initial(self, x: Arrays) -> Arrays:
-        return tuple(jnp.zeros_like(x[0]) for _ in self.tracked)
+        return tuple(jnp.full_like(x[0], self.problem.functions[i].memory_at_start) for i in self.tracked)
 
     def advance(self, memory: Arrays, x: Arrays, wait: Row, coefficients: Arrays) -> Arrays:
         """The memory after ``wait`` in the state ``x``."""
         if not memory:
             return ()
         seen = self.problem.values(x, coefficients)
-        return tuple(
-            jnp.maximum(old, seen[i]) if isinstance(self.problem.functions[i], FirstPassage) else old + seen[i] * wait
-            for old, i in zip(memory, self.tracked, strict=True)
-        )
+        functions = self.problem.functions
+        return tuple(functions[i].advance(old, seen[i], wait) for old, i in zip(memory, self.tracked, strict=True))
 
     def record(self, memory: Arrays, x: Arrays, coefficients: Arrays) -> Arrays:
         """One array for each function; :meth:`Problem.finish` makes values of them."""
         result = list(self.problem.values(x, coefficients))
         for old, i in zip(memory, self.tracked, strict=True):
-            is_flag = isinstance(self.problem.functions[i], FirstPassage)
-            result[i] = jnp.maximum(old, result[i]) if is_flag else old
+            result[i] = self.problem.functions[i].record(old, result[i])
         return tuple(result)
 
 
@@ -50,14 +45,15 @@ class Watch:
 class Direct:
     """Derivatives of the functions at a fixed path: what parameters in the observables themselves do.
 
-    It carries an integral for each parameter and average; nothing where observables are counts.
+    It carries an integral for each parameter and average; nothing where observables are counts. Of other memories
+    :meth:`Problem.at` refuses what parameters themselves move.
     """
 
     problem: Problem
 
     @property
     def _averages(self) -> tuple[int, ...]:
-        return tuple(i for i, f in enumerate(self.problem.functions) if isinstance(f, TimeAverage))
+        return tuple(i for i, f in enumerate(self.problem.functions) if f.is_integral)
 
     def size(self, parameters: int) -> int:
         """How many arrays are carried."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import sympy
-from sympy.codegen.cfunctions import log2, log10
 
 from sbmlgrad.errors import SbmlError
+from sbmlgrad.model.elementary import ELEMENTARY, INVERTED
 from sbmlgrad.model.functions import DISTRIBUTIONS, delayed, draw, quotient, rem
 
 
@@ -113,15 +113,6 @@ def _mean(args: tuple[Any, ...], values: Mapping[str, float]) -> Any:
         return np.float64(math.nan)
 
 
-def _factorial(x: Any) -> Any:
-    try:
-        return np.float64(math.gamma(x + 1.0))
-    except OverflowError:
-        return np.float64(math.inf)
-    except ValueError:  # a pole, or minus infinity
-        return np.float64(math.nan)
-
-
 def _fold(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     def folded(*args: Any) -> Any:
         result = args[0]
@@ -145,43 +136,20 @@ _RULES: dict[Any, Callable[[tuple[Any, ...], Mapping[str, float]], Any]] = {
     sympy.Not: lambda args, values: not _value(args[0], values),
 }
 
+
+def _inverted(function: Callable[[Any], Any], inside: bool) -> Callable[[Any], Any]:
+    return (lambda x: function(1.0 / x)) if inside else (lambda x: 1.0 / function(x))
+
+
+_OF_ONE = {function.name: function.evaluate for function in ELEMENTARY}
+
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    sympy.exp: np.exp,
-    sympy.log: np.log,
-    log10: np.log10,
-    log2: np.log2,
-    sympy.Abs: np.abs,
-    sympy.floor: np.floor,
-    sympy.ceiling: np.ceil,
-    sympy.factorial: _factorial,
+    **{function.symbol: function.evaluate for function in ELEMENTARY},
+    **{item.symbol: _inverted(_OF_ONE[item.of], item.inside) for item in INVERTED},
     sympy.Max: _fold(np.maximum),
     sympy.Min: _fold(np.minimum),
     quotient: lambda a, b: np.trunc(a / b),
     rem: np.fmod,
-    sympy.sin: np.sin,
-    sympy.cos: np.cos,
-    sympy.tan: np.tan,
-    sympy.sec: lambda x: 1.0 / np.cos(x),
-    sympy.csc: lambda x: 1.0 / np.sin(x),
-    sympy.cot: lambda x: 1.0 / np.tan(x),
-    sympy.asin: np.arcsin,
-    sympy.acos: np.arccos,
-    sympy.atan: np.arctan,
-    sympy.asec: lambda x: np.arccos(1.0 / x),
-    sympy.acsc: lambda x: np.arcsin(1.0 / x),
-    sympy.acot: lambda x: np.arctan(1.0 / x),
-    sympy.sinh: np.sinh,
-    sympy.cosh: np.cosh,
-    sympy.tanh: np.tanh,
-    sympy.sech: lambda x: 1.0 / np.cosh(x),
-    sympy.csch: lambda x: 1.0 / np.sinh(x),
-    sympy.coth: lambda x: 1.0 / np.tanh(x),
-    sympy.asinh: np.arcsinh,
-    sympy.acosh: np.arccosh,
-    sympy.atanh: np.arctanh,
-    sympy.asech: lambda x: np.arccosh(1.0 / x),
-    sympy.acsch: lambda x: np.arcsinh(1.0 / x),
-    sympy.acoth: lambda x: np.arctanh(1.0 / x),
     sympy.Eq: lambda a, b: a == b,
     sympy.Ne: lambda a, b: a != b,
     sympy.Lt: lambda a, b: a < b,

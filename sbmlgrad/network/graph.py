@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
-from sympy.codegen.cfunctions import log2, log10
 
+from sbmlgrad.model.elementary import ELEMENTARY, INVERTED
 from sbmlgrad.model.functions import delayed, draw, quotient, rem
 
 Environment = Mapping[sympy.Symbol, int]
@@ -24,45 +24,8 @@ _TRUE: dict[Any, str] = {
     sympy.Eq: "eq",
     sympy.Ne: "ne",
 }
-_UNARY: dict[Any, str] = {
-    sympy.exp: "exp",
-    sympy.log: "log",
-    log2: "log2",
-    log10: "log10",
-    sympy.Abs: "abs",
-    sympy.floor: "floor",
-    sympy.ceiling: "ceil",
-    sympy.sin: "sin",
-    sympy.cos: "cos",
-    sympy.tan: "tan",
-    sympy.asin: "arcsin",
-    sympy.acos: "arccos",
-    sympy.atan: "arctan",
-    sympy.sinh: "sinh",
-    sympy.cosh: "cosh",
-    sympy.tanh: "tanh",
-    sympy.asinh: "arcsinh",
-    sympy.acosh: "arccosh",
-    sympy.atanh: "arctanh",
-    sympy.factorial: "factorial",
-    sympy.Not: "not",
-}
-_RECIPROCAL: dict[Any, str] = {  # 1 / f(x)
-    sympy.sec: "cos",
-    sympy.csc: "sin",
-    sympy.cot: "tan",
-    sympy.sech: "cosh",
-    sympy.csch: "sinh",
-    sympy.coth: "tanh",
-}
-_OF_RECIPROCAL: dict[Any, str] = {  # f(1 / x)
-    sympy.asec: "arccos",
-    sympy.acsc: "arcsin",
-    sympy.acot: "arctan",
-    sympy.asech: "arccosh",
-    sympy.acsch: "arcsinh",
-    sympy.acoth: "arctanh",
-}
+_UNARY: dict[Any, str] = {**{function.symbol: function.name for function in ELEMENTARY}, sympy.Not: "not"}
+_INVERTED = {item.symbol: item for item in INVERTED}
 _FOLDED: dict[Any, str] = {
     sympy.Max: "max",
     sympy.Min: "min",
@@ -234,10 +197,13 @@ class _Translation:
                 place = graph.add(_FOLDED[kind], place, arg)
             return place
         one = graph.constant(1.0)
-        if kind in _RECIPROCAL:
-            return graph.add("div", one, graph.add(_RECIPROCAL[kind], *args))
-        if kind in _OF_RECIPROCAL:
-            return graph.add(_OF_RECIPROCAL[kind], graph.add("div", one, *args))
+        if kind in _INVERTED:
+            name, inside = _INVERTED[kind].of, _INVERTED[kind].inside
+            return (
+                graph.add(name, graph.add("div", one, *args))
+                if inside
+                else graph.add("div", one, graph.add(name, *args))
+            )
         return graph.add({rem: "rem", quotient: "quotient"}[kind], *args)
 
     def _sum(self, terms: Sequence[Any]) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sbmlgrad.model.elementary import ELEMENTARY
 from sbmlgrad.network.graph import Graph
 
 Interval = tuple[np.ndarray, np.ndarray]
@@ -43,13 +44,14 @@ def enclosures(graph: Graph, places: Sequence[int], known: Mapping[int, Interval
     return found
 
 
-def _rising(function: Function, lowest: float = -np.inf, highest: float = np.inf) -> Callable[[Interval], Interval]:
-    """A function that grows, on what of its domain is in the interval."""
-    return lambda a: (function(np.clip(a[0], lowest, highest)), function(np.clip(a[1], lowest, highest)))
+def _monotone(function: Function, trend: int, domain: tuple[float, float]) -> Callable[[Interval], Interval]:
+    """A function that grows, or falls, on what of its domain is in the interval."""
 
+    def bounds(a: Interval) -> Interval:
+        ends = function(np.clip(a[0], *domain)), function(np.clip(a[1], *domain))
+        return ends if trend > 0 else ends[::-1]
 
-def _falling(function: Function, lowest: float, highest: float) -> Callable[[Interval], Interval]:
-    return lambda a: (function(np.clip(a[1], lowest, highest)), function(np.clip(a[0], lowest, highest)))
+    return bounds
 
 
 def _corners(function: Function, a: Interval, b: Interval) -> Interval:
@@ -182,7 +184,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "div": _div,
     "neg": lambda a: (-a[1], -a[0]),
     "pow": _pow,
-    "sqrt": _rising(np.sqrt, 0.0),
+    "sqrt": _monotone(np.sqrt, 1, (0.0, np.inf)),
     "max": lambda a, b: (np.maximum(a[0], b[0]), np.maximum(a[1], b[1])),
     "min": lambda a, b: (np.minimum(a[0], b[0]), np.minimum(a[1], b[1])),
     "rem": _rem,
@@ -199,23 +201,10 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "or": lambda a, b: (np.maximum(a[0], b[0]), np.maximum(a[1], b[1])),
     "xor": lambda a, b: _abs((a[0] - b[1], a[1] - b[0])),
     "not": _not,
-    "exp": _rising(np.exp),
-    "log": _rising(np.log, 0.0),
-    "log2": _rising(np.log2, 0.0),
-    "log10": _rising(np.log10, 0.0),
+    **{item.name: _monotone(item.evaluate, item.trend, item.domain) for item in ELEMENTARY if item.trend},
     "abs": _abs,
-    "floor": _rising(np.floor),
-    "ceil": _rising(np.ceil),
     "sin": _wave(np.sin, np.pi / 2),
     "cos": _wave(np.cos, 0.0),
     "tan": _tan,
-    "arcsin": _rising(np.arcsin, -1.0, 1.0),
-    "arccos": _falling(np.arccos, -1.0, 1.0),
-    "arctan": _rising(np.arctan),
-    "sinh": _rising(np.sinh),
     "cosh": _cosh,
-    "tanh": _rising(np.tanh),
-    "arcsinh": _rising(np.arcsinh),
-    "arccosh": _rising(np.arccosh, 1.0),
-    "arctanh": _rising(np.arctanh, -1.0, 1.0),
 }

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sbmlgrad.model.elementary import ELEMENTARY
 from sbmlgrad.network.graph import LOGIC, RELATIONS, Graph, Node
 
 Draw = Callable[[int, int, tuple[Any, ...]], Any]
@@ -59,7 +60,6 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "min": jnp.minimum,
     "rem": jnp.fmod,
     "quotient": lambda a, b: jnp.trunc(a / b),
-    "factorial": lambda x: jax.scipy.special.gamma(x + 1.0),
     "where": lambda condition, a, b: jnp.where(condition != 0, a, b),
     # truth values are bool here, and the numbers 1 and 0 wherever one is asked for
     "lt": operator.lt,
@@ -72,13 +72,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "or": jnp.logical_or,
     "xor": jnp.logical_xor,
     "not": jnp.logical_not,
-    **{
-        name: getattr(jnp, name)
-        for name in (
-            *("exp", "log", "log2", "log10", "abs", "floor", "ceil", "sin", "cos", "tan", "arcsin", "arccos"),
-            *("arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"),
-        )
-    },
+    **{item.name: getattr(jnp, item.name) for item in ELEMENTARY if hasattr(jnp, item.name)},
+    "factorial": lambda x: jax.scipy.special.gamma(x + 1.0),
 }
 
 

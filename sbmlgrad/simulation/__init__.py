@@ -1,5 +1,6 @@
 """Exact simulation of ensembles."""
 
-from sbmlgrad.simulation.simulate import Simulation, simulate
+from sbmlgrad.simulation.result import Simulation
+from sbmlgrad.simulation.simulate import simulate
 
 __all__ = ["Simulation", "simulate"]

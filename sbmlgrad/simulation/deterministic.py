@@ -34,6 +34,7 @@ from sbmlgrad.simulation.path import (
     Settings,
 )
 from sbmlgrad.simulation.random import Streams, streams
+from sbmlgrad.simulation.solvers import Euler
 from sbmlgrad.simulation.ssa import compiler_options
 
 _MOST_SLOTS = 4096
@@ -124,7 +125,12 @@ def landmarks(model: HybridModel, quantities: np.ndarray, start: float, times: n
 
 
 def sensitivities(
-    model: HybridModel, quantities: np.ndarray, places: Sequence[int], times: np.ndarray, start: float = 0.0
+    model: HybridModel,
+    quantities: np.ndarray,
+    places: Sequence[int],
+    times: np.ndarray,
+    start: float = 0.0,
+    settings: Settings = SETTINGS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observables (observables, times) and their derivatives (places, observables, times) by some quantities.
 
@@ -135,7 +141,7 @@ def sensitivities(
     directions[np.arange(len(places)), list(places)] = 1.0
     moving = (jnp.asarray(quantities), jnp.asarray(directions))
     (values, slopes), _ = _to_the_end(
-        model, Settings(sensitive=True), lambda s: _compiled_tangents(model, s)(*moving, *fixed)
+        model, replace(settings, sensitive=True), lambda s: _compiled_tangents(model, s)(*moving, *fixed)
     )
     return np.asarray(values).T, np.asarray(slopes).swapaxes(1, 2)
 
@@ -145,7 +151,7 @@ def _to_the_end(
 ) -> tuple[Any, Path]:
     """The result of a run with settings under which it comes to its end."""
     most, settings = settings.most_steps, _suited(model, settings)
-    exact = settings.solver == "still"
+    exact = settings.solver is not None and settings.solver.is_exact
     if not exact:
         settings = replace(settings, most_steps=min(most, _MANY_STEPS))
     while True:
@@ -183,7 +189,7 @@ def _linear_algebra() -> ThreadpoolController:
 
 def _suited(model: HybridModel, settings: Settings) -> Settings:
     """The settings with the exact solver where nothing flows."""
-    return replace(settings, solver="still") if model.still else settings
+    return replace(settings, solver=Euler()) if model.still else settings
 
 
 def _trajectory(

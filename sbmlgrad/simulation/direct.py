@@ -8,6 +8,7 @@ memoryless.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import add
@@ -89,7 +90,7 @@ class DirectMethod:
             stoichiometry=model.jumps[self.parts.reacting].astype(np.int64),
             x0=[0.0] * len(self.reacting),
             parameters={},
-            rates=lambda x, known: tuple(self.hazards.unrolled(self._with_counts(x, known))),
+            rates=lambda x, known: tuple(self.hazards.unrolled(self.with_counts(x, known))),
         )
         self.functional: PathFunctional = _Density(self.network) if settings.scored else _Fired()
 
@@ -107,74 +108,7 @@ class DirectMethod:
 
         Where nobody looks in between, as for scores, there are ``max_events`` instead of a number of blocks.
         """
-        size, numbers = len(self.model.variables), jnp.arange(len(trajectory))
-        program = self.model.start_program
-        shared = isinstance(program, Program) and not program.draws
-        fixed = tuple(coefficients[0] if shared else coefficients.T)  # numbers of all lanes, or one for each
-        one = coefficients.dtype.type(1) + 0 * marks.times[0].astype(jnp.float32)  # not known when it is compiled
-
-        def attend(path: Path, coefficients: Array, number: Array) -> tuple[Path, Array]:
-            return Trajectory(self.model, self.settings, marks, Lane(coefficients, keys, number)).attend(path)
-
-        def run_block(lanes: _Lanes) -> _Lanes:
-            draw = lanes.draws[None] + lax.broadcasted_iota(jnp.uint32, (BLOCK, len(trajectory)), 0)
-            number = jnp.broadcast_to(trajectory, draw.shape)
-            exponentials, uniforms = exponential(keys.waiting, number, draw), uniform(keys.choice, number, draw)
-            known = (lanes.phase, *lanes.state, *fixed)
-            held = lax.stop_gradient(known)  # which reaction fires when is as it is, whatever the derivatives
-            truth = () if lanes.paths.pending is None else tuple(lanes.paths.pending.truth.T)
-
-            def step(row: Array, inner: tuple[Arrays, Array, Array, Array, Arrays]) -> Any:
-                x, time, until, used, carry = inner
-                used = used + (time < until)
-                wait, choice = (lax.dynamic_index_in_dim(v, row, 0, keepdims=False) for v in (exponentials, uniforms))
-                x, time, now = take_step(
-                    self.network, self.functional, x, time, until, carry, wait, choice, held, known, one
-                )
-                if len(self.parts.watched):
-                    seen = self.parts.triggers.unrolled(self._with_counts(x, known))
-                    pairs = zip(seen, self.parts.watched, strict=True)
-                    changed = sum(((value > 0.5) != truth[event] for value, event in pairs), jnp.zeros((), bool))
-                    until = jnp.where(changed & (now[0] > carry[0]), time, until)
-                return x, time, until, used, now
-
-            x = tuple(lanes.state[place] for place in self.reacting)
-            x, time, until, draws, carry = lax.fori_loop(
-                0, BLOCK, step, (x, lanes.time, lanes.until, lanes.draws, lanes.carry)
-            )
-            state = self._with_counts(x, known)[1 : 1 + size]
-            return lanes._replace(state=state, time=time, until=until, draws=draws, carry=carry)
-
-        def look(lanes: _Lanes) -> _Lanes:
-            known = (lanes.phase, *lanes.state, *fixed)
-            x = tuple(lanes.state[place] for place in self.reacting)
-            running = lanes.paths.status == RUNNING
-            status = jnp.where(running & broken(self.network, x, known), BAD_HAZARD, lanes.paths.status)
-            lanes = lanes._replace(paths=lanes.paths._replace(status=status))
-            waits = (lanes.time >= lanes.until) & (status == RUNNING)
-            enough = _WAITING * jnp.sum(waits) >= jnp.sum(status == RUNNING)
-            return lax.cond(enough, partial(settle, waits), lambda lanes: lanes, lanes)
-
-        def settle(waits: Array, lanes: _Lanes) -> _Lanes:
-            paths = packed(lanes)
-            after, until = jax.vmap(attend)(paths, coefficients, trajectory)
-            after = jax.tree.map(lambda new, old: _where(waits, new, old), after, paths)
-            row = jnp.where(waits & after.observed, after.position - 1, len(marks.times))
-            seen = after.state[:, :size]
-            if after.weight is not None:
-                seen = jnp.column_stack([seen, after.weight])
-            records = lanes.records.at[row, numbers].set(seen, mode="drop")
-            until = jnp.where(waits, lax.stop_gradient(until), lanes.until)
-            phase = jnp.where(waits, 0.5 * (lanes.time + until), lanes.phase)
-            state = tuple(after.state[:, :size].T)
-            return lanes._replace(state=state, until=until, phase=phase, paths=after, records=records)
-
-        def packed(lanes: _Lanes) -> Path:
-            path = lanes.paths
-            state = jnp.stack([*lanes.state, path.state[:, -1]], axis=1)
-            steps = lanes.draws.astype(jnp.int32)
-            weight = lanes.carry[1] if self.settings.scored else None
-            return path._replace(time=lanes.time, state=state, steps=steps, draws=lanes.carry[0], weight=weight)
+        blocks = _Blocks(self, coefficients, marks, keys, trajectory)
 
         def go_on(loop: tuple[Array, _Lanes]) -> Array:
             count, lanes = loop
@@ -183,7 +117,7 @@ class DirectMethod:
             return going & (count < _BLOCKS_A_CALL if max_events is None else jnp.all(lanes.carry[0] <= max_events))
 
         lanes = _Lanes(
-            state=tuple(paths.state[:, :size].T),
+            state=tuple(paths.state[:, : len(self.model.variables)].T),
             time=paths.time,
             until=paths.time,  # so that all are looked at first
             phase=paths.time,
@@ -193,16 +127,114 @@ class DirectMethod:
             records=records,
         )
         lanes = lax.while_loop(
-            go_on, lambda loop: (loop[0] + 1, run_block(look(loop[1]))), (jnp.zeros((), jnp.int32), lanes)
+            go_on, lambda loop: (loop[0] + 1, blocks.run(blocks.look(loop[1]))), (jnp.zeros((), jnp.int32), lanes)
         )[1]
-        return packed(lanes), lanes.records
+        return blocks.packed(lanes), lanes.records
 
-    def _with_counts(self, x: Arrays, known: Arrays) -> Arrays:
+    def with_counts(self, x: Arrays, known: Arrays) -> Arrays:
         """Time, state and coefficients with these counts in the places that react."""
         values = list(known)
         for place, count in zip(self.reacting, x, strict=True):
             values[1 + place] = count
         return tuple(values)
+
+
+class _Blocks:
+    """Blocks of steps of all lanes, and what is done for those that wait between them."""
+
+    def __init__(self, method: DirectMethod, coefficients: Array, marks: Marks, keys: Streams, trajectory: Array):
+        self.method, self.model, self.size = method, method.model, len(method.model.variables)
+        self.coefficients, self.marks, self.keys, self.trajectory = coefficients, marks, keys, trajectory
+        program = self.model.start_program
+        shared = isinstance(program, Program) and not program.draws
+        self.fixed = tuple(coefficients[0] if shared else coefficients.T)  # numbers of all lanes, or one for each
+        self.one = coefficients.dtype.type(1) + 0 * marks.times[0].astype(jnp.float32)  # not known to the compiler
+
+    def run(self, lanes: _Lanes) -> _Lanes:
+        """One block of steps."""
+        draw = lanes.draws[None] + lax.broadcasted_iota(jnp.uint32, (BLOCK, len(self.trajectory)), 0)
+        number = jnp.broadcast_to(self.trajectory, draw.shape)
+        random = exponential(self.keys.waiting, number, draw), uniform(self.keys.choice, number, draw)
+        known = self._known(lanes)
+        held = lax.stop_gradient(known)  # which reaction fires when is as it is, whatever the derivatives
+        truth = () if lanes.paths.pending is None else tuple(lanes.paths.pending.truth.T)
+        network, functional = self.method.network, self.method.functional
+
+        def step(row: Array, inner: tuple[Arrays, Array, Array, Array, Arrays]) -> Any:
+            x, time, until, used, carry = inner
+            used = used + (time < until)
+            wait, choice = (lax.dynamic_index_in_dim(v, row, 0, keepdims=False) for v in random)
+            x, time, now = take_step(network, functional, x, time, until, carry, wait, choice, held, known, self.one)
+            if len(self.method.parts.watched):
+                until = jnp.where(self._changed(x, known, truth) & (now[0] > carry[0]), time, until)
+            return x, time, until, used, now
+
+        begin = (self._reacting(lanes), lanes.time, lanes.until, lanes.draws, lanes.carry)
+        x, time, until, draws, carry = lax.fori_loop(0, BLOCK, step, begin)
+        state = self.method.with_counts(x, known)[1 : 1 + self.size]
+        return lanes._replace(state=state, time=time, until=until, draws=draws, carry=carry)
+
+    def look(self, lanes: _Lanes) -> _Lanes:
+        """See whether propensities make sense, and serve those that wait if they are many."""
+        running = lanes.paths.status == RUNNING
+        wrong = broken(self.method.network, self._reacting(lanes), self._known(lanes))
+        status = jnp.where(running & wrong, BAD_HAZARD, lanes.paths.status)
+        lanes = lanes._replace(paths=lanes.paths._replace(status=status))
+        waits = (lanes.time >= lanes.until) & (status == RUNNING)
+        enough = _WAITING * jnp.sum(waits) >= jnp.sum(status == RUNNING)
+        return lax.cond(enough, partial(self._settle, waits), lambda lanes: lanes, lanes)
+
+    def packed(self, lanes: _Lanes) -> Path:
+        """The paths as of now."""
+        path = lanes.paths
+        state = jnp.stack([*lanes.state, path.state[:, -1]], axis=1)
+        steps = lanes.draws.astype(jnp.int32)
+        weight = lanes.carry[1] if self.method.settings.scored else None
+        return path._replace(time=lanes.time, state=state, steps=steps, draws=lanes.carry[0], weight=weight)
+
+    def _settle(self, waits: Array, lanes: _Lanes) -> _Lanes:
+        """Serve those that wait, and once more those for which something comes at the very next instant."""
+
+        def again(paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array]:
+            paths = paths._replace(time=jnp.where(soon, until, paths.time))
+            paths, until, _, records = self._served(soon, paths, until, records)
+            return paths, until, records
+
+        paths, until, soon, records = self._served(waits, self.packed(lanes), lanes.until, lanes.records)
+        paths, until, records = lax.cond(jnp.any(soon), again, lambda *same: same, paths, until, records)
+        phase = jnp.where(waits, 0.5 * (paths.time + until), lanes.phase)
+        state = tuple(paths.state[:, : self.size].T)
+        return lanes._replace(state=state, time=paths.time, until=until, phase=phase, paths=paths, records=records)
+
+    def _served(self, chosen: Array, paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array, Array]:
+        """Events and observations of the chosen lanes: paths, their next stops, which come at once, and records."""
+
+        def attend(path: Path, coefficients: Array, number: Array) -> tuple[Path, Array, Array]:
+            lane = Lane(coefficients, self.keys, number)
+            return Trajectory(self.model, self.method.settings, self.marks, lane).attend(path)
+
+        after, stop, soon = jax.vmap(attend)(paths, self.coefficients, self.trajectory)
+        after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
+        row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
+        seen = after.state[:, : self.size]
+        if after.weight is not None:
+            seen = jnp.column_stack([seen, after.weight])
+        records = records.at[row, jnp.arange(len(self.trajectory))].set(seen, mode="drop")
+        return after, jnp.where(chosen, lax.stop_gradient(stop), until), chosen & soon, records
+
+    def _changed(self, x: Arrays, known: Arrays, truth: Sequence[Array]) -> Array:
+        """Whether a trigger that reactions may change is not what it was."""
+        parts = self.method.parts
+        seen = parts.triggers.unrolled(self.method.with_counts(x, known))
+        pairs = zip(seen, parts.watched, strict=True)
+        return sum(((value > 0.5) != truth[event] for value, event in pairs), jnp.zeros((), bool))
+
+    def _reacting(self, lanes: _Lanes) -> Arrays:
+        return tuple(lanes.state[place] for place in self.method.reacting)
+
+    def _known(self, lanes: _Lanes) -> Arrays:
+        """What propensities are functions of."""
+        return (lanes.phase, *lanes.state, *self.fixed)
 
 
 def _where(chosen: Array, new: Array, old: Array) -> Array:

@@ -20,11 +20,9 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
 from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import Kernel, Lanes, PathFunctional, build_kernel, initial_count
-
-MAX_EVENTS = 100_000_000
-"""How many events a trajectory may take unless told otherwise."""
 
 GRAIN = 256
 """Chunks are whole multiples of this many trajectories, and moments are summed grain by grain in order."""
@@ -33,8 +31,6 @@ _CACHE_BYTES = 1_600_000  # what a chunk's arrays may take: measured best where 
 _RANDOM_ARRAYS = 30  # of 8 bytes a lane: random numbers of a block, times and indices
 _SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
 _WINDOW = 4
-_LARGEST_DRAW = 2**32 - 2
-_MOST_TRAJECTORIES = 2**32  # beyond, random numbers would repeat
 
 
 @dataclass(frozen=True)
@@ -137,22 +133,6 @@ class _Stop:
 
 def _round_up(value: int, unit: int) -> int:
     return -(-value // unit) * unit
-
-
-def check_times(times: np.ndarray, start: float) -> None:
-    """Raise :class:`SimulationError` unless these are increasing finite times from ``start`` on."""
-    if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
-        raise SimulationError("times: expected one or more finite numbers")
-    if times[0] < start or np.any(np.diff(times) <= 0):
-        raise SimulationError(f"times: expected increasing numbers from {start:g} on")
-
-
-def check_size(n: int, max_events: int) -> None:
-    """Raise :class:`SimulationError` for numbers of trajectories and events that random numbers do not reach to."""
-    if not 1 <= n <= _MOST_TRAJECTORIES:
-        raise SimulationError(f"n: expected between 1 and {_MOST_TRAJECTORIES} trajectories, got {n}")
-    if not 0 < max_events <= _LARGEST_DRAW:
-        raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")
 
 
 def check_ensemble(ensemble: Ensemble) -> None:

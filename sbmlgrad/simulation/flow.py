@@ -36,7 +36,7 @@ from sbmlgrad.simulation.path import (
 )
 from sbmlgrad.simulation.random import exponential, is_whole, uniform
 from sbmlgrad.simulation.rosenbrock import Dense, Step
-from sbmlgrad.simulation.solvers import ORDER, STEPS, inside, largest_error, without
+from sbmlgrad.simulation.solvers import Euler, inside, largest_error, without
 
 Result = TypeVar("Result")
 
@@ -51,6 +51,7 @@ _SHORTEST = 2.0**-60  # a wait of 0, which is drawn once in 2**25 times, is no s
 _REACHED = 1e-12  # how close to its target the integral of hazards counts as there
 _LEAST = 1e-9  # of the integral of hazards, the error that is none
 _BEYOND = 1.1  # times the way to the next reaction, as far as it can be seen: a step that is cut there costs nothing
+_JUST_AFTER = 4.0  # grains of time
 _MOST_TRIES = 20
 _MOST_VAIN = 12  # times that what seemed to be hidden within a step was not met
 _WIDE = 1e5  # grains of time, from which on a step is not a try to pass the place of a change
@@ -65,6 +66,7 @@ class Trajectory:
 
     def __init__(self, model: HybridModel, settings: Settings, marks: Marks, lane: Lane):
         self.model, self.settings, self.lane = model, settings, lane
+        self.solver = settings.solver or Euler()
         self.times, self.landmarks = marks
         self.size = len(model.variables)
         self.past: Past | None = None  # of the path that is being advanced
@@ -85,7 +87,7 @@ class Trajectory:
         pending = self.events.nothing() if self.events else None
         fractions = jnp.asarray(self.model.whole) & ~is_whole(state)
         state = whole_counts(self.model, state, self.lane.keys, self.lane.trajectory, jnp.zeros((), jnp.uint32))
-        waits = self.settings.solver == "direct"
+        waits = self.settings.solver is None
         if self.events is not None and pending is not None and not waits:
             state, pending = self.events.settle(begin, state, pending)
         largest = jnp.abs(state)
@@ -124,7 +126,7 @@ class Trajectory:
         self.held = (path.relations, watched)
         stop = self.next_stop(path)
         wish = lax.stop_gradient(path.step)
-        if self.settings.solver == "still":  # no step is too long, but for where a change was found
+        if self.solver.is_exact:  # no step is too long, but for where a change was found
             wish = jnp.where(path.aimed, wish, jnp.inf)
         if self.model.delays is not None:  # so that what a step needs of the past has been there
             lags = self._lags(path.time)
@@ -144,11 +146,11 @@ class Trajectory:
         slopes = None
         if self.model.hazards is None and self.model.delays is None and self.model.jacobian is not None:
             slopes = inside(partial(self._slopes, noise=noise), path.time, step)
-        taken = STEPS[self.settings.solver](flow, path.time, step, path.state, slopes)
+        taken = self.solver.step(flow, path.time, step, path.state, slopes)
         state, dense = taken.state, taken.dense
         size = largest_error(taken.error, self._tolerance(path, taken, step))
         accepted = sound = (size <= 1.0) & jnp.all(jnp.isfinite(state))
-        factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / ORDER), _SHRINK, _GROW)
+        factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / self.solver.order), _SHRINK, _GROW)
         wanted = lax.stop_gradient(step) * jnp.where(jnp.isfinite(size), factor, _SHRINK)
         wanted = jnp.where(accepted & (step < path.step), jnp.maximum(wanted, path.step), wanted)
         moved = path._replace(time=end, state=state, largest=self._seen_so_far(path, state))
@@ -175,13 +177,15 @@ class Trajectory:
         ended = path._replace(observed=jnp.zeros((), bool))
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
 
-    def attend(self, path: Path) -> tuple[Path, Array]:
-        """What happens at this instant, of events and of observations, and the next time at which something may."""
+    def attend(self, path: Path) -> tuple[Path, Array, Array]:
+        """What happens at this instant, of events and of observations, the next time at which something may, and
+        whether that is so soon that nothing else can come before."""
         if self.events is not None and path.pending is not None:
             state, pending = self.events.settle(path.time, path.state[: self.size], path.pending)
             path = path._replace(state=path.state.at[: self.size].set(state), pending=pending)
         path = self._look(path)
-        return path, self.next_stop(path)
+        stop = self.next_stop(path)
+        return path, stop, (path.status == RUNNING) & (stop <= path.time + (_JUST_AFTER + 1.0) * self._grain(path.time))
 
     def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
         within = self._smooth(time, without(noise, state[: self.size]))
@@ -259,7 +263,7 @@ class Trajectory:
 
         A power law makes no sense of what is only by an error below 0, however short the step.
         """
-        if self.settings.solver == "still":
+        if self.solver.is_exact:
             return jnp.zeros(self.size)
         below = _BELOW * path.largest + _NEAR_NOTHING * self._largest_of_all(path.largest)
         return lax.stop_gradient(jnp.where(path.cautious, below, 0.0))
@@ -273,7 +277,7 @@ class Trajectory:
         if path.pending is not None:
             stop = jnp.minimum(stop, jnp.min(path.pending.due))
         grain = self._grain(path.time)
-        after = path.time + 4.0 * grain
+        after = path.time + _JUST_AFTER * grain
         # just after the present: what has changed is as it is now
         changing = self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))
         if self.landmarks.size:
@@ -319,7 +323,7 @@ class Trajectory:
 
     def _noise_of_laws(self, path: Path, taken: Step, floor: Array) -> Array:
         """How far rounding, and what is nothing in other variables, moves each variable (variables,) in a step."""
-        if self.settings.solver == "still":
+        if self.solver.is_exact:
             return jnp.zeros(self.size)
         if self.settings.careful:
             noise = self.model.rounding(path.time, path.state[: self.size], self._coefficients(path.time))

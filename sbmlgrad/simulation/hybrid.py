@@ -25,6 +25,7 @@ from sbmlgrad.simulation.deterministic import landmarks, with_values
 from sbmlgrad.simulation.direct import DirectMethod
 from sbmlgrad.simulation.distributions import expected, sample
 from sbmlgrad.simulation.ensemble import layout
+from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.flow import Trajectory
 from sbmlgrad.simulation.path import (
     BAD_HAZARD,
@@ -39,6 +40,7 @@ from sbmlgrad.simulation.path import (
     Settings,
 )
 from sbmlgrad.simulation.random import Streams, key, streams
+from sbmlgrad.simulation.solvers import ROSENBROCK, DormandPrince, Euler
 from sbmlgrad.simulation.ssa import compiler_options
 
 _INITIAL = 2**32 - 1  # the draw of what is random at the start, which no event counts up to
@@ -46,8 +48,6 @@ _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
 _STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
 _STIFF = 10_000  # fastest rate times duration: the explicit solver would take a third as many steps
 _MOST_SLOTS = 4096
-_WIDE = {"still": 4, "direct": 4}  # arrays for each variable; 16 where a solver has stages
-_MOST_STEPS = 10_000_000  # of the solver between reactions
 
 
 @dataclass(frozen=True)
@@ -99,32 +99,30 @@ def prepare_hybrid(
 def run_hybrid(
     model: HybridModel,
     quantities: np.ndarray,
-    times: np.ndarray,
-    n: int,
-    seed: int,
-    start: float,
-    max_events: int,
+    experiment: Experiment,
+    settings: Settings,
     progress: str | None = None,
 ) -> Iterator[HybridChunk]:
-    """Simulate chunk by chunk, in order.
+    """Simulate chunk by chunk, in order; a solver that suits is chosen where the settings have none.
+
+    The model observes what the experiment asks for, and the quantities are its condition.
 
     Raises
     ------
     TruncationError
-        if a trajectory needs more than ``max_events`` reactions, or more steps of the solver than are allowed.
+        if more reactions fire in a trajectory than are allowed, or it needs more steps of the solver than are allowed.
     PropensityError
         if a hazard is negative or not finite.
     SimulationError
         if the flow cannot be followed, or an initial value is missing.
     """
-    solver = _solver(model, quantities, float(times[-1]) - start)
-    settings = Settings(solver=solver, most_steps=_MOST_STEPS, slots=_slots(model))
-    arrays = _WIDE.get(solver, 16) * (len(model.variables) + 1) + len(model.channels)
-    workers, lanes = layout(n, arrays)
-    keys = streams(seed)
+    settings = _suited(model, quantities, experiment, settings)
+    n, start, times = experiment.n, experiment.start, experiment.times
+    workers, lanes = layout(n, _arrays(model, settings))
+    keys = streams(experiment.seed)
     with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-        one = partial(_run_chunk, model, quantities, marks, lanes, n, keys, start, max_events)
+        one = partial(_run_chunk, model, quantities, marks, lanes, n, keys, start, experiment.max_events)
         first = one(settings, 0)  # compiles, and finds the settings that serve
         settings, chunk = first
         bar.update(chunk.states.shape[-1])
@@ -139,11 +137,8 @@ def run_scored(
     model: HybridModel,
     quantities: np.ndarray,
     directions: np.ndarray,
-    times: np.ndarray,
-    n: int,
-    seed: int,
-    start: float,
-    max_events: int,
+    experiment: Experiment,
+    settings: Settings,
 ) -> Iterator[ScoredChunk]:
     """The trajectories of :func:`run_hybrid` with derivatives along ``directions`` (directions, quantities).
 
@@ -151,12 +146,11 @@ def run_scored(
 
     Raises as :func:`run_hybrid` does.
     """
-    solver = _solver(model, quantities, float(times[-1]) - start)
-    settings = Settings(solver=solver, most_steps=_MOST_STEPS, slots=_slots(model), scored=True)
-    arrays = _WIDE.get(solver, 16) * (len(model.variables) + 1) * (len(directions) + 1) + len(model.channels)
-    _, lanes = layout(n, arrays)
+    settings = replace(_suited(model, quantities, experiment, settings), scored=True)
+    n, start, times, max_events = experiment.n, experiment.start, experiment.times, experiment.max_events
+    _, lanes = layout(n, _arrays(model, settings) * (len(directions) + 1))
     marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-    fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(seed))
+    fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(experiment.seed))
     for first in range(0, n, lanes):
         count = min(lanes, n - first)
         trajectory = jnp.asarray((first + np.arange(lanes)).astype(np.uint32))
@@ -249,8 +243,8 @@ def _other_settings(
     worst = int(status.max())
     if worst == QUEUE_FULL and settings.slots < _MOST_SLOTS:
         return replace(settings, slots=8 * settings.slots)
-    if settings.solver == "explicit" and bool(np.any(_out_of_proportion(paths)[:count])):
-        return replace(settings, solver="rosenbrock")
+    if settings.instead is not None and bool(np.any(_out_of_proportion(paths)[:count])):
+        return replace(settings, solver=settings.instead, instead=None)
     if worst > DONE:
         raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
     return None
@@ -262,17 +256,33 @@ def _fractions(paths: Path, count: int) -> np.ndarray:
     return np.stack([start.any(axis=0), events.any(axis=0)])
 
 
-def _solver(model: HybridModel, quantities: np.ndarray, span: float) -> str:
-    """The solver that suits the flow at the start: none at all, exact, explicit, or for stiff equations."""
+def _suited(model: HybridModel, quantities: np.ndarray, experiment: Experiment, settings: Settings) -> Settings:
+    """The settings with what suits the model where they leave it open: a solver, or none at all."""
+    settings = replace(settings, slots=_slots(model))
     if model.stepwise is not None:
-        return "direct"
+        return replace(settings, solver=None)
     if model.still:
-        return "still"
+        return replace(settings, solver=Euler())
+    if settings.solver is not None:
+        return settings
+    if _is_stiff(model, quantities, float(experiment.times[-1]) - experiment.start):
+        return replace(settings, solver=ROSENBROCK)
+    return replace(settings, solver=DormandPrince(), instead=ROSENBROCK)
+
+
+def _is_stiff(model: HybridModel, quantities: np.ndarray, span: float) -> bool:
+    """Whether the flow is stiff at the start."""
     begin = jnp.zeros(())
     state, coefficients = model.start(jnp.asarray(quantities), expected)
     rates = np.asarray(jax.jacfwd(lambda y: model.flow(begin, y, coefficients))(state))
     fastest = np.max(np.abs(np.linalg.eigvals(np.where(np.isfinite(rates), rates, 0.0))), initial=0.0)
-    return "rosenbrock" if fastest * span > _STIFF else "explicit"
+    return bool(fastest * span > _STIFF)
+
+
+def _arrays(model: HybridModel, settings: Settings) -> int:
+    """About how many arrays of lanes a step of the loop goes through."""
+    each = 4 if settings.solver is None or settings.solver.is_exact else 16
+    return each * (len(model.variables) + 1) + len(model.channels)
 
 
 def _slots(model: HybridModel) -> int:
@@ -320,7 +330,7 @@ def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
 
 def _loop(model: HybridModel, settings: Settings) -> Any:
     """What takes paths on: ``advance(paths, records, coefficients, marks, keys, trajectory)``."""
-    if settings.solver == "direct":
+    if settings.solver is None:
         return DirectMethod(model, settings).advance
     return partial(_advance, model, settings)
 
@@ -374,7 +384,7 @@ def _advance(
         going = jnp.any(paths.status == RUNNING) & ~jnp.any(paths.status > DONE)
         if max_events is None:
             return (count < _STEPS_A_CALL) & going
-        stiff = jnp.any(_out_of_proportion(paths)) if settings.solver == "explicit" else jnp.zeros((), bool)
+        stiff = jnp.zeros((), bool) if settings.instead is None else jnp.any(_out_of_proportion(paths))
         return going & ~stiff & jnp.all(paths.draws <= max_events)
 
     def step(loop: tuple[Array, Path, Array]) -> tuple[Array, Path, Array]:

@@ -10,6 +10,7 @@ from jax import Array
 from sbmlgrad.simulation.events import Pending
 from sbmlgrad.simulation.past import Past
 from sbmlgrad.simulation.random import Streams
+from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 
 RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = range(7)
 
@@ -58,7 +59,11 @@ class Marks(NamedTuple):
 class Settings:
     """Solver, relative tolerance, and limits."""
 
-    solver: str = "rosenbrock"
+    solver: Solver | None = ROSENBROCK
+    """None for the direct method, which has nothing to solve between times that are known beforehand; or, before a
+    model is looked at, for what suits it."""
+    instead: Solver | None = None
+    """Taken where steps are many more than reactions, since the equations must have become stiff."""
     relative: float = 1e-8
     most_steps: int = 1_000_000
     slots: int = 4

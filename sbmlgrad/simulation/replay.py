@@ -24,7 +24,8 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ensemble import MAX_EVENTS, Ensemble, check_effort, check_ensemble, propensity_error
+from sbmlgrad.simulation.ensemble import Ensemble, check_effort, check_ensemble, propensity_error
+from sbmlgrad.simulation.experiment import MAX_EVENTS
 from sbmlgrad.simulation.random import Streams, exponential, streams, uniform
 from sbmlgrad.simulation.ssa import Lanes, initial_count
 

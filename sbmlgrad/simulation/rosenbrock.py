@@ -78,8 +78,6 @@ _DENSE = np.array(
     ]
 )
 
-ORDER = 5
-
 
 class Step(NamedTuple):
     """A step of y' = flow(t, y), from a state (n,)."""

@@ -1,15 +1,12 @@
-"""One step of a differential equation, by methods for different needs.
-
-Each takes ``(flow, time, step, state, slopes)`` with y' = flow(t, y) and, where they are known, the derivatives of
-the flow by state and time, which only the one for stiff equations looks at, and returns a :class:`Step`.
-"""
+"""Solvers of differential equations, by what one step of them does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -35,12 +32,74 @@ _INNER = (
 )
 
 
-def explicit_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
+class Solver(Protocol):
+    """One step of y' = flow(t, y); frozen and hashable, since loops are compiled for each."""
+
+    @property
+    def order(self) -> float:
+        """By which its estimate of the error falls with the step."""
+        ...
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it needs no estimate, as it is for flows that it is exact for."""
+        ...
+
+    def step(self, flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None) -> Step:
+        """A step from ``time`` on; ``slopes`` are the derivatives of the flow by state and time, where known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rosenbrock:
+    """Rodas5P, of order 5, for stiff equations (see :mod:`sbmlgrad.simulation.rosenbrock`)."""
+
+    order: float = 5
+    is_exact: bool = False
+
+    def step(self, flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None) -> Step:
+        return rosenbrock_step(flow, time, step, state, slopes)
+
+
+@dataclass(frozen=True)
+class DormandPrince:
     """Dormand and Prince's pair of orders 5 and 4, for equations that are not stiff.
 
     J. R. Dormand, P. J. Prince, J. Comput. Appl. Math. 6:19 (1980); dense output of order 4 as in E. Hairer,
     S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I, 2nd ed., II.6.
     """
+
+    order: float = 5
+    is_exact: bool = False
+
+    def step(self, flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None) -> Step:
+        return _dormand_prince(flow, time, step, state)
+
+
+@dataclass(frozen=True)
+class Euler:
+    """Euler's method, where it is exact: rates of change are constant between events."""
+
+    order: float = 1
+    is_exact: bool = True
+
+    def step(self, flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None) -> Step:
+        change = step * flow(time, state)
+        return step_without_noise(state + change, jnp.zeros_like(state), lambda part: state + part * change, step)
+
+
+ROSENBROCK = Rosenbrock()
+
+
+def step_without_noise(state: Array, error: Array, dense: Callable[[Array], Array], step: Array) -> Step:
+    """The step of a solver that takes no account of rounding, to ``state`` (variables,) with this ``error``.
+
+    ``dense`` gives the state at a part of the step, from 0 to 1.
+    """
+    return Step(state, error, dense, jnp.zeros_like(state), jnp.zeros_like, jnp.full_like(state, step))
+
+
+def _dormand_prince(flow: Flow, time: Array, step: Array, state: Array) -> Step:
     rates = [flow(time, state)]
     after = state
     for node, row in zip(_NODES, _STAGES, strict=True):
@@ -54,31 +113,14 @@ def explicit_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Sl
         left = 1.0 - fraction
         return state + fraction * (change + left * (begin + fraction * (bend + left * inner)))
 
-    error = step * _weighted(_ERROR, rates)
-    return Step(after, error, dense, jnp.zeros_like(state), jnp.zeros_like, jnp.full_like(state, step))
+    return step_without_noise(after, step * _weighted(_ERROR, rates), dense, step)
 
 
 def _weighted(weights: Sequence[float], rates: Sequence[Array]) -> Array:
     return reduce(add, [weight * rate for weight, rate in zip(weights, rates, strict=True) if weight])
 
 
-def still_step(flow: Flow, time: Array, step: Array, state: Array, slopes: Slopes | None = None) -> Step:
-    """Euler's, which is exact where the rates of change are constant."""
-    change = step * flow(time, state)
-    none = jnp.zeros_like(state)
-    return Step(
-        state + change,
-        none,
-        lambda fraction: state + fraction * change,
-        none,
-        jnp.zeros_like,
-        jnp.full_like(state, step),
-    )
-
-
 _INSIDE = 1e-12  # stages stay this fraction of a step away from its ends, where conditions on time change
-STEPS = {"rosenbrock": rosenbrock_step, "explicit": explicit_step, "still": still_step}
-ORDER = 5  # of the error estimate of those that have one
 
 
 def largest_error(error: Array, tolerance: Array) -> Array:

@@ -197,11 +197,27 @@ def build_kernel(
     window
         How many observations lanes may be apart.
     """
-    functional = functional or _Nothing()
-    window = min(window, times)
+    loop = _Loop(network, lanes, times, block, min(window, times), functional or _Nothing())
+    advance = jax.jit(loop.advance, donate_argnums=0, compiler_options=compiler_options())
+    return Kernel(loop.start, advance, lanes, times)
 
-    def start(x0: Sequence[Any], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float) -> Lanes:
+
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """The loop for one network and one shape of run; see :func:`build_kernel`."""
+
+    network: ReactionNetwork
+    lanes: int
+    times: int
+    block: int
+    window: int
+    functional: PathFunctional
+
+    def start(
+        self, x0: Sequence[Any], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float
+    ) -> Lanes:
         """Lanes of the trajectories from ``first`` on, at time ``begin``; made by numpy, which starts faster."""
+        lanes, functional = self.lanes, self.functional
         trajectory = (first + np.arange(lanes)).astype(np.uint32)
         x = tuple(initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
         carry = tuple(np.broadcast_to(c, lanes) for c in functional.initial(x, coefficients, aux))
@@ -214,10 +230,11 @@ def build_kernel(
             draws=np.zeros(lanes, np.uint32),
             broken=np.zeros(lanes, bool),
             carry=carry,
-            records=tuple(np.zeros((times + window, lanes)) for _ in range(recorded)),
+            records=tuple(np.zeros((self.times + self.window, lanes)) for _ in range(recorded)),
         )
 
     def advance(
+        self,
         state: Lanes,
         observations: Array,
         coefficients: Arrays,
@@ -227,72 +244,73 @@ def build_kernel(
         blocks: Array,
         one: Array,
     ) -> Lanes:
+        """So many blocks of steps, or fewer where all lanes are through."""
         schedule = jnp.concatenate([observations, observations[-1:]])
 
         def run_block(loop: tuple[Array, Lanes]) -> tuple[Array, Lanes]:
             done, state = loop
-            draw = state.draws[None] + lax.broadcasted_iota(jnp.uint32, (block, lanes), 0)
-            trajectories = jnp.broadcast_to(trajectory, (block, lanes))
-            exponentials = exponential(streams.waiting, trajectories, draw)
-            uniforms = uniform(streams.choice, trajectories, draw)
-
-            def step(row: Array, inner: tuple[Arrays, Array, Array, Arrays]) -> tuple[Arrays, Array, Array, Arrays]:
-                x, time, used, carry = inner
-                used = used + (time < state.until)
-                x, time, carry = take_step(
-                    network,
-                    functional,
-                    x,
-                    time,
-                    state.until,
-                    carry,
-                    lax.dynamic_index_in_dim(exponentials, row, 0, keepdims=False),
-                    lax.dynamic_index_in_dim(uniforms, row, 0, keepdims=False),
-                    coefficients,
-                    aux,
-                    one,
-                )
-                return x, time, used, carry
-
-            x, time, used, carry = lax.fori_loop(0, block, step, (state.x, state.time, state.draws, state.carry))
-            state = state._replace(x=x, time=time, draws=used, carry=carry)
-            return done + 1, observe(state, coefficients)
-
-        def observe(state: Lanes, coefficients: Arrays) -> Lanes:
-            wrong = state.broken | broken(network, state.x, coefficients)
-            base = jnp.min(jnp.where(wrong, times, state.position))  # rows below it are complete
-            zero = jnp.zeros_like(base)
-            ready = (state.time >= state.until) & (state.position < times) & (state.position < base + window) & ~wrong
-            ahead = lax.broadcasted_iota(jnp.int32, (window, lanes), 0)
-            row = (ahead == (state.position - base)[None]) & ready[None]
-            values = state.x + functional.record(state.carry, state.x, coefficients, aux)
-            records = tuple(
-                lax.dynamic_update_slice(
-                    record,
-                    jnp.where(row, value[None], lax.dynamic_slice(record, (base, zero), (window, lanes))),
-                    (base, zero),
-                )
-                for record, value in zip(state.records, values, strict=True)
-            )
-            position = state.position + ready
-            until = jnp.where(ready, schedule[position], state.until)
-            return state._replace(position=position, until=until, broken=wrong, records=records)
+            state = self._steps(state, coefficients, aux, streams, trajectory, one)
+            return done + 1, self._observe(state, schedule, coefficients, aux)
 
         def unfinished(loop: tuple[Array, Lanes]) -> Array:
             done, state = loop
-            return (done < blocks) & jnp.any((state.position < times) & ~state.broken)
+            return (done < blocks) & jnp.any((state.position < self.times) & ~state.broken)
 
         # A segment begins at the time of the last one's end, and may itself begin with an observation.
         state = state._replace(until=jnp.where(state.position == 0, schedule[0], state.until))
         return lax.while_loop(unfinished, run_block, (jnp.zeros((), blocks.dtype), state))[1]
 
-    options = compiler_options()
-    return Kernel(
-        start,
-        jax.jit(advance, donate_argnums=0, compiler_options=options),
-        lanes,
-        times,
-    )
+    def _steps(
+        self, state: Lanes, coefficients: Arrays, aux: Any, streams: Streams, trajectory: Array, one: Array
+    ) -> Lanes:
+        """One block of steps."""
+        shape = (self.block, self.lanes)
+        draw = state.draws[None] + lax.broadcasted_iota(jnp.uint32, shape, 0)
+        trajectories = jnp.broadcast_to(trajectory, shape)
+        exponentials = exponential(streams.waiting, trajectories, draw)
+        uniforms = uniform(streams.choice, trajectories, draw)
+
+        def step(row: Array, inner: tuple[Arrays, Array, Array, Arrays]) -> tuple[Arrays, Array, Array, Arrays]:
+            x, time, used, carry = inner
+            used = used + (time < state.until)
+            x, time, carry = take_step(
+                self.network,
+                self.functional,
+                x,
+                time,
+                state.until,
+                carry,
+                lax.dynamic_index_in_dim(exponentials, row, 0, keepdims=False),
+                lax.dynamic_index_in_dim(uniforms, row, 0, keepdims=False),
+                coefficients,
+                aux,
+                one,
+            )
+            return x, time, used, carry
+
+        begin = (state.x, state.time, state.draws, state.carry)
+        x, time, used, carry = lax.fori_loop(0, self.block, step, begin)
+        return state._replace(x=x, time=time, draws=used, carry=carry)
+
+    def _observe(self, state: Lanes, schedule: Array, coefficients: Arrays, aux: Any) -> Lanes:
+        """Write down the lanes that have come to their observation times, if they are within the window."""
+        wrong = state.broken | broken(self.network, state.x, coefficients)
+        base = jnp.min(jnp.where(wrong, self.times, state.position))  # rows below it are complete
+        zero, shape = jnp.zeros_like(base), (self.window, self.lanes)
+        ready = (state.time >= state.until) & (state.position < self.times)
+        ready = ready & (state.position < base + self.window) & ~wrong
+        ahead = lax.broadcasted_iota(jnp.int32, shape, 0)
+        row = (ahead == (state.position - base)[None]) & ready[None]
+        values = state.x + self.functional.record(state.carry, state.x, coefficients, aux)
+
+        def written(record: Array, value: Array) -> Array:
+            rows = lax.dynamic_slice(record, (base, zero), shape)
+            return lax.dynamic_update_slice(record, jnp.where(row, value[None], rows), (base, zero))
+
+        records = tuple(written(record, value) for record, value in zip(state.records, values, strict=True))
+        position = state.position + ready
+        until = jnp.where(ready, schedule[position], state.until)
+        return state._replace(position=position, until=until, broken=wrong, records=records)
 
 
 def initial_count(value: Any, streams: Streams, trajectory: np.ndarray, species: int) -> np.ndarray:

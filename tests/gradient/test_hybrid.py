@@ -198,6 +198,24 @@ def test_derivatives_are_those_of_the_master_equation(name: str, model: Make) ->
         assert (f"'{parameter}'" in table.attrs["note"]) == (parameter in case.unseen), table.attrs["note"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_by_a_hundred_thousand_trajectories(name: str, model: Make) -> None:
+    """Each within 2 % or what chance allows, and all errors together of the size that they are said to have."""
+    case = CASES[name]
+    by = list(case.by or case.parameters)
+    exact = case.derivatives(by)
+    table = sg.sensitivity(case.document(model), TIMES, by, n=100_000, seed=5, select=FUNCTIONS)
+    found, error = (by_parameter(table, column, by) for column in ("sensitivity", "stderr"))
+    off = np.abs(found - exact)
+    z = off / error
+    near = (off <= 0.02 * np.abs(exact)) | (z <= 1.0)
+    print(f"\n{name}: {near.sum()} of {near.size} within 2 % or one standard error, rms z {np.sqrt((z**2).mean()):.2f}")
+    assert np.all((off <= 0.02 * np.abs(exact)) | (z <= ALARM)), (found, exact, error)
+    assert near.mean() > 0.6
+    assert np.sqrt((z**2).mean()) < 2.0  # derivatives of one ensemble are correlated
+
+
 def by_parameter(table: pd.DataFrame, column: str, names: Sequence[str]) -> np.ndarray:
     """A column of the table as an array (parameters, functions, times)."""
     shape = (len(TIMES), len(FUNCTIONS))

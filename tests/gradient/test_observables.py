@@ -5,6 +5,8 @@ False alarms: comparisons allow 4.5 standard errors, 7e-6 each and below 2e-3 in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,53 @@ def test_a_reaction_that_is_switched_off_is_seen_by_alternative_paths() -> None:
     assert abs(table["sensitivity"][0] + 10.0) < 4.5 * table["stderr"][0]
     assert table["stderr"][0] < 0.2
     assert table.attrs["note"].startswith("alternative_path: ")
+
+
+@dataclass(frozen=True)
+class Maximum(Observable):
+    """An observable of one's own: E of the largest X up to the time of observation."""
+
+    variable: str
+    of_state = False
+    has_memory = True
+
+    @property
+    def of(self) -> tuple[str, ...]:
+        return (self.variable,)
+
+    @property
+    def label(self) -> str:
+        return f"max({self.variable})"
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        return values[self.variable]
+
+    def advance(self, memory: Any, seen: Any, wait: Any) -> Any:
+        return jnp.maximum(memory, seen)
+
+    def record(self, memory: Any, seen: Any) -> Any:
+        return jnp.maximum(memory, seen)
+
+
+@pytest.mark.parametrize("name", [*UNBIASED, "coupled_fd"])
+def test_an_observable_of_ones_own(case: Any, name: str) -> None:
+    """Against the sum of all P(X1 has reached m)."""
+    reached = differentiable(case, ["bind", "part"], [sg.FirstPassage("X1", lower=m) for m in range(1, 11)])
+    judge = estimated(reached, "exact", 1)
+    result = estimated(differentiable(case, ["bind", "part"], [Maximum("X1")]), name, 40_000)
+    assert np.all(np.abs(result.values[0] - judge.values.sum(axis=0)) < 4.5 * result.values_stderr[0])
+    right = judge.derivatives.sum(axis=1)
+    allowed = STEPPED * np.abs(right) if name == "coupled_fd" else 0.0
+    assert np.all(np.abs(result.derivatives[:, 0] - right) < allowed + 4.5 * result.stderr[:, 0])
+
+
+@pytest.mark.parametrize("name", ["exact", "straight_through", "straight_through_plain"])
+def test_who_knows_nothing_of_it_says_so(case: Any, name: str) -> None:
+    with pytest.raises(EstimatorError, match=r"max\(X1\)"):
+        estimated(differentiable(case, ["bind"], [Maximum("X1")]), name, 100)
+
+
+def test_memories_of_what_a_parameter_moves_are_refused(model: Callable[..., sg.Model]) -> None:
+    decay = model({"A": {"amount": 5}}, {"r": ("A ->", "k * A")}, {"k": 1})
+    with pytest.raises(EstimatorError, match="'cell' moves"):
+        sg.sensitivity(decay, [1.0], ["cell"], n=100, select=[Maximum("[A]")])

@@ -16,7 +16,7 @@ from sbmlgrad.errors import PropensityError
 from sbmlgrad.network import discretise
 from sbmlgrad.network.channels import Difference
 from sbmlgrad.network.stochastic import chemistry_of
-from sbmlgrad.simulation.simulate import discretised
+from sbmlgrad.simulation.prepare import discretised
 
 G = {"G": {"amount": 0}}
 RATES = {"k": 0.4, "N": 3.0, "M": 2.0}

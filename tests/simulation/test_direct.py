@@ -17,6 +17,8 @@ from scipy.linalg import expm
 import sbmlgrad as sg
 from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.simulation import hybrid
+from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.methods import SSA
 
 Make = Callable[..., sg.Model]
 Fits = Callable[[np.ndarray, np.ndarray], bool]
@@ -167,7 +169,8 @@ def test_both_loops_mean_the_same(model: Make, fits: Fits) -> None:
     process, quantities = hybrid.prepare_hybrid(made, None, None)
     found = []
     for seed, loop in enumerate((process, replace(process, stepwise=None))):
-        chunks = hybrid.run_hybrid(loop, quantities, np.asarray(TIMES), 10_000, seed, 0.0, 10**8)
+        experiment = Experiment(np.asarray(TIMES), n=10_000, seed=seed)
+        chunks = hybrid.run_hybrid(loop, quantities, experiment, SSA().settings)
         states = np.concatenate([chunk.states for chunk in chunks], axis=-1)
         found.append(dict(zip(process.variables, states, strict=True)))
     np.testing.assert_allclose(found[0]["next"], found[1]["next"], rtol=1e-12)

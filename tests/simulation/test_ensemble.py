@@ -25,7 +25,7 @@ from sbmlgrad.errors import (
 from sbmlgrad.simulation import ensemble
 from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.moments import Moments
-from sbmlgrad.simulation.simulate import Simulation
+from sbmlgrad.simulation.result import Simulation
 
 TIMES = np.linspace(0, 3, 150)  # more than are handled by one call of the loop
 

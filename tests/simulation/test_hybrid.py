@@ -17,7 +17,9 @@ from scipy.integrate import quad
 import sbmlgrad as sg
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.simulation import hybrid
-from sbmlgrad.simulation.simulate import Simulation
+from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.methods import SSA
+from sbmlgrad.simulation.result import Simulation
 
 Make = Callable[..., sg.Model]
 Fits = Callable[[np.ndarray, np.ndarray], bool]
@@ -30,7 +32,7 @@ E1, E2 = np.exp(-1.0), np.exp(-2.0)
 def trajectories(model: sg.Model, times: Sequence[float], n: int, seed: int) -> States:
     """The course (times, trajectories) of everything that varies, by its id."""
     process, quantities = hybrid.prepare_hybrid(model, None, None)
-    chunks = hybrid.run_hybrid(process, quantities, np.asarray(times), n, seed, 0.0, 10**8)
+    chunks = hybrid.run_hybrid(process, quantities, Experiment(np.asarray(times), n=n, seed=seed), SSA().settings)
     states = np.concatenate([chunk.states for chunk in chunks], axis=-1)
     return dict(zip(process.variables, states, strict=True))
 

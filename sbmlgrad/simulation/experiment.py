@@ -1,0 +1,92 @@
+"""What is done to a model, and what is looked at: the same for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from sbmlgrad.errors import SimulationError
+
+MAX_EVENTS = 100_000_000
+"""How many reactions may fire in a trajectory unless told otherwise."""
+
+_LARGEST_DRAW = 2**32 - 2
+_MOST_TRAJECTORIES = 2**32  # beyond, random numbers would repeat
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """When a model is observed, in what condition, how often and within which limits.
+
+    Attributes
+    ----------
+    times
+        Increasing observation times (times,), in the model's unit of time, not before ``start``.
+    select
+        What is observed: species ids (amounts), ``[S]`` (concentrations), rule variables; by sensitivities also
+        observables such as :class:`Moment`. All variables if None.
+    parameters
+        The condition: values that replace the model's, by id (``S`` initial amount, ``[S]`` initial concentration).
+    n, seed
+        How many trajectories; the same seed gives the same trajectories on the same platform.
+    start
+        The time at which trajectories begin.
+    max_events
+        How many reactions may fire in a trajectory.
+
+    Raises :class:`SimulationError` for what makes no sense.
+    """
+
+    times: np.ndarray
+    select: Sequence[Any] | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    n: int = 1000
+    seed: int = 0
+    start: float = 0.0
+    max_events: int = MAX_EVENTS
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "n", index(self.n))
+            object.__setattr__(self, "seed", index(self.seed))
+        except TypeError:
+            raise SimulationError(f"n and seed: expected whole numbers, got {self.n!r} and {self.seed!r}") from None
+        object.__setattr__(self, "times", np.asarray(self.times, dtype=np.float64))
+        object.__setattr__(self, "parameters", dict(self.parameters))
+        check_times(self.times, self.start)
+        check_size(self.n, self.max_events)
+
+    @classmethod
+    def of(
+        cls, times: Sequence[float] | np.ndarray | Experiment, defaults: Mapping[str, Any] | None, **others: Any
+    ) -> Experiment:
+        """The experiment that was handed in in place of times, or one of times and the keywords beside them.
+
+        Beside an experiment keywords have to be left at their ``defaults``.
+        """
+        if not isinstance(times, Experiment):
+            return cls(np.asarray(times, dtype=np.float64), **{k: v for k, v in others.items() if v is not None})
+        for name, value in others.items():
+            if value != (defaults or {})[name]:
+                raise SimulationError(f"{name}: is said by the experiment; change it there")
+        return times
+
+
+def check_times(times: np.ndarray, start: float) -> None:
+    """Raise :class:`SimulationError` unless these are increasing finite times from ``start`` on."""
+    if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
+        raise SimulationError("times: expected one or more finite numbers")
+    if times[0] < start or np.any(np.diff(times) <= 0):
+        raise SimulationError(f"times: expected increasing numbers from {start:g} on")
+
+
+def check_size(n: int, max_events: int) -> None:
+    """Raise :class:`SimulationError` for numbers of trajectories and events that random numbers do not reach to."""
+    if not 1 <= n <= _MOST_TRAJECTORIES:
+        raise SimulationError(f"n: expected between 1 and {_MOST_TRAJECTORIES} trajectories, got {n}")
+    if not 0 < max_events <= _LARGEST_DRAW:
+        raise SimulationError(f"max_events: expected between 1 and {_LARGEST_DRAW}")

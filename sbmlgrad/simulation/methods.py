@@ -1,0 +1,207 @@
+"""Methods of simulation: one small protocol, by which others can be handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Protocol
+
+import numpy as np
+
+from sbmlgrad.errors import SimulationError
+from sbmlgrad.model.model import Model
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation.deterministic import prepare_equations, solve
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
+from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
+from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.path import Settings
+from sbmlgrad.simulation.prepare import prepare
+from sbmlgrad.simulation.result import Simulation, by_time
+from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
+
+_KEPT_BYTES = 2**30  # counts are kept by default up to this size
+
+Part = tuple[int, np.ndarray, Sequence[np.ndarray], int]
+"""First trajectory, observables (observables, times, trajectories), for each species its counts (times, trajectories),
+and how many reactions fired."""
+
+
+class Method(Protocol):
+    """A way to simulate; one test holds all of them to what it promises."""
+
+    @property
+    def name(self) -> str:
+        """What it is called by."""
+        ...
+
+    def simulate(
+        self,
+        model: Model | ReactionNetwork,
+        experiment: Experiment,
+        keep_counts: bool | None = None,
+        progress: str | None = None,
+    ) -> Simulation:
+        """What the experiment gives; counts are kept where they are small if ``keep_counts`` is None."""
+        ...
+
+
+@dataclass(frozen=True)
+class SSA:
+    """Exact stochastic simulation: Gillespie's direct method, with a solver for what flows between reactions.
+
+    ``solver`` is chosen by how stiff the flow is if None; its error is held to ``rtol``, relative for every variable.
+    A trajectory that needs more than ``max_steps`` steps of the solver raises :class:`TruncationError`.
+    """
+
+    solver: Solver | None = None
+    rtol: float = 1e-8
+    max_steps: int = 10_000_000
+    name: str = "ssa"
+
+    def __post_init__(self) -> None:
+        _check(self.rtol, self.max_steps)
+
+    @property
+    def settings(self) -> Settings:
+        """As loops take them."""
+        return Settings(solver=self.solver, relative=self.rtol, most_steps=self.max_steps)
+
+    def simulate(
+        self,
+        model: Model | ReactionNetwork,
+        experiment: Experiment,
+        keep_counts: bool | None = None,
+        progress: str | None = None,
+    ) -> Simulation:
+        if isinstance(model, Model) and not only_counts(model, experiment.select):
+            return self._of_what_flows(model, experiment, keep_counts, progress)
+        e, prepared = experiment, prepare(model, experiment.parameters, experiment.select)
+        network = prepared.network
+        warn_of_fractions(_source(model), fractional(network.species, prepared.counts))
+        ensemble = Ensemble(
+            network, prepared.counts, prepared.coefficients, e.times, e.n, e.seed, e.start, e.max_events
+        )
+        parts = (
+            (chunk.first, prepared.observe(chunk.records), chunk.records, chunk.events)
+            for chunk in run(ensemble, progress)
+        )
+        return _collected(experiment, prepared.observables, network.species, parts, keep_counts)
+
+    def _of_what_flows(
+        self, model: Model, experiment: Experiment, keep_counts: bool | None, progress: str | None
+    ) -> Simulation:
+        process, quantities = prepare_hybrid(model, experiment.parameters, experiment.select)
+        counted = np.flatnonzero(process.whole)
+        fractions = np.zeros((2, len(process.variables)), bool)
+
+        def parts() -> Iterable[Part]:
+            for chunk in run_hybrid(process, quantities, experiment, self.settings, progress):
+                np.logical_or(fractions, chunk.fractions, out=fractions)
+                yield chunk.first, chunk.observed, list(chunk.states[counted]), chunk.events
+
+        names = tuple(process.variables[place] for place in counted)
+        result = _collected(experiment, process.observables, names, parts(), keep_counts)
+        at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
+        warn_of_fractions(_source(model), at_start, at_events)
+        return result
+
+
+@dataclass(frozen=True)
+class ODE:
+    """The solution of the rate equations, as a simulation of one trajectory without spread.
+
+    The solver's error is held to ``rtol``, relative for every variable. A solution that needs more than ``max_steps``
+    steps raises :class:`TruncationError`.
+    """
+
+    solver: Solver = ROSENBROCK
+    rtol: float = 1e-8
+    max_steps: int = 1_000_000
+    name: str = "ode"
+
+    def __post_init__(self) -> None:
+        _check(self.rtol, self.max_steps)
+
+    @property
+    def settings(self) -> Settings:
+        """As loops take them."""
+        return Settings(solver=self.solver, relative=self.rtol, most_steps=self.max_steps)
+
+    def simulate(
+        self,
+        model: Model | ReactionNetwork,
+        experiment: Experiment,
+        keep_counts: bool | None = None,
+        progress: str | None = None,
+    ) -> Simulation:
+        e = experiment
+        equations, quantities = prepare_equations(model, e.parameters, e.select)
+        values = solve(equations, quantities, e.times, e.start, e.seed, self.settings)
+        return Simulation(
+            times=e.times,
+            mean=by_time(e.times, equations.observables, values),
+            sd=by_time(e.times, equations.observables, np.zeros_like(values)),
+            n=1,
+            seed=e.seed,
+            events=0,
+            species=equations.variables,
+        )
+
+
+METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE()}
+
+
+def as_method(item: str | Method) -> Method:
+    """The method of this name; one that is handed in stands for itself."""
+    if not isinstance(item, str):
+        return item
+    if item not in METHODS:
+        raise SimulationError(f"method {item!r}: not available; use 'ssa' or 'ode'")
+    return METHODS[item]
+
+
+def _check(rtol: float, max_steps: int) -> None:
+    if not 1e-14 <= rtol <= 0.1:
+        raise SimulationError(f"rtol: expected between 1e-14 and 0.1, got {rtol!r}")
+    if not 1 <= max_steps < 2**31:
+        raise SimulationError(f"max_steps: expected between 1 and {2**31 - 1}, got {max_steps!r}")
+
+
+def _source(model: Model | ReactionNetwork) -> str:
+    return model.elements.source.path if isinstance(model, Model) else "the network"
+
+
+def _collected(
+    experiment: Experiment,
+    observables: tuple[str, ...],
+    species: tuple[str, ...],
+    parts: Iterable[Part],
+    keep_counts: bool | None,
+) -> Simulation:
+    """An ensemble of its parts."""
+    times, n = experiment.times, experiment.n
+    if keep_counts is None:
+        keep_counts = n * times.size * len(species) * 8 <= _KEPT_BYTES
+    kept = np.empty((n, times.size, len(species)), np.int64) if keep_counts else None
+    moments, events = Moments(), 0
+    for first, observed, counts, fired in parts:
+        moments.add(observed)
+        events += fired
+        if kept is not None:
+            for place, rows in enumerate(counts):
+                kept[first : first + rows.shape[-1], :, place] = rows.T
+    return Simulation(
+        times=times,
+        mean=by_time(times, observables, moments.mean),
+        sd=by_time(times, observables, moments.sd),
+        n=n,
+        seed=experiment.seed,
+        events=events,
+        species=species,
+        _counts=kept,
+    )
