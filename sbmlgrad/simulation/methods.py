@@ -153,18 +153,6 @@ class ODE:
         )
 
 
-METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE()}
-
-
-def as_method(item: str | Method) -> Method:
-    """The method of this name; one that is handed in stands for itself."""
-    if not isinstance(item, str):
-        return item
-    if item not in METHODS:
-        raise SimulationError(f"method {item!r}: not available; use 'ssa' or 'ode'")
-    return METHODS[item]
-
-
 def _check(rtol: float, max_steps: int) -> None:
     if not 1e-14 <= rtol <= 0.1:
         raise SimulationError(f"rtol: expected between 1e-14 and 0.1, got {rtol!r}")
@@ -205,3 +193,15 @@ def _collected(
         species=species,
         _counts=kept,
     )
+
+
+METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE()}
+
+
+def as_method(item: str | Method) -> Method:
+    """The method of this name; one that is handed in stands for itself."""
+    if not isinstance(item, str):
+        return item
+    if item not in METHODS:
+        raise SimulationError(f"method {item!r}: not available; use 'ssa' or 'ode'")
+    return METHODS[item]
