@@ -26,7 +26,7 @@ Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""
 
 _MOST_LOOKS = 60  # in a search, and to settle
-_MOST_LOOKS_OF_OTHERS = 600  # in a search by an optimiser without second derivatives
+_MOST_LOOKS_OF_OTHERS = 300  # in a search by an optimiser without second derivatives
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
 _SETTLED = 0.5  # Monte Carlo error over the error that the data leave
 _FEWEST_LOOKS = 6

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -28,7 +29,8 @@ class FirstReaction:
     ) -> sg.Simulation:
         random = np.random.default_rng(experiment.seed)
         network = model
-        counts = np.stack([self._trajectory(network, experiment, random) for _ in range(experiment.n)])
+        rates = jax.jit(network.rates)
+        counts = np.stack([self._trajectory(network, rates, experiment, random) for _ in range(experiment.n)])
         names = list(experiment.select or network.species)
         places = [network.species.index(name) for name in names]
         mean, sd = counts[..., places].mean(axis=0), counts[..., places].std(axis=0, ddof=1)
@@ -43,11 +45,13 @@ class FirstReaction:
             _counts=counts,
         )
 
-    def _trajectory(self, network: Any, experiment: sg.Experiment, random: np.random.Generator) -> np.ndarray:
+    def _trajectory(
+        self, network: Any, rates_at: Any, experiment: sg.Experiment, random: np.random.Generator
+    ) -> np.ndarray:
         x, time, rows = np.array(network.x0), experiment.start, []
         for until in experiment.times:
             while True:
-                rates = np.array([float(a) for a in network.rates(tuple(x), network.coefficients)])
+                rates = np.ravel(rates_at(tuple(x[:, None]), network.coefficients))
                 waits = np.where(rates > 0, random.exponential(size=len(rates)) / np.maximum(rates, 1e-300), np.inf)
                 first = int(np.argmin(waits))
                 if time + waits[first] > until:
