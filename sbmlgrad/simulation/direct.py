@@ -28,7 +28,7 @@ from sbmlgrad.simulation.random import Streams, exponential, uniform
 from sbmlgrad.simulation.ssa import Arrays, PathFunctional, Row, Step, broken, select_by, take_step
 
 BLOCK = 16  # steps between two looks at who waits
-_WAITING = 8  # one lane in so many waits before any is served: to look costs as much as some blocks
+_WAITING = 4  # one lane in so many waits before any is served: to look costs as much as some blocks
 _BLOCKS_A_CALL = 256  # so that an interrupt and the limit on events are seen
 
 
