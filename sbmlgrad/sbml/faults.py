@@ -8,7 +8,6 @@ package; which attribute or list it is about stands in its message or, for lists
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -20,12 +19,12 @@ from sbmlgrad.sbml.support import packages
 from sbmlgrad.sbml.tags import SBML, Tag, tags
 
 _REFERENCE = re.compile(r" Reference: L\dV\d(?: \w+ V[\d.]+)?,? Sections? (?:[\d., and]*\d\.? ?)?")
+_OF_XML = re.compile(r"\bThe http\S+ (.+?)(?:\. |$)")  # names an element after its namespace
 _MISSING = re.compile(r"The required attribute '(\w+)' is missing(?: from the <(\w+)>(?:.* with the id '([^']*)')?)?")
-_UNKNOWN = re.compile(
-    r"Attribute '([^']+)' is not part of the definition of an SBML Level \d Version \d <(\w+)> element"
-)
+_UNKNOWN = re.compile(r"Attribute '([^']+)' is not part of the definition of an SBML Level \d Version \d <(\w+)>")
 _BLANK = re.compile(r"Attribute '(\w+)' on an <?(\w+)>? must not be an empty string")
 _ELEMENT = re.compile(r"Element '(\w+)' is not part of the definition")
+_OF_LEVEL_3 = re.compile(r"The L3 package '(\w+)' cannot be used in this document")
 _ONLY_ONE = re.compile(r"Only one <(?:annotation|notes)> element is permitted")
 _IDENTIFIER = re.compile(r"The id '(.*)' does not conform")
 
@@ -57,11 +56,9 @@ _REPEATED = {
     *(("compartment", "constant"), ("species", "constant"), ("parameter", "constant"), ("reaction", "reversible")),
     *(("reaction", "fast"), ("speciesReference", "constant")),
 }
-# Of other levels, or about names and drawings.
-_IDLE = {
-    *("metaid", "sboTerm", "name", "charge", "outside", "compartmentType", "speciesType", "spatialSizeUnits"),
-}
-_IDLE_IN = {("speciesReference", "constant"), ("localParameter", "constant"), ("species", "constant")}
+# Attributes of other levels, about names and drawings.
+_IDLE = {"metaid", "sboTerm", "name", "charge", "outside", "compartmentType", "speciesType", "spatialSizeUnits"}
+_IDLE_IN = {("speciesReference", "constant"), ("localParameter", "constant")}
 _IDLE_BLANKS = {"metaid", "sboTerm", "name", "units", "timeUnits", "substanceUnits", "extentUnits", "lengthUnits"}
 _IDLE_BLANKS |= {"areaUnits", "volumeUnits"}
 _IDLE_LISTS = ("listOfCompartmentTypes", "listOfSpeciesTypes")
@@ -101,6 +98,10 @@ class _ErrorLog:
     def tags(self) -> list[Tag]:
         return tags(self.text)
 
+    @property
+    def _edition(self) -> str:
+        return f"SBML Level {self.document.getLevel()} Version {self.document.getVersion()}"
+
     def there(self, error: Any, name: str = "") -> list[Tag]:
         """The tags on the line of an error, those of one name where that is given."""
         return [tag for tag in self.tags if tag.line == error.getLine() and name in ("", tag.name)]
@@ -108,7 +109,8 @@ class _ErrorLog:
     def problem(self, error: Any) -> str:
         """What is wrong and where, for an error that is raised."""
         there = self.there(error)
-        culprit = there[0].in_words if len(there) == 1 else "that line"
+        meant = [tag for tag in there if re.search(rf"\b{tag.name}\b", _detail(error))] or there
+        culprit = meant[0].in_words if len(meant) == 1 else "that line"
         if error.getErrorId() == libsbml.OneOfEachListOf:
             names = [tag.name for tag in self.tags if tag.parent in there]
             culprit = next((f"<{name}>" for name in names if names.count(name) > 1), culprit)
@@ -117,7 +119,7 @@ class _ErrorLog:
 
     def harmless(self, error: Any) -> _Verdict | None:
         """The kind of an error and a sentence about it; None where numbers may depend on it."""
-        package, number, line = error.getPackage(), error.getErrorId(), error.getLine()
+        package, number, line = self._package(error), error.getErrorId(), error.getLine()
         if package and (self.passed_over is None or package in self.passed_over):
             what = _detail(error) or error.getShortMessage()
             return (package,), line, f"the package '{package}', which is not read here, is used wrongly: {what}"
@@ -125,14 +127,19 @@ class _ErrorLog:
             return (number,), line, f"the package '{package}' is read whatever its attribute 'required' says"
         if package:
             return None
-        return next((verdict for look in self._looks if (verdict := look(error)) is not None), None)
+        looks = (self._aside, self._empty_list, self._missing, self._unknown, self._blank, self._idle, self._identifier)
+        return next(filter(None, (look(error) for look in looks)), None)
 
-    @property
-    def _looks(self) -> Iterable[Callable[[Any], _Verdict | None]]:
-        return (
-            *(self._aside, self._empty_list, self._missing, self._unknown),
-            *(self._blank, self._idle_list, self._identifier),
-        )
+    def _package(self, error: Any) -> str:
+        """The package that an error is of; libsbml files strange elements and strange namespaces under the core."""
+        if error.getErrorId() == libsbml.NotSchemaConformant and (found := _OF_LEVEL_3.search(error.getMessage())):
+            return found[1]
+        found = _ELEMENT.search(error.getMessage())
+        if error.getErrorId() != libsbml.UnrecognizedElement or found is None:
+            return error.getPackage()
+        lines = (error.getLine(), *(tag.line for tag in self.tags if tag.parent in self.there(error)))
+        owners = {tag.package for tag in self.tags if tag.name == found[1] and tag.line in lines}
+        return owners.pop() if len(owners) == 1 else ""
 
     def _aside(self, error: Any) -> _Verdict | None:
         """Annotations, notes, terms of ontologies, units of numbers, the order of lists."""
@@ -171,11 +178,9 @@ class _ErrorLog:
             return None
         there = self.there(error, element)
         words = there[0].in_words if len(there) == 1 else f"<{element}>" + (f" '{identifier}'" if identifier else "")
-        return (
-            ("missing", element, attribute),
-            error.getLine(),
-            (f"{words} lacks the attribute '{attribute}', which SBML requires; the mathematics does not need it"),
-        )
+        kind = ("missing", element, attribute)
+        reason = "which SBML requires; the mathematics does not need it"
+        return kind, error.getLine(), f"{words} lacks the attribute '{attribute}', {reason}"
 
     def _needless(self, error: Any, element: str, attribute: str) -> bool:
         """Whether nothing depends on an attribute for any element that the error may be about."""
@@ -204,19 +209,16 @@ class _ErrorLog:
             return None
         attribute, element = found[1], found[2]
         there = self.there(error, element)
+        prefix, _, local = attribute.rpartition(":")
         keys = {key for tag in there for key in tag.attributes}
-        foreign = ":" in attribute and not any(key.startswith(SBML) for key in keys)
+        foreign = prefix and not any(key.startswith(SBML) and key.endswith(f" {local}") for key in keys)
         of_no_use = element in ("sbml", "modifierSpeciesReference") or element.startswith("listOf")
-        slow = attribute == "fast" and all(tag.attributes.get("fast") in ("false", "0") for tag in there)
+        slow = there and attribute == "fast" and all(tag.attributes.get("fast") in ("false", "0") for tag in there)
         if not (foreign or of_no_use or slow or attribute in _IDLE or (element, attribute) in _IDLE_IN):
             return None
         words = there[0].in_words if len(there) == 1 else f"<{element}>"
-        level = f"SBML Level {self.document.getLevel()} Version {self.document.getVersion()}"
-        return (
-            ("unknown", element, attribute),
-            error.getLine(),
-            (f"{words} has an attribute '{attribute}', which {level} does not define; it is passed over"),
-        )
+        kind, reason = ("unknown", element, attribute), f"which {self._edition} does not define; it is passed over"
+        return kind, error.getLine(), f"{words} has an attribute '{attribute}', {reason}"
 
     def _blank(self, error: Any) -> _Verdict | None:
         found = _BLANK.search(error.getMessage())
@@ -225,12 +227,11 @@ class _ErrorLog:
         words = f"<{found[2].lower()}> has a blank attribute '{found[1]}'"
         return ("blank", found[1], found[2]), error.getLine(), f"{words}; it is taken as not there"
 
-    def _idle_list(self, error: Any) -> _Verdict | None:
+    def _idle(self, error: Any) -> _Verdict | None:
         found = _ELEMENT.search(error.getMessage())
         if found is None or found[1] not in _IDLE_LISTS:
             return None
-        level = f"SBML Level {self.document.getLevel()} Version {self.document.getVersion()}"
-        return ("list", found[1]), error.getLine(), f"<{found[1]}> is not in {level}; it is passed over"
+        return ("list", found[1]), error.getLine(), f"<{found[1]}> is not in {self._edition}; it is passed over"
 
     def _identifier(self, error: Any) -> _Verdict | None:
         """An id that no formula can name may be written as it likes."""
@@ -240,17 +241,17 @@ class _ErrorLog:
         owners = [tag for tag in self.there(error) if tag.identifier == found[1]]
         if not owners or any(tag.name not in _NAMED_BY_NO_FORMULA for tag in owners):
             return None
-        return (
-            ("id", owners[0].name),
-            error.getLine(),
-            (f"{owners[0].in_words} has an id that SBML does not allow; the mathematics does not need it"),
-        )
+        words = f"{owners[0].in_words} has an id that SBML does not allow; the mathematics does not need it"
+        return ("id", owners[0].name), error.getLine(), words
 
 
 def _detail(error: Any) -> str:
     """What a message says of this document, which follows what it says of any."""
     whole = " ".join(error.getMessage().split()).rstrip(". ")
     parts = _REFERENCE.split(whole, maxsplit=1)
-    if len(parts) == 1 and error.getErrorId() == libsbml.NotSchemaConformant:
+    if len(parts) > 1:
+        return parts[1]
+    if error.getErrorId() == libsbml.NotSchemaConformant:
         return whole.rpartition(". ")[2]
-    return parts[1] if len(parts) > 1 else ""
+    found = _OF_XML.search(whole)
+    return found[1] if found else ""

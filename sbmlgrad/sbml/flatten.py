@@ -105,7 +105,8 @@ def _check_definition(definition: _Definition, document: Any, path: str) -> None
     )
     models = [item.getId() for item in (document.getModel(), *inside) if item is not None]
     if definition.model and definition.model not in models:
-        raise SbmlError(f"{words} for the model '{definition.model}'; it has {', '.join(map(repr, models))}; correct the reference")
+        known = ", ".join(map(repr, models))
+        raise SbmlError(f"{words} for the model '{definition.model}', but it has {known}; correct the reference")
 
 
 def _references(plugin: Any, source: Source) -> Iterator[tuple[_Definition, Path]]:

@@ -9,6 +9,7 @@ from xml.parsers import expat
 
 SBML = "http://www.sbml.org/sbml/level"  # how the namespaces of SBML and of its packages begin
 _ASIDE = ("notes", "annotation", "annotations")
+_PACKAGE = re.compile(r"/level3/version\d+/([^/]+)/version")
 _DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 
 
@@ -17,10 +18,17 @@ class Tag:
     """A start tag of SBML or of one of its packages: attributes by name, or ``namespace name``; how much is inside."""
 
     line: int
+    namespace: str
     name: str
     attributes: Mapping[str, str]
     parent: Tag | None
     children: int = 0
+
+    @property
+    def package(self) -> str:
+        """The Level 3 package that it belongs to; "" for the core of SBML."""
+        found = _PACKAGE.search(self.namespace)
+        return found[1] if found else ""
 
     @property
     def identifier(self) -> str:
@@ -58,7 +66,7 @@ def tags(text: str) -> list[Tag]:
             return
         if parent is not None:
             parent.children += 1
-        found.append(Tag(parser.CurrentLineNumber, local, attributes, parent))
+        found.append(Tag(parser.CurrentLineNumber, namespace, local, attributes, parent))
         inside.append(found[-1])
 
     def end(_: str) -> None:
