@@ -22,6 +22,7 @@ from sbmlgrad.errors import TableError
 
 _SEPARATORS = ",;\t"  # what spreadsheets export under the name of CSV
 _DIRECTIVE = re.compile(r'\s*"?sep=(.)"?\s*')
+_REPORT = "Time-Course Result:"  # COPASI says before how it simulated
 _NUMBERED = re.compile(r"(Unnamed: 0)?")  # what pandas calls a column of row numbers when it reads its own table
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
@@ -102,7 +103,8 @@ class _Head:
 def _head(lines: Sequence[str], path: str) -> _Head:
     """The first line that is no comment, or else a comment before it that names a column ``time``."""
     separator, commented = None, None
-    for place, line in enumerate(lines):
+    begin = next((place + 1 for place, line in enumerate(lines) if line.strip() == _REPORT), 0)
+    for place, line in enumerate(lines[begin:], start=begin):
         text = line.strip(" \n")
         directive = _DIRECTIVE.fullmatch(line.rstrip("\n"))
         if directive and separator is None:

@@ -14,7 +14,7 @@ from sbmlgrad.tables.cells import Table, is_time
 Statistic = Literal["value", "mean", "sd", "sem", "n", "error"]
 
 _LABELS = ("replicate", "cell")
-_COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume")
+_COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
 _OF_MANY = ("mean", "sd", "sem", "n")
 _MOST_NAMED = 5
 
@@ -63,12 +63,12 @@ def _names(identifier: str) -> str:
 
 
 def _meaning(name: str) -> tuple[str, Statistic]:
-    """The observable and statistic of a column; COPASI writes ``Values[k]`` for a parameter."""
+    """The observable and statistic of a column; COPASI writes ``Values[k]`` for a parameter, ``(r).Flux`` for a rate."""
     observable, _, suffix = name.rpartition("-")
     statistic = next((known for known in get_args(Statistic) if observable and suffix == known), None)
     bare = observable if statistic else name
     copasi = _COPASI.fullmatch(bare)
-    return (copasi[1] or copasi[2]) if copasi else bare, statistic or "value"
+    return copasi[copasi.lastindex or 0] if copasi else bare, statistic or "value"
 
 
 def _check_names(table: Table) -> None:

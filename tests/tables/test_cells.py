@@ -12,6 +12,8 @@ from sbmlgrad.tables import read_measurements
 EXPORTS = {
     "COPASI": "# Time\t[A]\n0\t1\n1\t0.5\n",
     "COPASI, tab at the end": "# Time\t[A]\t\n0\t1\t\n1\t0.5\t\n",
+    "COPASI, its report": "Time-Course Task\n\nMethod: Deterministic (LSODA)\n    Relative Tolerance: 1e-06\n\n\n"
+    "Time-Course Result:\n\n# Time\t[A]\t\n0\t1\t\n1\t0.5\t\n\n\n",
     "basico": "Time,[A]\n0.0,1.0\n1.0,0.5\n",
     "tellurium": "time,[A]\n0,1\n1,0.5\n",
     "numpy": "# time,[A]\n0.000000e+00,1.000000e+00\n1.000000e+00,5.000000e-01\n",

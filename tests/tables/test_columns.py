@@ -44,8 +44,8 @@ def test_an_id_that_names_something_else_is_told_by_its_statistic(tmp_path: Path
 
 
 def test_copasi_names_parameters_and_compartments_its_own_way(tmp_path: Path) -> None:
-    text = "Time\t[A]\tValues[k1]\tCompartments[cell].Volume\n0\t1\t2\t3\n"
-    assert columns(tmp_path, text) == [("[A]", "value"), ("k1", "value"), ("cell", "value")]
+    text = "Time\t[A]\tValues[k1]\tCompartments[cell].Volume\t(R1).Flux\n0\t1\t2\t3\t4\n"
+    assert columns(tmp_path, text) == [(name, "value") for name in ("[A]", "k1", "cell", "R1")]
 
 
 @pytest.mark.parametrize(
