@@ -100,8 +100,7 @@ def fit(
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells)
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
-    measurements = read_measurements(data)
-    match(measurements, _observable_ids(model))
+    measurements = match(read_measurements(data), _observable_ids(model), _ids_by_name(model))
     init = dict(init or {})
     if init_from == "ode" and isinstance(options.method, SSA):
         rough = fit(
@@ -195,6 +194,17 @@ def _observable_ids(model: Fitted) -> Collection[str]:
         return set(model.species)
     species = model.elements.species
     return {*model.initial_values(), *(f"[{s}]" for s in species)} - {"<time>"}
+
+
+def _ids_by_name(model: Fitted) -> Mapping[str, Collection[str]]:
+    """Ids by the names that a model gives to what can be looked at."""
+    names: dict[str, set[str]] = {}
+    if isinstance(model, Model):
+        elements = model.elements
+        for kind in (elements.species, elements.parameters, elements.compartments):
+            for item in kind.values():
+                names.setdefault(item.name, set()).add(item.id)
+    return names
 
 
 def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:

@@ -63,7 +63,7 @@ def _names(identifier: str) -> str:
 
 
 def _meaning(name: str) -> tuple[str, Statistic]:
-    """The observable and statistic of a column; COPASI writes ``Values[k]`` for a parameter, ``(r).Flux`` for a rate."""
+    """The observable and statistic of a column; COPASI writes ``Values[k]`` and ``(r).Flux``."""
     observable, _, suffix = name.rpartition("-")
     statistic = next((known for known in get_args(Statistic) if observable and suffix == known), None)
     bare = observable if statistic else name

@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -101,22 +101,42 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
     return Measurements(table.source, tuple(series))
 
 
-def match(measurements: Measurements, known_ids: Collection[str]) -> None:
-    """Raise :class:`TableError` for a column that measures nothing in the model.
+def match(
+    measurements: Measurements, known_ids: Collection[str], names: Mapping[str, Collection[str]] | None = None
+) -> Measurements:
+    """The measurements with ids of the model; raises :class:`TableError` for a column that measures nothing in it.
 
-    ``known_ids`` are the ids that can be looked at; ``[S]`` is known where ``S`` is.
+    ``known_ids`` are the ids that can be looked at; ``[S]`` is known where ``S`` is. ``names`` are ids by the names that
+    the model gives to things, as COPASI calls its columns: a name that is no id stands for the only id that has it.
     """
     known = {name for identifier in known_ids for name in (identifier, f"[{identifier}]")} | set(known_ids)
+    found: dict[tuple[str, Statistic, str | None], Series] = {}
     for series in measurements.series:
-        if series.observable in known:
-            continue
-        names = [column(name, statistic) for name in sorted(known) for statistic in ("value", "mean", "sd")]
-        close = difflib.get_close_matches(series.column, names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"it has {listing(sorted(known_ids))}"
-        raise TableError(
-            f"{measurements.source}: column {series.column!r} matches nothing in the model; {hint}; "
-            "rename the column or remove it"
-        )
+        identifier = series.observable if series.observable in known else _named(series.observable, names or {})
+        where = f"{measurements.source}: column {series.column!r}"
+        if identifier not in known:
+            raise TableError(f"{where} matches nothing in the model; {_hint(series, known, known_ids)}")
+        other = found.setdefault((identifier, series.statistic, series.replicate), series)
+        if other is not series:
+            raise TableError(f"{where} and column {other.column!r} are both of {identifier!r}; remove one of them")
+    return replace(measurements, series=tuple(replace(s, observable=key[0]) for key, s in found.items()))
+
+
+def _named(observable: str, names: Mapping[str, Collection[str]]) -> str:
+    """The id of what has this name, in brackets where the name is; "" where there is none, or there are several."""
+    bracketed = observable.startswith("[") and observable.endswith("]")
+    identifiers = names.get(observable[1:-1] if bracketed else observable, ())
+    if len(identifiers) != 1:
+        return ""
+    (identifier,) = identifiers
+    return f"[{identifier}]" if bracketed else identifier
+
+
+def _hint(series: Series, known: Collection[str], known_ids: Collection[str]) -> str:
+    columns = [column(name, statistic) for name in sorted(known) for statistic in ("value", "mean", "sd")]
+    close = difflib.get_close_matches(series.column, columns, n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"it has {listing(sorted(known_ids))}"
+    return f"{hint}; rename the column or remove it"
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

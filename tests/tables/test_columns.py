@@ -97,3 +97,14 @@ def test_a_fit_refuses_what_it_does_not_use_yet(text, tmp_path: Path) -> None:
         path.write_text(f"time,A-mean,{name}\n0,50,1\n1,37,2\n", encoding="utf-8")
         with pytest.raises(TableError, match=rf"column '{name}': how exact .* cannot be told to a fit yet; remove"):
             sg.fit(model, path, {"d": None}, method="ode")
+
+
+def test_a_fit_finds_what_a_column_names(text, tmp_path: Path) -> None:
+    document = text({"A": {"amount": 50}}, {"r": ("A ->", "d * A")}, {"d": 0.3})
+    assert document.count('<species id="A"') == 1
+    model = sg.read_sbml(document.replace('<species id="A"', '<species id="A" name="active receptor"'))
+    path = tmp_path / "copasi.txt"
+    rows = "".join(f"{t}\t{50 * np.exp(-0.4 * t)}\n" for t in range(5))
+    path.write_text(f"# Time\tactive receptor\n{rows}", encoding="utf-8")
+    fit = sg.fit(model, path, {"d": None}, method="ode")
+    assert fit.parameters["estimate"]["d"] == pytest.approx(0.4, rel=1e-6)

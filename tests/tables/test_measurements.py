@@ -194,6 +194,17 @@ def test_columns_must_match_the_model(tmp_path: Path) -> None:
         match(read(tmp_path, "time,x\n0,1\n"), known)
 
 
+def test_columns_may_be_called_by_names_of_the_model(tmp_path: Path) -> None:
+    names = {"Active receptor": {"R1"}, "twice": {"A", "B"}, "S": {"other"}}
+    known = {"R1", "A", "B", "S", "other"}
+    found = match(read(tmp_path, "time,[Active receptor]-mean,Active receptor-sd,S-mean\n0,1,2,3\n"), known, names)
+    assert [series.column for series in found.series] == ["[R1]-mean", "R1-sd", "S-mean"]  # an id comes before a name
+    with pytest.raises(TableError, match="column 'twice' matches nothing in the model"):
+        match(read(tmp_path, "time,twice\n0,1\n"), known, names)
+    with pytest.raises(TableError, match="column 'Active receptor' and column 'R1' are both of 'R1'; remove one"):
+        match(read(tmp_path, "time,R1,Active receptor\n0,1,1\n"), known, names)
+
+
 # ---- tables out ----------------------------------------------------------------------------------------
 
 
