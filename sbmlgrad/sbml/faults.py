@@ -92,6 +92,7 @@ class _ErrorLog:
         every = [document.getError(index) for index in range(document.getNumErrors())]
         self.errors = [error for error in every if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
         passed_over = [name for name, needed in packages(document) if not needed]
+        self._told: list[Tag] = []  # empty lists
         self.passed_over = passed_over if document.getLevel() > 2 else None  # before Level 3, all are annotations
 
     @cached_property
@@ -165,8 +166,11 @@ class _ErrorLog:
         empty = [tag for tag in empty if tag.parent and error.getLine() in (tag.line, tag.parent.line)]
         if not empty:
             return None
-        words = "; ".join(f"<{tag.name}> of {tag.parent.in_words} is empty" for tag in empty if tag.parent)
-        return (error.getErrorId(), empty[0].line), empty[0].line, f"{words}, which SBML does not allow here"
+        tag = next((tag for tag in empty if tag not in self._told), empty[0])  # each list is an error of its own
+        self._told.append(tag)
+        owner = f" of {tag.parent.in_words}" if tag.parent else ""
+        words = f"<{tag.name}>{owner} is empty, which SBML does not allow here"
+        return ("empty", tag.line, tag.name), tag.line, words
 
     def _missing(self, error: Any) -> _Verdict | None:
         found = _MISSING.search(error.getMessage())

@@ -33,7 +33,8 @@ class Tag:
     @property
     def identifier(self) -> str:
         """The id, whatever its namespace; "" where there is none."""
-        return next((value for key, value in self.attributes.items() if key.rpartition(" ")[2] == "id"), "")
+        key = "name" if self.namespace.startswith(f"{SBML}1") else "id"
+        return next((value for name, value in self.attributes.items() if name.rpartition(" ")[2] == key), "")
 
     @property
     def in_words(self) -> str:

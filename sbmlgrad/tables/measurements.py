@@ -106,8 +106,9 @@ def match(
 ) -> Measurements:
     """The measurements with ids of the model; raises :class:`TableError` for a column that measures nothing in it.
 
-    ``known_ids`` are the ids that can be looked at; ``[S]`` is known where ``S`` is. ``names`` are ids by the names that
-    the model gives to things, as COPASI calls its columns: a name that is no id stands for the only id that has it.
+    ``known_ids`` are the ids that can be looked at; ``[S]`` is known where ``S`` is. ``names`` are ids by the names
+    that the model gives to things, as COPASI calls its columns: a name that is no id stands for the only id it belongs
+    to.
     """
     known = {name for identifier in known_ids for name in (identifier, f"[{identifier}]")} | set(known_ids)
     found: dict[tuple[str, Statistic, str | None], Series] = {}

@@ -116,9 +116,22 @@ def test_empty_lists_in_lists_and_in_level_2() -> None:
 
 
 def test_two_empty_lists_are_two_warnings() -> None:
-    text = within("<listOfReactions>", "\n<listOfRules/>\n<listOfInitialAssignments/>")
-    assert "<listOfInitialAssignments>" in " ".join(warnings(text))
-    assert "<listOfRules>" in " ".join(warnings(text))
+    text = within("<listOfReactions>", "\n<listOfInitialAssignments/>\n<listOfRules/>")
+    first, second = warnings(text)
+    assert first.startswith("line 11: <listOfInitialAssignments> of <model> 'm'")
+    assert second.startswith("line 12: <listOfRules> of <model> 'm'")
+
+
+def test_level_1_calls_its_ids_names() -> None:
+    text = """<sbml xmlns="http://www.sbml.org/sbml/level1" level="1" version="2"><model name="old">
+      <listOfCompartments><compartment name="cell"/></listOfCompartments>
+      <listOfSpecies><species name="S" compartment="cell" initialAmount="3"/></listOfSpecies>
+      <listOfReactions><reaction name="R">
+        <listOfReactants/><kineticLaw formula="2*S"/></reaction></listOfReactions></model></sbml>"""
+    model = read_sbml(text)
+    assert model.reaction_rates().to_dict() == {"R": 6}
+    assert model.elements.warnings[0].startswith("line 5: <listOfReactants> of <reaction> 'R' is empty")
+    assert "mend <species> 'S'" in refusal(text.replace(' initialAmount="3"', ""))
 
 
 def test_an_empty_law_is_no_empty_list() -> None:
