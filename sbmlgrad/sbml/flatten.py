@@ -67,22 +67,20 @@ def _why(error: Any, source: Source) -> str:
 
 def _check_files(plugin: Any, source: Source) -> tuple[str, ...]:
     """Look at every file that the model is put together from before libsbml opens it; returns warnings."""
-    seen: set[Path] = set()
+    documents: dict[Path, Any] = {}  # they stay referenced: their parts die with them
     warnings: list[str] = []
     pending = list(_references(plugin, source))
     while pending:
         definition, path = pending.pop()
-        new = path not in seen
-        seen.add(path)
-        if len(seen) > _MOST_FILES:
-            raise SbmlError(f"{source.path}: is put together from more than {_MOST_FILES} files; put it into one")
-        part = read_source(path)
-        inner, faults = read_document(part)  # stays referenced: its parts die with it
-        _check_definition(definition, inner, part.path)
-        if new:
+        if path not in documents:
+            if len(documents) == _MOST_FILES:
+                raise SbmlError(f"{source.path}: is put together from more than {_MOST_FILES} files; put it into one")
+            part = read_source(path)
+            documents[path], faults = read_document(part)
             warnings += (f"{path.name}: {fault}" for fault in faults)
-            if inner.getPlugin("comp") is not None:
-                pending.extend(_references(inner.getPlugin("comp"), part))
+            inner = documents[path].getPlugin("comp")
+            pending.extend(_references(inner, part) if inner is not None else ())
+        _check_definition(definition, documents[path], path)
     return tuple(warnings)
 
 
@@ -95,15 +93,15 @@ class _Definition:
     model: str
 
 
-def _check_definition(definition: _Definition, document: Any, path: str) -> None:
+def _check_definition(definition: _Definition, document: Any, path: Path) -> None:
     words = f"{definition.source}: the model definition '{definition.identifier}' refers to {path}"
     if document.getLevel() < 3:
         raise SbmlError(f"{words}, which is SBML Level {document.getLevel()}; export that file as Level 3")
+    models = [document.getModel().getId()] if document.getModel() is not None else []
     plugin = document.getPlugin("comp")
-    inside = (
-        [] if plugin is None else [*plugin.getListOfModelDefinitions(), *plugin.getListOfExternalModelDefinitions()]
-    )
-    models = [item.getId() for item in (document.getModel(), *inside) if item is not None]
+    if plugin is not None:
+        models += [item.getId() for item in plugin.getListOfModelDefinitions()]
+        models += [item.getId() for item in plugin.getListOfExternalModelDefinitions()]
     if definition.model and definition.model not in models:
         known = ", ".join(map(repr, models))
         raise SbmlError(f"{words} for the model '{definition.model}', but it has {known}; correct the reference")
