@@ -175,6 +175,8 @@ def _check_comment(line: str, header: Sequence[str], separator: str, place: str)
 def _fitted(row: _Row, header: Sequence[str], path: str) -> list[str]:
     """As many cells as there are columns; blank ones at the end of a row, and columns without a name, come and go."""
     cells, width = row.cells, len(header)
+    if len(cells) == width:
+        return cells
     if (len(cells) > width and any(cells[width:])) or (len(cells) < width and any(header[len(cells) :])):
         raise TableError(
             f"{path}: line {row.line} has {len(cells)} cells, but there are {width} columns; "

@@ -52,22 +52,28 @@ def column_numbers(table: Table, place: int) -> np.ndarray:
 
 
 def _number(table: Table, row: int, place: int, cell: Any) -> float:
-    text = cell.strip() if isinstance(cell, str) else cell
-    if isinstance(text, str):
+    value = _as_float(cell)
+    if isinstance(cell, str) and not math.isfinite(value):
+        text = cell.strip()
         if text.lower() in _MISSING:
             return math.nan
         if table.decimal_comma and _COMMA.fullmatch(text):
-            text = text.replace(",", ".")
-        text = _FORTRAN.sub(r"\1e\2", text)
-    try:
-        value = math.nan if isinstance(text, str) and "_" in text else float(text)  # Python reads 1_000
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
+            value = _as_float(text.replace(",", "."))
+        elif found := _FORTRAN.fullmatch(text):
+            value = _as_float(f"{found[1]}e{found[2]}")
     if not math.isfinite(value):
         what = "finite number" if math.isinf(value) else "number"
         problem = f"{_shortened(str(cell))!r} is not a {what}; write one with a decimal point"
         raise table.error(row, place, f"{problem}, or leave the cell blank if the value is missing")
     return value
+
+
+def _as_float(cell: Any) -> float:
+    """The number that Python reads, nan where it reads none; not 1_000."""
+    try:
+        return math.nan if isinstance(cell, str) and "_" in cell else float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _shortened(text: str, most: int = 40) -> str:
