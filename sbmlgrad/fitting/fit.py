@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError
+from sbmlgrad.errors import FitError, TableError
 from sbmlgrad.fitting.deterministic import EquationFit, without_spread
 from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.moments import source as moments_of
@@ -27,7 +27,7 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
-from sbmlgrad.tables.measurements import match, read_measurements
+from sbmlgrad.tables.measurements import Measurements, match, read_measurements
 
 if TYPE_CHECKING:
     import optax
@@ -101,6 +101,7 @@ def fit(
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
     measurements = match(read_measurements(data), _observable_ids(model), _ids_by_name(model))
+    _check_columns(measurements, model, parameters)
     init = dict(init or {})
     if init_from == "ode" and isinstance(options.method, SSA):
         rough = fit(
@@ -205,6 +206,20 @@ def _ids_by_name(model: Fitted) -> Mapping[str, Collection[str]]:
             for item in kind.values():
                 names.setdefault(item.name, set()).add(item.id)
     return names
+
+
+def _check_columns(measurements: Measurements, model: Fitted, parameters: Collection[str]) -> None:
+    """Raise :class:`TableError` for a constant that is to be fitted, which programs export beside what varies."""
+    if not isinstance(model, Model):
+        return
+    elements = model.elements
+    constants = {*elements.parameters, *elements.compartments} - elements.rate_rules.keys() - elements.set_by_events
+    for series in measurements.series:
+        if series.observable in constants and series.observable in parameters:
+            raise TableError(
+                f"{measurements.source}: column {series.column!r} is no measurement: {series.observable!r} is to be "
+                "fitted; remove the column"
+            )
 
 
 def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:

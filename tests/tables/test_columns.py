@@ -99,6 +99,14 @@ def test_a_fit_refuses_what_it_does_not_use_yet(text, tmp_path: Path) -> None:
             sg.fit(model, path, {"d": None}, method="ode")
 
 
+def test_a_constant_that_is_fitted_is_not_measured(text, tmp_path: Path) -> None:
+    model = sg.read_sbml(text({"A": {"amount": 50}}, {"r": ("A ->", "d * A")}, {"d": 0.3}))
+    path = tmp_path / "copasi.txt"
+    path.write_text("# Time\tA\tValues[d]\n0\t50\t0.1\n1\t37\t0.1\n", encoding="utf-8")
+    with pytest.raises(TableError, match="column 'd' is no measurement: 'd' is to be fitted; remove the column"):
+        sg.fit(model, path, {"d": None}, method="ode")
+
+
 def test_a_fit_finds_what_a_column_names(text, tmp_path: Path) -> None:
     document = text({"A": {"amount": 50}}, {"r": ("A ->", "d * A")}, {"d": 0.3})
     assert document.count('<species id="A"') == 1
