@@ -18,7 +18,7 @@ PACKAGE = "sbmlgrad"
 # Bottom to top. Rooms of one set stand side by side and do not know each other; "" is sbmlgrad/__init__.py.
 FLOORS = (
     {"about", "errors"},
-    {"files", "precision"},
+    {"files", "headers", "precision"},
     {"model"},
     {"sbml", "tables"},
     {"network"},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError
+from sbmlgrad.errors import FitError, TableError
 from sbmlgrad.fitting.deterministic import EquationFit, without_spread
 from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.moments import source as moments_of
@@ -27,7 +27,7 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
-from sbmlgrad.tables.measurements import match, read_measurements
+from sbmlgrad.tables.measurements import Measurements, match, read_measurements
 
 if TYPE_CHECKING:
     import optax
@@ -100,8 +100,8 @@ def fit(
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells)
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
-    measurements = read_measurements(data)
-    match(measurements, _observable_ids(model))
+    measurements = match(read_measurements(data), _observable_ids(model), _ids_by_name(model))
+    _check_columns(measurements, model, parameters)
     init = dict(init or {})
     if init_from == "ode" and isinstance(options.method, SSA):
         rough = fit(
@@ -195,6 +195,31 @@ def _observable_ids(model: Fitted) -> Collection[str]:
         return set(model.species)
     species = model.elements.species
     return {*model.initial_values(), *(f"[{s}]" for s in species)} - {"<time>"}
+
+
+def _ids_by_name(model: Fitted) -> Mapping[str, Collection[str]]:
+    """Ids by the names that a model gives to what can be looked at."""
+    names: dict[str, set[str]] = {}
+    if isinstance(model, Model):
+        elements = model.elements
+        for kind in (elements.species, elements.parameters, elements.compartments):
+            for item in kind.values():
+                names.setdefault(item.name, set()).add(item.id)
+    return names
+
+
+def _check_columns(measurements: Measurements, model: Fitted, parameters: Collection[str]) -> None:
+    """Raise :class:`TableError` for a constant that is to be fitted, which programs export beside what varies."""
+    if not isinstance(model, Model):
+        return
+    elements = model.elements
+    constants = {*elements.parameters, *elements.compartments} - elements.rate_rules.keys() - elements.set_by_events
+    for series in measurements.series:
+        if series.observable in constants and series.observable in parameters:
+            raise TableError(
+                f"{measurements.source}: column {series.column!r} is no measurement: {series.observable!r} is to be "
+                "fitted; remove the column"
+            )
 
 
 def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:

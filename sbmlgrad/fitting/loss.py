@@ -18,9 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from sbmlgrad.errors import TableError
 from sbmlgrad.gradient.estimator import Estimate
+from sbmlgrad.headers import column
 from sbmlgrad.tables.measurements import Measurements, Series
 
+_COMPARED = ("value", "mean", "sd")
 _FLOOR = 0.03  # of the largest error of the series: where nothing varies yet
 _FIRST_ERROR = 0.1  # of the largest value, until there is a prediction
 
@@ -58,8 +61,8 @@ class Target:
 
     def column(self, number: int) -> str:
         """The column of the table that a number comes from."""
-        name = self.observables[self.observable[number]]
-        return name if self.trajectory[number] else f"{name}-{'sd' if self.spread[number] else 'mean'}"
+        statistic = "value" if self.trajectory[number] else "sd" if self.spread[number] else "mean"
+        return column(self.observables[self.observable[number]], statistic)
 
     def predicted(self, moments: Estimate) -> np.ndarray:
         """Simulated counterparts of the measured numbers (m,)."""
@@ -126,8 +129,16 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     """Lay measurements out for comparison, replicates pooled.
 
     ``followed`` says that moments at different times are of the same cells, rather than of others each time.
+
+    Raises :class:`TableError` for what is read but not compared yet.
     """
     series = measurements.series
+    for one in series:
+        if one.statistic not in _COMPARED:
+            raise TableError(
+                f"{measurements.source}: column {one.column!r}: how exact a number was measured cannot be told to a "
+                "fit yet; remove the column"
+            )
     observables = tuple(dict.fromkeys(s.observable for s in series))
     times = np.unique(np.concatenate([s.times for s in series]))
     kinds = dict.fromkeys((s.observable, s.statistic) for s in series)

@@ -10,13 +10,13 @@ from xml.parsers import expat
 
 import libsbml
 
-from sbmlgrad.errors import SbmlError
+from sbmlgrad.errors import SbmlError, UnsupportedError
 from sbmlgrad.model.elements import Source
 from sbmlgrad.sbml.biomodels import is_biomodels_id, read_biomodels
+from sbmlgrad.sbml.faults import check_errors
+from sbmlgrad.sbml.support import unsupported
+from sbmlgrad.sbml.tags import as_utf8
 
-_DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
-_PACKAGE_IN_ERROR = re.compile(r"\b[Pp]ackage '?(\w+)'?")
-_REFERENCE = re.compile(r" Reference: L\dV\d Sections? [\d., and]*\d\.? ?")
 _DEEPEST_XML = 1000  # elements; libsbml recurses, and a crash of it would end the process
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2"}
@@ -45,25 +45,30 @@ def read_source(source: str | Path) -> Source:
     return read_biomodels(str(source), _checked)
 
 
-def parse(source: Source) -> Any:
-    """The libsbml document of a text, in Level 2 or 3; raises :class:`SbmlError` for all that is not one."""
+def read_document(source: Source) -> tuple[Any, tuple[str, ...]]:
+    """The libsbml document of a text, with warnings of errors in it that touch no mathematics.
+
+    Raises :class:`UnsupportedError` for packages that are required and not read, before anything in them is looked at,
+    and :class:`SbmlError` for other errors, and for what is no document of SBML.
+    """
     check_xml(source)
-    document = libsbml.readSBMLFromString(_bare(source.text))
-    _check_errors(document, source.path)
+    document = libsbml.readSBMLFromString(as_utf8(source.text))
+    reasons = unsupported(document)
+    if reasons:
+        raise UnsupportedError(source.path, reasons)
+    return document, check_errors(document, source)
+
+
+def parse(source: Source) -> tuple[Any, tuple[str, ...]]:
+    """As :func:`read_document`, of a document that holds a model, in Level 2 or 3."""
+    document, warnings = read_document(source)
     if document.getModel() is None:
         raise SbmlError(f"{source.path}: the document holds no model; export it again with one")
     if document.getLevel() == 1:
         converted = document.setLevelAndVersion(2, 4, False)
         if not converted or document.getLevel() != 2 or document.getModel() is None:
             raise SbmlError(f"{source.path}: SBML Level 1 that does not convert to Level 2; export it as Level 2 or 3")
-    return document
-
-
-def _bare(text: str) -> str:
-    """The text declared as UTF-8, whatever it declared before; its lines keep their numbers."""
-    body = text.lstrip("\ufeff \t\r\n")
-    space = text[: len(text) - len(body)].removeprefix("\ufeff")
-    return '<?xml version="1.0" encoding="UTF-8"?>' + space + _DECLARATION.sub("", body, count=1)
+    return document, warnings
 
 
 def _decoded(content: bytes, path: str) -> str:
@@ -113,21 +118,6 @@ def check_xml(source: Source) -> None:
     parser = expat.ParserCreate("utf-8", " ")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
     try:
-        parser.Parse(_bare(source.text).encode("utf-8", "surrogatepass"), True)
+        parser.Parse(as_utf8(source.text).encode("utf-8", "surrogatepass"), True)
     except expat.ExpatError as error:
         raise SbmlError(f"{source.path}: not XML: {error}; export the model again or mend that line") from None
-
-
-def _check_errors(document: Any, path: str) -> None:
-    for index in range(document.getNumErrors()):
-        error = document.getError(index)
-        if error.getSeverity() < libsbml.LIBSBML_SEV_ERROR:
-            continue
-        detail = " ".join(error.getMessage().split()).rstrip(".")
-        package = _PACKAGE_IN_ERROR.search(detail)
-        if package and (document.getLevel() < 3 or not document.getPackageRequired(package.group(1))):
-            continue  # layout and the like, which files in BioModels break too: not read here
-        # the message begins with what any SBML file must be; what is wrong in this one follows the reference
-        found = _REFERENCE.split(detail, maxsplit=1)[1:]
-        problem = ": ".join(part for part in (error.getShortMessage(), *found) if part)
-        raise SbmlError(f"{path}: line {error.getLine()}: not valid SBML: {problem}; mend that line")

@@ -90,9 +90,10 @@ def in_words(model: Any, units: str) -> str:
     definition = model.getUnitDefinition(units) if units else None
     if definition is None:
         return {"substance": "", "time": "second"}.get(units, units)
-    return definition.getName() or " ".join(
-        _unit_in_words(definition.getUnit(index)) for index in range(definition.getNumUnits())
-    )
+    parts = [definition.getUnit(index) for index in range(definition.getNumUnits())]
+    if not all(part.isSetScale() and part.isSetMultiplier() and part.isSetExponent() for part in parts):
+        return definition.getName() or units
+    return definition.getName() or " ".join(map(_unit_in_words, parts))
 
 
 def _unit_in_words(unit: Any) -> str:

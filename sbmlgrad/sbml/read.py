@@ -31,7 +31,7 @@ from sbmlgrad.sbml.document import parse, read_source
 from sbmlgrad.sbml.flatten import flatten
 from sbmlgrad.sbml.mathml import Scope
 from sbmlgrad.sbml.quantities import Quantities, in_words, listing, substance_units
-from sbmlgrad.sbml.support import ignored, unsupported
+from sbmlgrad.sbml.support import ignored
 
 
 def read_sbml(source: str | Path, molecules_per_unit: float | None = None) -> Model:
@@ -57,20 +57,17 @@ def read_sbml(source: str | Path, molecules_per_unit: float | None = None) -> Mo
     if molecules_per_unit is not None and not 0 < molecules_per_unit < math.inf:
         raise SbmlError(f"molecules_per_unit is {molecules_per_unit}; it must be a positive number")
     origin = read_source(source)
-    document = parse(origin)
-    flatten(document, origin)
-    reasons = unsupported(document)
-    if reasons:
-        raise UnsupportedError(origin.path, reasons)
-    return Model(_Reader(document, origin).elements(molecules_per_unit))
+    document, warnings = parse(origin)
+    warnings += flatten(document, origin)
+    return Model(_Reader(document, origin, warnings).elements(molecules_per_unit))
 
 
 class _Reader:
     """One document being read. The document stays referenced here: libsbml's nodes die with it."""
 
-    def __init__(self, document: Any, source: Source):
+    def __init__(self, document: Any, source: Source, warnings: Iterable[str]):
         self.document, self.model, self.source = document, document.getModel(), source
-        self.warnings: list[str] = list(ignored(document))
+        self.warnings: list[str] = [*warnings, *ignored(document)]
         self.laws: dict[str, sympy.Expr] = {}
         self.open_laws: list[str] = []
         self.assigned: Set[str] = frozenset()  # what assignment rules and initial assignments set

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import libsbml
+
 # MathML of Level 3 Version 2, which libsbml lists as a package; random numbers; submodels, put in place before
 _READ_HERE = ("l3v2extendedmath", "distrib", "comp")
+# What these say of themselves holds, whatever a document says of whether they are required.
+_DRAWINGS = ("layout", "render", "groups")
+_MATHEMATICS = ("multi", "spatial")
+_OF_ADDRESS = re.compile(r"/level3/version\d+/([^/]+)/")
 
 
 def unsupported(document: Any) -> tuple[str, ...]:
@@ -32,13 +39,21 @@ def ignored(document: Any) -> tuple[str, ...]:
 
 
 def packages(document: Any) -> Iterator[tuple[str, bool]]:
-    """The Level 3 packages that a document uses, with whether it declares them as required."""
+    """The Level 3 packages that a document uses and that are not read, with whether the mathematics requires them."""
     for index in range(document.getNumPlugins()):
         name = document.getPlugin(index).getPackageName()
         if document.getLevel() > 2 and name not in _READ_HERE:
-            yield name, document.getPackageRequired(name)
+            yield name, _is_required(document, name)
     for index in range(document.getNumUnknownPackages()):
-        yield (
-            document.getUnknownPackagePrefix(index),
-            document.getPackageRequired(document.getUnknownPackageURI(index)),
-        )
+        address = document.getUnknownPackageURI(index)
+        found = _OF_ADDRESS.search(address)
+        name = found[1] if found else document.getUnknownPackagePrefix(index)
+        yield name, document.getPackageRequired(address)
+
+
+def _is_required(document: Any, package: str) -> bool:
+    if package in (*_DRAWINGS, *_MATHEMATICS):
+        return package in _MATHEMATICS
+    # libsbml takes what is not said for yes; flux balance may only be said not to be required
+    unsaid = package == "fbc" and document.getErrorLog().contains(libsbml.FbcAttributeRequiredMissing)
+    return document.getPackageRequired(package) and not unsaid

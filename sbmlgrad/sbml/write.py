@@ -126,7 +126,7 @@ def write_sbml(model: ChangedModel, path: str | os.PathLike[str], fit: FitRecord
 
 def _verify(original: Source, edited: Source, changes: Mapping[str, float]) -> None:
     """Raise SbmlError unless ``edited`` differs in the changed values alone and has no new errors."""
-    before, after = parse(original), parse(edited)
+    before, after = parse(original)[0], parse(edited)[0]
     # Values first: a value that is not what was asked explains an error better than the error does.
     _compare_values(_values(before.getModel()), _values(after.getModel()), changes, original.path)
     old = Counter(error.getErrorId() for error in _consistency_errors(before))

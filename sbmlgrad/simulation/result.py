@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.headers import column
 
 if TYPE_CHECKING:
     import pandas
@@ -46,13 +47,17 @@ class Simulation:
         return self._counts
 
     def to_table(self) -> pandas.DataFrame:
-        """Columns ``time, S-mean, S-sd``, or ``time, S`` for a single trajectory, as CSV files have them."""
-        if self.n == 1:
-            return self.mean.reset_index()
+        """Columns ``time, S-mean, S-sd``, or ``time, S`` for a single trajectory, as CSV files have them.
+
+        An id that means something else in a table, such as ``time``, is ``time-value`` where it would stand alone.
+        """
         columns = {}
         for name in self.mean.columns:
-            columns[f"{name}-mean"] = self.mean[name]
-            columns[f"{name}-sd"] = self.sd[name]
+            if self.n == 1:
+                columns[column(name)] = self.mean[name]
+            else:
+                columns[column(name, "mean")] = self.mean[name]
+                columns[column(name, "sd")] = self.sd[name]
         import pandas
 
         return pandas.DataFrame(columns).rename_axis("time").reset_index()

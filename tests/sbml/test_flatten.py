@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sbmlgrad.errors import SbmlError
+from sbmlgrad.errors import SbmlError, UnsupportedError
 from sbmlgrad.sbml.read import read_sbml
 
 CORE = "http://www.sbml.org/sbml/level3/version1/core"
@@ -170,15 +170,88 @@ def test_circles_are_errors(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("one", "message"),
-    [
-        (submodel("one", "nothing"), r"the referenced model \('nothing'\) does not exist"),
-        (submodel("one").replace("/>", f">{DELETION.format('nothing')}</comp:submodel>"), "no such SId .*'nothing'"),
-    ],
-    ids=["no such model", "no such element"],
+REPLACED = (
+    '<listOfSpecies><species id="shared" compartment="cell" initialAmount="10" hasOnlySubstanceUnits="true" '
+    'boundaryCondition="false" constant="false"><comp:listOfReplacedElements>\n{}</comp:listOfReplacedElements>'
+    "</species></listOfSpecies>"
 )
-def test_submodels_that_do_not_fit(one: str, message: str) -> None:
+WITHOUT_MODEL = f'<sbml xmlns="{CORE}" level="3" version="1"/>'
+OF_LEVEL_2 = '<sbml xmlns="http://www.sbml.org/sbml/level2/version4" level="2" version="4"><model id="inner"/></sbml>'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            SUBMODELS.format(submodel("one") + "\n" + submodel("two", "nothing")),
+            r"line 3, <submodel> 'two': .*the referenced model \('nothing'\) does not exist",
+        ),
+        (
+            SUBMODELS.format(
+                submodel("zero")
+                + "\n"
+                + submodel("one").replace("/>", f">{DELETION.format('nothing')}</comp:submodel>")
+            ),
+            "line 3, <deletion> of <submodel> 'one': .*no such SId .*'nothing'",
+        ),
+        (
+            REPLACED.format('<comp:replacedElement comp:submodelRef="one" comp:idRef="nothing"/>'),
+            r"line 3, <replacedElement> of <species> 'shared' \(of submodel 'one'\): .*no such SId .*'nothing'",
+        ),
+        (
+            REPLACED.format('<comp:replacedElement comp:submodelRef="one" comp:portRef="nothing"/>'),
+            r"<replacedElement> of <species> 'shared' \(of submodel 'one'\): .*port .*'nothing'",
+        ),
+        (
+            REPLACED.format('<comp:replacedElement comp:submodelRef="other" comp:idRef="S"/>'),
+            "<replacedElement> of <species> 'shared' .*: the submodelRef 'other' could not be found",
+        ),
+        (
+            CELL.format('\n<comp:replacedBy comp:submodelRef="one" comp:idRef="nothing"/>'),
+            r"line 3, <replacedBy> of <compartment> 'cell' \(of submodel 'one'\): .*no such SId",
+        ),
+    ],
+    ids=["no such model", "no such element", "replaced id", "replaced port", "replaced submodel", "replaced by"],
+)
+def test_submodels_that_do_not_fit(content: str, message: str) -> None:
+    if "listOfSubmodels" not in content:
+        content = (content if "<compartment " in content else CELL.format("") + content) + SUBMODELS.format(
+            submodel("one")
+        )
     with pytest.raises(SbmlError, match=f"<text>: its submodels cannot be put together: .*{message}") as caught:
-        read_sbml(document(SUBMODELS.format(one), internal()))
+        read_sbml(document(content, internal()))
     assert "\n" not in str(caught.value)
+    assert "::" not in str(caught.value), "a user knows no functions of libsbml"
+
+
+@pytest.mark.parametrize(
+    ("part", "reference", "message"),
+    [
+        (document(DECAY, internal(name="inner")), "other", "for the model 'other', but it has 'top', 'inner'; correct"),
+        (OF_LEVEL_2, "", "'part' refers to .*part.xml, which is SBML Level 2; export that file as Level 3"),
+        (WITHOUT_MODEL, "", "part.xml: line 1: not valid SBML: No model"),
+        (document(DECAY.replace('"0.5"', '"half"')), "", "part.xml: line .*: not valid SBML: Attribute type mismatch"),
+    ],
+)
+def test_files_that_hold_no_such_model(tmp_path: Path, part: str, reference: str, message: str) -> None:
+    top = document(SUBMODELS.format(submodel("one")), external("part.xml", reference=reference))
+    with pytest.raises(SbmlError, match=message) as caught:
+        read_sbml(write(tmp_path, top=top, part=part))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["qual", "arrays"])
+def test_packages_that_files_beside_require_are_refused(tmp_path: Path, package: str) -> None:
+    declared = f'xmlns:p="http://www.sbml.org/sbml/level3/version1/{package}/version1" p:required="true" xmlns:comp'
+    part = document(DECAY).replace("xmlns:comp", declared)
+    path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external("part.xml")), part=part)
+    with pytest.raises(UnsupportedError, match=f"part.xml: the package '{package}' is required"):
+        read_sbml(path)
+
+
+def test_faults_of_files_beside_are_warnings_with_their_name(tmp_path: Path) -> None:
+    part = document(DECAY.replace('value="0.5" constant="true"', 'value="0.5"'))
+    path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external("part.xml")), part=part)
+    model = read_sbml(path)
+    assert model.reaction_rates().to_dict() == {"one__decay": 1.5}
+    assert model.elements.warnings[0].startswith("part.xml: line 5: <parameter> 'k' lacks the attribute 'constant'")

@@ -1,0 +1,261 @@
+"""What libSBML calls errors: those that touch no mathematics become warnings, the first other one is raised.
+
+Exporters break rules of SBML that no number depends on: of annotations, of packages that are not read here, of lists
+that must not be empty, of attributes that only repeat what the rest says. libSBML knows an error by its number and
+package; which attribute or list it is about stands in its message or, for lists, nowhere, so that they are looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Any
+
+import libsbml
+
+from sbmlgrad.errors import SbmlError
+from sbmlgrad.model.elements import Source
+from sbmlgrad.sbml.support import packages
+from sbmlgrad.sbml.tags import SBML, Tag, tags
+
+_REFERENCE = re.compile(r" Reference: L\dV\d(?: \w+ V[\d.]+)?,? Sections? (?:[\d., and]*\d\.? ?)?")
+_OF_XML = re.compile(r"\bThe http\S+ (.+?)(?:\. |$)")  # names an element after its namespace
+_MISSING = re.compile(r"The required attribute '(\w+)' is missing(?: from the <(\w+)>(?:.* with the id '([^']*)')?)?")
+_UNKNOWN = re.compile(r"Attribute '([^']+)' is not part of the definition of an SBML Level \d Version \d <(\w+)>")
+_BLANK = re.compile(r"Attribute '(\w+)' on an <?(\w+)>? must not be an empty string")
+_ELEMENT = re.compile(r"Element '(\w+)' is not part of the definition")
+_OF_LEVEL_3 = re.compile(r"The L3 package '(\w+)' cannot be used in this document")
+_ONLY_ONE = re.compile(r"Only one <(?:annotation|notes)> element is permitted")
+_IDENTIFIER = re.compile(r"The id '(.*)' does not conform")
+
+_ANNOTATIONS = {
+    *(libsbml.MissingAnnotationNamespace, libsbml.DuplicateAnnotationNamespaces, libsbml.SBMLNamespaceInAnnotation),
+    *(libsbml.MultipleAnnotations, libsbml.NotesNotInXHTMLNamespace, libsbml.NotesContainsXMLDecl),
+    *(libsbml.NotesContainsDOCTYPE, libsbml.InvalidNotesContent, libsbml.OnlyOneNotesElementAllowed),
+    *(libsbml.InvalidSBOTermSyntax, libsbml.InvalidMetaidSyntax, libsbml.DuplicateMetaId, libsbml.InvalidNameSyntax),
+}
+_UNITS = {
+    *(libsbml.InvalidUnitIdSyntax, libsbml.DanglingUnitReference),
+    *(libsbml.DisallowedMathUnitsUse, libsbml.InvalidUnitsValue),
+}
+_EMPTY = {
+    *(libsbml.EmptyListElement, libsbml.EmptyListInReaction, libsbml.EmptyListInKineticLaw),
+    *(libsbml.EmptyListOfUnits, libsbml.EmptyUnitListElement, libsbml.MissingEventAssignment),
+}
+_READ_ANYWAY = {  # packages that are read whatever a document says of whether they are required
+    *(libsbml.CompAttributeRequiredMissing, libsbml.CompAttributeRequiredMustBeTrue),
+    *(1520101, 1520103),  # the same of distrib, for which libsbml has no names in Python
+}
+_ELEMENT_OF = {  # of the errors that do not name theirs
+    libsbml.AllowedAttributesOnEvent: "event",
+    libsbml.AllowedAttributesOnUnit: "unit",
+}
+
+# Whether something may vary is said by the rules and events that vary it; a law is taken as it is written.
+_REPEATED = {
+    *(("compartment", "constant"), ("species", "constant"), ("parameter", "constant"), ("reaction", "reversible")),
+    *(("reaction", "fast"), ("speciesReference", "constant")),
+}
+# Attributes of other levels, about names and drawings.
+_IDLE = {"metaid", "sboTerm", "name", "charge", "outside", "compartmentType", "speciesType", "spatialSizeUnits"}
+_IDLE_IN = {("speciesReference", "constant"), ("localParameter", "constant")}
+_IDLE_BLANKS = {"metaid", "sboTerm", "name", "units", "timeUnits", "substanceUnits", "extentUnits", "lengthUnits"}
+_IDLE_BLANKS |= {"areaUnits", "volumeUnits"}
+_IDLE_LISTS = ("listOfCompartmentTypes", "listOfSpeciesTypes")
+_NAMED_BY_NO_FORMULA = ("model", "event", "unitDefinition")
+
+
+def check_errors(document: Any, source: Source) -> tuple[str, ...]:
+    """Warnings, one for each kind of error that touches no mathematics; raises :class:`SbmlError` for any other."""
+    log = _ErrorLog(document, source.text)
+    kinds: dict[tuple[Any, ...], dict[str, None]] = {}
+    for error in log.errors:
+        said = log.harmless(error)
+        if said is None:
+            raise SbmlError(f"{source.path}: line {error.getLine()}: not valid SBML: {log.problem(error)}")
+        kind, line, words = said
+        kinds.setdefault(kind, {})[f"line {line}: {words}"] = None
+    return tuple(
+        next(iter(all_words)) + (f" (and {len(all_words) - 1} more like it)" if len(all_words) > 1 else "")
+        for all_words in kinds.values()
+    )
+
+
+_Verdict = tuple[tuple[Any, ...], int, str]  # the kind of an error, its line, and a sentence about it
+
+
+class _ErrorLog:
+    """The errors of one document, with what is needed to tell what they touch."""
+
+    def __init__(self, document: Any, text: str):
+        self.document, self.text = document, text
+        every = [document.getError(index) for index in range(document.getNumErrors())]
+        self.errors = [error for error in every if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
+        passed_over = [name for name, needed in packages(document) if not needed]
+        self._told: list[Tag] = []  # empty lists
+        self.passed_over = passed_over if document.getLevel() > 2 else None  # before Level 3, all are annotations
+
+    @cached_property
+    def tags(self) -> list[Tag]:
+        return tags(self.text)
+
+    @property
+    def _edition(self) -> str:
+        return f"SBML Level {self.document.getLevel()} Version {self.document.getVersion()}"
+
+    def there(self, error: Any, name: str = "") -> list[Tag]:
+        """The tags on the line of an error, those of one name where that is given."""
+        return [tag for tag in self.tags if tag.line == error.getLine() and name in ("", tag.name)]
+
+    def problem(self, error: Any) -> str:
+        """What is wrong and where, for an error that is raised."""
+        there = self.there(error)
+        meant = [tag for tag in there if re.search(rf"\b{tag.name}\b", _detail(error))] or there
+        culprit = meant[0].in_words if len(meant) == 1 else "that line"
+        if error.getErrorId() == libsbml.OneOfEachListOf:
+            names = [tag.name for tag in self.tags if tag.parent in there]
+            culprit = next((f"<{name}>" for name in names if names.count(name) > 1), culprit)
+        problem = ": ".join(part for part in (error.getShortMessage(), _detail(error)) if part)
+        return f"{problem}; mend {culprit}"
+
+    def harmless(self, error: Any) -> _Verdict | None:
+        """The kind of an error and a sentence about it; None where numbers may depend on it."""
+        package, number, line = self._package(error), error.getErrorId(), error.getLine()
+        if package and (self.passed_over is None or package in self.passed_over):
+            what = _detail(error) or error.getShortMessage()
+            return (package,), line, f"the package '{package}', which is not read here, is used wrongly: {what}"
+        if number in _READ_ANYWAY:
+            return (number,), line, f"the package '{package}' is read whatever its attribute 'required' says"
+        if package:
+            return None
+        looks = (self._aside, self._empty_list, self._missing, self._unknown, self._blank, self._idle, self._identifier)
+        return next(filter(None, (look(error) for look in looks)), None)
+
+    def _package(self, error: Any) -> str:
+        """The package that an error is of; libsbml files strange elements and strange namespaces under the core."""
+        if error.getErrorId() == libsbml.NotSchemaConformant and (found := _OF_LEVEL_3.search(error.getMessage())):
+            return found[1]
+        found = _ELEMENT.search(error.getMessage())
+        if error.getErrorId() != libsbml.UnrecognizedElement or found is None:
+            return error.getPackage()
+        lines = (error.getLine(), *(tag.line for tag in self.tags if tag.parent in self.there(error)))
+        owners = {tag.package for tag in self.tags if tag.name == found[1] and tag.line in lines}
+        return owners.pop() if len(owners) == 1 else ""
+
+    def _aside(self, error: Any) -> _Verdict | None:
+        """Annotations, notes, terms of ontologies, units of numbers, the order of lists."""
+        number, problem = error.getErrorId(), ": ".join(filter(None, (error.getShortMessage(), _detail(error))))
+        there = self.there(error)
+        where = f" ({there[0].in_words})" if len(there) == 1 and there[0].name not in problem else ""
+        twice = number == libsbml.NotSchemaConformant and _ONLY_ONE.search(problem)
+        if number in _ANNOTATIONS or twice or error.getCategory() == libsbml.LIBSBML_CAT_SBO_CONSISTENCY:
+            return (number,), error.getLine(), f"{problem}{where}; this part is not read"
+        if number in _UNITS:
+            return (number,), error.getLine(), f"{problem}{where}; it is taken as it is written"
+        if number == libsbml.IncorrectOrderInModel:
+            return (number,), error.getLine(), f"{problem}; they are read in any order"
+        return None
+
+    def _empty_list(self, error: Any) -> _Verdict | None:
+        """A list without items, which libsbml reports at the line of what it is in, or by its name."""
+        named = re.search(r"\b(listOf\w+) cannot be empty", error.getMessage())
+        if error.getErrorId() not in _EMPTY and not named:
+            return None
+        empty = [tag for tag in self.tags if tag.name.startswith("listOf") and not tag.children]
+        empty = [tag for tag in empty if tag.name == named[1]] if named else empty
+        empty = [tag for tag in empty if tag.parent and error.getLine() in (tag.line, tag.parent.line)]
+        if not empty:
+            return None
+        tag = next((tag for tag in empty if tag not in self._told), empty[0])  # each list is an error of its own
+        self._told.append(tag)
+        owner = f" of {tag.parent.in_words}" if tag.parent else ""
+        words = f"<{tag.name}>{owner} is empty, which SBML does not allow here"
+        return ("empty", tag.line, tag.name), tag.line, words
+
+    def _missing(self, error: Any) -> _Verdict | None:
+        found = _MISSING.search(error.getMessage())
+        if found is None:
+            return None
+        attribute, element, identifier = found[1], found[2] or _ELEMENT_OF.get(error.getErrorId(), ""), found[3]
+        attribute = attribute.replace("Valuesfrom", "ValuesFrom")  # libsbml misspells it
+        if (element, attribute) not in _REPEATED and not self._needless(error, element, attribute):
+            return None
+        there = self.there(error, element)
+        words = there[0].in_words if len(there) == 1 else f"<{element}>" + (f" '{identifier}'" if identifier else "")
+        kind = ("missing", element, attribute)
+        reason = "which SBML requires; the mathematics does not need it"
+        return kind, error.getLine(), f"{words} lacks the attribute '{attribute}', {reason}"
+
+    def _needless(self, error: Any, element: str, attribute: str) -> bool:
+        """Whether nothing depends on an attribute for any element that the error may be about."""
+        place = error.getLine(), element
+        items = [item for item in self._elements if (item.getLine(), item.getElementName()) == place]
+        if not items:
+            return False
+        if (element, attribute) == ("event", "useValuesFromTriggerTime"):
+            return all(not item.isSetDelay() for item in items)
+        if (element, attribute) == ("species", "boundaryCondition"):
+            moved = {tag.attributes.get("species") for tag in self.tags if tag.name == "speciesReference"}
+            return self.document.getPlugin("comp") is None and all(item.getId() not in moved for item in items)
+        if element == "unit":
+            counted = {tag.attributes.get(name) for tag in self.tags for name in ("substanceUnits", "extentUnits")}
+            return all(item.getAncestorOfType(libsbml.SBML_UNIT_DEFINITION).getId() not in counted for item in items)
+        return False
+
+    @cached_property
+    def _elements(self) -> list[Any]:
+        everything = self.document.getListOfAllElements()
+        return [everything.get(index) for index in range(everything.getSize())]
+
+    def _unknown(self, error: Any) -> _Verdict | None:
+        found = _UNKNOWN.search(error.getMessage())
+        if found is None:
+            return None
+        attribute, element = found[1], found[2]
+        there = self.there(error, element)
+        prefix, _, local = attribute.rpartition(":")
+        keys = {key for tag in there for key in tag.attributes}
+        foreign = prefix and not any(key.startswith(SBML) and key.endswith(f" {local}") for key in keys)
+        of_no_use = element in ("sbml", "modifierSpeciesReference") or element.startswith("listOf")
+        slow = there and attribute == "fast" and all(tag.attributes.get("fast") in ("false", "0") for tag in there)
+        if not (foreign or of_no_use or slow or attribute in _IDLE or (element, attribute) in _IDLE_IN):
+            return None
+        words = there[0].in_words if len(there) == 1 else f"<{element}>"
+        kind, reason = ("unknown", element, attribute), f"which {self._edition} does not define; it is passed over"
+        return kind, error.getLine(), f"{words} has an attribute '{attribute}', {reason}"
+
+    def _blank(self, error: Any) -> _Verdict | None:
+        found = _BLANK.search(error.getMessage())
+        if found is None or (found[1] not in _IDLE_BLANKS and (found[2].lower(), found[1]) != ("model", "id")):
+            return None
+        words = f"<{found[2].lower()}> has a blank attribute '{found[1]}'"
+        return ("blank", found[1], found[2]), error.getLine(), f"{words}; it is taken as not there"
+
+    def _idle(self, error: Any) -> _Verdict | None:
+        found = _ELEMENT.search(error.getMessage())
+        if found is None or found[1] not in _IDLE_LISTS:
+            return None
+        return ("list", found[1]), error.getLine(), f"<{found[1]}> is not in {self._edition}; it is passed over"
+
+    def _identifier(self, error: Any) -> _Verdict | None:
+        """An id that no formula can name may be written as it likes."""
+        found = _IDENTIFIER.search(error.getMessage())
+        if error.getErrorId() != libsbml.InvalidIdSyntax or found is None:
+            return None
+        owners = [tag for tag in self.there(error) if tag.identifier == found[1]]
+        if not owners or any(tag.name not in _NAMED_BY_NO_FORMULA for tag in owners):
+            return None
+        words = f"{owners[0].in_words} has an id that SBML does not allow; the mathematics does not need it"
+        return ("id", owners[0].name), error.getLine(), words
+
+
+def _detail(error: Any) -> str:
+    """What a message says of this document, which follows what it says of any."""
+    whole = " ".join(error.getMessage().split()).rstrip(". ")
+    parts = _REFERENCE.split(whole, maxsplit=1)
+    if len(parts) > 1:
+        return parts[1]
+    if error.getErrorId() == libsbml.NotSchemaConformant:
+        return whole.rpartition(". ")[2]
+    found = _OF_XML.search(whole)
+    return found[1] if found else ""
