@@ -153,6 +153,13 @@ class ODE:
         )
 
 
+def _check(rtol: float, max_steps: int) -> None:
+    if not 1e-14 <= rtol <= 0.1:
+        raise SimulationError(f"rtol: expected between 1e-14 and 0.1, got {rtol!r}")
+    if not 1 <= max_steps < 2**31:
+        raise SimulationError(f"max_steps: expected between 1 and {2**31 - 1}, got {max_steps!r}")
+
+
 METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE()}
 
 
@@ -163,13 +170,6 @@ def as_method(item: str | Method) -> Method:
     if item not in METHODS:
         raise SimulationError(f"method {item!r}: not available; use 'ssa' or 'ode'")
     return METHODS[item]
-
-
-def _check(rtol: float, max_steps: int) -> None:
-    if not 1e-14 <= rtol <= 0.1:
-        raise SimulationError(f"rtol: expected between 1e-14 and 0.1, got {rtol!r}")
-    if not 1 <= max_steps < 2**31:
-        raise SimulationError(f"max_steps: expected between 1 and {2**31 - 1}, got {max_steps!r}")
 
 
 def _source(model: Model | ReactionNetwork) -> str:
