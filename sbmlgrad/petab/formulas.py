@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sympy
+from petab.v1.math import sympify_petab
 
 from sbmlgrad.errors import PetabError
 from sbmlgrad.model.evaluate import evaluate
@@ -19,8 +20,6 @@ def parse(formula: Any, where: str) -> sympy.Basic:
     PetabError
         if the text is not a formula.
     """
-    from petab.v1.math import sympify_petab
-
     try:
         return sympify_petab(formula.strip() if isinstance(formula, str) else formula)
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
