@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import sympy
-
 from sbmlgrad.errors import PetabError, SimulationError
 from sbmlgrad.model.elements import TIME
 from sbmlgrad.petab.definition import STEADY, Experiment, Period
@@ -112,7 +110,8 @@ class _Course:
 
     def _targets(self, period: Period, values: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
         """New values of what is in the model, and of what is not."""
-        inside, outside = {}, {}
+        inside: dict[str, float] = {}
+        outside: dict[str, float] = {}
         for target, formula in period.changes.items():
             value = value_of(formula, {"time": period.time, **values}, f"{self.where}: change of {target!r}")
             name = self.surroundings.aliases.get(target, target)
@@ -135,8 +134,3 @@ class _Course:
             state = settled(self.equations, state, self.settings)
             self.found[math.inf] = self.surroundings.around(state.values, state.time)
         return state
-
-
-def symbols(formulas: Iterable[sympy.Basic]) -> set[str]:
-    """The ids in formulas."""
-    return {item.name for formula in formulas for item in formula.free_symbols}

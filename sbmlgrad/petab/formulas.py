@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sympy
@@ -38,11 +38,15 @@ def value_of(formula: sympy.Basic, values: Mapping[str, float], where: str) -> f
         return evaluate(formula, values)
     except KeyError as error:
         raise PetabError(
-            f"{where}: {error.args[0]!r} is neither in the model nor in the parameter table; add it there, or correct "
-            "the id"
+            f"{where}: {error.args[0]!r} has no value here; add it to the parameter table, or correct the id"
         ) from None
     except TypeError as error:
         raise PetabError(f"{where}: {formula} cannot be computed ({_one_line(error)}); write it differently") from None
+
+
+def symbols(formulas: Iterable[sympy.Basic]) -> set[str]:
+    """The ids in formulas."""
+    return {item.name for formula in formulas for item in formula.free_symbols}
 
 
 def _one_line(error: Exception) -> str:

@@ -145,9 +145,11 @@ def _symbol(column: str) -> str:
 
 
 def _filled(start: float, times: Sequence[float]) -> np.ndarray:
-    """The times with others in between, so that their number is a power of 2: a program is compiled for each number."""
+    """The times with others in between, so that their number is 2, 4, 8, ...: a program is compiled for each number."""
     filled = np.asarray(times, dtype=float)
-    while len(filled) & (len(filled) - 1):
+    if len(filled) == 1 and filled[0] == start:
+        return filled
+    while len(filled) < 2 or len(filled) & (len(filled) - 1):
         gaps = np.diff(filled, prepend=start)
         widest = int(np.argmax(gaps))
         filled = np.insert(filled, widest, filled[widest] - gaps[widest] / 2)

@@ -33,6 +33,8 @@ from sbmlgrad.sbml.read import read_sbml
 if TYPE_CHECKING:
     import pandas
 
+Row = Mapping[Any, Any] | Any  # of a table: a Series or a dict by column
+
 _MODEL = "model"
 
 
@@ -57,7 +59,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         source=source,
         version="1",
         models={_MODEL: model},
-        parameters={str(name): _parameter(str(name), row) for name, row in parameters.iterrows()},
+        parameters={str(name): _parameter(source, str(name), row) for name, row in parameters.iterrows()},
         observables=by_id,
         experiments=_experiments(source, measurements, conditions, model),
         measurements=rows,
@@ -75,22 +77,28 @@ def _table(source: str, names: list[str], get: Any, check: Any) -> pandas.DataFr
     return table
 
 
-def _parameter(name: str, row: pandas.Series) -> Parameter:
+def _parameter(source: str, name: str, row: Row) -> Parameter:
+    where = f"{source}: parameter {name!r}"
     return Parameter(
         id=name,
-        nominal=_number(row, "nominalValue"),
-        lower=_number(row, "lowerBound"),
-        upper=_number(row, "upperBound"),
+        nominal=_number(row, "nominalValue", where),
+        lower=_number(row, "lowerBound", where),
+        upper=_number(row, "upperBound", where),
         scale=row["parameterScale"],
         estimated=bool(int(row["estimate"])),
     )
 
 
-def _number(row: pandas.Series, column: str) -> float:
-    return float(row[column]) if column in row else math.nan
+def _number(row: Row, column: str, where: str) -> float:
+    """A cell as a number, nan for one that is empty or missing."""
+    value = row.get(column, math.nan)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise PetabError(f"{where}: {column} is {value!r}, which is no number; correct it") from None
 
 
-def _observable(source: str, name: str, row: pandas.Series) -> Observable:
+def _observable(source: str, name: str, row: Row) -> Observable:
     where = f"{source}: observable {name!r}"
     formula = parse(row["observableFormula"], where)
     noise = parse(row["noiseFormula"], f"{where}: noise")
@@ -105,7 +113,7 @@ def _observable(source: str, name: str, row: pandas.Series) -> Observable:
     )
 
 
-def _text(row: Mapping[str, Any] | pandas.Series, column: str) -> str:
+def _text(row: Row, column: str) -> str:
     """A cell as text, "" for an empty or missing one."""
     value = row.get(column)
     return "" if value is None or value != value else str(value)
@@ -118,15 +126,15 @@ def _placeholders(kind: str, observable: str, formula: sympy.Basic) -> tuple[str
     return tuple(name for name in names if name in used)
 
 
-def _measurement(source: str, place: int, row: Mapping[str, Any]) -> Measurement:
+def _measurement(source: str, place: int, row: Row) -> Measurement:
     observable = str(row["observableId"])
     where = f"{source}: measurement of {observable!r} in row {place + 1}"
     return Measurement(
         observable=observable,
         experiment=_experiment_id(row),
         model=_MODEL,
-        time=float(row["time"]),
-        value=float(row["measurement"]),
+        time=_number(row, "time", where),
+        value=_number(row, "measurement", where),
         overrides=_overrides(row.get("observableParameters"), where),
         noise_overrides=_overrides(row.get("noiseParameters"), where),
         row=place,
@@ -139,7 +147,7 @@ def _overrides(cell: Any, where: str) -> tuple[sympy.Basic, ...]:
     return tuple(parse(item, where) for item in items)
 
 
-def _experiment_id(row: Mapping[str, Any]) -> str:
+def _experiment_id(row: Row) -> str:
     """What an experiment of PEtab 1 is told by: its conditions for pre-equilibration, if any, and simulation."""
     before = _text(row, "preequilibrationConditionId")
     simulation = _text(row, "simulationConditionId")
@@ -170,14 +178,15 @@ def _changes(
     """What a condition changes; an empty cell gives what is ``left`` to the model, if that is to be set again."""
     if condition not in conditions.index:
         raise PetabError(f"{source}: there is no condition {condition!r} in the condition table; add a row for it")
-    changes = {}
-    for target, value in conditions.loc[condition].items():
+    changes: dict[str, sympy.Basic] = {}
+    for column, value in conditions.loc[condition].items():
+        target = str(column)
         if target == "conditionName":
             continue
-        if value is None or value != value:
-            changes.update({target: left[target]} if target in left else {})
-        else:
-            changes[str(target)] = parse(value, f"{source}: condition {condition!r}, column {target!r}")
+        if value is not None and value == value:
+            changes[target] = parse(value, f"{source}: condition {condition!r}, column {target!r}")
+        elif target in left:
+            changes[target] = left[target]
     return changes
 
 

@@ -58,7 +58,9 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         if model["language"] != "sbml":
             raise PetabError(f"{source}: model {name!r} is {model['language']}, not SBML; export it as SBML")
         models[str(name)] = read_sbml(Path(beside(source, model["location"])))
-    table = pandas.concat([_raw_table(beside(source, name)) for name in config["measurement_files"]], ignore_index=True)
+    tables = [_raw_table(beside(source, name)) for name in _listed(config.get("measurement_files"))]
+    if not tables or not problem.measurements:
+        raise PetabError(f"{source}: there are no measurements; name their table under measurement_files")
     conditions = {condition.id: condition.changes for condition in problem.conditions}
     experiments = {item.id: _experiment(source, item, conditions) for item in problem.experiments}
     if any(not row.experiment_id for row in problem.measurements):
@@ -73,7 +75,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         measurements=tuple(
             _measurement(source, place, row, list(models)) for place, row in enumerate(problem.measurements)
         ),
-        table=table,
+        table=pandas.concat(tables, ignore_index=True),
         aliases={row.petab_id: row.model_id for row in problem.mappings if row.model_id},
     )
 
