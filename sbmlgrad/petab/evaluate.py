@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
 from sbmlgrad.files import write_text
+from sbmlgrad.petab.check import check_ids, formulas
 from sbmlgrad.petab.course import Surroundings, course
 from sbmlgrad.petab.definition import Definition, Measurement, Observable
 from sbmlgrad.petab.formulas import symbols, value_of
@@ -112,10 +113,10 @@ class Evaluator:
 
     def __init__(self, definition: Definition, settings: Settings):
         self.definition, self.settings = definition, settings
-        wanted = symbols(_formulas(definition))
+        check_ids(definition)
+        wanted = symbols(formula for _, formula, _ in formulas(definition))
         wanted |= {definition.aliases[name] for name in wanted if name in definition.aliases}
         self.equations = {name: Equations(model, wanted) for name, model in definition.models.items()}
-        _check_ids(definition, wanted)
         self.runs: defaultdict[tuple[str, str], list[Measurement]] = defaultdict(list)
         for measurement in definition.measurements:
             self.runs[measurement.model, measurement.experiment].append(measurement)
@@ -170,35 +171,6 @@ class Evaluator:
                 "positive: check the noise formula and its parameters"
             )
         return simulated, noise
-
-
-def _check_ids(definition: Definition, used: set[str]) -> None:
-    """Raise :class:`PetabError` for parameters and targets of conditions that would change nothing: a slip of an id."""
-    known = {name for model in definition.models.values() for name in model.initial_values()}
-    known |= used | {alias for alias, name in definition.aliases.items() if name in known}
-    for name in definition.parameters.keys() - known:
-        raise PetabError(
-            f"{definition.source}: the parameter {name!r} is neither in a model nor in a formula; remove it from the "
-            "parameter table, or correct the id"
-        )
-    for experiment in definition.experiments.values():
-        for name in {name for period in experiment.periods for name in period.changes} - known:
-            raise PetabError(
-                f"{definition.source}: a condition of experiment {experiment.id!r} sets {name!r}, which is neither in "
-                "a model nor in a formula; remove it from the condition table, or correct the id"
-            )
-
-
-def _formulas(definition: Definition) -> list[Any]:
-    """Every formula that looks at a model."""
-    found: list[Any] = []
-    for observable in definition.observables.values():
-        found += [observable.formula, observable.noise]
-    for experiment in definition.experiments.values():
-        found += [formula for period in experiment.periods for formula in period.changes.values()]
-    for measurement in definition.measurements:
-        found += [*measurement.overrides, *measurement.noise_overrides]
-    return found
 
 
 def _table_of(measured: pandas.DataFrame, simulated: Mapping[int, float]) -> pandas.DataFrame:

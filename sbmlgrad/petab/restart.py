@@ -21,6 +21,8 @@ from sbmlgrad.network.hybrid import HybridModel
 from sbmlgrad.simulation.deterministic import equations, solve
 from sbmlgrad.simulation.path import Settings
 
+_A_MOMENT = 1e-6  # after the start, where nothing later is asked for
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -147,8 +149,8 @@ def _symbol(column: str) -> str:
 def _filled(start: float, times: Sequence[float]) -> np.ndarray:
     """The times with others in between, so that their number is 2, 4, 8, ...: a program is compiled for each number."""
     filled = np.asarray(times, dtype=float)
-    if len(filled) == 1 and filled[0] == start:
-        return filled
+    if filled[-1] == start:
+        return np.array([start, start + _A_MOMENT * max(1.0, abs(start))])
     while len(filled) < 2 or len(filled) & (len(filled) - 1):
         gaps = np.diff(filled, prepend=start)
         widest = int(np.argmax(gaps))

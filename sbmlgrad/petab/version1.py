@@ -160,15 +160,18 @@ def _experiment_id(row: Row) -> str:
 def _experiments(
     source: str, measurements: pandas.DataFrame, conditions: pandas.DataFrame, model: Model
 ) -> dict[str, Experiment]:
+    """Those that were measured, and one for each condition, measured or not."""
     experiments: dict[str, Experiment] = {}
     for row in measurements.to_dict("records"):
-        name = _experiment_id(row)
-        if name not in experiments:
-            before = _text(row, "preequilibrationConditionId")
-            first = Period(STEADY, _changes(source, conditions, before, {})) if before else None
-            left = _left_to_the_model(model) if before else {}
+        name, before = _experiment_id(row), _text(row, "preequilibrationConditionId")
+        if before and name not in experiments:
+            first = Period(STEADY, _changes(source, conditions, before, {}))
+            left = _left_to_the_model(model)
             last = Period(0.0, _changes(source, conditions, _text(row, "simulationConditionId"), left))
-            experiments[name] = Experiment(name, (first, last) if first else (last,))
+            experiments[name] = Experiment(name, (first, last))
+    measured = [_text(row, "simulationConditionId") for row in measurements.to_dict("records")]
+    for condition in dict.fromkeys([*measured, *map(str, conditions.index)]):
+        experiments[condition] = Experiment(condition, (Period(0.0, _changes(source, conditions, condition, {})),))
     return experiments
 
 

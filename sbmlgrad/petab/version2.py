@@ -38,11 +38,11 @@ _NOISE: Mapping[str, tuple[Distribution, Scale]] = {
 _CHECKS = (
     lint.CheckUniquePrimaryKeys,
     lint.CheckMeasuredObservablesDefined,
+    lint.CheckMeasuredExperimentsDefined,
     lint.CheckPosLogMeasurements,
     lint.CheckOverridesMatchPlaceholders,
     lint.CheckExperimentTable,
     lint.CheckExperimentConditionsExist,
-    lint.CheckUndefinedExperiments,
     lint.CheckPriorDistribution,
 )
 
