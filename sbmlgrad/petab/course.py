@@ -11,8 +11,7 @@ from sbmlgrad.model.elements import TIME
 from sbmlgrad.petab.definition import STEADY, Experiment, Period
 from sbmlgrad.petab.formulas import value_of
 from sbmlgrad.petab.restart import Equations, State
-from sbmlgrad.petab.steady import settled
-from sbmlgrad.simulation.path import Settings
+from sbmlgrad.petab.steady import SteadyStates, settled
 
 _JUST_BEFORE = 1e-12  # of the time: where a period ends, before what happens at its end
 
@@ -35,7 +34,7 @@ def course(
     experiment: Experiment,
     times: Iterable[float],
     surroundings: Surroundings,
-    settings: Settings,
+    steady: SteadyStates,
     source: str,
 ) -> dict[float, dict[str, float]]:
     """The values of all ids at each of some times, infinity among them for the steady state at the end.
@@ -51,7 +50,7 @@ def course(
         if the equations cannot be followed, or there is no steady state where one is needed.
     """
     try:
-        return _Course(equations, experiment, surroundings, settings, source).at(sorted(set(times)))
+        return _Course(equations, experiment, surroundings, steady, source).at(sorted(set(times)))
     except SimulationError as error:
         raise type(error)(f"{source}: experiment {experiment.id!r}: {error}") from None
 
@@ -60,9 +59,14 @@ class _Course:
     """One experiment on its way: the state of the model, and what formulas see around it."""
 
     def __init__(
-        self, equations: Equations, experiment: Experiment, surroundings: Surroundings, settings: Settings, source: str
+        self,
+        equations: Equations,
+        experiment: Experiment,
+        surroundings: Surroundings,
+        steady: SteadyStates,
+        source: str,
     ):
-        self.equations, self.experiment, self.settings = equations, experiment, settings
+        self.equations, self.experiment, self.steady = equations, experiment, steady
         self.surroundings = surroundings
         self.where = f"{source}: experiment {experiment.id!r}"
         self.found: dict[float, dict[str, float]] = {}
@@ -73,7 +77,7 @@ class _Course:
         first, *others = self.experiment.periods
         state = self._start(first)
         if first.time == STEADY:
-            state = settled(self.equations, state, self.settings)
+            state = self.steady.after(self.equations, state)
             state = replace(state, time=others[0].time if others else 0.0)
         begin = state.time
         for place, period in enumerate(self.experiment.periods):
@@ -127,10 +131,10 @@ class _Course:
         asked = [time for time in times if state.time <= time < end and math.isfinite(time)]
         stops = asked if math.isinf(end) else [*asked, end - _JUST_BEFORE * max(abs(end), end - state.time)]
         if stops:
-            seen, state = self.equations.follow(state, stops, self.settings)
+            seen, state = self.equations.follow(state, stops, self.steady.settings)
             for time, values in zip(asked, seen, strict=False):
                 self.found[time] = self.surroundings.around(values, time)
         if math.isinf(end) and math.inf in times:
-            state = settled(self.equations, state, self.settings)
+            state = settled(self.equations, state, self.steady.settings)
             self.found[math.inf] = self.surroundings.around(state.values, state.time)
         return state

@@ -21,6 +21,7 @@ from sbmlgrad.petab.formulas import symbols, value_of
 from sbmlgrad.petab.likelihood import log_density, residual
 from sbmlgrad.petab.priors import log_prior
 from sbmlgrad.petab.restart import Equations
+from sbmlgrad.petab.steady import SteadyStates
 from sbmlgrad.simulation.path import Settings
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ class Evaluator:
         definition = self.definition
         values = parameter_values(definition, changes)
         surroundings = Surroundings(values, definition.aliases)
+        steady = SteadyStates(self.settings)
         simulated: dict[int, float] = {}
         chi2, llh = [], []
         for (model, experiment), measurements in self.runs.items():
@@ -135,7 +137,7 @@ class Evaluator:
                 definition.experiments[experiment],
                 times,
                 surroundings,
-                self.settings,
+                steady,
                 definition.source,
             )
             for item in measurements:

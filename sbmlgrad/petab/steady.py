@@ -16,6 +16,21 @@ _LONGEST = 1e12
 _MOST_STEPS = 100_000
 
 
+class SteadyStates:
+    """The steady states that were found, by where they were looked for from: conditions often share one."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._found: dict[tuple[int, tuple[float, ...]], State] = {}
+
+    def after(self, equations: Equations, start: State) -> State:
+        """The steady state from the start of a simulation; raises as :func:`settled` does."""
+        key = id(equations), tuple(start.values.values())
+        if key not in self._found:
+            self._found[key] = settled(equations, start, self.settings)
+        return self._found[key]
+
+
 def settled(equations: Equations, state: State, settings: Settings) -> State:
     """The state in which nothing changes any more, from a state on.
 
