@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +13,28 @@ from sbmlgrad.errors import PetabError
 from sbmlgrad.model.evaluate import evaluate
 
 
+_UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+def check_constants(formula: str, where: str) -> None:
+    """Raise :class:`PetabError` for constants that no float64 holds: powers of powers take for ever to compute exactly.
+
+    What is not a formula is passed over.
+    """
+    try:
+        written = sympify_petab(formula, evaluate=False)
+        constants = [
+            node
+            for node in sympy.preorder_traversal(written)
+            if node.args and not node.free_symbols and not node.has(sympy.oo, -sympy.oo)
+        ]
+        sizes = [evaluate(node, {}) for node in constants]
+    except _UNREADABLE:
+        return
+    if not all(map(math.isfinite, sizes)):
+        raise PetabError(f"{where}: {formula!r} has a constant that no number can hold; write its value")
+
+
 def parse(formula: Any, where: str) -> sympy.Basic:
     """The expression that a cell of a table holds, text or number; ``where`` is for messages.
 
@@ -20,9 +43,12 @@ def parse(formula: Any, where: str) -> sympy.Basic:
     PetabError
         if the text is not a formula.
     """
+    if isinstance(formula, str):
+        formula = formula.strip()
+        check_constants(formula, where)
     try:
-        return sympify_petab(formula.strip() if isinstance(formula, str) else formula)
-    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        return sympify_petab(formula)
+    except _UNREADABLE as error:
         raise PetabError(f"{where}: {formula!r} is not a formula of PEtab ({_one_line(error)}); correct it") from None
 
 

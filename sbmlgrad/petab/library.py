@@ -7,9 +7,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pandas
+
 from sbmlgrad.errors import PetabError, SbmlgradError
+from sbmlgrad.petab.formulas import check_constants
 
 _LONGEST = 300
+_FORMULAS = ("observableFormula", "noiseFormula", "targetValue", "observableParameters", "noiseParameters")
 
 
 @contextmanager
@@ -34,6 +38,16 @@ def beside(source: str, location: object) -> str:
     if not os.path.isfile(path):
         raise PetabError(f"{source}: there is no file {str(location)!r} beside it; add it, or correct its name")
     return path
+
+
+def check_formulas(path: str) -> None:
+    """Look at the formulas of a table before libpetab, which computes their constants exactly, gets to see them."""
+    with asking_libpetab(path):
+        table = pandas.read_csv(path, sep="\t", dtype=str)
+    for column in _FORMULAS:
+        cells = table[column].dropna().unique() if column in table.columns else []
+        for formula in {part.strip() for cell in cells for part in cell.split(";")}:
+            check_constants(formula, f"{path}: {column}")
 
 
 def _in_words(error: Exception) -> str:

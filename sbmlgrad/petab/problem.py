@@ -11,6 +11,8 @@ from sbmlgrad.petab.evaluate import Evaluation, Evaluator
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.path import Settings
 
+_TOLERANCE = 1e-10  # relative: some published problems magnify errors ten thousandfold
+
 
 class Problem:
     """Models, experiments, measurements and parameters of a PEtab problem, as :func:`read_petab` reads them.
@@ -56,4 +58,4 @@ class Problem:
 
     @cached_property
     def _evaluator(self) -> Evaluator:
-        return Evaluator(self.definition, Settings())
+        return Evaluator(self.definition, Settings(relative=_TOLERANCE))

@@ -27,7 +27,7 @@ from sbmlgrad.petab.definition import (
     Period,
 )
 from sbmlgrad.petab.formulas import parse
-from sbmlgrad.petab.library import asking_libpetab, beside
+from sbmlgrad.petab.library import asking_libpetab, beside, check_formulas
 from sbmlgrad.sbml.read import read_sbml
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
     observables = table(files["observable_files"], v1.get_observable_df, v1.check_observable_df)
     check = partial(v1.check_measurement_df, observable_df=observables)
     measurements = table(files["measurement_files"], v1.get_measurement_df, check)
+    if measurements.empty:
+        raise PetabError(f"{source}: there are no measurements; name their table under measurement_files")
     conditions = table(files["condition_files"], v1.get_condition_df, v1.check_condition_df)
     names = config["parameter_file"]
     parameters = table([names] if isinstance(names, str) else names, v1.get_parameter_df, v1.check_parameter_df)
@@ -71,6 +73,8 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
 def _table(source: str, names: list[str], get: Any, check: Any) -> pandas.DataFrame:
     """The table in some files, as libpetab reads and checks it."""
     paths = [beside(source, name) for name in names]
+    for path in paths:
+        check_formulas(path)
     with asking_libpetab(", ".join(paths)):
         table = concat_tables(paths, get)
         check(table)

@@ -24,7 +24,7 @@ from sbmlgrad.petab.definition import (
     Prior,
     Scale,
 )
-from sbmlgrad.petab.library import asking_libpetab, beside
+from sbmlgrad.petab.library import asking_libpetab, beside, check_formulas
 from sbmlgrad.sbml.read import read_sbml
 
 _NOISE: Mapping[str, tuple[Distribution, Scale]] = {
@@ -104,6 +104,7 @@ def _checked(source: str, config: Mapping[str, Any]) -> Any:
 
 
 def _asked(path: str, reader: Callable[..., Any]) -> Any:
+    check_formulas(path)
     with asking_libpetab(path):
         return reader(path)
 

@@ -51,6 +51,7 @@ def test_what_is_no_problem_is_said(tmp_path: Path, content: str) -> None:
         ({"measurements": "observableId | simulationConditionId | time | measurement\na | fast | x | 8"}, "'x'"),
         ({"measurements": "observableId | simulationConditionId | time\na | fast | 0"}, "measurement"),
         ({"measurements": "observableId | simulationConditionId | time | measurement\na | fast | -1 | 8"}, "-1"),
+        ({"measurements": "observableId | simulationConditionId | time | measurement"}, "no measurements"),
         ({"conditions": "conditionId | k\nfast | 1 +\nslow | 1"}, "condition 'fast', column 'k'"),
         ({"parameters": "parameterId | parameterScale | lowerBound | upperBound | estimate\ns | lin | 0 | 1 | 2"}, "s"),
     ],
@@ -82,6 +83,16 @@ def test_text_in_tables_never_runs(version1: Write, tmp_path: Path) -> None:
     refusal(version1(observables=f"observableId | observableFormula | noiseFormula\na | {formula} | 1"))
     refusal(version1(conditions=f"conditionId | k\nfast | {formula}\nslow | 1"))
     assert not harm.exists()
+
+
+@pytest.mark.parametrize(
+    "formula", ["9^9^9^9^9 * A", "(9^9^9^9)^A", "exp(exp(exp(exp(9))))", "(" * 3000 + "A" + ")" * 3000]
+)
+def test_formulas_without_end_are_refused_at_once(version1: Write, version2: Write, formula: str) -> None:
+    observables = f"observableId | observableFormula | noiseFormula\na | {formula} | 1"
+    refusal(version1(observables=observables))
+    refusal(version2(observables=observables))
+    refusal(version2(conditions=f"conditionId | targetId | targetValue\nagain | A | {formula}"))
 
 
 def test_several_models_of_version_1_are_refused(version1: Write) -> None:
