@@ -12,7 +12,6 @@ from petab.v1.math import sympify_petab
 from sbmlgrad.errors import PetabError
 from sbmlgrad.model.evaluate import evaluate
 
-
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 

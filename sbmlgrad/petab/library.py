@@ -13,7 +13,7 @@ from sbmlgrad.errors import PetabError, SbmlgradError
 from sbmlgrad.petab.formulas import check_constants
 
 _LONGEST = 300
-_FORMULAS = ("observableFormula", "noiseFormula", "targetValue", "observableParameters", "noiseParameters")
+_FORMULAS = ["observableFormula", "noiseFormula", "targetValue", "observableParameters", "noiseParameters"]
 
 
 @contextmanager
@@ -44,9 +44,8 @@ def check_formulas(path: str) -> None:
     """Look at the formulas of a table before libpetab, which computes their constants exactly, gets to see them."""
     with asking_libpetab(path):
         table = pandas.read_csv(path, sep="\t", dtype=str)
-    for column in _FORMULAS:
-        cells = table[column].dropna().unique() if column in table.columns else []
-        for formula in {part.strip() for cell in cells for part in cell.split(";")}:
+    for column in table.columns.intersection(_FORMULAS):
+        for formula in {part.strip() for cell in table[column].dropna().unique() for part in cell.split(";")}:
             check_constants(formula, f"{path}: {column}")
 
 
