@@ -16,7 +16,7 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, Recursion
 
 
 def check_constants(formula: str, where: str) -> None:
-    """Raise :class:`PetabError` for constants that no float64 holds: powers of powers take for ever to compute exactly.
+    """Raise :class:`PetabError` for constant powers that no float64 holds: exactly computed, they take for ever.
 
     What is not a formula is passed over.
     """
@@ -25,13 +25,13 @@ def check_constants(formula: str, where: str) -> None:
         constants = [
             node
             for node in sympy.preorder_traversal(written)
-            if node.args and not node.free_symbols and not node.has(sympy.oo, -sympy.oo)
+            if node.func in (sympy.Pow, sympy.exp) and not node.free_symbols and not node.has(sympy.oo, -sympy.oo)
         ]
         sizes = [evaluate(node, {}) for node in constants]
     except _UNREADABLE:
         return
     if not all(map(math.isfinite, sizes)):
-        raise PetabError(f"{where}: {formula!r} has a constant that no number can hold; write its value")
+        raise PetabError(f"{where}: {formula!r} has a power that no number can hold; write its value")
 
 
 def parse(formula: Any, where: str) -> sympy.Basic:
