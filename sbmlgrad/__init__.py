@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
     from sbmlgrad.model.model import Model
     from sbmlgrad.network.network import ReactionNetwork
+    from sbmlgrad.petab.read import read_petab
     from sbmlgrad.sbml.read import read_sbml
     from sbmlgrad.sbml.write import write_sbml
     from sbmlgrad.simulation.experiment import Experiment
@@ -62,6 +63,7 @@ __all__ = [
     "__version__",
     "check",
     "fit",
+    "read_petab",
     "read_sbml",
     "sensitivity",
     "simulate",
@@ -90,6 +92,7 @@ _HOMES = {
     "TimeAverage": "sbmlgrad.gradient.observables",
     "check": "sbmlgrad.gradient.sensitivity",
     "fit": "sbmlgrad.fitting.fit",
+    "read_petab": "sbmlgrad.petab.read",
     "read_sbml": "sbmlgrad.sbml.read",
     "sensitivity": "sbmlgrad.gradient.sensitivity",
     "simulate": "sbmlgrad.simulation.simulate",

@@ -6,7 +6,6 @@ What takes time to import is imported inside the commands, so that help and usag
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import traceback
@@ -20,13 +19,17 @@ from sbmlgrad import __version__
 from sbmlgrad.cli_options import (
     DEBUG,
     Decorator,
+    assignment,
     check_outputs,
     debug_option,
     n_option,
+    number,
+    once,
     output_option,
     printable,
     seed_option,
 )
+from sbmlgrad.cli_petab import petab
 from sbmlgrad.cli_testsuite import testcase, testsuite
 from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
 
@@ -106,25 +109,6 @@ def _in_words(error: BaseException) -> str:
 # click takes any function for a type, and BadParameter makes it name the option.
 
 
-def _number(text: str) -> float:
-    """A finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise click.BadParameter(f"{text!r} is not a finite number")
-    return value
-
-
-def _assignment(text: str) -> tuple[str, float]:
-    """``id=value``."""
-    identifier, equals, value = (part.strip() for part in text.partition("="))
-    if not identifier or not equals:
-        raise click.BadParameter(f"{text!r} is not of the form id=value")
-    return identifier, _number(value)
-
-
 def _bounded(text: str) -> tuple[str, tuple[float, float] | None]:
     """``id`` or ``id=lower:upper``."""
     identifier, equals, bounds = (part.strip() for part in text.partition("="))
@@ -133,7 +117,7 @@ def _bounded(text: str) -> tuple[str, tuple[float, float] | None]:
     lower, colon, upper = bounds.partition(":")
     if not identifier or not colon:
         raise click.BadParameter(f"{text!r} is not of the form id or id=lower:upper")
-    limits = _number(lower), _number(upper)
+    limits = number(lower), number(upper)
     if not limits[0] < limits[1]:
         raise click.BadParameter(f"{text!r}: the lower bound must be below the upper one")
     return identifier, limits
@@ -145,16 +129,6 @@ def _ids(text: str) -> tuple[str, ...]:
     if "" in identifiers:
         raise click.BadParameter(f"{text!r} has an empty place between commas")
     return identifiers
-
-
-def _once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
-    """Pairs of a repeated option as a mapping; an id that is given twice is wrong usage."""
-    result: dict[str, T] = {}
-    for identifier, value in pairs:
-        if identifier in result:
-            raise click.UsageError(f"{option}: {identifier!r} is given twice")
-        result[identifier] = value
-    return result
 
 
 # ---- options that commands share -----------------------------------------------------------------------
@@ -173,14 +147,14 @@ model_options = _together(
     click.argument("model", metavar="MODEL"),
     click.option(
         "--molecules-per-unit",
-        type=_number,
+        type=number,
         metavar="NUMBER",
         help="Molecules in one unit of amount, whatever the units in the file say.",
     ),
     debug_option,
 )
 time_options = _together(
-    click.option("--end", type=_number, required=True, metavar="TIME", help="Last output time."),
+    click.option("--end", type=number, required=True, metavar="TIME", help="Last output time."),
     click.option(
         "--points",
         type=click.IntRange(min=2),
@@ -188,7 +162,7 @@ time_options = _together(
         metavar="NUMBER",
         help="Number of output times, equally spaced from start to end.",
     ),
-    click.option("--start", type=_number, default=0.0, show_default=True, metavar="TIME", help="First output time."),
+    click.option("--start", type=number, default=0.0, show_default=True, metavar="TIME", help="First output time."),
 )
 method_option = click.option(
     "--method",
@@ -230,7 +204,7 @@ def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
 @n_option(1000, "Number of trajectories; 1 gives the trajectory itself instead of mean and sd.")
 @seed_option
 @method_option
-@click.option("--set", "changes", type=_assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
+@click.option("--set", "changes", type=assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
 @click.option("--select", type=_ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
 @output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 @output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
@@ -246,7 +220,7 @@ def simulate(
     **options: Any,  # n, seed, method, select: handed on as they are
 ) -> None:
     """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory."""
-    times, parameters = _times(start, end, points), _once("--set", changes)
+    times, parameters = _times(start, end, points), once("--set", changes)
     check_outputs([model], {"-o": output, "--plot": plot})
     if plot:
         from sbmlgrad.report.plots import check_picture
@@ -307,7 +281,7 @@ def sensitivity(
     if check and options["method"] == "ode":
         raise click.UsageError("--check compares estimators of exact simulation; leave out --method ode")
     times = _times(start, end, points)
-    names = list(_once("-p", ((name, None) for group in parameters for name in group)))
+    names = list(once("-p", ((name, None) for group in parameters for name in group)))
     check_outputs([model], {"-o": output})
     import sbmlgrad as sg
 
@@ -337,7 +311,7 @@ def sensitivity(
     metavar="ID[=LOWER:UPPER]",
     help="A parameter to fit, and where it may be.",
 )
-@click.option("--init", type=_assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
+@click.option("--init", type=assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
 @n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option
@@ -368,7 +342,7 @@ def fit(
     DATA.csv holds trajectories (time,S) or moments (time,S-mean,S-sd). The estimates are printed; the fitted
     model, a report and JSON are written where asked for.
     """
-    wanted, begin = _once("-p", parameters), _once("--init", init)
+    wanted, begin = once("-p", parameters), once("--init", init)
     check_outputs([model, data], {"-o": output, "--json": json_output}, report)
     if report:
         from sbmlgrad.report.html import check_folder
@@ -385,6 +359,7 @@ def fit(
     _warn(loaded, result.warnings)
 
 
+main.add_command(petab)
 main.add_command(testsuite)
 main.add_command(testcase)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from sbmlgrad.errors import SbmlgradError
 
+T = TypeVar("T")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DEBUG = "sbmlgrad.debug"
@@ -22,6 +24,39 @@ _LARGEST_SEED = 2**63 - 1
 def printable(text: str) -> str:
     """One line, without control characters that a file may have brought in."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+# ---- values of options ---------------------------------------------------------------------------------
+# click takes any function for a type, and BadParameter makes it name the option.
+
+
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{text!r} is not a finite number")
+    return value
+
+
+def assignment(text: str) -> tuple[str, float]:
+    """``id=value``."""
+    identifier, equals, value = (part.strip() for part in text.partition("="))
+    if not identifier or not equals:
+        raise click.BadParameter(f"{text!r} is not of the form id=value")
+    return identifier, number(value)
+
+
+def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Pairs of a repeated option as a mapping; an id that is given twice is wrong usage."""
+    result: dict[str, T] = {}
+    for identifier, value in pairs:
+        if identifier in result:
+            raise click.UsageError(f"{option}: {identifier!r} is given twice")
+        result[identifier] = value
+    return result
 
 
 # ---- options -------------------------------------------------------------------------------------------
@@ -63,10 +98,12 @@ seed_option = click.option(
 # ---- where outputs go ----------------------------------------------------------------------------------
 
 
-def check_outputs(reads: Iterable[str], files: Mapping[str, str | None], folder: str | None = None) -> None:
+def check_outputs(
+    reads: Iterable[str], files: Mapping[str, str | None], folder: str | None = None, folder_option: str = "--report"
+) -> None:
     """Refuse places that cannot be written, or where something else lies, before the work begins."""
     taken = {os.path.realpath(path): "an input" for path in reads}
-    for option, path in {**files, "--report": folder}.items():
+    for option, path in {**files, folder_option: folder}.items():
         if path is not None:
             place = os.path.realpath(path)
             if place in taken:

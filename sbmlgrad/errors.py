@@ -37,6 +37,10 @@ class TableError(SbmlgradError):
     """A table of measurements cannot be read or does not match the model."""
 
 
+class PetabError(SbmlgradError):
+    """A PEtab problem breaks the rules of the format, contradicts its model, or asks for what is not there."""
+
+
 class SimulationError(SbmlgradError):
     """An exact simulation could not be completed as asked."""
 

@@ -26,14 +26,14 @@ FLOORS = (
     {"gradient"},
     {"report"},
     {"fitting"},
-    {"testsuite", "benchmark", "info"},
+    {"testsuite", "benchmark", "info", "petab"},
     {"reading"},
-    {"cli", "cli_options", "cli_testsuite", "__main__", ""},
+    {"cli", "cli_options", "cli_petab", "cli_testsuite", "__main__", ""},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1
 
-ONLY_ROOM = {"libsbml": "sbml", "matplotlib": "report"}  # library -> the one room that may import it
+ONLY_ROOM = {"libsbml": "sbml", "matplotlib": "report", "petab": "petab"}  # library -> the one room that may import it
 JAX = {"jax", "jaxlib", "optax", "equinox", "diffrax"}
 TEXT_TO_CODE = {"eval", "exec", "sympify", "parse_expr"}
 NO_ROOM_FOR = {"util", "utils", "utilities", "helper", "helpers", "misc", "common"}

@@ -1,0 +1,189 @@
+"""How well a problem's model explains its data at given parameters."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sbmlgrad.about import __version__
+from sbmlgrad.errors import PetabError, UnknownIdError
+from sbmlgrad.files import write_text
+from sbmlgrad.petab.check import check_ids, formulas
+from sbmlgrad.petab.course import Surroundings, course
+from sbmlgrad.petab.definition import Definition, Measurement, Observable
+from sbmlgrad.petab.formulas import symbols, value_of
+from sbmlgrad.petab.likelihood import log_density, residual
+from sbmlgrad.petab.priors import log_prior
+from sbmlgrad.petab.restart import Equations
+from sbmlgrad.petab.steady import SteadyStates
+from sbmlgrad.simulation.path import Settings
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A problem evaluated at some parameters.
+
+    Attributes
+    ----------
+    chi2
+        Sum of squared residuals, on the scale of each observable and in units of its noise.
+    llh
+        Log of the likelihood of all measurements.
+    log_prior
+        Log of the prior density by estimated parameter, truncated at its bounds; None where there are no priors.
+    simulations
+        The table of measurements, with the column ``simulation`` in the place of ``measurement``.
+    n_data
+        How many measurements there are.
+    parameters
+        The values at which it was evaluated, on the linear scale, by id.
+    """
+
+    chi2: float
+    llh: float
+    log_prior: Mapping[str, float] | None
+    simulations: pandas.DataFrame = field(repr=False)
+    n_data: int
+    parameters: Mapping[str, float] = field(repr=False)
+
+    @property
+    def log_posterior(self) -> float | None:
+        """Log of likelihood times prior, which is the posterior density up to a factor; None without priors."""
+        return None if self.log_prior is None else self.llh + math.fsum(self.log_prior.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is written as JSON; infinite numbers become null."""
+        prior = {name: _finite(value) for name, value in (self.log_prior or {}).items()}
+        return {
+            "chi2": _finite(self.chi2),
+            "llh": _finite(self.llh),
+            **({} if self.log_prior is None else {"log_prior": prior, "log_posterior": _finite(self.log_posterior)}),
+            "n_data": self.n_data,
+            "parameters": {name: _finite(value) for name, value in self.parameters.items()},
+            "version": __version__,
+        }
+
+    def save_json(self, path: str | os.PathLike[str]) -> None:
+        """Write :meth:`to_dict` as JSON, whole or not at all."""
+        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+
+    def save_simulations(self, path: str | os.PathLike[str]) -> None:
+        """Write the simulations as a table of PEtab, separated by tabs."""
+        write_text(path, self.simulations.to_csv(sep="\t", index=False, lineterminator="\n"))
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``simulations.tsv`` into a folder, which is made if it is not there."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self.save_simulations(Path(folder, "simulations.tsv"))
+
+
+def parameter_values(definition: Definition, changes: Mapping[str, float]) -> dict[str, float]:
+    """The nominal parameters with changes, by id.
+
+    Raises
+    ------
+    UnknownIdError
+        for a change of what is not in the parameter table.
+    PetabError
+        for a parameter without any value.
+    """
+    for name in changes:
+        if name not in definition.parameters:
+            raise UnknownIdError(
+                f"{definition.source}: the parameter table has no {name!r}; it has {', '.join(definition.parameters)}"
+            )
+    nominal = {name: parameter.nominal for name, parameter in definition.parameters.items()}
+    values = {**nominal, **{name: float(value) for name, value in changes.items()}}
+    for name, value in values.items():
+        if math.isnan(value):
+            raise PetabError(f"{definition.source}: parameter {name!r} has no nominal value; give it one")
+    return values
+
+
+class Evaluator:
+    """The equations of a problem, compiled once and evaluated at any parameters."""
+
+    def __init__(self, definition: Definition, settings: Settings):
+        self.definition, self.settings = definition, settings
+        check_ids(definition)
+        wanted = symbols(formula for _, formula, _ in formulas(definition))
+        wanted |= {definition.aliases[name] for name in wanted if name in definition.aliases}
+        self.equations = {name: Equations(model, wanted) for name, model in definition.models.items()}
+        self.runs: defaultdict[tuple[str, str], list[Measurement]] = defaultdict(list)
+        for measurement in definition.measurements:
+            self.runs[measurement.model, measurement.experiment].append(measurement)
+
+    def evaluate(self, changes: Mapping[str, float]) -> Evaluation:
+        """Simulate all experiments and compare; see :meth:`Problem.evaluate`."""
+        definition = self.definition
+        values = parameter_values(definition, changes)
+        surroundings = Surroundings(values, definition.aliases)
+        steady = SteadyStates(self.settings)
+        simulated: dict[int, float] = {}
+        chi2, llh = [], []
+        for (model, experiment), measurements in self.runs.items():
+            times = {measurement.time for measurement in measurements}
+            seen = course(
+                self.equations[model],
+                definition.experiments[experiment],
+                times,
+                surroundings,
+                steady,
+                definition.source,
+            )
+            for item in measurements:
+                observable = definition.observables[item.observable]
+                simulated[item.row], noise = self._observed(observable, item, seen[item.time])
+                deviation = residual(item.value, simulated[item.row], noise, observable.scale)
+                chi2.append(deviation**2)
+                llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
+        return Evaluation(
+            chi2=_total(chi2),
+            llh=_total(llh),
+            log_prior=log_prior(definition.parameters, values, definition.source),
+            simulations=_table_of(definition.table, simulated),
+            n_data=len(chi2),
+            parameters=values,
+        )
+
+    def _observed(self, observable: Observable, item: Measurement, seen: Mapping[str, float]) -> tuple[float, float]:
+        """What is simulated in place of a measurement, and the noise around it."""
+        where = f"{self.definition.source}: observable {observable.id!r}"
+        values = dict(seen)
+        for names, overrides in (
+            (observable.placeholders, item.overrides),
+            (observable.noise_placeholders, item.noise_overrides),
+        ):
+            for name, formula in zip(names, overrides, strict=True):
+                values[name] = value_of(formula, seen, f"{where}: placeholder {name!r}")
+        simulated = value_of(observable.formula, values, where)
+        noise = value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
+        if not 0 < noise < math.inf:
+            raise PetabError(
+                f"{where}: the noise is {noise:g} at time {item.time:g} of experiment {item.experiment!r}; it must be "
+                "positive: check the noise formula and its parameters"
+            )
+        return simulated, noise
+
+
+def _table_of(measured: pandas.DataFrame, simulated: Mapping[int, float]) -> pandas.DataFrame:
+    table = measured.rename(columns={"measurement": "simulation"})
+    return table.assign(simulation=[simulated[row] for row in range(len(table))])
+
+
+def _total(terms: list[float]) -> float:
+    """The sum; infinite or nan terms make it so."""
+    return math.fsum(terms) if all(map(math.isfinite, terms)) else sum(terms)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,69 @@
+"""Steady states of rate equations, found by following them for longer and longer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from sbmlgrad.errors import SimulationError, TruncationError
+from sbmlgrad.petab.restart import Equations, State
+from sbmlgrad.simulation.path import Settings
+
+_CHANGE = 1e-7  # relative, over the second half of a span: from there on, a value counts as constant
+_NOTHING = 1e-12  # of the largest value a variable has had
+_SOON, _LATE = 1e1, 1e6  # in the model's unit of time: the first span that is tried
+_LONGEST = 1e12
+_MOST_STEPS = 100_000
+
+
+class SteadyStates:
+    """The steady states that were found, by where they were looked for from: conditions often share one."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self._found: dict[tuple[int, tuple[float, ...]], State] = {}
+
+    def after(self, equations: Equations, start: State) -> State:
+        """The steady state from the start of a simulation; raises as :func:`settled` does."""
+        key = id(equations), tuple(start.values.values())
+        if key not in self._found:
+            self._found[key] = settled(equations, start, self.settings)
+        return self._found[key]
+
+
+def settled(equations: Equations, state: State, settings: Settings) -> State:
+    """The state in which nothing changes any more, from a state on.
+
+    The equations are followed over spans that grow tenfold, until no variable changes over the second half of one by
+    more than a part in 10 million. Where time alone changes nothing, the first span is a million units of time, so that
+    what is slow is not taken for what is still; a solver crosses it in a few steps once it is.
+
+    Raises
+    ------
+    SimulationError
+        if there is none: something grows without end, or oscillates.
+    """
+    settings = replace(settings, most_steps=min(settings.most_steps, _MOST_STEPS))
+    begin, span = state.time, _SOON if equations.follows_time else _LATE
+    largest = {name: abs(state.values[name]) for name in equations.moving}
+    restless = list(equations.moving)
+    while span <= _LONGEST:
+        end = begin + span
+        try:
+            (middle, last), state = equations.follow(state, [state.time + (end - state.time) / 2, end], settings)
+        except TruncationError:
+            break
+        largest = {name: max(size, abs(middle[name]), abs(last[name])) for name, size in largest.items()}
+        restless = [
+            name
+            for name in equations.moving
+            if not math.isclose(middle[name], last[name], rel_tol=_CHANGE, abs_tol=_NOTHING * largest[name])
+        ]
+        if not restless:
+            return state
+        span *= 10.0
+    moving = f" ({', '.join(restless[:3])} still changes)" if restless else ""
+    raise SimulationError(
+        f"{equations.elements.source.path}: no steady state was reached by time {state.time:g}{moving}; a "
+        "pre-equilibration or a measurement at time inf needs one: change the model or the parameters, or give a time"
+    )
