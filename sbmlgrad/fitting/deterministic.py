@@ -171,6 +171,7 @@ class EquationFit:
         level = target.value + self.path.residuals * target.error
         covariance = self._along_trajectories()
         sized, known = covariance is not None, covariance is not None
+        sizes = np.full(len(level), sized)  # of the spread between cells, which numbers of cells need
         if covariance is None:
             covariance = np.diag(np.abs(level))
         variance = np.diag(covariance).copy()
@@ -180,14 +181,16 @@ class EquationFit:
                 times = target.times[spread["time"]]
                 own = np.interp(times, target.times[target.time[rows]], level[rows])
                 variance[rows] = smoothed(own, np.square(spread["value"]))(level[rows])
-                known = True
+                known, sizes = True, sizes | rows
         size = np.sqrt(np.diag(covariance))
         ratio = np.where(size > 0, np.sqrt(variance) / np.where(size > 0, size, 1.0), 0.0)
         covariance = covariance * np.outer(ratio, ratio)  # correlated as before
         np.fill_diagonal(covariance, variance)
         one, floored, scatter = observed(target, covariance, level, sized)
         most_share = _MOST_SHARE if known else np.inf
-        return Noise(one, floored, sized=sized, smooth=True, most_share=most_share, scatter=scatter)
+        sized = sized or bool(np.all(target.added[target.trajectory] > 0))
+        told = target.told | (target.counted & sizes)
+        return Noise(one, covariance, told, floored, sized=sized, smooth=True, most_share=most_share, scatter=scatter)
 
     def _along_trajectories(self) -> np.ndarray | None:
         """The covariance (m, m) of numbers along one trajectory, where there is a linear noise approximation."""

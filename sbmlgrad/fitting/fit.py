@@ -242,6 +242,7 @@ def _tables(parameters: Parameters, path: Path, verdict: Verdict, n: int) -> dic
     stderr = np.sqrt(np.diag(spread))
     with np.errstate(invalid="ignore"):
         correlation = spread / np.outer(stderr, stderr)
+    ends = parameters.interval(path.point, stderr, verdict.freedom)
     names = pandas.Index(parameters.names, name="parameter")
     upper = np.where(parameters.upper >= 1e300, np.inf, parameters.upper)
     table = {
@@ -250,6 +251,8 @@ def _tables(parameters: Parameters, path: Path, verdict: Verdict, n: int) -> dic
         "lower": parameters.lower,
         "upper": upper,
         "at_bound": parameters.at_bound(values),
+        "ci_lower": ends[0],
+        "ci_upper": ends[1],
     }
     steps = pandas.DataFrame(
         {

@@ -12,13 +12,13 @@ than the standard errors where numbers are many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from sbmlgrad.errors import TableError
+from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.gradient.estimator import Estimate
 from sbmlgrad.headers import column
 from sbmlgrad.tables.measurements import Measurements, Series
@@ -35,6 +35,10 @@ class Target:
     ``observable`` and ``time`` are places in ``observables`` and ``times``; ``spread`` marks sds, and ``trajectory``
     means of replicates, of which ``replicates`` stand behind a number with the sample variance ``scatter`` (nan for a
     single one). ``shared`` (m, m) is the covariance of two numbers over that of one trajectory, or one cell, at them.
+
+    What a table says of errors: ``counted`` marks moments of a known number of cells, which is in ``replicates``;
+    ``stated`` is the variance of a mean by its standard error, nan where there is none, and ``added`` that of
+    measurement errors, in a mean or in each trajectory, 0 where there is none.
     """
 
     observables: tuple[str, ...]
@@ -48,6 +52,14 @@ class Target:
     scatter: np.ndarray
     shared: np.ndarray
     error: np.ndarray
+    counted: np.ndarray
+    stated: np.ndarray
+    added: np.ndarray
+
+    @property
+    def told(self) -> np.ndarray:
+        """Which moments (m,) the table states the errors of, whatever the model says of cells."""
+        return ~self.trajectory & ~self.counted & (~np.isnan(self.stated) | (self.added > 0))
 
     @property
     def squares(self) -> bool:
@@ -121,7 +133,7 @@ class Target:
 
     def select(self, rows: np.ndarray) -> dict[str, Any]:
         """The columns with some of the numbers only."""
-        names = ("observable", "time", "spread", "value", "trajectory", "replicates", "scatter", "error")
+        names = [field.name for field in fields(self) if field.name not in ("observables", "times", "shared")]
         return {**{name: getattr(self, name)[rows] for name in names}, "shared": self.shared[np.ix_(rows, rows)]}
 
 
@@ -130,15 +142,10 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
 
     ``followed`` says that moments at different times are of the same cells, rather than of others each time.
 
-    Raises :class:`TableError` for what is read but not compared yet.
+    Raises :class:`TableError` for errors that are all 0.
     """
-    series = measurements.series
-    for one in series:
-        if one.statistic not in _COMPARED:
-            raise TableError(
-                f"{measurements.source}: column {one.column!r}: how exact a number was measured cannot be told to a "
-                "fit yet; remove the column"
-            )
+    series = tuple(one for one in measurements.series if one.statistic in _COMPARED)
+    exactness = Exactness.of(measurements)
     observables = tuple(dict.fromkeys(s.observable for s in series))
     times = np.unique(np.concatenate([s.times for s in series]))
     kinds = dict.fromkeys((s.observable, s.statistic) for s in series)
@@ -151,10 +158,14 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
             table[labels[s.replicate], np.searchsorted(times, s.times)] = s.values
         seen = ~np.isnan(table)
         kept = np.flatnonzero(seen.any(axis=0))
-        columns.append(_column(group[0], observables, kept, table[:, kept], series))
+        told = exactness.told(group[0], times[kept], list(labels), seen[:, kept])
+        columns.append(_column(group[0], observables, kept, table[:, kept], series) | told)
         present.append(seen[:, kept].T)
     flat = {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-    shared = _shared(np.concatenate(present), flat["trajectory"], None if followed else flat["time"])
+    flat["replicates"] = np.where(flat["counted"], flat.pop("cells"), flat["replicates"])
+    flat["error"] = flat["error"] / np.where(flat["counted"], np.sqrt(flat["replicates"]), 1.0)
+    flat["error"] = np.where(flat["stated"] > 0, np.sqrt(np.nan_to_num(flat["stated"])), flat["error"])
+    shared = _shared(np.concatenate(present), flat, followed)
     return Target(observables, times, shared=shared, **flat)
 
 
@@ -186,16 +197,19 @@ def _first_error(series: Series, values: np.ndarray, every: Sequence[Series]) ->
     return typical * np.sqrt(0.5) if series.statistic == "sd" else typical
 
 
-def _shared(present: np.ndarray, trajectory: np.ndarray, time: np.ndarray | None) -> np.ndarray:
+def _shared(present: np.ndarray, columns: Mapping[str, np.ndarray], followed: bool) -> np.ndarray:
     """See :class:`Target`, from whether there are values (m, replicates).
 
-    The mean of N_a trajectories and that of N_b others, N_ab of them the same, have N_ab / (N_a N_b) of the covariance.
-    How many cells stand behind a table of moments is not known, so it is 1 there; where cells are others at each
-    ``time`` (m,), those at different times have nothing in common.
+    The mean of N_a trajectories and that of N_b others, N_ab of them the same, have N_ab / (N_a N_b) of the covariance,
+    and so have moments of known numbers of cells. Where how many cells stand behind moments is not known, it is 1;
+    where cells are others at each time, those at different times have nothing in common.
     """
+    trajectory, time, counted = columns["trajectory"], columns["time"], columns["counted"]
     seen = present.astype(np.float64)
     count = seen.sum(axis=1)
     both = (seen @ seen.T) / np.outer(count, count)
-    same = trajectory[:, None] == trajectory[None, :]
-    together = np.ones_like(both) if time is None else (time[:, None] == time[None, :]).astype(np.float64)
-    return np.where(same, np.where(trajectory[:, None], both, together), 0.0)
+    together = np.ones_like(both) if followed else (time[:, None] == time[None, :]).astype(np.float64)
+    cells = np.maximum.outer(columns["replicates"], columns["replicates"])
+    together = np.where(counted[:, None], together / cells, together)
+    kind = np.select([trajectory, counted, ~np.isnan(columns["stated"]), columns["added"] > 0], [0, 1, 2, 3], 4)
+    return np.where(kind[:, None] == kind[None, :], np.where(trajectory[:, None], both, together), 0.0)

@@ -20,7 +20,12 @@ class Noise:
     Attributes
     ----------
     one
-        Covariance (m, m) of the numbers if each were of one trajectory or one cell, a floor included.
+        Covariance (m, m) of the numbers if each were of one trajectory or one cell, a floor and what the table says of
+        errors included.
+    predicted
+        The same by the model alone.
+    told
+        Which moments (m,) have a covariance that is known, rather than up to the number of cells.
     floored
         Which numbers (m,) hardly vary in the prediction, so that their error is mostly the floor.
     sized
@@ -37,6 +42,8 @@ class Noise:
     """
 
     one: np.ndarray
+    predicted: np.ndarray
+    told: np.ndarray
     floored: np.ndarray
     sized: bool = True
     smooth: bool = False
@@ -54,12 +61,14 @@ def observed(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """``one``, ``floored`` and ``scatter`` of :class:`Noise`, from a predicted covariance (m, m) and values (m,).
 
-    Where replicates scatter more than predicted, there is measurement error too, without correlation in time and with
-    a variance that goes with the level.
+    Errors that the table states take the place of the predicted ones, and measurement errors are added. Where
+    replicates scatter more than predicted, there is measurement error too, without correlation in time and with a
+    variance that goes with the level.
     """
     variance = np.diag(covariance)
     floor = target.floor(variance)
-    floored, one = variance < floor, covariance + np.diag(floor)
+    floored = (variance < floor) & np.isnan(target.stated) & (target.added == 0)
+    one = _with_stated(target, covariance + np.diag(floor), sized)
     rows = target.trajectory & ~floored & (target.replicates > 1)
     if not rows.any():
         return one, floored, 1.0
@@ -78,6 +87,18 @@ def observed(
     if sized:
         return one + np.diag(more), floored, ratio
     return np.where(np.outer(kind, kind), np.diag(more + floor), one), floored, 1.0
+
+
+def _with_stated(target: Target, one: np.ndarray, sized: bool) -> np.ndarray:
+    """A predicted covariance (m, m) with errors of the size that the table says, correlated as predicted."""
+    size = np.sqrt(np.diag(one))
+    factor = np.where(np.isnan(target.stated), 1.0, np.sqrt(np.nan_to_num(target.stated)) / size)
+    alone = (target.added > 0) & (~target.counted & ~target.trajectory & np.isnan(target.stated))
+    if not sized:  # what is added is all that is known of the size
+        alone = alone | ((target.added > 0) & target.trajectory)
+    factor = np.where(alone, 0.0, factor)
+    more = target.added * np.where(target.counted, target.replicates, 1.0)
+    return one * np.outer(factor, factor) + np.diag(more)
 
 
 def smoothed(level: np.ndarray, variance: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
 from sbmlgrad.errors import FitError
 
@@ -49,6 +50,12 @@ class Parameters:
         with np.errstate(over="ignore", invalid="ignore"):
             mean = np.where(self.log, np.exp(np.square(errors) / 2), 1.0)
             return np.where(np.isinf(errors), np.inf, errors * mean * self.slope(values))
+
+    def interval(self, point: np.ndarray, errors: np.ndarray, freedom: float) -> tuple[np.ndarray, np.ndarray]:
+        """95 % confidence limits (P,) of the values, symmetric on this scale; ``freedom`` is that of Student's t."""
+        width = np.where(np.isnan(errors), np.inf, errors) * t.ppf(0.975, freedom)
+        with np.errstate(over="ignore"):
+            return self.from_scale(point - width), self.from_scale(point + width)
 
     def clip(self, point: np.ndarray) -> np.ndarray:
         """The nearest coordinates within the bounds."""

@@ -34,7 +34,8 @@ class Fit:
         The model, or network, with the estimates put in.
     parameters
         DataFrame by parameter: ``estimate``, ``stderr``, ``lower``, ``upper`` (the bounds of the search, infinite
-        where there are none) and ``at_bound``.
+        where there are none), ``at_bound``, and 95 % confidence limits ``ci_lower`` and ``ci_upper``: symmetric on a
+        logarithmic scale for parameters that stay positive.
     correlation
         DataFrame of correlations between the estimates.
     loss
@@ -91,7 +92,7 @@ class Fit:
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of ``fit.json``; infinite numbers become null."""
-        columns = ("estimate", "stderr", "lower", "upper")
+        columns = ("estimate", "stderr", "lower", "upper", "ci_lower", "ci_upper")
         return {
             "parameters": {
                 name: {column: _finite(row[column]) for column in columns} for name, row in self.parameters.iterrows()

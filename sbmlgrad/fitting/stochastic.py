@@ -112,8 +112,10 @@ class MomentFit:
         values = self._simulated(target.times)
         rows = target.influence(values)
         level = values.mean(axis=-1)[target.observable, target.time]
-        one, floored, scatter = observed(target, rows @ rows.T / (rows.shape[1] - 1), level)
-        self._noise = Noise(one, floored, most_share=1 / _FEWEST_CELLS, scatter=scatter)
+        predicted = rows @ rows.T / (rows.shape[1] - 1)
+        one, floored, scatter = observed(target, predicted, level)
+        told = target.told | target.counted
+        self._noise = Noise(one, predicted, told, floored, most_share=1 / _FEWEST_CELLS, scatter=scatter)
         self.path.reweight(self._noise.errors(target))
 
     def _error(self, path: Path) -> np.ndarray:

@@ -32,12 +32,14 @@ _MEDIAN = float(chi2.median(1))
 class Verdict:
     """The covariance (m, m) of the weighted residuals, and what is to be said of them.
 
-    ``poor`` is whether the fit ended farther from the data than its own errors allow.
+    ``poor`` is whether the fit ended farther from the data than its own errors allow. ``freedom`` is how many numbers
+    told the size of the covariance; infinite where it is known.
     """
 
     covariance: np.ndarray
     warnings: tuple[str, ...] = ()
     poor: bool = False
+    freedom: float = np.inf
 
 
 def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, caution: float = 1.0) -> Verdict:
@@ -46,19 +48,25 @@ def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
     ``jacobian`` (m, P) is that of the weighted residuals. The simulation's own noise in the residuals is not counted as
     the data's, ``caution`` times.
     """
-    own = noise.one / np.outer(target.error, target.error)
+    errors = np.outer(target.error, target.error)
     fitted = _fitted(jacobian)
-    verdict = Verdict(own * target.shared)
-    for kind, look in ((True, _look_at_trajectories), (False, _look_at_moments)):
-        rows = target.trajectory == kind
+    verdict = Verdict(noise.one / errors * target.shared)
+    drawn = noise.predicted / errors * (caution / noise.simulated)
+    kinds = (
+        (target.trajectory, _look_at_trajectories),
+        (noise.told, _look_at_told_moments),
+        (~target.trajectory & ~noise.told, _look_at_moments),
+    )
+    for rows, look in kinds:
         if rows.any():
             both = np.outer(rows, rows)
-            part = _Part(target, noise, fitted, residuals, np.where(both, own, 0.0) * (caution / noise.simulated))
+            part = _Part(target, noise, fitted, residuals, np.where(both, drawn, 0.0), rows)
             found = look(part, np.where(both, verdict.covariance, 0.0))
             verdict = Verdict(
                 np.where(both, found.covariance, verdict.covariance),
                 (*verdict.warnings, *found.warnings),
                 verdict.poor or found.poor,
+                min(verdict.freedom, found.freedom),
             )
     return verdict
 
@@ -72,6 +80,7 @@ class _Part:
     fitted: np.ndarray
     residuals: np.ndarray
     simulated: np.ndarray  # covariance (m, m) that the simulation adds to the residuals
+    rows: np.ndarray  # which of all numbers they are
 
     def expected(self, covariance: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The covariance (rows, rows) of residuals of data that have this one."""
@@ -96,7 +105,7 @@ def _fitted(jacobian: np.ndarray) -> np.ndarray:
 def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
     """As predicted, unless the residuals contradict."""
     target, noise = part.target, part.noise
-    rows = target.trajectory & ~noise.floored
+    rows = part.rows & ~noise.floored
     repeated = bool(np.any(target.replicates[rows] > 1))
     # Where nothing varies, as at the start, no error allows a distance, and none tells of the noise elsewhere.
     warnings = _outlying(target, part.residuals, target.trajectory & noise.floored & (np.abs(part.residuals) > _TOLD))
@@ -110,7 +119,7 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
         return Verdict(covariance if known else np.full_like(covariance, np.inf), warnings, bool(warnings))
     matrix = part.expected(covariance, rows)
     found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
-    bulk = noise.smooth and found > _BULK**2 * expected
+    bulk = noise.smooth and not np.all(target.added[rows] > 0) and found > _BULK**2 * expected
     if (bulk or not noise.sized) and not repeated:  # what least squares takes for granted: errors that are independent
         covariance = np.diag(np.diag(covariance))
         covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
@@ -181,7 +190,7 @@ def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> n
 
 def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     """One over the number of cells, read off the residuals but for those that lie far from the rest."""
-    target, kind = part.target, ~part.target.trajectory
+    target, kind = part.target, part.rows
     squares, expected = np.square(part.residuals), np.diag(part.left(covariance))
     simulated = np.diag(part.left(part.simulated))
     telling = kind & ~part.noise.floored & (expected > 1e-6)
@@ -189,17 +198,38 @@ def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
         return Verdict(np.full_like(covariance, np.inf))
     share = float(np.median(squares[telling] / expected[telling])) / _MEDIAN
     near = telling & (squares <= _OUTLYING**2 * share * expected)
-    share = float(squares[near].sum() / expected[near].sum())
+    share, freedom = float(squares[near].sum() / expected[near].sum()), max(part.freedom(near), 1.0)
     far = kind & (squares > _TOLD**2 * share * np.maximum(expected, 1e-6))
     share = max(share - float(simulated[near].sum() / expected[near].sum()), 0.0)
     warnings = _outlying(target, part.residuals, far)
     if share <= part.noise.most_share:
-        return Verdict(covariance * share, warnings)
+        return Verdict(covariance * share, warnings, freedom=freedom)
     few = (
         f"the residuals are as large as if {1 / share:.2g} cells stood behind each of the moments: the model does not "
         "describe them, or a column -sd holds standard errors instead of the spread between cells"
     )
-    return Verdict(covariance * share, (*warnings, few), poor=True)
+    return Verdict(covariance * share, (*warnings, few), poor=True, freedom=freedom)
+
+
+def _look_at_told_moments(part: _Part, covariance: np.ndarray) -> Verdict:
+    """As the numbers of cells, or the errors in the table, say, unless the residuals contradict."""
+    telling = part.rows & ~part.noise.floored
+    every = part.left(covariance + part.simulated)
+    far = part.rows & (np.square(part.residuals) > _TOLD**2 * np.maximum(np.diag(every), 1e-6))
+    warnings = _outlying(part.target, part.residuals, far)
+    rows = telling & ~far
+    if part.freedom(rows) < 0.5:
+        return Verdict(covariance, warnings, bool(warnings))
+    matrix = every[np.ix_(rows, rows)]
+    found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
+    if _tails(matrix, found)[0] >= _RARE:
+        return Verdict(covariance, warnings)
+    large = (
+        f"the residuals are {np.sqrt(found / expected):.2g} times as large as the numbers of cells, or errors, in the "
+        f"table allow (sum of squares {found:.3g}, where {expected:.3g} is expected): the model does not describe the "
+        "data; the error bars are widened to match"
+    )
+    return Verdict(covariance * (found / expected), (*warnings, large), poor=True, freedom=part.freedom(rows))
 
 
 def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> tuple[str, ...]:
