@@ -175,12 +175,13 @@ def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
     fitting = ("-p", "k=1:100", "-p", "g", "--init", "k=6", "-n", 100, "--seed", 3)
     result = run("fit", "model.xml", "moments.csv", *fitting, *outputs)
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["estimate", "stderr", "lower", "upper", "at_bound"]
+    assert lines[0].split() == ["estimate", "stderr", "lower", "upper", "at_bound", "ci_lower", "ci_upper"]
     assert lines[-1] == "wrote fitted.xml, report, fit.json"
     found = json.loads((folder / "fit.json").read_text())
     assert set(found) == {"parameters", "loss", "seconds", "seed", "version"}
     assert list(found["parameters"]) == ["k", "g"]
     assert found["parameters"]["k"]["estimate"] == pytest.approx(10, rel=0.2)
+    assert found["parameters"]["k"]["ci_lower"] < 10 < found["parameters"]["k"]["ci_upper"]
     assert (found["parameters"]["k"]["lower"], found["parameters"]["k"]["upper"]) == (1, 100)
     assert read_sbml(folder / "fitted.xml").quantities()["k"] == found["parameters"]["k"]["estimate"]
     assert (folder / "report" / "index.html").is_file()

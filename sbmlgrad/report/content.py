@@ -22,7 +22,8 @@ class FitContent:
     data: str
     """file name of the measurements"""
     parameters: pd.DataFrame
-    """index parameter id; columns start, estimate, stderr, lower, upper (bounds of the search), at_bound"""
+    """index parameter id; columns start, estimate, stderr, lower, upper (bounds of the search), at_bound,
+    ci_lower, ci_upper (95 % confidence limits)"""
     measured: pd.DataFrame
     """a row per measurement: (condition,) observable, statistic ("value", "mean" or "sd"), time, measured,
     predicted, error (a standard deviation), residual (predicted minus measured, in units of the error)"""

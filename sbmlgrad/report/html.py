@@ -129,15 +129,16 @@ def _picture(figure: Figure) -> str:
 
 
 def _parameter_row(name: str, row: pd.Series[Any]) -> dict[str, Any]:
-    estimate, stderr, start, lower, upper = (
+    estimate, stderr, start, lower, upper, low, high = (
         float("nan") if pd.isna(row[key]) else float(row[key])
-        for key in ("estimate", "stderr", "start", "lower", "upper")
+        for key in ("estimate", "stderr", "start", "lower", "upper", "ci_lower", "ci_upper")
     )
     relative = abs(stderr / estimate) if estimate else math.nan
     return {
         "name": name,
         "estimate": with_error(estimate, stderr),
         "relative": f"{100 * relative:.2g} %" if relative < 10 else "> 1000 %" if relative >= 10 else "–",
+        "interval": f"{low:.4g} to {high:.4g}" if math.isfinite(low) and math.isfinite(high) else "–",
         "start": f"{start:.4g}" if math.isfinite(start) else "–",
         "search": f"{lower:.4g} to {upper:.4g}" if math.isfinite(lower + upper) else _one_bound(lower, upper),
         "at_bound": bool(row["at_bound"]),

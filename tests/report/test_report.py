@@ -59,7 +59,8 @@ def made_up_content() -> FitContent:
     history["phase"] = np.where(steps < 10, "descent", SCRIPT)
     parameters = pd.DataFrame(
         {"start": 2.0, "estimate": 1.0, "stderr": [0.1, np.nan, 3.0], "lower": [1e-3, None, 1.0]}
-        | {"upper": [10.0, None, np.nan], "at_bound": [False, False, True]},
+        | {"upper": [10.0, None, np.nan], "at_bound": [False, False, True]}
+        | {"ci_lower": [0.8, np.nan, 0.0], "ci_upper": [1.2, np.nan, np.inf]},
         index=list(NAMES),
     )
     return FitContent(

@@ -90,15 +90,6 @@ def test_what_simulate_writes_of_such_ids_is_read_and_fitted(text, tmp_path: Pat
     assert error < 4 * fit.parameters["stderr"]["d"]  # false alarm: 6e-5 a seed, and this seed is fixed
 
 
-def test_a_fit_refuses_what_it_does_not_use_yet(text, tmp_path: Path) -> None:
-    model = sg.read_sbml(text({"A": {"amount": 50}}, {"r": ("A ->", "d * A")}, {"d": 0.3}))
-    path = tmp_path / "data.csv"
-    for name in ("A-sem", "A-n", "A-error"):
-        path.write_text(f"time,A-mean,{name}\n0,50,1\n1,37,2\n", encoding="utf-8")
-        with pytest.raises(TableError, match=rf"column '{name}': how exact .* cannot be told to a fit yet; remove"):
-            sg.fit(model, path, {"d": None}, method="ode")
-
-
 def test_a_constant_that_is_fitted_is_not_measured(text, tmp_path: Path) -> None:
     model = sg.read_sbml(text({"A": {"amount": 50}}, {"r": ("A ->", "d * A")}, {"d": 0.3}))
     path = tmp_path / "copasi.txt"
