@@ -19,7 +19,7 @@ from sbmlgrad.cli_options import check_outputs, debug_option, n_option, output_o
 @click.option(
     "--limit",
     type=click.FloatRange(0, min_open=True),
-    default=30,
+    default=60,
     show_default=True,
     metavar="SECONDS",
     help="A semantic case that takes longer has failed.",

@@ -151,7 +151,7 @@ def run_cases(
     folder: str | Path,
     cases: Sequence[str] | None,
     simulate: Simulate,
-    limit: float = 30.0,
+    limit: float = 60.0,
     processes: int | None = None,
 ) -> Iterator[CaseResult]:
     """Run the named cases in ``folder``, or all of them, and judge them; results come in the order of the cases.
