@@ -35,7 +35,7 @@ class Exact:
         point = problem.at(task.values)
         network = problem.network_at(task.values)
         grid, places = problem.grid(task.times, task.start, [task.start])
-        counts, weights, slopes = _initial(point)
+        counts, weights, slopes = start_law(point)
         horizon = float(grid[-1]) - task.start
         shares = np.full(len(counts), 1.0 / len(counts))  # states that only a derivative starts from count as well
         space = explore(network, counts, point.coefficients, horizon, shares, self.tolerance, self.limit)
@@ -68,7 +68,7 @@ def _fastest(space: StateSpace, network: Any, point: Point) -> float:
     return float(np.asarray(space.rates(network, point.coefficients)).sum(axis=0).max(initial=0.0))
 
 
-def _initial(point: Point) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def start_law(point: Point) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Initial states (K, species), their probabilities (K,), and the derivatives of those by each parameter.
 
     A mean between whole numbers is a mixture of the two; at a whole number its slope is that between both neighbours.

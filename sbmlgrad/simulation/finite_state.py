@@ -272,14 +272,14 @@ def _step(growth: _Growth, p: np.ndarray, duration: float, fastest: float) -> tu
     """Probabilities after ``duration`` and their integral, (states,) each, by numpy."""
     matrix = growth.matrix(fastest)
     end, integral = np.zeros((2, len(p)))
-    for point, survival in _weights(fastest * duration):
+    for point, survival in poisson_weights(fastest * duration):
         end += point * p
         integral += survival * p
         p = matrix @ p
     return end, integral / fastest
 
 
-def _weights(jumps: float) -> np.ndarray:
+def poisson_weights(jumps: float) -> np.ndarray:
     """Poisson probabilities P(N = k) and P(N > k) (terms, 2) for a mean of ``jumps``, to a tail of 1e-15.
 
     Ratios from the mode outwards neither overflow nor lose digits (Fox & Glynn 1988).
@@ -309,7 +309,7 @@ def _evolve(
     if fastest is None:
         fastest = _fastest(rates)
     fastest = max(fastest, 1.0 / duration)
-    weights = _weights(fastest * duration)[:, : 1 + integral] / [1.0, fastest][: 1 + integral]
+    weights = poisson_weights(fastest * duration)[:, : 1 + integral] / [1.0, fastest][: 1 + integral]
     weights = np.pad(weights, ((0, -len(weights) % _BLOCK), (0, 0)))
     blocks = weights.reshape(-1, _BLOCK, 1 + integral)
     result: tuple[Array, ...] = tuple(_sum_series(space.predecessors, rates, p, blocks, fastest))

@@ -9,6 +9,7 @@ from operator import add
 from typing import Protocol, TypeVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.simulation.rosenbrock import Flow, Slopes, Step, rosenbrock_step
@@ -26,6 +27,9 @@ _STAGES = (
     (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
 )
 _ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
+TABLEAU = (np.array([row + (0.0,) * (7 - len(row)) for row in ((), *_STAGES)]), np.array(_ERROR))
+"""Dormand and Prince's stages (7, 7), of which the last ends the step, and weights (7,) of the error."""
+
 _INNER = (
     *(-12715105075 / 11282082432, 0.0, 87487479700 / 32700410799, -10690763975 / 1880347072),
     *(701980252875 / 199316789632, -1453857185 / 822651844, 69997945 / 29380423),

@@ -1,0 +1,1 @@
+"""Log-likelihoods of single cells and single trajectories, with their derivatives."""

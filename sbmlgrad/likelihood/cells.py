@@ -1,0 +1,147 @@
+"""The likelihood of snapshots of single cells on a finite state projection: the probability of each cell's counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected
+from sbmlgrad.likelihood.projection import LIMIT, Layout, Projected, along, bucket, evaluation, go_on, seen_counts
+from sbmlgrad.likelihood.records import Snapshots
+
+_EQUAL = 1e-6  # relative, of two numbers that are the same count
+
+
+class ProjectedCells(Projected):
+    """Snapshots of a model whose states fit; counts of other species are summed over."""
+
+    name = "projection"
+
+    def __init__(self, problem: Problem, data: Snapshots, limit: int = LIMIT):
+        self.data = data
+        seen = seen_counts(problem, data.observables, np.concatenate(data.values))
+        super().__init__(problem, data.times, data.start, seen, limit)
+        self._places = [problem.variables.index(name) for name in data.observables]
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    def prepare(self, values: np.ndarray) -> None:
+        super().prepare(values)
+        self._rows, self._cells = self._matched(values)
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        primals, directions, layout, series = self.arguments(values)
+        compiled = self._compiled("slopes", self._with_slopes)
+        value, score, _ = compiled(primals, directions, layout, series, self._rows, self._cells)
+        return evaluation(value, score)
+
+    def laws(self, values: np.ndarray) -> np.ndarray:
+        """Probabilities (times, states) at the times of the data."""
+        primals, _, layout, series = self.arguments(values)
+        every = self._compiled("laws", self._laws)(primals, layout, series)
+        return np.asarray(every)[:, : len(self.space)]
+
+    def expected(self, values: np.ndarray) -> Expected:
+        """Means and standard deviations over the cells of each time."""
+        laws, rows = self.laws(values), []
+        seen = self._seen_in_states(values)
+        for time, law, counts, cells in zip(self.data.times, laws, self.data.values, self.data.cells, strict=True):
+            share = law / law.sum()
+            for observable, signal in enumerate(seen):
+                here = ~np.isnan(counts[:, observable])
+                n = cells[here].sum()
+                if n < 1:
+                    continue
+                mean = share @ signal
+                variance, fourth = (share @ (signal - mean) ** power for power in (2, 4))
+                weight = cells[here] / n
+                found = weight @ counts[here, observable]
+                rows.append((observable, time, "mean", found, mean, np.sqrt(variance / n)))
+                sd = np.sqrt(weight @ (counts[here, observable] - found) ** 2 * n / max(n - 1, 1))
+                error = np.sqrt(max(fourth - variance**2, 0.0) / n) / (2 * np.sqrt(variance)) if variance > 0 else 0.0
+                rows.append((observable, time, "sd", sd, np.sqrt(variance), error))
+        columns = [np.array(column) for column in zip(*rows, strict=True)]
+        return Expected(columns[0], columns[1], columns[2], *columns[3:], wildness=np.full(len(rows), 3.0))
+
+    def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
+        laws = self.laws(values)
+        return float(1 - laws.sum(axis=1).min()), laws.mean(axis=0)
+
+    def describe(self) -> str:
+        return f"likelihood of {self.size} cells by finite state projection, {len(self.space)} states"
+
+    def _seen_in_states(self, values: np.ndarray) -> np.ndarray:
+        """Observables (observables, states)."""
+        point = self.problem.at(values)
+        every = self.observed(point.coefficients, tuple(map(jnp.asarray, self.space.x)))
+        return np.stack([np.asarray(every[i]) for i in self._places])
+
+    def _matched(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each kind of row (kinds, times, states): which row of the data a state shows, and cells per row.
+
+        Rows in which the same observables were counted are of one kind.
+        """
+        seen, room = self._seen_in_states(values), len(self.layout.real)
+        kinds = sorted({tuple(row) for rows in self.data.values for row in ~np.isnan(rows)})
+        most = bucket(max(len(rows) for rows in self.data.values))
+        index = np.full((len(kinds), len(self.data.times), room), most)
+        cells = np.zeros((len(kinds), len(self.data.times), most))
+        for kind, counted in enumerate(kinds):
+            chosen = np.flatnonzero(counted)
+            for time, (rows, numbers) in enumerate(zip(self.data.values, self.data.cells, strict=True)):
+                own = np.flatnonzero(np.all(~np.isnan(rows) == counted, axis=1))
+                if not len(own):
+                    continue
+                index[kind, time, : seen.shape[1]] = _same_rows(rows[own][:, chosen], seen[chosen].T, most)
+                cells[kind, time, : len(own)] = numbers[own]
+        return index, cells
+
+    def _compiled(self, kind: str, function: Any) -> Any:
+        key = ("projected cells", kind, self.data.observables)
+        return self.problem.once(key, lambda: jax.jit(function))
+
+    def _with_slopes(
+        self, primals: Any, directions: Any, layout: Layout, series: Any, index: Array, cells: Array
+    ) -> Any:
+        def value(coefficients: Any, law: Array) -> tuple[Array, None]:
+            laws = self._laws((coefficients, law), layout, series)
+            most = cells.shape[-1]
+
+            def one(law: Array, index: Array, cells: Array) -> Array:
+                shares = jax.ops.segment_sum(law, index, num_segments=most + 1)[:most]
+                logs = jnp.where(shares > 0, jnp.log(jnp.where(shares > 0, shares, 1.0)), -jnp.inf)
+                return jnp.sum(jnp.where(cells > 0, cells * jnp.where(cells > 0, logs, 0.0), 0.0))
+
+            times = jax.vmap(one)
+            return jnp.sum(jax.vmap(times, in_axes=(None, 0, 0))(laws, index, cells)), None
+
+        return along(value, primals, directions)
+
+    def _laws(self, primals: Any, layout: Layout, series: Any) -> Array:
+        coefficients, law = primals
+        terms, many, fastest = series
+        rates = self._rates(coefficients, layout.x, layout.real)
+
+        def step(law: Array, row: Any) -> Any:
+            law = go_on(rates, layout, law, *row, fastest)
+            return law, law
+
+        return lax.scan(step, law, (terms, many))[1]
+
+
+def _same_rows(rows: np.ndarray, states: np.ndarray, none: int) -> np.ndarray:
+    """Index (states,) of the row that is the same as each state's numbers, ``none`` where there is none."""
+    both = np.concatenate([rows, states])
+    whole = np.round(both / (_EQUAL * np.maximum(np.abs(both).max(axis=0), 1.0)))
+    _, codes = np.unique(whole, axis=0, return_inverse=True)
+    table = np.full(codes.max() + 1, none)
+    table[codes[: len(rows)]] = np.arange(len(rows))
+    result: np.ndarray = table[codes[len(rows) :]]
+    return result

@@ -1,0 +1,71 @@
+"""The protocol of likelihoods: what data say of parameter values, and what the model says of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The log-likelihood at one point, and its derivatives (P,) by the parameters."""
+
+    value: float
+    score: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What the model, fitted so far, says of each measured number before it is seen; arrays (m,) of one row a number.
+
+    Attributes
+    ----------
+    observable, time, measured
+        Index of the observable, when, and what was measured.
+    statistic
+        What the number is: a value of one trajectory, or the share of cells.
+    predicted, sd
+        Its mean and standard deviation by the model, given what was seen of the trajectory before.
+    wildness
+        The fourth central moment over the squared variance, 3 for a normal law.
+    """
+
+    observable: np.ndarray
+    time: np.ndarray
+    statistic: np.ndarray
+    measured: np.ndarray
+    predicted: np.ndarray
+    sd: np.ndarray
+    wildness: np.ndarray
+
+
+class Likelihood(Protocol):
+    """The log-likelihood of one set of data at any values (P,) of the fitted parameters."""
+
+    @property
+    def name(self) -> str:
+        """What it is called by."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many independent numbers, or cells, stand behind it."""
+        ...
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        """The log-likelihood and its derivatives; minus infinity where the data are impossible."""
+        ...
+
+    def widen(self, values: np.ndarray) -> bool:
+        """Whether what the likelihood takes into account was too little at these values, and is more from here on."""
+        ...
+
+    def expected(self, values: np.ndarray) -> Expected:
+        """What the model says of the data at these values."""
+        ...
+
+    def describe(self) -> str:
+        """How it was computed, in a few words for the report."""
+        ...

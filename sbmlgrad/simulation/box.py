@@ -1,0 +1,60 @@
+"""Spaces of states by their bounds: all states that reactions can reach within a box of counts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sbmlgrad.errors import SimulationError
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.simulation.finite_state import StateSpace
+
+
+def box(
+    network: ReactionNetwork, starts: np.ndarray, lower: np.ndarray, upper: np.ndarray, limit: int = 200_000
+) -> StateSpace:
+    """States with ``lower <= counts <= upper`` (species,) that lead on from ``starts`` (K, species) without leaving.
+
+    Reactions that would leave the box lead outside. Raises :class:`SimulationError` for more than ``limit`` states.
+    """
+    sizes = (upper - lower + 1).astype(object)  # whole numbers of Python, which do not overflow
+    radix = np.cumprod([1, *sizes[:-1]])
+    if int(radix[-1]) * int(sizes[-1]) >= 2**62:
+        raise SimulationError("counts: their ranges are too wide to number the states")
+    radix = radix.astype(np.int64)
+    jumps = network.stoichiometry.T
+
+    def codes(states: np.ndarray) -> np.ndarray:
+        result: np.ndarray = (states - lower) @ radix
+        return result
+
+    def within(states: np.ndarray) -> np.ndarray:
+        result: np.ndarray = np.all((states >= lower) & (states <= upper), axis=-1)
+        return result
+
+    starts = starts.astype(np.int64)
+    layer = starts[within(starts)]
+    known = np.unique(codes(layer))
+    layers = [_of_codes(known, lower, sizes)]
+    while len(layers[-1]):
+        reached = (layers[-1][:, None] + jumps[None]).reshape(-1, len(lower))
+        new = np.setdiff1d(codes(reached[within(reached)]), known)
+        known = np.union1d(known, new)
+        if len(known) > limit:
+            raise SimulationError(f"more than {limit} states are within reach")
+        layers.append(_of_codes(new, lower, sizes))
+    states = _of_codes(known, lower, sizes)
+    successors = np.full((len(jumps), len(states)), len(states))
+    for reaction, jump in enumerate(jumps):
+        after = states + jump
+        inside = within(after)
+        successors[reaction, inside] = np.searchsorted(known, codes(after[inside]))
+    return StateSpace(states, successors)
+
+
+def _of_codes(codes: np.ndarray, lower: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """States (K, species) of their numbers (K,)."""
+    columns = []
+    for size in sizes:
+        columns.append(codes % int(size))
+        codes = codes // int(size)
+    return np.stack(columns, axis=1) + lower
