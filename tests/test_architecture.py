@@ -63,14 +63,14 @@ class Module:
     @cached_property
     def imports(self) -> frozenset[str]:
         """Dotted names of all that is imported, also inside functions and for type checking only."""
-        found: set[str] = set()
+        names: set[str] = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
+                names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 base = self._absolute(node)
-                found.update(f"{base}.{alias.name}" for alias in node.names)
-        return frozenset(found)
+                names.update(f"{base}.{alias.name}" for alias in node.names)
+        return frozenset(names)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -85,10 +85,10 @@ class Module:
         tops = {name.split(".")[0] for name in self.imports}
         return tops - sys.stdlib_module_names - {PACKAGE}
 
-    def targets(self, known: set[str]) -> set[str]:
+    def targets(self, modules: set[str]) -> set[str]:
         """Imported modules of this package: ``from a import b`` names ``a.b`` where that is a module."""
         own = {name for name in self.imports if name.split(".")[0] == PACKAGE}
-        return {name if name in known else name.rpartition(".")[0] for name in own}
+        return {name if name in modules else name.rpartition(".")[0] for name in own}
 
     def calls(self) -> Iterator[tuple[int, str]]:
         """Line and last name of everything that is called."""
@@ -116,12 +116,12 @@ KNOWN = set(MODULES)
 each_module = pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 
 
-def imports_from_above(module: Module, known: set[str]) -> list[str]:
+def imports_from_above(module: Module, modules: set[str]) -> list[str]:
     """What a module imports from its own floor's other rooms or from a higher floor."""
     floor = FLOOR_OF[module.room]
     return sorted(
         target
-        for target in module.targets(known)
+        for target in module.targets(modules)
         if room_of(target) != module.room
         and not (FLOOR_OF[room_of(target)] < floor or FLOOR_OF[room_of(target)] == floor == TOP)
     )
