@@ -86,10 +86,7 @@ class Assembly:
         landmarks = self._landmarks(needed, lines, delays)
         relations = self._relations(outputs_of, [*flowing, *delays])
         outputs_of["gaps"] = self._gaps(landmarks)
-        sides = [self.graph.nodes[index].args for index in relations]
-        gaps = [self.graph.add("sub", *pair) for pair in sides]
-        sizes = [self.graph.add("add", *(self.graph.add("abs", side) for side in pair)) for pair in sides]
-        outputs_of["relations"] = [*relations, *gaps, *sizes]
+        outputs_of["relations"] = self._truths_gaps_and_sizes(relations)
         outputs_of["switches"] = self._switches(needed, lines)
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
         self._check_lags(outputs_of["lags"], delays)
@@ -100,8 +97,7 @@ class Assembly:
         order = [*coefficients, *present]
         inputs = (self.time, *self.inputs, *coefficients, *delays)  # what comes after them is not looked at
         programs = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in outputs_of.items()}
-        smooth = (*inputs, *(index for index, (follows, _) in relations.items() if follows))
-        ends = np.cumsum([len(coefficients), len(delays)])
+        delayed = np.arange(len(coefficients), len(coefficients) + len(delays))
         return HybridModel(
             source=self.elements.source.path,
             quantities=self.quantities,
@@ -118,16 +114,8 @@ class Assembly:
             start_program=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
             flow_program=programs["flow"],
             observe_program=programs["observe"],
-            delays=Delays(np.arange(ends[0], ends[1]), programs["delayed"], programs["lags"], programs["before"])
-            if delays
-            else None,
-            relations=Relations(
-                program=programs["relations"],
-                flowing=np.array([follows for follows, _ in relations.values()], bool),
-                deciding=np.array([triggers for _, triggers in relations.values()], bool),
-                flow=Program(self.graph, smooth, tuple(flow)),
-                propensities=Program(self.graph, smooth, tuple(propensities)),
-            ),
+            delays=Delays(delayed, programs["delayed"], programs["lags"], programs["before"]) if delays else None,
+            relations=self._relation_system(relations, programs),
             switches=programs["switches"],
             landmarks=landmarks and replace(landmarks, gaps=programs["gaps"]),
         )
@@ -303,6 +291,26 @@ class Assembly:
             "details": [*delays, *orders, *values],
             "sizes": [self._scale(identifier) for identifier in self.variables],
         }
+
+    def _truths_gaps_and_sizes(self, relations: Iterable[int]) -> list[int]:
+        """Each relation, the difference of its sides, and the sum of their sizes."""
+        sides = [self.graph.nodes[index].args for index in relations]
+        gaps = [self.graph.add("sub", *pair) for pair in sides]
+        sizes = [self.graph.add("add", *(self.graph.add("abs", side) for side in pair)) for pair in sides]
+        return [*relations, *gaps, *sizes]
+
+    def _relation_system(
+        self, relations: Mapping[int, tuple[bool, bool]], programs: Mapping[str, Program]
+    ) -> Relations:
+        flow, propensities = programs["flow"], programs["propensities"]
+        smooth = (*flow.inputs, *(index for index, (follows, _) in relations.items() if follows))
+        return Relations(
+            program=programs["relations"],
+            flowing=np.array([follows for follows, _ in relations.values()], bool),
+            deciding=np.array([triggers for _, triggers in relations.values()], bool),
+            flow=Program(self.graph, smooth, flow.outputs),
+            propensities=Program(self.graph, smooth, propensities.outputs),
+        )
 
     def _relations(
         self, outputs_of: Mapping[str, Sequence[int]], flowing: Sequence[int]
