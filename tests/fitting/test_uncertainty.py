@@ -63,8 +63,8 @@ def test_tails_of_sums_of_squares() -> None:
 
 def test_variances_are_smoothed_without_a_negative_term() -> None:
     level = np.linspace(0, 20, 30)
-    found = smoothed(level, 2 + 0.5 * level)(np.array([0.0, 10.0, 100.0]))
-    assert found == pytest.approx([2, 7, 52], rel=1e-6)
+    actual = smoothed(level, 2 + 0.5 * level)(np.array([0.0, 10.0, 100.0]))
+    assert actual == pytest.approx([2, 7, 52], rel=1e-6)
     assert np.all(smoothed(level, np.maximum(5 - level, 0))(level) >= 0)
 
 

@@ -66,33 +66,33 @@ def test_a_search_prefers_little_noise_where_nothing_is_wrong_with_it(models_dir
     from sbmlgrad.network import discretise
 
     smooth = chain(2)
-    assert Automatic(searching=True).choose(smooth, task(smooth)).estimator.name in (
+    assert Automatic(descending=True).choose(smooth, task(smooth)).estimator.name in (
         "controlled_score",
         "straight_through",
     )
     model = discretise(sg.read_sbml(models_dir / "telegraph" / "model.xml"), ["M"])
     burst = differentiable(model, ["k_on"])
-    chosen = Automatic(searching=True).choose(burst, Task([model.quantities["k_on"]], np.array([24.0]), 1000, 1))
+    chosen = Automatic(descending=True).choose(burst, Task([model.quantities["k_on"]], np.array([24.0]), 1000, 1))
     assert chosen.estimator.name == "controlled_score"  # straight-through explodes here
 
 
 def test_a_choice_that_a_parameter_at_0_rules_out_is_not_the_end() -> None:
     """As where a fit is driven to a bound after its estimator has been chosen."""
     problem = chain(2)
-    settled = Automatic().settled(problem, task(problem, 2000))
-    assert settled.made is not None
-    estimate = settled.estimate(problem, Task([10.0, 0.0], np.array([1.0]), 2000, seed=1))
+    with_choice = Automatic().with_choice(problem, task(problem, 2000))
+    assert with_choice.choice is not None
+    estimate = with_choice.estimate(problem, Task([10.0, 0.0], np.array([1.0]), 2000, seed=1))
     assert estimate.note.startswith("alternative_path: ")
     assert np.all(estimate.stderr > 0)
 
 
 def test_comparison_warns_of_straight_through(models_dir: Path) -> None:
     model = sg.read_sbml(models_dir / "telegraph" / "model.xml")
-    found = sg.check(model, [24.0], ["k_on"], n=4000, seed=1, select=["M"])
-    assert found.judge == "exact"
-    assert found.recommended in ("controlled_score", "coupled_fd")
-    assert any("straight_through" in warning and "d M / d k_on" in warning for warning in found.warnings)
-    table = found.table
+    comparison = sg.check(model, [24.0], ["k_on"], n=4000, seed=1, select=["M"])
+    assert comparison.judge == "exact"
+    assert comparison.recommended in ("controlled_score", "coupled_fd")
+    assert any("straight_through" in warning and "d M / d k_on" in warning for warning in comparison.warnings)
+    table = comparison.table
     assert list(table.columns) == ["bias", "bias_z", "stderr", "seconds", "efficiency", "remark"]
     assert table.loc["score", "efficiency"] == 1
     assert table.loc["controlled_score", "stderr"] < table.loc["score", "stderr"]
@@ -102,9 +102,9 @@ def test_comparison_warns_of_straight_through(models_dir: Path) -> None:
 def test_comparison_without_an_exact_judge(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sbmlgrad.gradient.compare._JUDGE_STATES", 3)
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
-    found = sg.check(model, [1.0], ["k", "X"], n=2000, seed=1)
-    assert found.judge == "alternative_path"  # the only unbiased one for initial amounts
-    assert "initial amounts" in found.table.loc["score", "remark"]
+    comparison = sg.check(model, [1.0], ["k", "X"], n=2000, seed=1)
+    assert comparison.judge == "alternative_path"  # the only unbiased one for initial amounts
+    assert "initial amounts" in comparison.table.loc["score", "remark"]
     with pytest.raises(SbmlgradError, match="all these derivatives are zero"):
         sg.check(model, [0.0], ["k"], n=100)
 

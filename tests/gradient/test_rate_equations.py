@@ -26,17 +26,17 @@ def test_derivatives_across_events_are_those_of_differences(case: str, data_dir:
     assert model.elements.events
     equations, quantities = prepare_equations(model, None, None)
     times = np.linspace(0, 5, 14) + 0.0123  # away from round times, at which events happen in these cases
-    places = [p for p, value in enumerate(quantities) if np.isfinite(value) and value != 0][:4]
-    values, slopes = sensitivities(equations, quantities, places, times)
+    indices = [p for p, value in enumerate(quantities) if np.isfinite(value) and value != 0][:4]
+    values, slopes = sensitivities(equations, quantities, indices, times)
     assert values == pytest.approx(solve(equations, quantities, times), nan_ok=True)
     tight = Settings(relative=1e-11)
-    for place, slope in zip(places, slopes, strict=True):
+    for index, slope in zip(indices, slopes, strict=True):
         step = np.zeros(len(quantities))
-        step[place] = 1e-5 * quantities[place]
+        step[index] = 1e-5 * quantities[index]
         above, below = (solve(equations, quantities + s, times, settings=tight) for s in (step, -step))
-        difference = (above - below) / (2 * step[place])
+        difference = (above - below) / (2 * step[index])
         # of the largest derivative by this quantity, or of what its own size would make of the values
-        scale = max(np.abs(difference).max(), 1e-6 * np.abs(values).max() / abs(quantities[place]))
+        scale = max(np.abs(difference).max(), 1e-6 * np.abs(values).max() / abs(quantities[index]))
         assert np.abs(slope - difference).max() <= TOLERANCE * scale, equations.observables
 
 

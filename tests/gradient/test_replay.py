@@ -94,7 +94,7 @@ def switched() -> ReactionNetwork:
 
 
 @pytest.mark.parametrize(
-    ("network", "times", "start", "n", "lanes"),
+    ("network", "times", "start", "n", "batch_size"),
     [
         (cascade, [0.0, 0.5, 3.0, 10.0], 0.0, 50, 16),
         (cascade, np.linspace(1.0, 9.0, 90), 1.0, 20, 24),  # more times than the ensemble handles at once
@@ -104,13 +104,13 @@ def switched() -> ReactionNetwork:
     ids=["fractions", "many times", "genes", "no reactions"],
 )
 def test_trajectories_are_those_of_the_ensemble(
-    network: Callable[[], ReactionNetwork], times: Any, start: float, n: int, lanes: int
+    network: Callable[[], ReactionNetwork], times: Any, start: float, n: int, batch_size: int
 ) -> None:
     net = network()
     task = Ensemble(net, net.x0, net.coefficients, np.asarray(times, float), n, seed=3, start=start)
     chunks = list(ensemble.run(task))
     expected = np.concatenate([np.stack(chunk.records) for chunk in chunks], axis=-1)
-    batches = list(run_batches(task, array_loop(net, lanes, len(times)), keep=False))
+    batches = list(run_batches(task, array_loop(net, batch_size, len(times)), keep=False))
     got = np.concatenate([batch.observed[..., : batch.count] for batch in batches], axis=-1)
     assert np.array_equal(got, np.swapaxes(expected, 0, 1))
     assert sum(batch.events for batch in batches) == sum(chunk.events for chunk in chunks)
@@ -223,22 +223,22 @@ def test_a_neural_propensity_has_the_exact_gradient(function: str, estimator: st
 
     result = value_and_grad(net, observed, times, n=6000, seed=11, estimator=estimator)
     leaves = [leaf.copy() for leaf in net.coefficients]
-    wanted, got = [], []
+    expected, got = [], []
     assert jax.tree.structure(result.gradient) == jax.tree.structure(net.parameters)
     ordered = [leaf for name in net.parameters for leaf in jax.tree.leaves(result.gradient[name])]
     errors = [leaf for name in net.parameters for leaf in jax.tree.leaves(result.gradient_stderr[name])]
     for leaf, slope, error in zip(leaves, ordered, errors, strict=True):
         assert slope.shape == error.shape == leaf.shape
-        for place in np.ndindex(leaf.shape):
-            value, ends = float(leaf[place]), []
+        for index in np.ndindex(leaf.shape):
+            value, ends = float(leaf[index]), []
             for shift in (1e-4, -1e-4):
-                leaf[place] = value + shift
+                leaf[index] = value + shift
                 ends.append(exact(net, observed, times, leaves))
-            leaf[place] = value
-            wanted.append((ends[0] - ends[1]) / 2e-4)
-            got.append((float(slope[place]), float(error[place])))
-    assert len(wanted) == 20
-    for (slope, error), truth in zip(got, wanted, strict=True):
+            leaf[index] = value
+            expected.append((ends[0] - ends[1]) / 2e-4)
+            got.append((float(slope[index]), float(error[index])))
+    assert len(expected) == 20
+    for (slope, error), truth in zip(got, expected, strict=True):
         assert abs(slope - truth) < 4 * error + 1e-7
     assert abs(result.value - exact(net, observed, times, leaves)) < 4 * result.stderr
 

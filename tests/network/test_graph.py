@@ -42,12 +42,12 @@ def power(base: Any, exponent: Any) -> Any:
 
 def both_ways(program: Program, values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
     """The outputs of the program run batched, and unrolled."""
-    found = []
+    actual = []
     for small in (-1, 10**9):
         monkeypatch.setattr(program_module, "_SMALL", small)
         # a new function each time, so that no compiled one is found again
-        found.append(np.array(jax.jit(lambda v: program(v))(jnp.asarray(values))))
-    return found[0], found[1]
+        actual.append(np.array(jax.jit(lambda v: program(v))(jnp.asarray(values))))
+    return actual[0], actual[1]
 
 
 UNARY = (
@@ -100,11 +100,11 @@ def test_shapes_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
     program = program_of([B, number(2.0), B, sympy.true, build(sympy.Add, A, B)], extra=["unused"])
     for shape in ((), (4,), (2, 3)):
         values = np.random.default_rng(1).normal(size=(5, *shape))
-        for found in both_ways(program, values, monkeypatch):
+        for actual in both_ways(program, values, monkeypatch):
             exact = [values[1], np.full(shape, 2.0), values[1], np.ones(shape), values[0] + values[1]]
-            np.testing.assert_array_equal(found, exact)
-    for found in both_ways(program_of([]), np.ones((2, 3)), monkeypatch):
-        assert found.shape == (0, 3)
+            np.testing.assert_array_equal(actual, exact)
+    for actual in both_ways(program_of([]), np.ones((2, 3)), monkeypatch):
+        assert actual.shape == (0, 3)
 
 
 def test_an_input_in_the_middle_is_not_computed() -> None:
@@ -117,29 +117,29 @@ def test_an_input_in_the_middle_is_not_computed() -> None:
 
 
 def test_random_numbers_are_asked_for_by_kind_and_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = [build(draw, sympy.Integer(kind), sympy.Integer(place), A, B) for kind, place in ((0, 1), (0, 2), (6, 3))]
+    drawn = [build(draw, sympy.Integer(kind), sympy.Integer(index), A, B) for kind, index in ((0, 1), (0, 2), (6, 3))]
     program = program_of([build(sympy.Add, *drawn), drawn[0]])
     assert program.draws
     assert not program_of([A]).draws
 
-    def told(kind: int, place: int, parameters: tuple[Any, ...]) -> Any:
-        return 100.0 * kind + 10.0 * place + parameters[0] - parameters[1]
+    def told(kind: int, index: int, parameters: tuple[Any, ...]) -> Any:
+        return 100.0 * kind + 10.0 * index + parameters[0] - parameters[1]
 
     for small in (-1, 100):
         monkeypatch.setattr(program_module, "_SMALL", small)
-        found = program(jnp.array([3.0, 1.0]), told)
-        np.testing.assert_array_equal(found, [(10 + 2) + (20 + 2) + (600 + 30 + 2), 12])
+        actual = program(jnp.array([3.0, 1.0]), told)
+        np.testing.assert_array_equal(actual, [(10 + 2) + (20 + 2) + (600 + 30 + 2), 12])
 
 
 def test_equal_nodes_stand_once() -> None:
     graph = Graph()
     a, b = graph.input("A"), graph.input("B")
     shared = build(sympy.exp, build(sympy.Mul, A, B))
-    places = [
+    indices = [
         graph.expression(build(kind, shared, other), {A: a, B: b})
         for kind, other in ((sympy.Add, ONE), (sympy.Add, ONE), (sympy.Mul, A))
     ]
-    assert places[0] == places[1] != places[2]
+    assert indices[0] == indices[1] != indices[2]
     assert [node.operation for node in graph.nodes] == ["input", "input", "mul", "exp", "constant", "add", "mul"]
     assert graph.constant(math.nan) == graph.constant(math.nan)
     assert graph.constant(0.0) != graph.constant(-0.0), "1/0 and 1/-0 are not the same"
@@ -153,12 +153,12 @@ def test_long_sums_are_shallow() -> None:
     for kind in (sympy.Add, sympy.Mul):
         graph = Graph()
         environment = {s: graph.input(s.name) for s in symbols}
-        place = graph.expression(build(kind, *symbols), environment)
+        index = graph.expression(build(kind, *symbols), environment)
         depth: dict[int, int] = {}
         for at, node in enumerate(graph.nodes):
             depth[at] = 1 + max((depth[arg] for arg in node.args), default=-1)
-        assert depth[place] == 10
-        program = Program(graph, tuple(environment.values()), (place,))
+        assert depth[index] == 10
+        program = Program(graph, tuple(environment.values()), (index,))
         values = np.random.default_rng(2).uniform(0.9, 1.1, size=1000)
         exact = math.fsum(values) if kind is sympy.Add else math.prod(values)
         assert float(program(jnp.asarray(values))[0]) == pytest.approx(exact, rel=1e-13)
@@ -168,15 +168,15 @@ def test_what_moves_and_what_is_needed() -> None:
     graph = Graph()
     a, b = graph.input("A"), graph.input("B")
     random = build(draw, sympy.Integer(0), ONE, B, B)
-    places = {
+    indices = {
         name: graph.expression(expression, {A: a, B: b})
         for name, expression in {"of A": build(sympy.exp, A), "of B": build(sympy.exp, B), "drawn": random}.items()
     }
-    both = graph.add("add", places["of A"], places["of B"])
-    assert graph.dynamic([a]) == {a, places["of A"], places["drawn"], both}
-    assert graph.dynamic([a], drawn=[places["drawn"]]) == {a, places["of A"], both}
-    assert graph.reachable([both]) == sorted([a, b, places["of A"], places["of B"], both])
-    assert graph.reachable([both], {places["of A"]}) == sorted([b, places["of A"], places["of B"], both])
+    both = graph.add("add", indices["of A"], indices["of B"])
+    assert graph.dynamic([a]) == {a, indices["of A"], indices["drawn"], both}
+    assert graph.dynamic([a], drawn=[indices["drawn"]]) == {a, indices["of A"], both}
+    assert graph.reachable([both]) == sorted([a, b, indices["of A"], indices["of B"], both])
+    assert graph.reachable([both], {indices["of A"]}) == sorted([b, indices["of A"], indices["of B"], both])
 
 
 # ---- any expression ------------------------------------------------------------------------------------
@@ -237,10 +237,10 @@ def test_any_expression(expression: Any, points: list[tuple[float, float, float]
     graph = Graph()
     inputs = tuple(graph.input(item.name, moving=item is not B) for item in (A, B, C))
     program = Program(graph, inputs, (graph.expression(expression, dict(zip((A, B, C), inputs, strict=True))),))
-    (found,) = program.unrolled(tuple(jnp.asarray(values)))
-    found = np.broadcast_to(np.asarray(found, np.float64), values.shape[1:])
-    np.testing.assert_allclose(program(jnp.asarray(values))[0], found, rtol=1e-14)
-    for value, point in zip(found, values.T, strict=True):
+    (actual,) = program.unrolled(tuple(jnp.asarray(values)))
+    actual = np.broadcast_to(np.asarray(actual, np.float64), values.shape[1:])
+    np.testing.assert_allclose(program(jnp.asarray(values))[0], actual, rtol=1e-14)
+    for value, point in zip(actual, values.T, strict=True):
         expected = evaluate(expression, dict(zip("ABC", point, strict=True)))
         # Terms may cancel: what is left is judged by the size of what was added up.
         scale = evaluate(magnitude(expression), dict(zip("ABC", point, strict=True)))
@@ -272,8 +272,8 @@ def test_numbers_divide_as_in_any_other_formula() -> None:
     """1/0 between two numbers of a document is infinite, and 0/0 none, without a word from numpy."""
     nothing = build(sympy.Add, ONE, MINUS)
     for above, exact in ((ONE, math.inf), (nothing, math.nan)):
-        (found,) = program_of([build(sympy.Mul, above, power(nothing, MINUS))]).unrolled([1.0, 2.0])
-        np.testing.assert_equal(float(found), exact)
+        (actual,) = program_of([build(sympy.Mul, above, power(nothing, MINUS))]).unrolled([1.0, 2.0])
+        np.testing.assert_equal(float(actual), exact)
 
 
 def test_what_does_not_move_is_computed_once() -> None:
@@ -283,8 +283,8 @@ def test_what_does_not_move_is_computed_once() -> None:
     environment = {A: a, B: b, C: k}
     law = build(sympy.Mul, C, A, C, power(B, MINUS), power(build(sympy.Add, A, B), MINUS))
     graph.expression(law, environment)
-    fixed = [place for place in range(len(graph.nodes)) if place not in graph.moving]
-    assert [graph.nodes[place].operation for place in fixed] == ["input", "input", "mul", "div"]
+    fixed = [index for index in range(len(graph.nodes)) if index not in graph.moving]
+    assert [graph.nodes[index].operation for index in fixed] == ["input", "input", "mul", "div"]
     alone = graph.nodes[graph.expression(build(sympy.Mul, A, power(B, MINUS)), environment)]
     assert (alone.operation, alone.args) == ("div", (a, b))
 
@@ -316,13 +316,13 @@ def test_what_does_not_move_is_computed_once() -> None:
 def test_affine(expression: Any, slope: float | None, rest: float | None) -> None:
     graph = Graph()
     a, b = graph.input("A"), graph.input("B")
-    place = graph.expression(expression, {A: a, B: b})
-    found = Lines(graph, a, graph.dynamic([a])).affine(place)
+    index = graph.expression(expression, {A: a, B: b})
+    actual = Lines(graph, a, graph.dynamic([a])).affine(index)
     if slope is None:
-        assert found is None
+        assert actual is None
     else:
-        assert found is not None
-        values = Program(graph, (a, b), found)(jnp.array([2.0, 5.0]))
+        assert actual is not None
+        values = Program(graph, (a, b), actual)(jnp.array([2.0, 5.0]))
         np.testing.assert_allclose(values, [slope, rest], rtol=1e-14)
 
 
@@ -349,13 +349,13 @@ def test_affine_parts_make_the_whole(expression: Any, at: tuple[float, float]) -
     """Where there is an answer, it is right; sympy says what is linear where there is none."""
     graph = Graph()
     a, b = graph.input("A"), graph.input("B")
-    place = graph.expression(expression, {A: a, B: b})
-    found = Lines(graph, a, graph.dynamic([a])).affine(place)
-    if found is None:
+    index = graph.expression(expression, {A: a, B: b})
+    actual = Lines(graph, a, graph.dynamic([a])).affine(index)
+    if actual is None:
         assert A in expression.free_symbols
         return
-    assert graph.dynamic([a]).isdisjoint(found)
-    program = Program(graph, (a, b), (*found, place))
+    assert graph.dynamic([a]).isdisjoint(actual)
+    program = Program(graph, (a, b), (*actual, index))
     slope, rest, whole = (float(v) for v in program(jnp.array(at)))
     scale = abs(slope * at[0]) + abs(rest)
     if math.isfinite(scale) and math.isfinite(whole):
@@ -377,7 +377,7 @@ def test_derivatives_are_those_of_sympy(small: int, monkeypatch: pytest.MonkeyPa
     ]
     program = program_of(smooth)
     for point in ((1.3, 0.7), (0.4, 2.1)):
-        found = jax.jacfwd(program)(jnp.array(point))
-        known = dict(zip((A, B), point, strict=True))
-        exact = [[float(sympy.diff(e, s).subs(known)) for s in (A, B)] for e in smooth]
-        np.testing.assert_allclose(found, exact, rtol=1e-12)
+        actual = jax.jacfwd(program)(jnp.array(point))
+        values = dict(zip((A, B), point, strict=True))
+        exact = [[float(sympy.diff(e, s).subs(values)) for s in (A, B)] for e in smooth]
+        np.testing.assert_allclose(actual, exact, rtol=1e-12)

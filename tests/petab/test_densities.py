@@ -52,9 +52,9 @@ def test_priors_are_densities_between_their_bounds(name: str) -> None:
     row = {"p": parameter(Prior(name, PRIORS[name]))}
 
     def density(value: float) -> float:
-        found = log_prior(row, {"p": value}, "here")
-        assert found is not None
-        return math.exp(found["p"])
+        actual = log_prior(row, {"p": value}, "here")
+        assert actual is not None
+        return math.exp(actual["p"])
 
     assert quad(density, 0.5, 6.0, points=[0.6, 1.0, 5.0], limit=200)[0] == pytest.approx(1.0, abs=1e-6)
     assert (density(0.4), density(6.1)) == (0.0, 0.0)
@@ -63,8 +63,8 @@ def test_priors_are_densities_between_their_bounds(name: str) -> None:
 def test_without_a_prior_beside_others_it_is_uniform() -> None:
     rows = {"p": parameter(None), "q": parameter(Prior("normal", (0.0, 1.0)), -np.inf, np.inf)}
     rows["q"] = Parameter("q", 1.0, -np.inf, np.inf, "lin", True, rows["q"].prior)
-    found = log_prior(rows, {"p": 1.0, "q": 0.0}, "here")
-    assert found == pytest.approx({"p": -math.log(5.5), "q": -0.5 * math.log(2 * math.pi)})
+    actual = log_prior(rows, {"p": 1.0, "q": 0.0}, "here")
+    assert actual == pytest.approx({"p": -math.log(5.5), "q": -0.5 * math.log(2 * math.pi)})
     assert log_prior({"p": parameter(None)}, {"p": 1.0}, "here") is None
 
 

@@ -212,10 +212,10 @@ def test_an_empty_folder_is_used(content: FitContent, tmp_path: Path) -> None:
     assert (tmp_path / PAGE).is_file()
 
 
-@pytest.mark.parametrize("found", ["notes.txt", PAGE, "parameters.csv"])
-def test_a_folder_with_anything_else_is_refused(found: str, content: FitContent, tmp_path: Path) -> None:
-    (tmp_path / found).write_text("mine")
-    with pytest.raises(SbmlgradError, match=re.escape(found)):
+@pytest.mark.parametrize("stranger", ["notes.txt", PAGE, "parameters.csv"])
+def test_a_folder_with_anything_else_is_refused(stranger: str, content: FitContent, tmp_path: Path) -> None:
+    (tmp_path / stranger).write_text("mine")
+    with pytest.raises(SbmlgradError, match=re.escape(stranger)):
         write_report(content, tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 

@@ -44,9 +44,9 @@ def test_a_network_from_python_has_rate_equations_too() -> None:
 
     network = sg.ReactionNetwork([[-1, 1], [1, -1]], propensities, [10.5, 0], {"k": [2.0, 1.0]}, ("A", "B"))
     for rates in ([2.0, 1.0], [0.5, 0.25]):
-        found = sg.simulate(network, TIMES, method="ode", parameters={"k": rates}, select=["B"]).mean["B"]
+        actual = sg.simulate(network, TIMES, method="ode", parameters={"k": rates}, select=["B"]).mean["B"]
         total = sum(rates)
         exact = 10.5 * rates[0] / total * (1 - np.exp(-total * TIMES))
-        np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(actual, exact, rtol=1e-6, atol=1e-9)
     with pytest.raises(UnknownIdError, match="the network has no 'C'"):
         sg.simulate(network, TIMES, method="ode", select=["C"])
