@@ -15,6 +15,7 @@ from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise, observed, smoothed
 from sbmlgrad.fitting.optimise import Descent, Evaluation, Row, descend, exact_evaluation
+from sbmlgrad.fitting.outcome import Outcome, of_least_squares
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, judge
 from sbmlgrad.model.model import Model
@@ -69,6 +70,11 @@ class EquationFit:
         self.descent = Descent(parameters.to_scale(parameters.start), aim)
         self._jacobian = np.zeros((len(aim.value), len(parameters.names)))
         self._noise: Noise | None = None
+
+    def solve(self, bar: tqdm[Any]) -> Outcome:
+        """Run to the end."""
+        descent = self.run(bar)
+        return of_least_squares(descent, self.judge(), self.parameters, self.n, self.curves())
 
     def run(self, bar: tqdm[Any]) -> Descent:
         """Follow the residuals downhill to their end, with weights of what was found, until neither moves."""

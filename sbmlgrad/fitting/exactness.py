@@ -38,13 +38,13 @@ class Exactness:
         if not single:
             cells = self._cells(name, times)
             if series.statistic == "mean":
-                stated = np.square(self._errors(name, "sem", None, times))
+                stated = np.square(self.errors(name, "sem", None, times))
         added = np.zeros(len(times))
         if single:
-            every = np.stack([np.square(self._errors(name, "error", label, times)) for label in labels])
+            every = np.stack([np.square(self.errors(name, "error", label, times)) for label in labels])
             added = np.where(seen, np.nan_to_num(every), 0.0).sum(axis=0) / seen.sum(axis=0)
         elif series.statistic == "mean":
-            added = np.nan_to_num(np.square(self._errors(name, "error", None, times)))
+            added = np.nan_to_num(np.square(self.errors(name, "error", None, times)))
         counted = ~np.isnan(cells)
         return {
             "cells": np.where(counted, cells, 1.0),
@@ -61,7 +61,7 @@ class Exactness:
         cells = np.where(np.isfinite(ratio) & (ratio > 0), np.maximum(ratio, 1.0), np.nan)
         return np.where(np.isnan(stated), cells, stated)
 
-    def _errors(self, name: str, statistic: str, label: str | None, times: np.ndarray) -> np.ndarray:
+    def errors(self, name: str, statistic: str, label: str | None, times: np.ndarray) -> np.ndarray:
         """Standard errors or measurement errors (K,), nan where there are none."""
         errors = self._column(name, statistic, label, times)
         if np.all(np.isnan(errors)):

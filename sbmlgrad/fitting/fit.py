@@ -8,18 +8,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+import pandas
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, TableError
 from sbmlgrad.fitting.deterministic import EquationFit, without_spread
-from sbmlgrad.fitting.loss import Target, target
+from sbmlgrad.fitting.likelihood_fit import LIKELIHOODS, LOSSES, likelihood_fit
+from sbmlgrad.fitting.loss import target
 from sbmlgrad.fitting.moments import source as moments_of
-from sbmlgrad.fitting.optimise import Descent
-from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
+from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
+from sbmlgrad.fitting.parameters import Bounds, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.stochastic import MomentFit
-from sbmlgrad.fitting.uncertainty import Verdict, covariance
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
@@ -31,7 +31,6 @@ from sbmlgrad.tables.measurements import Measurements, match, read_measurements
 
 if TYPE_CHECKING:
     import optax
-    import pandas
 
 Fitted = Model | ReactionNetwork
 
@@ -48,6 +47,7 @@ def fit(
     estimator: str | Estimator = "auto",
     init_from: str | None = None,
     cells: str = "independent",
+    loss: str = "auto",
     optimiser: str | optax.GradientTransformation = "gauss_newton",
     progress: bool = False,
 ) -> Fit:
@@ -58,8 +58,9 @@ def fit(
     model
         As for :func:`sbmlgrad.simulate`.
     data
-        A CSV file or DataFrame: trajectories (``time, S``, several of them numbered by ``replicate``) or moments
-        (``time, S-mean, S-sd``); ``S`` amounts, ``[S]`` concentrations, variables of assignment rules.
+        A CSV file or DataFrame: trajectories (``time, S``, several of them numbered by ``replicate``), snapshots
+        (rows of single cells that share a ``time``) or moments (``time, S-mean, S-sd``); ``S`` amounts, ``[S]``
+        concentrations, variables of assignment rules.
     parameters
         Bounds (lower, upper) by id, or None: parameters, compartments, ``reaction.parameter``, ``S`` (initial
         amount) and ``[S]`` (initial concentration).
@@ -70,10 +71,10 @@ def fit(
     seed
         Same seed, same result on the same platform.
     method
-        A name or an object, as for :func:`sbmlgrad.simulate`. ``ssa`` matches moments of exact simulation. ``ode``
-        matches the rate equations to values and means; measured standard deviations only weigh the means. Both weigh
-        by errors that the model predicts where the fit ends: the spread of its trajectories, by simulation or in the
-        linear noise approximation.
+        A name or an object, as for :func:`sbmlgrad.simulate`. ``ssa`` takes molecules to react at random; ``loss``
+        says how that is matched. ``ode`` matches the rate equations to values and means by least squares; measured
+        standard deviations only weigh the means. Errors are those that the model predicts where the fit ends: the
+        spread of its trajectories, by simulation or in the linear noise approximation.
     estimator
         Of the gradient, a name or an object, as for :func:`sbmlgrad.sensitivity`.
     init_from
@@ -81,10 +82,17 @@ def fit(
     cells
         Moments at different times are of other cells each time, ``independent`` (flow cytometry, smFISH; the default),
         or of the same ones, ``followed``. Error bars of the second are wider where what a cell does lasts.
+    loss
+        ``moments`` (means and standard deviations of simulated trajectories); ``projection`` (the likelihood of
+        trajectories or snapshots by the probabilities of all states, exactly); ``linear_noise`` (the likelihood of
+        trajectories of many molecules). ``auto`` takes moments for moments, for single cells and trajectories the
+        exact likelihood where the states are few enough, and the linear noise approximation for other trajectories
+        of whole numbers, or with errors in the table.
     optimiser
         How the loss is followed downhill, on a scale where parameters with positive bounds are logarithms:
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
-        the fit settles by averaging Gauss-Newton steps, or for ``ode`` ends by least squares.
+        the fit settles by averaging Gauss-Newton steps, for ``ode`` ends by least squares, and for a likelihood at
+        its maximum.
 
     Returns
     -------
@@ -97,7 +105,7 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
-    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells)
+    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
     measurements = match(read_measurements(data), _observable_ids(model), _ids_by_name(model))
@@ -110,25 +118,27 @@ def fit(
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     _check_ids(model, parameters)
     model = _started(model, tuple(parameters), init)
-    problem = _posed(model, parameters, init, target(measurements, followed=cells == "followed"), options)
+    problem = _posed(model, parameters, init, measurements, options)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
-        descent = problem.run(bar)
+        outcome = problem.solve(bar)
     problem.warn()
-    verdict = problem.judge()
-    tables = _tables(problem.parameters, descent, verdict, problem.n)
-    fitted = dict(zip(problem.parameters.names, problem.parameters.from_scale(descent.point).tolist(), strict=True))
-    poor = "; but the data contradict the fitted model, see the warnings" if verdict.poor else ""
+    table, correlation = estimates(outcome, problem.parameters)
     return Fit(
-        **tables,
-        model=model.with_parameters(fitted),
-        loss=float(np.sum(np.square(descent.residuals))),
-        converged=descent.converged,
-        message=descent.message + poor,
-        warnings=_warnings(descent, verdict, tables["parameters"]),
+        parameters=table,
+        correlation=correlation,
+        model=model.with_parameters({str(name): float(value) for name, value in table["estimate"].items()}),
+        loss=outcome.loss,
+        loss_name=outcome.loss_name,
+        goodness=pandas.Series(outcome.goodness, name="goodness", dtype=float),
+        converged=outcome.converged,
+        message=outcome.message,
+        warnings=warnings_of(outcome, table),
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
-        curves=problem.curves(),
+        history=outcome.history,
+        measured=outcome.measured,
+        curves=outcome.curves,
         n=problem.n,
-        estimator=options.estimator.name if isinstance(options.method, SSA) else options.method.name,
+        estimator=options.derivatives(problem),
         data=measurements.source,
         seed=seed,
         seconds=clock.perf_counter() - begun,
@@ -145,6 +155,7 @@ class _Options:
     n: int
     seed: int
     cells: str
+    loss: str
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, SSA | ODE):
@@ -153,10 +164,20 @@ class _Options:
             raise FitError(f"n: {self.n} trajectories are too few for moments; give at least 20")
         if self.cells not in ("independent", "followed"):
             raise FitError(f"cells {self.cells!r}: not available; use 'independent' or 'followed'")
+        if self.loss not in LOSSES:
+            raise FitError(f"loss {self.loss!r}: not available; use {', '.join(map(repr, LOSSES))}")
+        if self.loss in LIKELIHOODS and not isinstance(self.method, SSA):
+            raise FitError(f"loss {self.loss!r}: is of molecules that react at random; use method 'ssa'")
         if self.optimiser != "gauss_newton" and not hasattr(self.optimiser, "update"):
             raise FitError(
                 f"optimiser {self.optimiser!r}: not available; use 'gauss_newton' or a transformation of optax"
             )
+
+    def derivatives(self, problem: Posed) -> str:
+        """Where they come from."""
+        if isinstance(problem, MomentFit):
+            return self.estimator.name
+        return "ode" if isinstance(problem, EquationFit) else "exact"
 
     @property
     def transformation(self) -> optax.GradientTransformation | None:
@@ -165,15 +186,23 @@ class _Options:
 
 
 def _posed(
-    model: Fitted, parameters: Mapping[str, Bounds], init: Mapping[str, float], aim: Target, options: _Options
-) -> EquationFit | MomentFit:
-    """The problem to be solved, by the method."""
+    model: Fitted,
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float],
+    measurements: Measurements,
+    options: _Options,
+) -> Posed:
+    """The problem to be solved, by the method and the loss."""
     source = model.elements.source.path if isinstance(model, Model) else "the network"
+    aim = target(measurements, followed=options.cells == "followed")
     if isinstance(options.method, ODE):
         quantities = prepare_equations(model, None, without_spread(aim).observables)[0].quantities
         values = choose(parameters, quantities, init, source)
         return EquationFit(model, values, aim, source, options.method.settings, options.transformation)
     assert isinstance(options.method, SSA)
+    by_likelihood = likelihood_fit(model, parameters, init, measurements, options.loss, options.transformation)
+    if by_likelihood is not None:
+        return by_likelihood
     moments = moments_of(model, tuple(parameters), aim, options.estimator, options.method)
     values = choose(parameters, moments.quantities, init, source)
     return MomentFit(moments, values, aim, source, options.n, options.seed, options.transformation)
@@ -230,65 +259,3 @@ def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:
         return
     quantities = model.quantities()
     model.with_parameters({name: quantities.get(name, 1.0) for name in parameters})
-
-
-def _tables(parameters: Parameters, descent: Descent, verdict: Verdict, n: int) -> dict[str, pandas.DataFrame]:
-    """Estimates, their correlations, the history and the residuals."""
-    import pandas
-
-    values = parameters.from_scale(descent.point)
-    spread = covariance(verdict.covariance, descent.jacobians)
-    spread = spread + (0.0 if descent.mc_covariance is None else descent.mc_covariance)
-    stderr = np.sqrt(np.diag(spread))
-    with np.errstate(invalid="ignore"):
-        correlation = spread / np.outer(stderr, stderr)
-    ends = parameters.interval(descent.point, stderr, verdict.freedom)
-    names = pandas.Index(parameters.names, name="parameter")
-    upper = np.where(parameters.upper >= 1e300, np.inf, parameters.upper)
-    table = {
-        "estimate": values,
-        "stderr": parameters.stderr(values, stderr),
-        "lower": parameters.lower,
-        "upper": upper,
-        "at_bound": parameters.at_bound(values),
-        "ci_lower": ends[0],
-        "ci_upper": ends[1],
-    }
-    steps = pandas.DataFrame(
-        {
-            "step": range(len(descent.rows)),
-            "phase": [row.phase for row in descent.rows],
-            "loss": [row.loss for row in descent.rows],
-            "loss_stderr": [row.noise for row in descent.rows],
-            "n": n,
-        }
-    )
-    traces = pandas.DataFrame([row.values for row in descent.rows], columns=list(parameters.names))
-    aim = descent.target
-    measured = pandas.DataFrame(
-        {
-            "observable": [aim.observables[i] for i in aim.observable],
-            "statistic": np.where(aim.spread, "sd", np.where(aim.trajectory & (aim.replicates == 1), "value", "mean")),
-            "time": aim.times[aim.time],
-            "measured": aim.value,
-            "predicted": aim.value + descent.residuals * aim.error,
-            "error": aim.error,
-            "residual": descent.residuals,
-        }
-    )
-    return {
-        "parameters": pandas.DataFrame(table, index=names),
-        "correlation": pandas.DataFrame(correlation, index=names, columns=names.rename(None)),
-        "history": pandas.concat([steps, traces], axis=1),  # a parameter may be called "n" or "loss"
-        "measured": measured,
-    }
-
-
-def _warnings(descent: Descent, verdict: Verdict, parameters: pandas.DataFrame) -> tuple[str, ...]:
-    texts = [] if descent.converged else [descent.message]
-    for name, row in parameters.iterrows():
-        if row["at_bound"]:
-            texts.append(f"{name} stands at a bound; widen its bounds or fix it")
-        if not np.isfinite(row["stderr"]):
-            texts.append(f"{name} is not determined by these data; fix it or measure more")
-    return (*texts, *verdict.warnings)

@@ -1,224 +1,273 @@
-"""Fits by maximum likelihood: exact derivatives followed by scipy, error bars from the observed information."""
+"""Fits of single cells and trajectories by maximum likelihood."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.stats import gamma
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError, SimulationError
-from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood
+from sbmlgrad.errors import FitError, SimulationError, TableError
+from sbmlgrad.fitting.exactness import Exactness
+from sbmlgrad.fitting.fitness import fitness
+from sbmlgrad.fitting.maximum import Maximum, maximise
+from sbmlgrad.fitting.outcome import Outcome, history
+from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
+from sbmlgrad.gradient.problem import Problem, differentiable, once
+from sbmlgrad.likelihood.cells import ProjectedCells
+from sbmlgrad.likelihood.kalman import LinearNoisePaths
+from sbmlgrad.likelihood.likelihood import Likelihood
+from sbmlgrad.likelihood.paths import ProjectedPaths
+from sbmlgrad.likelihood.records import Snapshots, Trajectories
+from sbmlgrad.model.model import Model
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
+from sbmlgrad.simulation.prepare import discretised, prepare
+from sbmlgrad.tables.measurements import Measurements
 
 if TYPE_CHECKING:
     import optax
+    import pandas
 
-_REACH = np.log(10.0)  # how far from where a search begins, on the optimiser's scale, before it begins anew
-_MOST_SEARCHES = 30
-_STEP = 1e-3  # on the optimiser's scale, of the differences of scores
-_RARE = 1e-3  # the probability of residuals that are taken for a contradiction
-_BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
-
-
-@dataclass(frozen=True)
-class Row:
-    """One evaluation of the history."""
-
-    loss: float
-    values: np.ndarray
+LIKELIHOODS = ("projection", "linear_noise")
+LOSSES = ("auto", "moments", *LIKELIHOODS)
+_SHOWN_TRAJECTORIES = 2000  # for the curves of the report
+_SHOWN_SEED = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Maximum:
-    """Where the likelihood is largest.
+def likelihood_fit(
+    model: Model | ReactionNetwork,
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float],
+    measurements: Measurements,
+    loss: str,
+    optimiser: optax.GradientTransformation | None,
+) -> LikelihoodFit | None:
+    """The fit by likelihood that the loss asks for; None where moments are to be matched.
 
-    Attributes
-    ----------
-    point
-        On the optimiser's scale (P,).
-    value
-        The log-likelihood there.
-    covariance
-        The inverse of the observed information (P, P), on the same scale.
-    rows
-        All evaluations.
+    Raises :class:`FitError` where a likelihood that is asked for by name cannot be computed.
     """
-
-    point: np.ndarray
-    value: float
-    covariance: np.ndarray
-    rows: list[Row]
-    converged: bool
-    message: str
-
-
-def maximise(
-    likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any], optimiser: optax.GradientTransformation | None
-) -> Maximum:
-    """Follow the likelihood uphill to its end, whatever it has to take into account on the way.
-
-    Raises :class:`FitError` where the data are impossible at the start.
-    """
-    search = _Search(likelihood, parameters, bar)
-    point = parameters.clip(parameters.to_scale(parameters.start))
-    likelihood.prepare(parameters.from_scale(point))
-    if not np.isfinite(search.at(point).value):
-        raise FitError(f"the data are impossible with the start values ({likelihood.name}); start elsewhere")
-    if optimiser is not None:
-        point = search.followed(point, optimiser)
-    message, converged = "", False
-    for _ in range(_MOST_SEARCHES):
-        result = search.near(point)
-        moved, point, message = float(np.max(np.abs(result.x - point))), result.x, str(result.message)
-        inside = moved < _REACH - 1e-6
-        if likelihood.widen(parameters.from_scale(point)):
-            continue
-        converged = inside and (result.success or search.flat(point))
-        if inside:
-            break
-    return Maximum(
-        point=point,
-        value=search.at(point).value,
-        covariance=search.covariance(point),
-        rows=search.rows,
-        converged=converged,
-        message=f"maximum of the likelihood after {len(search.rows)} evaluations: {message.rstrip('.').lower()}",
-    )
+    if loss == "moments":
+        return None
+    reason = _without_likelihood(model, measurements, loss)
+    if reason:
+        if loss in LIKELIHOODS:
+            raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
+        return None
+    problem = LikelihoodFit(model, parameters, init, measurements, loss, optimiser)
+    try:
+        problem.start()
+    except SimulationError as error:
+        if loss in LIKELIHOODS:
+            raise FitError(f"loss {loss!r}: {error}; use another loss") from error
+        return None
+    return problem
 
 
-class _Search:
-    """The negative log-likelihood on the optimiser's scale."""
+def _without_likelihood(model: Model | ReactionNetwork, measurements: Measurements, loss: str) -> str:
+    """Why single cells or trajectories have no likelihood here; "" where they have one."""
+    observables = tuple(dict.fromkeys(s.observable for s in measurements.series))
+    if measurements.cells is None:
+        moments = [s for s in measurements.series if s.statistic not in ("value", "error")]
+        if moments:
+            return f"is of single cells or trajectories, and column {moments[0].column!r} is of many"
+    elif loss == "linear_noise":
+        return "is of trajectories, and the table has other cells at each time"
+    if isinstance(model, Model) and not only_counts(model, observables):
+        return "is of models in which reactions alone change anything, which this one is not"
+    if measurements.cells is None:
+        exact = {(s.observable, s.replicate) for s in measurements.series if s.statistic == "error"}
+        for series in measurements.series:
+            rough = series.statistic == "value" and (series.observable, series.replicate) not in exact
+            if rough and np.any(series.values != np.round(series.values)):
+                return (
+                    f"column {series.column!r} has numbers that are not whole, so that they are no counts, and no "
+                    f"column '{series.observable}-error' that says how exact they are"
+                )
+    return ""
 
-    def __init__(self, likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any]):
-        self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
-        self.rows: list[Row] = []
 
-    def at(self, point: np.ndarray) -> Evaluation:
-        """Value and score by the coordinates."""
-        values = self.parameters.from_scale(point)
-        found = self.likelihood.evaluate(values)
-        return Evaluation(found.value, found.score * self.parameters.slope(values))
+class LikelihoodFit:
+    """The likelihood of single cells, or trajectories, of a model in which counts are all that moves."""
 
-    def near(self, begin: np.ndarray) -> Any:
-        """The best point within reach."""
-        lower, upper = (self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
-        bounds = list(zip(np.maximum(lower, begin - _REACH), np.minimum(upper, begin + _REACH), strict=True))
-        worst = 0.0
+    n = 1
+    unit = "evaluation"
 
-        def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-            nonlocal worst
-            found = self.at(point)
-            self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
-            self.bar.set_postfix_str(f"log-likelihood {found.value:.6g}", refresh=False)
-            self.bar.update()
-            if not np.isfinite(found.value):
-                return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
-            worst = max(worst, -found.value)
-            return -found.value, -found.score
+    def __init__(
+        self,
+        model: Model | ReactionNetwork,
+        parameters: Mapping[str, Bounds],
+        init: Mapping[str, float],
+        measurements: Measurements,
+        loss: str,
+        optimiser: optax.GradientTransformation | None,
+    ):
+        self.model, self._loss, self._optimiser = model, loss, optimiser
+        self.data = _records(measurements)
+        self.source = model.elements.source.path if isinstance(model, Model) else "the network"
+        names, observables = tuple(parameters), self.data.observables
+        if isinstance(model, Model):
+            discrete = discretised(model, observables)
+            quantities, kept = discrete.quantities, model.derived
+            self.problem: Problem = once(
+                kept, ("likelihood", names, observables), lambda: differentiable(discrete, names)
+            )
+        else:
+            quantities, kept = {name: float(model.parameters[name]) for name in names}, model.compiled
+            self.problem = once(kept, ("likelihood", names, observables), lambda: differentiable(model, names))
+        self.parameters: Parameters = choose(parameters, quantities, init, self.source)
+        self._likelihood: Likelihood | None = None
 
-        return minimize(
-            loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5}
+    def start(self) -> None:
+        """Choose what to compute; raises :class:`SimulationError` where there is nothing that can be."""
+        values = self.parameters.start
+        tangents = self.problem.at(values).tangents
+        for index, name in enumerate(self.parameters.names):
+            if not (tangents.moves_counts(index) or tangents.moves_rates(index)):
+                raise FitError(
+                    f"{self.source}: {name!r} enters no reaction or observable, so the data cannot tell its value"
+                )
+        data = self.data
+        if isinstance(data, Snapshots):
+            self._likelihood = ProjectedCells(self.problem, data)
+            self._likelihood.prepare(values)
+            return
+        exact, rough = ProjectedPaths(self.problem, data), LinearNoisePaths(self.problem, data)
+        if self._loss != "linear_noise":
+            try:
+                exact.prepare(values)
+            except SimulationError:
+                if self._loss == "projection":
+                    raise
+            else:
+                if np.isfinite(exact.evaluate(values).value):
+                    self._likelihood = exact
+                    return
+        rough.prepare(values)
+        self._likelihood = rough
+
+    def solve(self, bar: tqdm[Any]) -> Outcome:
+        """Maximise the likelihood."""
+        assert self._likelihood is not None
+        best = maximise(self._likelihood, self.parameters, bar, self._optimiser)
+        if isinstance(self._likelihood, LinearNoisePaths) and self._loss != "linear_noise":
+            best = self._refined(best, bar)
+        expected = self._likelihood.expected(self.parameters.from_scale(best.point))
+        fit = fitness(expected, len(self.parameters.names))
+        poor = "; but the data contradict the fitted model, see the warnings" if fit.warnings else ""
+        free, size = len(self.parameters.names), self._likelihood.size
+        return Outcome(
+            point=best.point,
+            covariance=best.covariance,
+            freedom=np.inf,
+            loss=-2 * best.value,
+            loss_name=f"-2 log likelihood ({self._likelihood.describe()})",
+            converged=best.converged,
+            message=best.message + poor,
+            warnings=(*(() if best.converged else (best.message,)), *fit.warnings),
+            history=history([("search", row.loss, 0.0, row.values) for row in best.rows], self.parameters.names, 1),
+            measured=self._measured(expected),
+            curves=self._curves(best.point),
+            goodness={
+                "log_likelihood": best.value,
+                "n_data": size,
+                "dof": fit.dof,
+                "chi2": fit.chi2,
+                "p_value": fit.p_value,
+                "aic": 2 * free - 2 * best.value,
+                "bic": free * np.log(size) - 2 * best.value,
+            },
         )
 
-    def followed(self, point: np.ndarray, optimiser: optax.GradientTransformation) -> np.ndarray:
-        """Where an optimiser that was handed in goes, left to itself."""
-        import jax.numpy as jnp
-        import optax
+    def warn(self) -> None:
+        """Name what starts from fractions of molecules."""
+        warn_of_fractions(self.source, fractional(self.problem.network.species, self.problem.network.x0))
 
-        state = optimiser.init(jnp.asarray(point))
-        for _ in range(_MOST_STEPS):
-            found = self.at(point)
-            self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
-            self.bar.update()
-            update, state = optimiser.update(jnp.asarray(-found.score), state, jnp.asarray(point))
-            point = self.parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(point), update)))
-            if np.max(np.abs(np.asarray(update))) < _STEP:
-                break
-        return point
+    def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
+        """From the end of the linear noise approximation on to the exact one, where the states are few enough there."""
+        assert isinstance(self.data, Trajectories)
+        exact, values = ProjectedPaths(self.problem, self.data), self.parameters.from_scale(rough.point)
+        try:
+            exact.prepare(values)
+            if not np.isfinite(exact.evaluate(values).value):
+                return rough
+            best = maximise(exact, self.parameters.starting_at(values), bar, None)
+        except SimulationError:
+            return rough
+        self._likelihood = exact
+        return best
 
-    def flat(self, point: np.ndarray) -> bool:
-        """Whether no more than rounding is to be gained, whatever the optimiser says."""
-        information = self.information(point)
-        score = np.where(self._at_bound(point), 0.0, self.at(point).score)
-        return bool(score @ np.linalg.pinv(information) @ score < 1e-4)
+    def _measured(self, expected: Any) -> pandas.DataFrame:
+        import pandas
 
-    def information(self, point: np.ndarray) -> np.ndarray:
-        """Minus the second derivatives (P, P), as central differences of scores."""
-        steps = _STEP * np.eye(len(point))
-        rows = [(self.at(point - step).score - self.at(point + step).score) / (2 * _STEP) for step in steps]
-        matrix = np.array(rows)
-        return (matrix + matrix.T) / 2
-
-    def covariance(self, point: np.ndarray) -> np.ndarray:
-        """Inverse of the information; infinite for what the data do not determine, or what stands at a bound."""
-        information = self.information(point)
-        result = np.full_like(information, np.nan)
-        np.fill_diagonal(result, np.inf)
-        free = np.flatnonzero(~self._at_bound(point) & (np.diag(information) > 0))
-        if not len(free):
-            return result
-        own = information[np.ix_(free, free)]
-        scale = np.sqrt(np.diag(own))
-        sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
-        seen = sizes > _BLIND * sizes.max()
-        inverse = (directions[:, seen] / sizes[seen]) @ directions[:, seen].T / np.outer(scale, scale)
-        blind = np.any(np.abs(directions[:, ~seen]) > 1e-3, axis=1)
-        inverse[blind, blind] = np.inf
-        result[np.ix_(free, free)] = inverse
-        return result
-
-    def _at_bound(self, point: np.ndarray) -> np.ndarray:
-        return self.parameters.at_bound(self.parameters.from_scale(point))
-
-
-_MOST_STEPS = 500  # of an optimiser that was handed in
-
-
-@dataclass(frozen=True)
-class Fitness:
-    """The sum of squares of what was measured, in units of what the model expects, and how likely a larger one is.
-
-    ``dof`` is what the sum is expected to be.
-    """
-
-    chi2: float
-    dof: float
-    p_value: float
-    warnings: tuple[str, ...]
-
-
-def fitness(expected: Expected, parameters: int) -> Fitness:
-    """Hold measured numbers against what the model expects of each before it is seen.
-
-    Such a sum has a mean and a variance that the model tells; a gamma distribution with both tells how likely it is.
-    """
-    telling = expected.sd > 0
-    squares = np.square((expected.measured - expected.predicted)[telling] / expected.sd[telling])
-    found, mean = float(squares.sum()), float(telling.sum() - parameters)
-    if mean < 0.5:
-        return Fitness(found, mean, np.nan, ())
-    variance = float(np.sum(expected.wildness[telling] - 1))
-    above = float(gamma.sf(found, mean**2 / variance, scale=variance / mean))
-    figures = f"(sum of squares {found:.3g}, where {mean:.3g} is expected; probability {min(above, 1 - above):.1g})"
-    texts: tuple[str, ...] = ()
-    if above < _RARE:
-        texts = (
-            f"the data lie {np.sqrt(found / mean):.2g} times as far from the model's predictions as its noise allows "
-            f"{figures}: the model does not explain them, or there is noise that it does not have, such as an error of "
-            "measurement (column -error)",
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = (expected.predicted - expected.measured) / expected.sd
+        return pandas.DataFrame(
+            {
+                "observable": [self.data.observables[i] for i in expected.observable],
+                "statistic": expected.statistic,
+                "time": expected.time,
+                "measured": expected.measured,
+                "predicted": expected.predicted,
+                "error": expected.sd,
+                "residual": np.where(expected.measured == expected.predicted, 0.0, residual),
+            }
         )
-    elif 1 - above < _RARE:
-        texts = (
-            f"the data lie closer to the model's predictions than its noise allows {figures}: they may be means of "
-            "many cells (column -mean), or more molecules than the model has (molecules per unit)",
+
+    def _curves(self, point: np.ndarray) -> pandas.DataFrame:
+        """Means and sds of the fitted model on a dense grid of times."""
+        import pandas
+
+        grid = np.union1d(self.data.times, np.linspace(self.data.times[0], self.data.times[-1], 101))
+        values = dict(zip(self.parameters.names, self.parameters.from_scale(point).tolist(), strict=True))
+        prepared = prepare(self.model, values, self.data.observables)
+        ensemble = Ensemble(
+            prepared.network,
+            prepared.counts,
+            prepared.coefficients,
+            grid,
+            _SHOWN_TRAJECTORIES,
+            _SHOWN_SEED,
+            start=self.data.start,
         )
-    return Fitness(found, mean, above, texts)
+        seen = np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
+        mean, sd = seen.mean(axis=-1), seen.std(axis=-1)
+        return pandas.concat(
+            [
+                pandas.DataFrame(
+                    {"observable": name, "time": grid, "mean": m, "mean_stderr": s / np.sqrt(seen.shape[-1]), "sd": s}
+                )
+                for name, m, s in zip(self.data.observables, mean, sd, strict=True)
+            ],
+            ignore_index=True,
+        )
 
 
-def refuse(error: SimulationError, name: str) -> FitError:
-    """What to say where a likelihood that was asked for cannot be computed."""
-    return FitError(f"loss {name!r}: {error}; use loss 'auto', or another one")
+def _records(measurements: Measurements) -> Snapshots | Trajectories:
+    """Measurements as arrays."""
+    cells = measurements.cells
+    if cells is not None:
+        return Snapshots.of(cells.observables, cells.times, cells.values, min(0.0, float(cells.times.min())))
+    series = [s for s in measurements.series if s.statistic == "value"]
+    exactness = Exactness.of(measurements)
+    observables = tuple(dict.fromkeys(s.observable for s in series))
+    labels = list(dict.fromkeys(s.replicate for s in series))
+    times = np.unique(np.concatenate([s.times for s in series]))
+    values = np.full((len(labels), len(observables), len(times)), np.nan)
+    variance = np.zeros_like(values)
+    for s in series:
+        cell = labels.index(s.replicate), observables.index(s.observable)
+        here = np.searchsorted(times, s.times)
+        values[cell][here] = s.values
+        errors = exactness.errors(s.observable, "error", s.replicate, s.times)
+        blank = np.isnan(errors)
+        if blank.any() and not blank.all():
+            raise TableError(
+                f"{measurements.source}: column '{s.observable}-error' is blank at time {s.times[blank][0]:g}, where "
+                f"{s.column!r} has a value; fill it in"
+            )
+        variance[cell][here] = np.square(np.nan_to_num(errors))
+    return Trajectories(observables, times, values, variance, min(0.0, float(times[0])))

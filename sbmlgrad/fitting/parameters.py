@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import t
@@ -27,6 +27,10 @@ class Parameters:
     upper: np.ndarray
     log: np.ndarray
     unit: np.ndarray
+
+    def starting_at(self, values: np.ndarray) -> Parameters:
+        """The same with another start (P,)."""
+        return replace(self, start=values)
 
     def to_scale(self, values: np.ndarray) -> np.ndarray:
         """Coordinates in which the optimiser moves."""

@@ -21,8 +21,6 @@ from sbmlgrad.sbml.write import FitRecord
 if TYPE_CHECKING:
     import pandas
 
-LOSS = "weighted least squares of moments"
-
 
 @dataclass(frozen=True, eq=False)
 class Fit:
@@ -38,8 +36,13 @@ class Fit:
         logarithmic scale for parameters that stay positive.
     correlation
         DataFrame of correlations between the estimates.
-    loss
-        Sum of squared weighted residuals at the estimate.
+    loss, loss_name
+        What was made as small as possible, and what it is: the sum of squared weighted residuals, or minus twice the
+        log-likelihood.
+    goodness
+        Series that says how well the model fits: ``log_likelihood`` or ``loss``, ``n_data`` (numbers, or cells),
+        ``dof``, and, where the model tells how large residuals should be, ``chi2``, its ``p_value``, ``aic`` and
+        ``bic``.
     converged, message
         Whether the stopping rule was met, and what it said; also whether the data contradict the fitted model.
     warnings
@@ -51,6 +54,8 @@ class Fit:
     parameters: pandas.DataFrame
     correlation: pandas.DataFrame
     loss: float
+    loss_name: str
+    goodness: pandas.Series
     converged: bool
     message: str
     seconds: float
@@ -83,7 +88,7 @@ class Fit:
                 str(name): (float(row["estimate"]), float(row["stderr"])) for name, row in self.parameters.iterrows()
             },
             data=self.data,
-            loss=LOSS,
+            loss=self.loss_name,
             loss_value=self.loss,
             seed=self.seed,
             version=__version__,
@@ -125,7 +130,7 @@ class Fit:
             history=self.history,
             correlation=self.correlation,
             facts={
-                "Loss": f"{LOSS}: {self.loss:.6g}",
+                "Loss": f"{self.loss_name}: {self.loss:.6g}",
                 "Stopped": self.message,
                 "Gradient": self.estimator,
                 "Trajectories a step": str(self.n),

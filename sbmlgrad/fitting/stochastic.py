@@ -14,6 +14,7 @@ from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.noise import Noise, observed
 from sbmlgrad.fitting.optimise import Descent, Evaluate, descend, evaluate_at, polyak_average
+from sbmlgrad.fitting.outcome import Outcome, of_least_squares
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
 from sbmlgrad.gradient.estimator import Estimate, Task
@@ -54,6 +55,11 @@ class MomentFit:
                 raise FitError(
                     f"{origin}: {name!r} enters no reaction or observable, so the data cannot tell its value"
                 )
+
+    def solve(self, bar: tqdm[Any]) -> Outcome:
+        """Run to the end."""
+        descent = self.run(bar)
+        return of_least_squares(descent, self.judge(), self.parameters, self.n, self.curves())
 
     def run(self, bar: tqdm[Any]) -> Descent:
         """Descend, with little noise; then average, without bias; with weights of what was found, until they agree."""

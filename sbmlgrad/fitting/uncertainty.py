@@ -9,7 +9,8 @@ parameters make this model fit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import binom, chi2
@@ -40,6 +41,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     poor: bool = False
     freedom: float = np.inf
+    goodness: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndarray, caution: float = 1.0) -> Verdict:
@@ -68,7 +70,22 @@ def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
                 verdict.poor or part_verdict.poor,
                 min(verdict.freedom, part_verdict.freedom),
             )
-    return verdict
+    return replace(verdict, goodness=_goodness(target, noise, fitted, residuals, drawn))
+
+
+def _goodness(
+    target: Target, noise: Noise, fitted: np.ndarray, residuals: np.ndarray, drawn: np.ndarray
+) -> dict[str, float]:
+    """The sum of squares in units of the errors that the model or the table states, where either does."""
+    part = _Part(target, noise, fitted, residuals, drawn, ~noise.floored)
+    sized = (target.trajectory & noise.sized) | noise.told
+    if not sized.all() or part.freedom(part.rows) < 0.5:
+        return {}
+    own = noise.one / np.outer(target.error, target.error) * target.shared
+    matrix = part.expected(own, part.rows)
+    total = float(np.sum(np.square(residuals[part.rows])))
+    chi_square = total * part.freedom(part.rows) / float(np.trace(matrix))
+    return {"chi2": chi_square, "p_value": _tails(matrix, total)[0]}
 
 
 @dataclass(frozen=True, eq=False)

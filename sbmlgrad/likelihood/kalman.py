@@ -192,6 +192,7 @@ def _unpacked(state: Array, size: int) -> tuple[Array, Array]:
 
 def _followed(flow: Flow, state: Array, span: Array) -> Array:
     """The state after a span of time; steps are held to the tolerance, and do not count as functions of anything."""
+
     def go_on(carry: tuple[Array, ...]) -> Array:
         time, _, _, count = carry
         return (time < span) & (count < _MOST_STEPS)
@@ -211,7 +212,6 @@ def _followed(flow: Flow, state: Array, span: Array) -> Array:
     begin = (jnp.zeros_like(span), state, span * 0.1, jnp.zeros((), jnp.int32))
     time, state, _, _ = lax.while_loop(go_on, step, begin)
     return jnp.where(time >= span, state, jnp.nan)
-
 
 
 def _stepped(flow: Flow, state: Array, width: Array) -> tuple[Array, Array]:

@@ -54,6 +54,10 @@ class Likelihood(Protocol):
         """How many independent numbers, or cells, stand behind it."""
         ...
 
+    def prepare(self, values: np.ndarray) -> None:
+        """Choose what to take into account at these values; :class:`SimulationError` where that is too much."""
+        ...
+
     def evaluate(self, values: np.ndarray) -> Evaluation:
         """The log-likelihood and its derivatives; minus infinity where the data are impossible."""
         ...

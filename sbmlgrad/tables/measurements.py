@@ -3,7 +3,7 @@
 A table has a column ``time`` and a column for each thing measured: an id as it is (``S``, ``[S]``) for one
 trajectory, or ``S-mean`` and ``S-sd`` for the moments of many; ``S-sem``, ``S-n`` and ``S-error`` say how exact a mean
 or value is. A column ``replicate`` or ``cell`` says which of several tracked trajectories a row belongs to. Blank cells
-are missing values.
+are missing values. Rows that share a time, without such a column, are single cells, others at each time (snapshots).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,12 +54,48 @@ class Series:
         return column(self.observable, self.statistic)
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Snapshots: one row a cell, ``times`` (cells,) and ``values`` (cells, observables), nan where one is blank."""
+
+    observables: tuple[str, ...]
+    times: np.ndarray
+    values: np.ndarray
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Means, standard deviations and numbers of the cells of each time."""
+        grid = np.unique(self.times)
+        result = []
+        for index, name in enumerate(self.observables):
+            groups = [self.values[self.times == time, index] for time in grid]
+            groups = [group[~np.isnan(group)] for group in groups]
+            many = np.array([len(group) for group in groups])
+            for statistic, least in (("mean", 1), ("sd", 2), ("n", 1)):
+                here = many >= least
+                values = [_STATISTICS[statistic](group) for group, there in zip(groups, here, strict=True) if there]
+                if values:
+                    result.append(Series(name, statistic, grid[here], np.array(values)))
+        return tuple(result)
+
+
+_STATISTICS: Mapping[Statistic, Callable[[np.ndarray], float]] = {
+    "mean": lambda group: float(group.mean()),
+    "sd": lambda group: float(group.std(ddof=1)),
+    "n": lambda group: float(len(group)),
+}
+
+
 @dataclass(frozen=True)
 class Measurements:
-    """What a table says, one series a column (and trajectory); ``source`` is the path, for messages."""
+    """What a table says, one series a column (and trajectory); ``source`` is the path, for messages.
+
+    Of snapshots, ``series`` are the moments, and ``cells`` the cells themselves.
+    """
 
     source: str
     series: tuple[Series, ...]
+    cells: Cells | None = None
 
 
 def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measurements:
@@ -69,8 +105,8 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
     ----------
     data
         The path of a table as COPASI, tellurium, R, pandas or Excel export it (see
-        :mod:`sbmlgrad.tables.cells`), or a DataFrame with ``time`` as a column or index. Rows may come in any order,
-        and identical ones count once.
+        :mod:`sbmlgrad.tables.cells`), or a DataFrame with ``time`` as a column or index. Rows may come in any order.
+        Of trajectories and moments identical ones count once; rows of values that share a time and differ are cells.
 
     Raises
     ------
@@ -83,6 +119,10 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
         raise TableError(f"{table.source}: there are no rows under the columns' names; add one for each time")
     times, labels = numbers.times(table, layout), _labels(table, layout)
     values = numbers.values(table, layout)
+    if _are_cells(layout, times, values):
+        columns = [index for index, _, _ in layout.measured]
+        cells = Cells(tuple(name for _, name, _ in layout.measured), times, np.stack([values[c] for c in columns], 1))
+        return Measurements(table.source, cells.series, cells)
     trajectories: dict[str | None, list[int]] = {}
     for row in np.argsort(times, kind="stable").tolist():
         trajectories.setdefault(labels[row], []).append(row)
@@ -112,15 +152,21 @@ def match(
     """
     ids = {name for identifier in known_ids for name in (identifier, f"[{identifier}]")} | set(known_ids)
     by_meaning: dict[tuple[str, Statistic, str | None], Series] = {}
+    cells = measurements.cells
     for series in measurements.series:
         identifier = series.observable if series.observable in ids else _named(series.observable, names or {})
-        where = f"{measurements.source}: column {series.column!r}"
+        shown = series if cells is None else replace(series, statistic="value")
+        where = f"{measurements.source}: column {shown.column!r}"
         if identifier not in ids:
-            raise TableError(f"{where} matches nothing in the model; {_hint(series, ids, known_ids)}")
+            raise TableError(f"{where} matches nothing in the model; {_hint(shown, ids, known_ids)}")
         other = by_meaning.setdefault((identifier, series.statistic, series.replicate), series)
         if other is not series:
             raise TableError(f"{where} and column {other.column!r} are both of {identifier!r}; remove one of them")
-    return replace(measurements, series=tuple(replace(s, observable=key[0]) for key, s in by_meaning.items()))
+    if cells is not None:
+        meant = {s.observable: key[0] for key, s in by_meaning.items()}
+        cells = replace(cells, observables=tuple(meant.get(name, name) for name in cells.observables))
+    series_of_ids = tuple(replace(s, observable=key[0]) for key, s in by_meaning.items())
+    return replace(measurements, series=series_of_ids, cells=cells)
 
 
 def _named(observable: str, names: Mapping[str, Collection[str]]) -> str:
@@ -143,6 +189,14 @@ def _hint(series: Series, ids: Collection[str], known_ids: Collection[str]) -> s
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write the columns of a DataFrame as CSV, completely or not at all; raises :class:`SbmlgradError`."""
     write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _are_cells(layout: Layout, times: np.ndarray, values: Mapping[int, np.ndarray]) -> bool:
+    """Whether rows are single cells: values without labels, of which some share a time and differ."""
+    if layout.label is not None or any(statistic != "value" for _, _, statistic in layout.measured):
+        return False
+    rows = np.column_stack([times, *(values[index] for index, _, _ in layout.measured)])
+    return len(np.unique(np.nan_to_num(rows, nan=-np.inf), axis=0)) > len(np.unique(times))
 
 
 # ---- rows ----------------------------------------------------------------------------------------------
@@ -192,8 +246,4 @@ def _remedy(name: str, statistic: Statistic, label: str | None) -> str:
         return "keep one row for each time"
     if label is not None:
         return f"keep one row for each time of trajectory {label!r}"
-    bare = name.removesuffix("-value")
-    return (
-        "keep one of them, or number tracked trajectories in a column 'replicate'; snapshots of single cells "
-        f"cannot be read yet: give their moments as '{bare}-mean' and '{bare}-sd'"
-    )
+    return f"keep one of them, or number tracked trajectories in a column 'replicate' ({name!r} has errors beside it)"

@@ -1,0 +1,201 @@
+"""How often the error bars of fits to single cells and trajectories hold the truth.
+
+    python benchmarks/single_cells.py -o benchmarks/results/DATE-single-cells.json
+
+Data are drawn event by event with numpy: counts that are born and die, and a gene's messages (hidden) and proteins
+(seen), with mean counts near 2, 10 and 50. Kinds of data: ``single`` (one trajectory), ``noisy`` (the same, with errors
+of measurement that the table states), ``replicates`` (20 trajectories), ``snapshots`` (500 other cells, at five times).
+Two rates are fitted. For each rate: how often the interval ``ci_lower`` to ``ci_upper`` holds the truth, with the two
+standard deviations that chance leaves, and the mean and root mean square of log(estimate / truth) in units of the
+standard error of that logarithm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time as clock
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gradients import facts, write
+from scipy.stats import norm
+
+import sbmlgrad as sg
+
+
+@dataclass(frozen=True)
+class Case:
+    """Jumps (species, reactions), rates by name with the truth, start values of the two that are fitted, what is seen."""
+
+    jumps: tuple[tuple[int, ...], ...]
+    laws: tuple[tuple[str, int | None], ...]
+    """for each reaction its rate and the species that it is in proportion to"""
+    truth: Mapping[str, float]
+    start: Mapping[str, float]
+    observed: str
+    species: tuple[str, ...]
+    spacing: float
+    level: float
+
+    def network(self) -> sg.ReactionNetwork:
+        """The network to be fitted."""
+        laws = self.laws
+
+        def propensities(x: Any, p: Any) -> tuple[Any, ...]:
+            return tuple(p[name] + 0 * x[0] if i is None else p[name] * x[i] for name, i in laws)
+
+        return sg.ReactionNetwork(
+            self.jumps, propensities, [0] * len(self.species), {**self.truth, **self.start}, species=self.species
+        )
+
+    def draw(self, random: np.random.Generator, times: np.ndarray) -> np.ndarray:
+        """The observed counts (times,) of one cell."""
+        x, now, row = [0] * len(self.species), 0.0, []
+        jumps = list(zip(*self.jumps, strict=True))
+        seen = self.species.index(self.observed)
+        for time in times:
+            while True:
+                rates = [self.truth[name] * (1 if i is None else x[i]) for name, i in self.laws]
+                wait = random.exponential(1 / sum(rates))
+                if now + wait > time:
+                    now = time
+                    break
+                now += wait
+                place = random.random() * sum(rates)
+                for rate, jump in zip(rates, jumps, strict=True):
+                    place -= rate
+                    if place < 0:
+                        break
+                x = [count + step for count, step in zip(x, jump, strict=True)]
+            row.append(x[seen])
+        return np.array(row, float)
+
+
+def birth_death(level: float) -> Case:
+    """Born at ``level``, lost at 1."""
+    return Case(
+        ((1, -1),), (("k", None), ("g", 0)), {"k": level, "g": 1.0}, {"k": 1.6 * level, "g": 0.6}, "X", ("X",), 0.25, level
+    )
+
+
+def expression(level: float) -> Case:
+    """Two messages in the mean, lost at 1, and proteins, lost at 0.5."""
+    rates = {"k": 2.0, "d": 1.0, "b": level / 4, "g": 0.5}
+    return Case(
+        ((1, -1, 0, 0), (0, 0, 1, -1)),
+        (("k", None), ("d", 0), ("b", 0), ("g", 1)),
+        rates,
+        {"k": 3.0, "b": 0.6 * rates["b"]},
+        "P",
+        ("M", "P"),
+        0.5,
+        level,
+    )
+
+
+MODELS = {"birth_death": birth_death, "expression": expression}
+
+
+def table(case: Case, kind: str, random: np.random.Generator) -> pd.DataFrame:
+    """One data set."""
+    name, times = case.observed, case.spacing * np.arange(1, 61)
+    if kind == "snapshots":
+        rows = [(time, case.draw(random, np.array([time]))[0]) for time in times[3:60:12] for _ in range(100)]
+        return pd.DataFrame(rows, columns=["time", name])
+    if kind == "replicates":
+        times = times[1:30:2]
+        runs = [pd.DataFrame({"time": times, name: case.draw(random, times), "replicate": r}) for r in range(20)]
+        return pd.concat(runs)
+    counts = case.draw(random, times)
+    if kind == "single":
+        return pd.DataFrame({"time": times, name: counts})
+    error = 0.5 * np.sqrt(case.level)
+    return pd.DataFrame({"time": times, name: counts + random.normal(0, error, len(times)), f"{name}-error": error})
+
+
+@cache
+def _network(model: str, level: float) -> sg.ReactionNetwork:
+    return MODELS[model](level).network()
+
+
+def one(task: tuple[str, float, str, str, int]) -> dict[str, Any]:
+    """One fit: for each rate whether it is held and its z, and whether the fit warned."""
+    model, level, kind, loss, number = task
+    case = MODELS[model](level)
+    data = table(case, kind, np.random.default_rng([number, len(model), int(level), len(kind)]))
+    begun = clock.perf_counter()
+    fit = sg.fit(_network(model, level), data, dict.fromkeys(case.start), loss=loss)
+    result: dict[str, Any] = {"seconds": clock.perf_counter() - begun, "warned": bool(fit.warnings), "rates": {}}
+    for rate in case.start:
+        row, truth = fit.parameters.loc[rate], case.truth[rate]
+        width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
+        held = bool(row["ci_lower"] <= truth <= row["ci_upper"])
+        result["rates"][rate] = held, float(np.log(row["estimate"] / truth) / width)
+    return result
+
+
+def judged(model: str, level: float, kind: str, options: argparse.Namespace, pool: Any) -> list[dict[str, Any]]:
+    """A row for each rate of one kind of data."""
+    tasks = [(model, level, kind, options.loss, number) for number in range(options.sets)]
+    fits = list(pool.map(one, tasks, chunksize=max(1, len(tasks) // (4 * options.workers))) if pool else map(one, tasks))
+    rows = []
+    for rate in MODELS[model](level).start:
+        held = [fit["rates"][rate][0] for fit in fits]
+        z = np.array([fit["rates"][rate][1] for fit in fits])
+        known = np.isfinite(z)
+        rows.append(
+            {
+                "model": model,
+                "mean_count": level,
+                "data": kind,
+                "loss": options.loss,
+                "parameter": rate,
+                "sets": options.sets,
+                "coverage": float(np.mean(held)),
+                "two_sd": 2 * float(np.sqrt(0.95 * 0.05 / options.sets)),
+                "mean_z": float(np.mean(z[known])),
+                "median_z": float(np.median(z[known])),
+                "rms_z": float(np.sqrt(np.mean(np.square(z[known])))),
+                "unknown": float(np.mean(~known)),
+                "warned": float(np.mean([fit["warned"] for fit in fits])),
+                "seconds": float(np.median([fit["seconds"] for fit in fits])),
+            }
+        )
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line for each rate of each kind of data."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(description="Coverage of fits to single cells and trajectories.")
+    parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
+    parser.add_argument("--models", default="birth_death,expression")
+    parser.add_argument("--levels", default="2,10,50", help="mean counts")
+    parser.add_argument("--data", default="single,noisy,replicates,snapshots")
+    parser.add_argument("--loss", default="auto")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("-o", "--output", help="JSON file, written after each kind")
+    options = parser.parse_args(given)
+    rows: list[dict[str, Any]] = []
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(options.workers, mp_context=context) if options.workers > 1 else None
+    for model in options.models.split(","):
+        for level in map(float, options.levels.split(",")):
+            for kind in options.data.split(","):
+                for row in judged(model, level, kind, options, pool):
+                    print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+                    rows.append(row)
+                if options.output:
+                    write(options.output, {**facts("single_cells.py", given), "coverage": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

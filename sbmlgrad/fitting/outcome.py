@@ -1,0 +1,169 @@
+"""What each kind of fit ends with, in the form that is given back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from sbmlgrad.fitting.optimise import Descent
+from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.uncertainty import Verdict, covariance
+
+if TYPE_CHECKING:
+    import pandas
+
+MOMENTS = "weighted least squares of moments"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Where a fit ended.
+
+    Attributes
+    ----------
+    point, covariance, freedom
+        On the optimiser's scale (P,) and (P, P); of Student's t, by which limits are taken.
+    loss, loss_name
+        What was made small, and what it is called.
+    history
+        Columns step, phase, loss, loss_stderr, n, and one for each parameter.
+    measured, curves
+        As a report shows them.
+    goodness
+        Numbers that say how well the model fits.
+    """
+
+    point: np.ndarray
+    covariance: np.ndarray
+    freedom: float
+    loss: float
+    loss_name: str
+    converged: bool
+    message: str
+    warnings: tuple[str, ...]
+    history: pandas.DataFrame = field(repr=False)
+    measured: pandas.DataFrame = field(repr=False)
+    curves: pandas.DataFrame = field(repr=False)
+    goodness: Mapping[str, float] = field(repr=False)
+
+
+class Posed(Protocol):
+    """A fit that is ready to run."""
+
+    @property
+    def parameters(self) -> Parameters:
+        """What is fitted."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Trajectories a step; 1 where nothing is drawn."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What the progress bar counts."""
+        ...
+
+    def solve(self, bar: tqdm[Any]) -> Outcome:
+        """Run to the end."""
+        ...
+
+    def warn(self) -> None:
+        """Name what starts from, or is set to, fractions of molecules."""
+        ...
+
+
+def of_least_squares(
+    descent: Descent, verdict: Verdict, parameters: Parameters, n: int, curves: pandas.DataFrame
+) -> Outcome:
+    """The end of a fit of weighted residuals."""
+    import pandas
+
+    spread = covariance(verdict.covariance, descent.jacobians)
+    spread = spread + (0.0 if descent.mc_covariance is None else descent.mc_covariance)
+    aim = descent.target
+    measured = pandas.DataFrame(
+        {
+            "observable": [aim.observables[i] for i in aim.observable],
+            "statistic": np.where(aim.spread, "sd", np.where(aim.trajectory & (aim.replicates == 1), "value", "mean")),
+            "time": aim.times[aim.time],
+            "measured": aim.value,
+            "predicted": aim.value + descent.residuals * aim.error,
+            "error": aim.error,
+            "residual": descent.residuals,
+        }
+    )
+    loss = float(np.sum(np.square(descent.residuals)))
+    size, free = len(aim.value), len(parameters.names)
+    poor = "; but the data contradict the fitted model, see the warnings" if verdict.poor else ""
+    return Outcome(
+        point=descent.point,
+        covariance=spread,
+        freedom=verdict.freedom,
+        loss=loss,
+        loss_name=MOMENTS,
+        converged=descent.converged,
+        message=descent.message + poor,
+        warnings=(*(() if descent.converged else (descent.message,)), *verdict.warnings),
+        history=history([(row.phase, row.loss, row.noise, row.values) for row in descent.rows], parameters.names, n),
+        measured=measured,
+        curves=curves,
+        goodness={"loss": loss, "n_data": size, "dof": size - free, **verdict.goodness},
+    )
+
+
+def history(rows: Sequence[tuple[str, float, float, np.ndarray]], names: Sequence[str], n: int) -> pandas.DataFrame:
+    """The table of steps, from phase, loss, noise of the loss, and values (P,) of each."""
+    import pandas
+
+    steps = pandas.DataFrame(
+        {
+            "step": range(len(rows)),
+            "phase": [row[0] for row in rows],
+            "loss": [row[1] for row in rows],
+            "loss_stderr": [row[2] for row in rows],
+            "n": n,
+        }
+    )
+    traces = pandas.DataFrame([row[3] for row in rows], columns=list(names))
+    return pandas.concat([steps, traces], axis=1)  # a parameter may be called "n" or "loss"
+
+
+def estimates(outcome: Outcome, parameters: Parameters) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Tables of the estimates and of their correlations."""
+    import pandas
+
+    values = parameters.from_scale(outcome.point)
+    stderr = np.sqrt(np.diag(outcome.covariance))
+    with np.errstate(invalid="ignore"):
+        correlation = outcome.covariance / np.outer(stderr, stderr)
+    ends = parameters.interval(outcome.point, stderr, outcome.freedom)
+    names = pandas.Index(parameters.names, name="parameter")
+    table = {
+        "estimate": values,
+        "stderr": parameters.stderr(values, stderr),
+        "lower": parameters.lower,
+        "upper": np.where(parameters.upper >= 1e300, np.inf, parameters.upper),
+        "at_bound": parameters.at_bound(values),
+        "ci_lower": ends[0],
+        "ci_upper": ends[1],
+    }
+    correlations = pandas.DataFrame(correlation, index=names, columns=names.rename(None))
+    return pandas.DataFrame(table, index=names), correlations
+
+
+def warnings_of(outcome: Outcome, table: pandas.DataFrame) -> tuple[str, ...]:
+    """What to know of the estimates, and what the fit itself says."""
+    texts = []
+    for name, row in table.iterrows():
+        if row["at_bound"]:
+            texts.append(f"{name} stands at a bound; widen its bounds or fix it")
+        if not np.isfinite(row["stderr"]):
+            texts.append(f"{name} is not determined by these data; fix it or measure more")
+    first = () if outcome.converged else outcome.warnings[:1]
+    return (*first, *texts, *outcome.warnings[len(first) :])
