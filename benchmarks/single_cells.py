@@ -32,7 +32,7 @@ import sbmlgrad as sg
 
 @dataclass(frozen=True)
 class Case:
-    """Jumps (species, reactions), rates by name with the truth, start values of the two that are fitted, what is seen."""
+    """Jumps (species, reactions), rates with the truth, start values of the two that are fitted, what is seen."""
 
     jumps: tuple[tuple[int, ...], ...]
     laws: tuple[tuple[str, int | None], ...]
@@ -68,12 +68,8 @@ class Case:
                     now = time
                     break
                 now += wait
-                place = random.random() * sum(rates)
-                for rate, jump in zip(rates, jumps, strict=True):
-                    place -= rate
-                    if place < 0:
-                        break
-                x = [count + step for count, step in zip(x, jump, strict=True)]
+                fired = int(np.searchsorted(np.cumsum(rates), random.random() * sum(rates), side="right"))
+                x = [count + step for count, step in zip(x, jumps[fired], strict=True)]
             row.append(x[seen])
         return np.array(row, float)
 
@@ -81,7 +77,14 @@ class Case:
 def birth_death(level: float) -> Case:
     """Born at ``level``, lost at 1."""
     return Case(
-        ((1, -1),), (("k", None), ("g", 0)), {"k": level, "g": 1.0}, {"k": 1.6 * level, "g": 0.6}, "X", ("X",), 0.25, level
+        ((1, -1),),
+        (("k", None), ("g", 0)),
+        {"k": level, "g": 1.0},
+        {"k": 1.6 * level, "g": 0.6},
+        "X",
+        ("X",),
+        0.25,
+        level,
     )
 
 
@@ -144,7 +147,9 @@ def one(task: tuple[str, float, str, str, int]) -> dict[str, Any]:
 def judged(model: str, level: float, kind: str, options: argparse.Namespace, pool: Any) -> list[dict[str, Any]]:
     """A row for each rate of one kind of data."""
     tasks = [(model, level, kind, options.loss, number) for number in range(options.sets)]
-    fits = list(pool.map(one, tasks, chunksize=max(1, len(tasks) // (4 * options.workers))) if pool else map(one, tasks))
+    fits = list(
+        pool.map(one, tasks, chunksize=max(1, len(tasks) // (4 * options.workers))) if pool else map(one, tasks)
+    )
     rows = []
     for rate in MODELS[model](level).start:
         held = [fit["rates"][rate][0] for fit in fits]
@@ -193,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
                     rows.append(row)
                 if options.output:
-                    write(options.output, {**facts("single_cells.py", given), "coverage": rows})
+                    write(options.output, facts("single_cells.py", given, 0), rows)
     return 0
 
 

@@ -24,7 +24,7 @@ FLOORS = (
     {"network"},
     {"simulation"},
     {"gradient"},
-    {"report"},
+    {"report", "likelihood"},
     {"fitting"},
     {"testsuite", "benchmark", "info", "petab"},
     {"reading"},

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
+from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Observable
-from sbmlgrad.gradient.score import mean_of_others
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.influence import moving
@@ -34,6 +34,8 @@ from sbmlgrad.simulation.path import Settings
 
 STEP = 0.05
 """Relative step of the differences."""
+
+_MOST_MARTINGALES = 12  # that serve as control variates: each costs time in every step
 
 
 class Process:
@@ -151,18 +153,42 @@ def _switches_off(process: HybridModel, quantities: np.ndarray, index: int) -> s
 
 
 def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
+    with linear_algebra().limit(limits=1):  # its threads would wait for those of the simulation
+        return _by_controlled_score(process, names, task)
+
+
+def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
     quantities = process.at(task.values)
     directions = np.zeros((len(names), len(quantities)))
     directions[np.arange(len(names)), [process.indices[name] for name in names]] = 1.0
-    values, slopes = Moments(), Moments()
-    chunks = run_scored(process.process, quantities, directions, task.experiment, process.settings)
-    for chunk in chunks:
-        seen = np.asarray(process.values(chunk.observed))
-        direct = np.stack([_pushed(process, chunk.observed, slope) for slope in chunk.slopes])
+    martingales = _martingales(process.process)
+    grid = np.unique(np.concatenate([task.times, between(task)])) if martingales else task.times
+    grid = np.unique(np.append(grid, task.start))
+    columns = np.searchsorted(grid, task.times)
+    latest = np.broadcast_to(columns, (len(process.functions), len(columns)))
+    fits = Controlled(latest, grid, task.start, task.n, len(names), len(martingales))
+    values = Moments()
+    settings = replace(process.settings, martingales=martingales)
+    experiment = replace(task, times=grid).experiment
+    for chunk in run_scored(process.process, quantities, directions, experiment, settings):
+        observed, slopes = chunk.observed[:, columns], chunk.slopes[:, :, columns]
+        seen = np.asarray(process.values(observed))
         values.add(seen)
-        slopes.add((seen - mean_of_others(seen)) * chunk.scores[:, None] + direct)
+        direct = np.stack([_pushed(process, observed, slope) for slope in slopes])
+        fits.add(seen, chunk.scores, chunk.martingales, chunk.gains, direct)
         process.keep(chunk.fractions)
-    return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
+    mean, error = fits.expectations()
+    derivatives, stderr = fits.derivatives()
+    return Estimate(mean, error, derivatives, stderr, task.n, values.sd)
+
+
+def _martingales(process: HybridModel) -> tuple[tuple[int, int | None], ...]:
+    """For each reaction that fired, by itself and in proportion to each count, unless these are too many."""
+    counts = np.flatnonzero(process.whole & np.any(process.jumps != 0, axis=1)).tolist()
+    pairs = [(j, h) for j in range(len(process.channels)) for h in (None, *counts)]
+    if len(pairs) > _MOST_MARTINGALES:
+        pairs = [(j, None) for j in range(len(process.channels))]
+    return tuple(pairs) if len(pairs) <= _MOST_MARTINGALES else ()
 
 
 def _pushed(process: Process, observed: np.ndarray, slope: np.ndarray) -> np.ndarray:

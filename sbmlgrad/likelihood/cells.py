@@ -68,7 +68,8 @@ class ProjectedCells(Projected):
                 error = np.sqrt(max(fourth - variance**2, 0.0) / n) / (2 * np.sqrt(variance)) if variance > 0 else 0.0
                 rows.append((observable, time, "sd", sd, np.sqrt(variance), error))
         columns = [np.array(column) for column in zip(*rows, strict=True)]
-        return Expected(columns[0], columns[1], columns[2], *columns[3:], wildness=np.full(len(rows), 3.0))
+        names = ("observable", "time", "statistic", "measured", "predicted", "sd")
+        return Expected(**dict(zip(names, columns, strict=True)), wildness=np.full(len(rows), 3.0))
 
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         laws = self.laws(values)
@@ -130,7 +131,8 @@ class ProjectedCells(Projected):
         rates = self._rates(coefficients, layout.x, layout.real)
 
         def step(law: Array, row: Any) -> Any:
-            law = go_on(rates, layout, law, *row, fastest)
+            weights, count = row
+            law = go_on(rates, layout, law, weights, count, fastest)
             return law, law
 
         return lax.scan(step, law, (terms, many))[1]

@@ -1,8 +1,8 @@
 """The likelihood of trajectories in the linear noise approximation, begun anew at each observation.
 
 Between observations the state is normal, with a mean that follows the rate equations and a covariance that follows
-theirs; each observation is weighed in by a Kalman filter, and the approximation goes on from what is known then, so that
-it is never far from the trajectory (Fearnhead, Giagos, Sherlock, Biometrics 70, 457, 2014).
+theirs; each observation is weighed in by a Kalman filter, and the approximation goes on from what is known then, so
+that it is never far from the trajectory (Fearnhead, Giagos, Sherlock, Biometrics 70, 457, 2014).
 """
 
 from __future__ import annotations
@@ -193,11 +193,11 @@ def _unpacked(state: Array, size: int) -> tuple[Array, Array]:
 def _followed(flow: Flow, state: Array, span: Array) -> Array:
     """The state after a span of time; steps are held to the tolerance, and do not count as functions of anything."""
 
-    def go_on(carry: tuple[Array, ...]) -> Array:
+    def go_on(carry: tuple[Array, Array, Array, Array]) -> Array:
         time, _, _, count = carry
         return (time < span) & (count < _MOST_STEPS)
 
-    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         time, state, width, count = carry
         width = jnp.minimum(width, span - time)
         taken, error = _stepped(flow, state, width)

@@ -1,7 +1,7 @@
 """Likelihoods by finite state projection: probabilities of all states that matter, with nothing drawn.
 
-Of snapshots, the probability of each cell's counts; of trajectories, the forward filter: the law of the state given what
-was seen so far goes on to the next observation, which is then weighed in (Munsky & Khammash, J. Chem. Phys. 124,
+Of snapshots, the probability of each cell's counts; of trajectories, the forward filter: the law of the state given
+what was seen so far goes on to the next observation, which is then weighed in (Munsky & Khammash, J. Chem. Phys. 124,
 044104, 2006; for the filter, Rabiner, Proc. IEEE 77, 257, 1989). What leaves the states taken into account is lost, and
 counted; where it is too much the box of counts grows.
 """
@@ -30,6 +30,8 @@ LIMIT = 50_000
 
 _MOST_TERMS = 2_000_000  # of all series in one evaluation
 _MOST_LOST = 1e-8  # of the probability, between two times
+_WIDER = 0.4  # of the range of counts, that a side grows by
+_SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _SIGHTED = 256  # trajectories that tell the ranges of counts
 _ROUGH_SEED = 20260101
 
@@ -73,20 +75,19 @@ class Projected:
     def __init__(self, problem: Problem, times: np.ndarray, start: float, seen: np.ndarray, limit: int = LIMIT):
         self.problem, self.times, self.begin, self.limit = problem, times, start, limit
         self._seen = seen
-        self._lower: np.ndarray | None = None
-        self._upper: np.ndarray | None = None
+        self._box: tuple[np.ndarray, np.ndarray] | None = None  # bounds (species,) of the counts
 
     # ---- the states ------------------------------------------------------------------------------------------
 
     def prepare(self, values: np.ndarray) -> None:
         """Choose the states at these values (P,); raises :class:`SimulationError` where they are too many."""
-        if self._lower is None:
-            self._lower, self._upper = self._ranges(values)
+        lower, upper = self._box or self._ranges(values)
         point = self.problem.at(values)
         starts = start_law(point)[0].astype(np.int64)
-        self._lower = np.minimum(self._lower, starts.min(axis=0)).astype(np.int64)
-        self._upper = np.maximum(self._upper, starts.max(axis=0) + 1).astype(np.int64)
-        self.space = box(self.problem.network, starts, self._lower, self._upper, self.limit)
+        lower = np.minimum(lower, starts.min(axis=0)).astype(np.int64)
+        upper = np.maximum(upper, starts.max(axis=0) + 1).astype(np.int64)
+        self._box = lower, upper
+        self.space = box(self.problem.network, starts, lower, upper, self.limit)
         self.layout = Layout.of(self.space)
         terms = self._weights(self.fastest(point))[1].sum()
         if terms > _MOST_TERMS:
@@ -113,21 +114,15 @@ class Projected:
         lost, occupied = self.losses(values)
         if lost <= _MOST_LOST:
             return False
-        assert self._lower is not None
-        assert self._upper is not None
+        assert self._box is not None
+        lower, upper = self._box
         rates = np.asarray(self.space.rates(self.problem.network, self.problem.at(values).coefficients))
         reaction, source = np.nonzero((self.space.successors == len(self.space)) & (rates > 0))
         flux = rates[reaction, source] * occupied[source]
         after = self.space.states[source] + self.problem.network.stoichiometry.T[reaction]
-        below, above = after < self._lower, after > self._upper
-        step = np.ceil(0.4 * (self._upper - self._lower) + 3).astype(np.int64)
-        for side in (below, above):
-            share = flux @ side
-            grow = np.where(share > 0.01 * flux.sum(), step, 0)
-            if side is below:
-                self._lower = np.maximum(self._lower - grow, 0)
-            else:
-                self._upper = self._upper + grow
+        step = np.ceil(_WIDER * (upper - lower) + 3).astype(np.int64)
+        below, above = (np.where(flux @ side > _SHARE * flux.sum(), step, 0) for side in (after < lower, after > upper))
+        self._box = np.maximum(lower - below, 0), upper + above
         self.prepare(values)
         return True
 

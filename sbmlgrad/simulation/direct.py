@@ -60,22 +60,31 @@ class _Fired:
 
 @dataclass(frozen=True)
 class _Density(_Fired):
-    """The same with the logarithm of the density of the path, whose derivative is the score.
+    """The same with the logarithm of the density of the path, whose derivative is the score, and with martingales.
 
-    ``aux`` is what the propensities are functions of, with its derivatives; the step itself has none.
+    ``aux`` is what the propensities are functions of, with its derivatives; the step itself has none. ``martingales``
+    are pairs of a reaction and a species, or None.
     """
 
     network: ReactionNetwork
+    martingales: tuple[tuple[int, int | None], ...]
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
-        return (*super().initial(x, coefficients, aux), jnp.zeros(x[0].shape))
+        zeros = (jnp.zeros(x[0].shape) for _ in range(1 + len(self.martingales)))
+        return (*super().initial(x, coefficients, aux), *zeros)
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
         assert self.network.rates is not None
         propensities = [jnp.broadcast_to(a, step.total.shape) for a in self.network.rates(step.x, aux)]
         fired = select_by(step.reaction, propensities, 1.0)
         density = jnp.log(jnp.where(step.fires, fired, 1.0)) - reduce(add, propensities) * step.wait
-        return (*super().advance(carry, step, aux)[:1], carry[1] + density)
+        gained = []
+        for reaction, species in self.martingales:
+            fires = jnp.where(step.reaction == np.float32(reaction), 1.0, 0.0)
+            size = 1.0 if species is None else step.x[species]
+            gained.append(size * (fires - propensities[reaction] * step.wait))
+        after = (old + new for old, new in zip(carry[1:], (density, *gained), strict=True))
+        return (*super().advance(carry, step, aux)[:1], *after)
 
 
 class DirectMethod:
@@ -92,7 +101,7 @@ class DirectMethod:
             parameters={},
             rates=lambda x, inputs: tuple(self.propensities.unrolled(self.with_counts(x, inputs))),
         )
-        self.functional: PathFunctional = _Density(self.network) if settings.scored else _Fired()
+        self.functional: PathFunctional = _Density(self.network, self._martingales()) if settings.scored else _Fired()
 
     def advance(
         self,
@@ -122,7 +131,7 @@ class DirectMethod:
             until=paths.time,  # so that all are looked at first
             phase=paths.time,
             draws=paths.steps.astype(jnp.uint32),
-            carry=(paths.draws,) if paths.weight is None else (paths.draws, paths.weight),
+            carry=(paths.draws, *self._scored_rows(paths)),
             paths=paths,
             records=records,
         )
@@ -130,6 +139,16 @@ class DirectMethod:
             go_on, lambda loop: (loop[0] + 1, blocks.run(blocks.check(loop[1]))), (jnp.zeros((), jnp.int32), batch)
         )[1]
         return blocks.packed(batch), batch.records
+
+    def _martingales(self) -> tuple[tuple[int, int | None], ...]:
+        """Those of the settings, with counts by their place among those that react."""
+        pairs = self.settings.martingales
+        return tuple((reaction, None if h is None else self.reacting.index(h)) for reaction, h in pairs)
+
+    def _scored_rows(self, paths: Path) -> Arrays:
+        if paths.weight is None or paths.martingales is None:
+            return ()
+        return (paths.weight, *paths.martingales.T)
 
     def with_counts(self, x: Arrays, inputs: Arrays) -> Arrays:
         """Time, state and coefficients with these counts of the species that react."""
@@ -191,8 +210,11 @@ class _Blocks:
         path = batch.paths
         state = jnp.stack([*batch.state, path.state[:, -1]], axis=1)
         steps = batch.draws.astype(jnp.int32)
-        weight = batch.carry[1] if self.method.settings.scored else None
-        return path._replace(time=batch.time, state=state, steps=steps, draws=batch.carry[0], weight=weight)
+        path = path._replace(time=batch.time, state=state, steps=steps, draws=batch.carry[0])
+        if not self.method.settings.scored:
+            return path
+        martingales = jnp.stack(batch.carry[2:], axis=1) if batch.carry[2:] else path.martingales
+        return path._replace(weight=batch.carry[1], martingales=martingales)
 
     def _serve(self, waits: Array, batch: _BatchState) -> _BatchState:
         """Serve those that wait, and once more those for which something comes at the very next instant."""
@@ -219,8 +241,8 @@ class _Blocks:
         after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
         row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
         seen = after.state[:, : self.size]
-        if after.weight is not None:
-            seen = jnp.column_stack([seen, after.weight])
+        if after.weight is not None and after.martingales is not None:
+            seen = jnp.column_stack([seen, after.weight, after.martingales])
         records = records.at[row, jnp.arange(len(self.trajectory))].set(seen, mode="drop")
         return after, jnp.where(chosen, lax.stop_gradient(stop), until), chosen & soon, records
 

@@ -69,6 +69,8 @@ class Trajectory:
         self.solver = settings.solver or Euler()
         self.times, self.landmarks = marks
         self.size = len(model.variables)
+        # reactions whose propensities are integrated one by one, beside their sum
+        self.integrated = sorted({reaction for reaction, _ in settings.martingales} if settings.solver else ())
         self.history: DelayHistory | None = None  # of the path that is being advanced
         none = jnp.zeros(model.relations.count, bool)
         self.held = (none, none)  # its relations, and which of them are as they were
@@ -95,7 +97,7 @@ class Trajectory:
         largest = jnp.abs(state)
         draws = jnp.zeros((), jnp.uint32)
         if self.model.propensities is not None:
-            state = jnp.concatenate([state, jnp.zeros(1)])
+            state = jnp.concatenate([state, jnp.zeros(len(self.integrated) + 1)])
         path = Path(
             time=begin,
             state=state,
@@ -117,6 +119,7 @@ class Trajectory:
             chatter=jnp.zeros((), jnp.int32),
             history=self.history,
             weight=jnp.zeros(()) if self.settings.scored else None,
+            martingales=jnp.zeros(len(self.settings.martingales)) if self.settings.scored else None,
         )
         return path if waits else self._checked(self._compared(self._remember(path, jnp.ones((), bool))))
 
@@ -168,7 +171,7 @@ class Trajectory:
         here = here._replace(status=jnp.where(stuck, STUCK, here.status))
         here = self._remember(here, accepted)
         if self.model.propensities is not None:
-            here = self._react(here, accepted)
+            here = self._react(self._compensated(path, here), accepted)
         if self.events is not None and here.pending is not None:
             inner, pending = self.events.settle(here.time, here.state[: self.size], here.pending)
             here = here._replace(state=here.state.at[: self.size].set(inner), pending=pending)
@@ -194,7 +197,8 @@ class Trajectory:
         change = self.model.relations.flow(within)
         if self.model.propensities is None:
             return change
-        return jnp.concatenate([change, jnp.sum(self.model.relations.propensities(within))[None]])
+        propensities = self.model.relations.propensities(within)
+        return jnp.concatenate([change, propensities[np.array(self.integrated, int)], jnp.sum(propensities)[None]])
 
     def _smooth(self, time: Array, state: Array) -> Array:
         """What laws are functions of, with relations as they were when the step began."""
@@ -379,6 +383,17 @@ class Trajectory:
         moved = moved._replace(time=jnp.where(over, end, moved.time), state=jnp.where(over, state, moved.state))
         return moved, lambda part: dense(part * fraction), fraction * step
 
+    def _compensated(self, before: Path, now: Path) -> Path:
+        """The martingales less what has been expected of them in a step, in which counts stay as they are."""
+        if not self.integrated or now.martingales is None:
+            return now
+        grown = now.state[self.size : -1] - before.state[self.size : -1]
+        parts = [grown[self.integrated.index(j)] * self._count(before.state, h) for j, h in self.settings.martingales]
+        return now._replace(martingales=now.martingales - jnp.stack(parts))
+
+    def _count(self, state: Array, variable: int | None) -> Array:
+        return jnp.ones(()) if variable is None else lax.stop_gradient(state[variable])
+
     def _react(self, path: Path, accepted: Array) -> Path:
         """Let a reaction fire where it is its time, and stop where a propensity makes no sense."""
         propensities = self._propensities(path.time, path.state)
@@ -396,6 +411,10 @@ class Trajectory:
         if path.weight is not None:  # the logarithm of a_j exp(-integral of all a)
             density = jnp.log(jnp.where(fires, propensities[chosen], 1.0)) - path.state[-1]
             path = path._replace(weight=jnp.where(fires, path.weight + density, path.weight))
+        if path.martingales is not None:
+            pairs = self.settings.martingales
+            jumps = [jnp.where(fires & (chosen == j), self._count(path.state, h), 0.0) for j, h in pairs]
+            path = path._replace(martingales=path.martingales + jnp.stack(jumps) if jumps else path.martingales)
         return path._replace(
             state=jnp.where(fires, state, path.state),
             target=jnp.where(fires, self._target(draws), path.target),

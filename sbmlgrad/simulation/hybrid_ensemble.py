@@ -67,13 +67,17 @@ class ScoredChunk:
 
     ``observed`` (observables, times, trajectories), its derivatives ``slopes`` (directions, observables, times,
     trajectories) with the reactions' times held, and the ``scores`` (directions, times, trajectories), derivatives of
-    the logarithm of the density of all reactions up to a time.
+    the logarithm of the density of all reactions up to a time. ``martingales`` (martingales, times, trajectories) are
+    those of the settings, and ``gains`` (directions, martingales, times, trajectories) are expected of the score times
+    each.
     """
 
     first: int
     observed: np.ndarray
     slopes: np.ndarray
     scores: np.ndarray
+    martingales: np.ndarray
+    gains: np.ndarray
     fractions: np.ndarray
 
 
@@ -142,7 +146,8 @@ def run_scored(
 ) -> Iterator[ScoredChunk]:
     """The trajectories of :func:`run_hybrid` with derivatives along ``directions`` (directions, quantities).
 
-    The quantities must move neither numbers of molecules nor times at which a law or the state jumps.
+    The settings say which martingales are kept. The quantities must move neither numbers of molecules nor times at
+    which a law or the state jumps.
 
     Raises as :func:`run_hybrid` does.
     """
@@ -162,11 +167,20 @@ def run_scored(
                 break
             settings = other
         values, slopes = np.asarray(values)[..., :count], np.asarray(slopes)[..., :count]
-        yield ScoredChunk(first, values[:-1], slopes[:, :-1], slopes[:, -1], _fractions(paths, count))
+        size = len(values) - 1 - len(settings.martingales)
+        yield ScoredChunk(
+            first,
+            observed=values[:size],
+            slopes=slopes[:, :size],
+            scores=slopes[:, size],
+            martingales=values[size + 1 :],
+            gains=-slopes[:, size + 1 :],  # what is expected of a martingale is all of it that has a derivative
+            fractions=_fractions(paths, count),
+        )
 
 
 def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
-    """Observables and, last, the logarithm of the density (observables + 1, times, batch), with their derivatives."""
+    """Observables, the logarithm of the density, and the martingales (rows, times, batch), with their derivatives."""
     key = ("scores", settings)
     if key not in model.compiled:
 
@@ -187,8 +201,9 @@ def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
                 paths, records = _loop(model, settings)(
                     paths, records, coefficients, marks, keys, trajectory, max_events=max_events
                 )
-                seen = _observe(model, records[..., :-1], coefficients, marks.times)
-                return jnp.concatenate([seen, records[None, ..., -1]]), (paths, coefficients)
+                size = len(model.variables)
+                seen = _observe(model, records[..., :size], coefficients, marks.times)
+                return jnp.concatenate([seen, jnp.moveaxis(records[..., size:], -1, 0)]), (paths, coefficients)
 
             def push(direction: Array) -> Any:
                 return jax.jvp(whole, (quantities,), (direction,), has_aux=True)
@@ -354,7 +369,7 @@ def _begin(
 
     paths, coefficients, states = jax.vmap(one)(trajectory)
     if settings.scored:
-        states = jnp.pad(states, ((0, 0), (0, 1)))
+        states = jnp.pad(states, ((0, 0), (0, 1 + len(settings.martingales))))
     records = jnp.zeros((len(marks.times), *states.shape))
     return paths, coefficients, records.at[0].set(states)
 
@@ -394,8 +409,8 @@ def _advance(
         def write(records: Array) -> Array:
             row = jnp.where(paths.observed, paths.position - 1, len(marks.times))
             state = paths.state[:, :size]
-            if paths.weight is not None:
-                state = jnp.column_stack([state, paths.weight - paths.state[:, size]])
+            if paths.weight is not None and paths.martingales is not None:
+                state = jnp.column_stack([state, paths.weight - paths.state[:, -1], paths.martingales])
             return records.at[row, columns].set(state, mode="drop")
 
         records = lax.cond(jnp.any(paths.observed), write, lambda records: records, records)

@@ -38,6 +38,7 @@ class Path(NamedTuple):
     chatter: Array  # how many changes in laws came one upon the other
     history: DelayHistory | None  # what delays need
     weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
+    martingales: Array | None  # (martingales,) see Settings.martingales
 
 
 class Realisation(NamedTuple):
@@ -73,3 +74,6 @@ class Settings:
     """Whether the times of events carry derivatives."""
     scored: bool = False
     """Whether the density of the path is kept, with the times of reactions held: its derivative is the score."""
+    martingales: tuple[tuple[int, int | None], ...] = ()
+    """Pairs of a reaction j and a count h (None for 1): beside the density, the sums of h where j fires, less the
+    integrals of h times its propensity, are kept; their mean is 0, whatever events do to counts."""

@@ -71,19 +71,20 @@ class Cells:
             groups = [self.values[self.times == time, index] for time in grid]
             groups = [group[~np.isnan(group)] for group in groups]
             many = np.array([len(group) for group in groups])
-            for statistic, least in (("mean", 1), ("sd", 2), ("n", 1)):
+            for statistic, (least, compute) in _OF_CELLS.items():
                 here = many >= least
-                values = [_STATISTICS[statistic](group) for group, there in zip(groups, here, strict=True) if there]
+                values = [compute(group) for group, there in zip(groups, here, strict=True) if there]
                 if values:
                     result.append(Series(name, statistic, grid[here], np.array(values)))
         return tuple(result)
 
 
-_STATISTICS: Mapping[Statistic, Callable[[np.ndarray], float]] = {
-    "mean": lambda group: float(group.mean()),
-    "sd": lambda group: float(group.std(ddof=1)),
-    "n": lambda group: float(len(group)),
+_OF_CELLS: Mapping[Statistic, tuple[int, Callable[[np.ndarray], float]]] = {
+    "mean": (1, lambda group: float(group.mean())),
+    "sd": (2, lambda group: float(group.std(ddof=1))),
+    "n": (1, lambda group: float(len(group))),
 }
+"""Moments by the least number of cells that have one."""
 
 
 @dataclass(frozen=True)
