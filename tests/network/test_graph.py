@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sympy
-from hypothesis import strategies as st
 
-from sbmlgrad.model.functions import build, draw, number
+from sbmlgrad.model.functions import build, draw
 from sbmlgrad.network.graph import Graph
 from sbmlgrad.network.program import Program
 
@@ -99,20 +98,3 @@ def test_what_does_not_move_is_computed_once() -> None:
     assert [graph.nodes[index].operation for index in fixed] == ["input", "input", "mul", "div"]
     alone = graph.nodes[graph.expression(build(sympy.Mul, A, power(B, MINUS)), environment)]
     assert (alone.operation, alone.args) == ("div", (a, b))
-
-
-def expressions(depth: int) -> st.SearchStrategy[Any]:
-    """Sums, differences, products and quotients of A, B and numbers, and functions of them."""
-    leaves = st.one_of(st.sampled_from([A, B]), st.floats(-3, 3).map(lambda v: number(round(v, 2))))
-    if depth == 0:
-        return leaves
-    inner = expressions(depth - 1)
-    several = st.lists(inner, min_size=2, max_size=3)
-    return st.one_of(
-        leaves,
-        several.map(lambda args: build(sympy.Add, *args)),
-        several.map(lambda args: build(sympy.Mul, *args)),
-        st.tuples(inner, inner).map(lambda p: build(sympy.Add, p[0], build(sympy.Mul, MINUS, p[1]))),
-        st.tuples(inner, inner).map(lambda p: build(sympy.Mul, p[0], power(p[1], MINUS))),
-        inner.map(lambda e: build(sympy.tanh, e)),
-    )

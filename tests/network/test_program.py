@@ -216,23 +216,6 @@ def magnitude(node: Any) -> Any:
     return build(sympy.Add, ONE, *(magnitude(arg) for arg in node.args))
 
 
-def expressions(depth: int) -> st.SearchStrategy[Any]:
-    """Sums, differences, products and quotients of A, B and numbers, and functions of them."""
-    leaves = st.one_of(st.sampled_from([A, B]), st.floats(-3, 3).map(lambda v: number(round(v, 2))))
-    if depth == 0:
-        return leaves
-    inner = expressions(depth - 1)
-    several = st.lists(inner, min_size=2, max_size=3)
-    return st.one_of(
-        leaves,
-        several.map(lambda args: build(sympy.Add, *args)),
-        several.map(lambda args: build(sympy.Mul, *args)),
-        st.tuples(inner, inner).map(lambda p: build(sympy.Add, p[0], build(sympy.Mul, MINUS, p[1]))),
-        st.tuples(inner, inner).map(lambda p: build(sympy.Mul, p[0], power(p[1], MINUS))),
-        inner.map(lambda e: build(sympy.tanh, e)),
-    )
-
-
 @pytest.mark.parametrize("small", [-1, 10**9], ids=["batched", "unrolled"])
 def test_derivatives_are_those_of_sympy(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program_module, "_SMALL", small)
