@@ -53,7 +53,7 @@ def test_a_fit_writes_report_picture_and_json(recovered: sg.Fit, tmp_path: Path)
     assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((tmp_path / "fit.json").read_text())
     assert set(content) == {"parameters", "loss", "seconds", "seed", "version"}
-    assert set(content["parameters"]["c1"]) == {"estimate", "stderr", "lower", "upper"}
+    assert set(content["parameters"]["c1"]) == {"estimate", "stderr", "lower", "upper", "ci_lower", "ci_upper"}
 
 
 def test_the_same_seed_gives_the_same_fit(dimerisation: sg.Model, models_dir: Path) -> None:

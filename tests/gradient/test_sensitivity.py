@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sbmlgrad as sg
-from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnsupportedError
+from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnknownIdError, UnsupportedError
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.gradient.score import Score
@@ -186,3 +186,26 @@ def test_an_estimator_may_be_handed_in(model: Callable[..., sg.Model], tmp_path:
     )
     np.testing.assert_array_equal(whole, same)
     np.testing.assert_array_equal(whole / 2, half)
+
+
+def test_sensitivities_are_a_table_without_errors(models_dir: Path) -> None:
+    # dX/dt = k - g X from 0: X = k/g (1 - exp(-g t))
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    table = sg.sensitivity(model, [0.5, 2.0], ["k", "g"], method="ode")
+    assert list(table.columns) == ["time", "species", "parameter", "sensitivity", "stderr"]
+    assert (table["stderr"] == 0).all()
+    wide = table.pivot(index="time", columns="parameter", values="sensitivity")
+    k, g, t = 10.0, 1.0, wide.index.to_numpy()
+    assert wide["k"].to_numpy() == pytest.approx((1 - np.exp(-g * t)) / g, rel=1e-6)
+    assert wide["g"].to_numpy() == pytest.approx(k * (np.exp(-g * t) * (g * t + 1) - 1) / g**2, rel=1e-6)
+
+
+def test_what_cannot_be_differentiated_is_an_error(models_dir: Path) -> None:
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    with pytest.raises(UnknownIdError, match="no parameter, compartment or species 'nothing'|'nothing'"):
+        sg.sensitivity(model, [1.0], ["nothing"], method="ode")
+    with pytest.raises(SbmlgradError, match="method 'euler'"):
+        sg.sensitivity(model, [1.0], ["k"], method="euler")
+    network = sg.ReactionNetwork([[1]], lambda x, p: np.ones(1), x0=[0], parameters={"k": [1.0]})
+    with pytest.raises(SbmlgradError, match="not a single number"):
+        sg.sensitivity(network, [1.0], ["k"], method="ode")
