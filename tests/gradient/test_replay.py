@@ -25,6 +25,8 @@ from sbmlgrad.simulation import ensemble
 from sbmlgrad.simulation.ensemble import Ensemble
 
 BOTH = ["score", "straight_through"]
+pytestmark = pytest.mark.filterwarnings("ignore:.* a number of molecules that is not whole")
+
 NAMES = [f"k{i}" for i in range(10)]
 VALUES = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
 

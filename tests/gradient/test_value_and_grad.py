@@ -21,6 +21,8 @@ from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
 from sbmlgrad.network import ReactionNetwork, discretise
 
 BOTH = ["score", "straight_through"]
+pytestmark = pytest.mark.filterwarnings("ignore:.* a number of molecules that is not whole")
+
 NAMES = [f"k{i}" for i in range(10)]
 VALUES = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
 
