@@ -176,7 +176,7 @@ def _moment_flow(problem: Problem, coefficients: Any) -> Flow:
         kept = jnp.maximum(mean, 0.0)  # a filter may put what is hardly there below 0
         rates = jnp.maximum(network.propensities_at(kept, coefficients), 0.0)
         turned = jax.jacfwd(drift)(kept) @ cov
-        return _packed(jumps @ rates, turned + turned.T + (jumps * rates) @ jumps.T)
+        return _packed(jumps @ rates, turned + turned.T + (jumps * rates[None]) @ jumps.T)
 
     return flow
 

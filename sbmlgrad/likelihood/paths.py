@@ -92,7 +92,7 @@ class ProjectedPaths(Projected):
 
     def _filter(self, primals: Any, layout: Layout, series: Any, values: Array, variance: Array) -> Any:
         """The log-likelihood, moments of each value before it is seen (3, replicates, observables, times), the most
-        that is lost in a step, and the mean law (states,)."""
+        that is lost in a step, and the mean law (states,) just before values are seen."""
         coefficients, law = primals
         terms, many, fastest = series
         rates = self._rates(coefficients, layout.x, layout.real)
@@ -103,10 +103,10 @@ class ProjectedPaths(Projected):
         def step(carry: tuple[Array, Array], row: Any) -> Any:
             law, total = carry
             weights, count, value, own = row
-            law = go_on(rates, layout, law, weights, count, fastest)
-            kept = law.sum(axis=-1)
+            law = jax.vmap(lambda one: go_on(rates, layout, one, weights, count, fastest))(law)
+            kept, before = law.sum(axis=-1), law.mean(axis=0)
             moments = _moments(law, signal, noise, own)
-            weighed = jnp.where(layout.real, _log_density(value, signal, noise, own), -jnp.inf)
+            weighed = jnp.where(layout.real[None], _log_density(value, signal, noise, own), -jnp.inf)
             most = lax.stop_gradient(jnp.max(weighed, axis=-1))
             most = jnp.where(jnp.isfinite(most), most, 0.0)
             law = law * jnp.exp(weighed - most[:, None])
@@ -114,9 +114,9 @@ class ProjectedPaths(Projected):
             seen = jnp.where(size > 0, size, 1.0)
             law = law / seen[:, None]
             total = total + jnp.sum(jnp.where(size > 0, jnp.log(seen) + most, -jnp.inf))
-            return (law, total), (moments, jnp.max(1 - kept), law.mean(axis=0))
+            return (law, total), (moments, jnp.max(1 - kept), before)
 
-        begin = jnp.broadcast_to(law, (values.shape[1], *law.shape))
+        begin = jnp.broadcast_to(law[None], (values.shape[1], *law.shape))
         (_, total), (moments, lost, laws) = lax.scan(step, (begin, jnp.zeros(())), (terms, many, values, variance))
         return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
 

@@ -65,7 +65,7 @@ class Layout:
 
 def bucket(size: int) -> int:
     """The size at least as large of those that are taken: a quarter more from one to the next, about."""
-    scale = max(1 << max(size - 1, 1).bit_length() - 3, 8)
+    scale = 1 << max(max(size - 1, 1).bit_length() - 3, 3)
     return -(-size // scale) * scale
 
 
@@ -121,7 +121,10 @@ class Projected:
         flux = rates[reaction, source] * occupied[source]
         after = self.space.states[source] + self.problem.network.stoichiometry.T[reaction]
         step = np.ceil(_WIDER * (upper - lower) + 3).astype(np.int64)
-        below, above = (np.where(flux @ side > _SHARE * flux.sum(), step, 0) for side in (after < lower, after > upper))
+        sides = [flux @ side for side in (after < lower, after > upper)]
+        below, above = (np.where(side > _SHARE * flux.sum(), step, 0) for side in sides)
+        if not np.any(below | above):  # what leaves comes and goes between two times
+            below = above = step
         self._box = np.maximum(lower - below, 0), upper + above
         self.prepare(values)
         return True
@@ -186,7 +189,7 @@ jax.tree_util.register_dataclass(Layout, data_fields=["x", "real", "predecessors
 
 
 def go_on(rates: Array, layout: Layout, law: Array, terms: Array, many: Array, fastest: Array) -> Array:
-    """The laws (..., states) after the span that Poisson weights (terms,) stand for; forward mode differentiates it."""
+    """The law (states,) after the span that Poisson weights (terms,) stand for; forward mode differentiates it."""
     room = layout.real.shape[0]
     known = layout.predecessors < room
     index = jnp.where(known, layout.predecessors, 0)
@@ -196,8 +199,7 @@ def go_on(rates: Array, layout: Layout, law: Array, terms: Array, many: Array, f
     def term(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         law, total = carry
         total = total + terms[k] * law
-        moved = sum(arrive[j] * law[..., index[j]] for j in range(len(arrive)))
-        return stay * law + moved, total
+        return stay * law + jnp.sum(arrive * law[index], axis=0), total
 
     return lax.fori_loop(0, many, term, (law, jnp.zeros_like(law)))[1]
 

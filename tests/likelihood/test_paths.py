@@ -1,0 +1,117 @@
+"""The forward filter against closed forms, and against one with matrices by scipy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+from scipy.stats import binom, norm, poisson
+
+from sbmlgrad.errors import SimulationError
+from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.likelihood.paths import ProjectedPaths
+from sbmlgrad.likelihood.records import Trajectories
+
+Draw = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+VALUES = np.array([4.0, 0.7])
+
+
+def passage(begin: int, end: int, span: float, k: float, g: float) -> float:
+    """Probability that birth and death lead from one count to another: survivors are binomial, new ones Poisson."""
+    kept = np.exp(-g * span)
+    alive = np.arange(begin + 1)
+    return float(np.sum(binom.pmf(alive, begin, kept) * poisson.pmf(end - alive, k / g * (1 - kept))))
+
+
+def test_counts_that_are_all_seen(birth_death: Problem) -> None:
+    times = np.array([0.0, 0.5, 1.1, 3.0])
+    rows = [[3, 4, 2, 7], [3, 3, 5, 4]]
+    data = Trajectories(("X",), times, np.array(rows, float)[:, None], np.zeros((2, 1, 4)))
+    likelihood = ProjectedPaths(birth_death, data)
+    likelihood.prepare(VALUES)
+    while likelihood.widen(VALUES):
+        pass
+
+    def exact(values: np.ndarray) -> float:
+        spans = np.diff(times)
+        return sum(
+            np.log(passage(a, b, s, *values)) for row in rows for a, b, s in zip(row, row[1:], spans, strict=False)
+        )
+
+    found = likelihood.evaluate(VALUES)
+    assert found.value == pytest.approx(exact(VALUES), abs=1e-9)
+    steps = 1e-5 * np.eye(2)
+    slopes = [(exact(VALUES + step) - exact(VALUES - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(found.score, slopes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("error", [0.0, 1.5])
+def test_a_hidden_species(expression: Problem, draw: Draw, error: float) -> None:
+    random, times = np.random.default_rng(4), np.array([0.5, 1.0, 2.0, 3.5])
+    seen = draw(random, times) + error * random.normal(size=4)
+    seen[1] = np.nan  # nobody looked
+    data = Trajectories(("P",), times, seen[None, None], np.full((1, 1, 4), error**2))
+    likelihood, values = ProjectedPaths(expression, data), np.array([3.0, 1.0, 2.0, 0.5])
+    likelihood.prepare(values)
+    while likelihood.widen(values):
+        pass
+    assert likelihood.evaluate(values).value == pytest.approx(by_matrices(times, seen, error), abs=1e-6)
+
+
+def by_matrices(times: np.ndarray, seen: np.ndarray, error: float) -> float:
+    """The same on messages up to 17 and proteins up to 54."""
+    m, p = (part.ravel() for part in np.meshgrid(np.arange(18), np.arange(55), indexing="ij"))
+    size, generator = len(m), np.zeros((len(m), len(m)))
+    for dm, dp, rate in ((1, 0, 3.0 + 0 * m), (-1, 0, 1.0 * m), (0, 1, 2.0 * m), (0, -1, 0.5 * p)):
+        inside = (m + dm >= 0) & (m + dm < 18) & (p + dp >= 0) & (p + dp < 55)
+        here = np.flatnonzero(inside)
+        generator[here + dm * 55 + dp, here] += rate[here]
+        generator[np.arange(size), np.arange(size)] -= rate
+    law, now, total = np.eye(size)[0], 0.0, 0.0
+    for time, value in zip(times, seen, strict=True):
+        law, now = expm(generator * (time - now)) @ law, time
+        if not np.isnan(value):
+            law = law * (norm.pdf(value, p, error) if error else (p == value))
+            total += np.log(law.sum())
+            law = law / law.sum()
+    return float(total)
+
+
+def test_a_box_that_is_too_small_grows(expression: Problem) -> None:
+    data = Trajectories(("P",), np.array([2.0]), np.array([[[4.0]]]), np.zeros((1, 1, 1)))
+    likelihood = ProjectedPaths(expression, data)
+    likelihood.prepare(np.array([0.3, 1.0, 2.0, 0.5]))
+    small, later = len(likelihood.space), np.array([8.0, 1.0, 2.0, 0.5])
+    assert likelihood.widen(later)
+    while likelihood.widen(later):
+        pass
+    assert len(likelihood.space) > small
+    assert not likelihood.widen(later)
+
+
+def test_too_many_states_are_refused(expression: Problem) -> None:
+    data = Trajectories(("P",), np.array([2.0]), np.array([[[4.0]]]), np.zeros((1, 1, 1)))
+    with pytest.raises(SimulationError, match="more than 50 states"):
+        ProjectedPaths(expression, data, limit=50).prepare(np.array([3.0, 1.0, 2.0, 0.5]))
+
+
+def test_what_cannot_be_has_no_likelihood(birth_death: Problem) -> None:
+    data = Trajectories(("X",), np.array([0.0, 1.0]), np.array([[[5.0, 4.0]]]), np.zeros((1, 1, 2)))  # it starts from 3
+    likelihood = ProjectedPaths(birth_death, data)
+    likelihood.prepare(VALUES)
+    assert likelihood.evaluate(VALUES).value == -np.inf
+
+
+def test_predictions_are_of_the_next_number(birth_death: Problem) -> None:
+    data = Trajectories(("X",), np.array([1.0, 2.0]), np.array([[[6.0, 4.0]]]), np.full((1, 1, 2), 0.0))
+    likelihood = ProjectedPaths(birth_death, data)
+    likelihood.prepare(VALUES)
+    while likelihood.widen(VALUES):
+        pass
+    expected, kept = likelihood.expected(VALUES), np.exp(-0.7)
+    mean = np.array([3.0, 6.0]) * kept + 4.0 / 0.7 * (1 - kept)
+    variance = np.array([3.0, 6.0]) * kept * (1 - kept) + 4.0 / 0.7 * (1 - kept)
+    np.testing.assert_allclose(expected.predicted, mean, rtol=1e-6)
+    np.testing.assert_allclose(expected.sd**2, variance, rtol=1e-5)
