@@ -323,6 +323,13 @@ def sensitivity(
     show_default=True,
     help="Whether moments at different times are of other cells, or of the same ones.",
 )
+@click.option(
+    "--loss",
+    type=click.Choice(["auto", "moments", "projection", "linear_noise"]),
+    default="auto",
+    show_default=True,
+    help="How exact simulation is matched: by moments, or by the likelihood of cells or trajectories.",
+)
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -335,12 +342,13 @@ def fit(
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method, init_from, cells: handed on as they are
+    **options: Any,  # n, seed, method, init_from, cells, loss: handed on as they are
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 
-    DATA.csv holds trajectories (time,S) or moments (time,S-mean,S-sd). The estimates are printed; the fitted
-    model, a report and JSON are written where asked for.
+    DATA.csv holds trajectories (time,S), snapshots of single cells (rows that share a time) or moments
+    (time,S-mean,S-sd). The estimates are printed, with how well the model fits; the fitted model, a report and JSON
+    are written where asked for.
     """
     bounds, begin = once("-p", parameters), once("--init", init)
     check_outputs([model, data], {"-o": output, "--json": json_output}, report)
@@ -354,7 +362,8 @@ def fit(
     result = sg.fit(loaded, data, parameters=bounds, init=begin, progress=True, **options)
     written = _write_fit(result, output, report, json_output)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
-    click.echo(printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))
+    click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))
+    click.echo(f"goodness of fit: {', '.join(f'{name} {value:.6g}' for name, value in result.goodness.items())}")
     click.echo(f"wrote {', '.join(written) if written else 'nothing; -o fitted.xml writes the fitted model'}")
     _warn(loaded, result.warnings)
 

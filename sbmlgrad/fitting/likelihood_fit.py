@@ -36,6 +36,7 @@ LIKELIHOODS = ("projection", "linear_noise")
 LOSSES = ("auto", "moments", *LIKELIHOODS)
 _SHOWN_TRAJECTORIES = 2000  # for the curves of the report
 _SHOWN_SEED = 1
+_ROUNDED = 1e-6  # molecules
 
 
 def likelihood_fit(
@@ -62,7 +63,7 @@ def likelihood_fit(
         problem.start()
     except SimulationError as error:
         if loss in LIKELIHOODS:
-            raise FitError(f"loss {loss!r}: {error}; use another loss") from error
+            raise FitError(f"loss {loss!r}: {error}") from error
         return None
     return problem
 
@@ -135,6 +136,7 @@ class LikelihoodFit:
             self._likelihood = ProjectedCells(self.problem, data)
             self._likelihood.prepare(values)
             return
+        self._check_start(data, values)
         exact, rough = ProjectedPaths(self.problem, data), LinearNoisePaths(self.problem, data)
         if self._loss != "linear_noise":
             try:
@@ -143,7 +145,7 @@ class LikelihoodFit:
                 if self._loss == "projection":
                     raise
             else:
-                if np.isfinite(exact.evaluate(values).value):
+                if self._loss == "projection" or np.isfinite(exact.evaluate(values).value):
                     self._likelihood = exact
                     return
         rough.prepare(values)
@@ -185,6 +187,26 @@ class LikelihoodFit:
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""
         warn_of_fractions(self.source, fractional(self.problem.network.species, self.problem.network.x0))
+
+    def _check_start(self, data: Trajectories, values: np.ndarray) -> None:
+        """Raise :class:`SimulationError` for exact numbers at the start that the model does not start from."""
+        if data.times[0] > data.start:
+            return
+        point = self.problem.at(values)
+        for index, name in enumerate(data.observables):
+            seen, variance = data.values[:, index, 0], data.variance[:, index, 0]
+            exact = seen[(variance == 0) & ~np.isnan(seen)]
+            variable = self.problem.variables.index(name)
+            sides = [
+                self.problem.observe(tuple(side(point.counts)), point.coefficients) for side in (np.floor, np.ceil)
+            ]
+            low, high = (float(np.asarray(side[variable])) for side in sides)
+            off = exact[(exact < low - _ROUNDED) | (exact > high + _ROUNDED)]
+            if len(off):
+                raise SimulationError(
+                    f"{name!r} is {off[0]:g} at time {data.start:g} in the data and starts from {low:g} in the model; "
+                    f"give the model that start, remove the row, or say in a column '{name}-error' how exact it is"
+                )
 
     def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
         """From the end of the linear noise approximation on to the exact one, where the states are few enough there."""

@@ -103,9 +103,20 @@ class Fit:
                 name: {column: _finite(row[column]) for column in columns} for name, row in self.parameters.iterrows()
             },
             "loss": _finite(self.loss),
+            "loss_name": self.loss_name,
             "seconds": self.seconds,
             "seed": self.seed,
             "version": __version__,
+            "converged": self.converged,
+            "message": self.message,
+            "warnings": list(self.warnings),
+            "method": self.estimator,
+            "data": [self.data],
+            "goodness": {str(name): _finite(value) for name, value in self.goodness.items()},
+            "correlation": {
+                str(name): {str(other): _finite(value) for other, value in row.items()}
+                for name, row in self.correlation.iterrows()
+            },
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
@@ -132,6 +143,7 @@ class Fit:
             facts={
                 "Loss": f"{self.loss_name}: {self.loss:.6g}",
                 "Stopped": self.message,
+                "Goodness": ", ".join(f"{name} {value:.6g}" for name, value in self.goodness.items()),
                 "Gradient": self.estimator,
                 "Trajectories a step": str(self.n),
                 "Seed": str(self.seed),

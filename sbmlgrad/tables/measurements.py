@@ -107,7 +107,8 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
     data
         The path of a table as COPASI, tellurium, R, pandas or Excel export it (see
         :mod:`sbmlgrad.tables.cells`), or a DataFrame with ``time`` as a column or index. Rows may come in any order.
-        Of trajectories and moments identical ones count once; rows of values that share a time and differ are cells.
+        Of trajectories and moments identical ones count once; where most times have several rows of values, without
+        labels, these are cells.
 
     Raises
     ------
@@ -193,11 +194,18 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
 
 
 def _are_cells(layout: Layout, times: np.ndarray, values: Mapping[int, np.ndarray]) -> bool:
-    """Whether rows are single cells: values without labels, of which some share a time and differ."""
+    """Whether rows are single cells: values without labels, of which most times have several that differ."""
     if layout.label is not None or any(statistic != "value" for _, _, statistic in layout.measured):
         return False
-    rows = np.column_stack([times, *(values[index] for index, _, _ in layout.measured)])
-    return len(np.unique(np.nan_to_num(rows, nan=-np.inf), axis=0)) > len(np.unique(times))
+    grid, index = np.unique(times, return_inverse=True)
+    several = np.zeros(len(grid), bool)
+    for position, _, _ in layout.measured:
+        here = ~np.isnan(values[position])
+        low, high = np.full(len(grid), np.inf), np.full(len(grid), -np.inf)
+        np.minimum.at(low, index[here], values[position][here])
+        np.maximum.at(high, index[here], values[position][here])
+        several |= high > low
+    return bool(2 * several.sum() > len(grid))
 
 
 # ---- rows ----------------------------------------------------------------------------------------------
@@ -247,4 +255,4 @@ def _remedy(name: str, statistic: Statistic, label: str | None) -> str:
         return "keep one row for each time"
     if label is not None:
         return f"keep one row for each time of trajectory {label!r}"
-    return f"keep one of them, or number tracked trajectories in a column 'replicate' ({name!r} has errors beside it)"
+    return f"keep one of them, or number tracked trajectories of {name!r} in a column 'replicate'"

@@ -34,7 +34,7 @@ def test_steps_of_birth_and_death(birth_death: Problem) -> None:
 
 
 def test_a_hidden_species_with_noise(expression: Problem) -> None:
-    """Proteins at two times, by the moment equations of the linear network, solved by scipy and begun anew in between."""
+    """Proteins at two times, by the moment equations of the linear network, solved by scipy and begun anew."""
     k, d, b, g = 3.0, 1.0, 2.0, 0.5
     row, error = np.array([5.0, 8.0]), 1.2
 

@@ -159,11 +159,18 @@ def test_a_wrong_table_is_refused_with_place_and_remedy(tmp_path: Path, text: st
     assert not list(tmp_path.glob("owned"))
 
 
-def test_snapshots_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    message = refusal(tmp_path, "time,A\n0,1\n0,2\n1,4\n1,5\n")
-    assert "snapshots of single cells cannot be read yet" in message
-    assert "'replicate'" in message
-    assert "'A-mean' and 'A-sd'" in message
+def test_rows_that_share_their_times_are_cells(tmp_path: Path) -> None:
+    """Identical rows are different cells; blanks are what was not counted."""
+    measurements = read(tmp_path, "time,A,B\n0,1,5\n0,1,5\n0,3,\n1,4,6\n1,5,7\n")
+    cells = measurements.cells
+    assert cells is not None
+    assert cells.observables == ("A", "B")
+    assert cells.times.tolist() == [0, 0, 0, 1, 1]
+    assert cells.values[:, 0].tolist() == [1, 1, 3, 4, 5]
+    moments = {(s.observable, s.statistic): s.values.tolist() for s in measurements.series}
+    assert moments["A", "mean"] == pytest.approx([5 / 3, 4.5])
+    assert moments["A", "sd"] == pytest.approx([np.std([1, 1, 3], ddof=1), np.sqrt(0.5)])
+    assert moments["B", "n"] == [2, 2]
 
 
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:

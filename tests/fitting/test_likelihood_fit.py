@@ -1,0 +1,145 @@
+"""Fits of single cells and trajectories by likelihood: truth, intervals, and what is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import poisson
+
+import sbmlgrad as sg
+from sbmlgrad.errors import FitError, TableError
+
+TRUTH = {"k": 10.0, "g": 1.0}
+
+
+@pytest.fixture(scope="module")
+def network() -> sg.ReactionNetwork:
+    return sg.ReactionNetwork(
+        [[1, -1]], lambda x, p: (p["k"] + 0 * x[0], p["g"] * x[0]), [0], {"k": 14.0, "g": 0.7}, species=("X",)
+    )
+
+
+def trajectory(random: np.random.Generator, times: np.ndarray) -> np.ndarray:
+    """Survivors are binomial, the new ones Poisson."""
+    x, now, row = 0, 0.0, []
+    for time in times:
+        kept = np.exp(-(time - now))
+        x, now = random.binomial(x, kept) + random.poisson(10 * (1 - kept)), time
+        row.append(x)
+    return np.array(row)
+
+
+def inside(fit: sg.Fit) -> dict[str, bool]:
+    table = fit.parameters
+    return {str(name): bool(row["ci_lower"] <= TRUTH[str(name)] <= row["ci_upper"]) for name, row in table.iterrows()}
+
+
+def test_intervals_hold_the_truth(network: sg.ReactionNetwork) -> None:
+    """Of 40 snapshot sets, 95 % in the mean: fewer than 34 for a rate has a probability of 0.004."""
+    held = {"k": 0, "g": 0}
+    for number in range(40):
+        random = np.random.default_rng(number)
+        times = np.repeat([0.4, 1.0, 2.5], 60)
+        data = pd.DataFrame({"time": times, "X": random.poisson(10 * (1 - np.exp(-times)))})
+        fit = sg.fit(network, data, dict.fromkeys(TRUTH))
+        assert fit.converged
+        for name, holds in inside(fit).items():
+            held[name] += holds
+    assert min(held.values()) >= 34
+
+
+def test_the_maximum_is_that_of_the_closed_form(network: sg.ReactionNetwork) -> None:
+    random, times = np.random.default_rng(3), np.repeat([0.3, 1.0, 4.0], 50)
+    counts = random.poisson(10 * (1 - np.exp(-times)))
+    fit = sg.fit(network, pd.DataFrame({"time": times, "X": counts}), dict.fromkeys(TRUTH))
+    k, g = fit.parameters["estimate"]
+
+    def likelihood(k: float, g: float) -> float:
+        return float(np.sum(poisson.logpmf(counts, k / g * (1 - np.exp(-g * times)))))
+
+    assert fit.goodness["log_likelihood"] == pytest.approx(likelihood(k, g), abs=1e-6)
+    assert all(
+        likelihood(k * a, g * b) <= likelihood(k, g) + 1e-6 for a, b in ((1.01, 1), (0.99, 1), (1, 1.01), (1, 0.99))
+    )
+    assert fit.goodness["n_data"] == 150
+    assert "150 cells" in fit.loss_name
+
+
+@pytest.mark.parametrize("loss", ["auto", "projection", "linear_noise"])
+def test_one_trajectory(network: sg.ReactionNetwork, loss: str) -> None:
+    times = np.arange(0.25, 20, 0.25)
+    counts = trajectory(np.random.default_rng(1), times)
+    fit = sg.fit(network, pd.DataFrame({"time": times, "X": counts}), dict.fromkeys(TRUTH), loss=loss)
+    assert fit.converged
+    assert fit.warnings == ()
+    assert all(inside(fit).values())
+    assert np.all(fit.parameters["stderr"] / fit.parameters["estimate"] < 0.35)
+
+
+def test_errors_of_measurement_are_taken_into_account(network: sg.ReactionNetwork) -> None:
+    random, times = np.random.default_rng(2), np.arange(0.25, 20, 0.25)
+    noisy = trajectory(random, times) + random.normal(0, 2.0, len(times))
+    data = pd.DataFrame({"time": times, "X": noisy, "X-error": 2.0})
+    fit = sg.fit(network, data, dict.fromkeys(TRUTH))
+    assert all(inside(fit).values())
+    assert fit.goodness["p_value"] > 0.001
+
+
+def test_an_epidemic_by_its_path(models_dir: Path) -> None:
+    """A Kalman filter written apart from sbmlgrad gives 1.790 +- 0.102 and 0.476 +- 0.018, and the data contradict."""
+    folder = models_dir / "sir_influenza"
+    fit = sg.fit(folder / "model.xml", folder / "data.csv", {"beta": (0.5, 5.0), "gamma": (0.1, 2.0)})
+    np.testing.assert_allclose(fit.parameters["estimate"], [1.790, 0.476], rtol=2e-3)
+    np.testing.assert_allclose(fit.parameters["stderr"], [0.102, 0.018], rtol=0.02)
+    assert fit.goodness["p_value"] < 1e-3
+    assert "contradict" in fit.message
+
+
+def test_hidden_messages_are_found_out() -> None:
+    rates = {"k": 2.0, "d": 1.0, "b": 2.5, "g": 0.5}
+    network = sg.ReactionNetwork(
+        [[1, -1, 0, 0], [0, 0, 1, -1]],
+        lambda x, p: jnp.stack([p["k"] + 0 * x[0], p["d"] * x[0], p["b"] * x[0], p["g"] * x[1]]),
+        [0, 0],
+        rates,
+        species=("M", "P"),
+    )
+    random = np.random.default_rng(8)
+    cells = []
+    for time in np.repeat([2.0, 6.0], 250):  # messages are made at Poisson times, live on, and each makes its proteins
+        begin = time * random.uniform(size=random.poisson(2.0 * time))
+        life = np.minimum(random.exponential(size=len(begin)), time - begin)
+        kept = np.exp(-0.5 * (time - begin - life)) - np.exp(-0.5 * (time - begin))
+        cells.append((time, int(random.poisson(2.5 * kept / 0.5).sum())))
+    fit = sg.fit(network, pd.DataFrame(cells, columns=["time", "P"]), {"k": None, "b": None}, init={"k": 4.0, "b": 1.0})
+    z = (np.log(fit.parameters["estimate"]) - np.log([2.0, 2.5])) / (
+        fit.parameters["stderr"] / fit.parameters["estimate"]
+    )
+    assert np.all(np.abs(z) < 3)
+    assert np.all(fit.parameters["stderr"] / fit.parameters["estimate"] < 0.2)
+
+
+def refusal(network: Any, data: pd.DataFrame, **options: Any) -> str:
+    with pytest.raises((FitError, TableError)) as caught:
+        sg.fit(network, data, dict.fromkeys(TRUTH), **options)
+    return str(caught.value)
+
+
+def test_what_has_no_likelihood_is_refused_by_name(network: sg.ReactionNetwork) -> None:
+    moments = pd.DataFrame({"time": [1.0, 2.0, 3.0], "X-mean": [6.0, 8.0, 9.0]})
+    assert "column 'X-mean' is of many" in refusal(network, moments, loss="projection")
+    cells = pd.DataFrame({"time": [1.0, 1.0, 2.0, 2.0], "X": [3, 5, 8, 9]})
+    assert "other cells at each time" in refusal(network, cells, loss="linear_noise")
+    assert "not available" in refusal(network, cells, loss="chi")
+    assert "method 'ssa'" in refusal(network, cells, loss="projection", method="ode")
+    parts = pd.DataFrame({"time": [1.0, 2.0, 3.0], "X": [6.5, 8.1, 9.3]})
+    assert "column 'X' has numbers that are not whole" in refusal(network, parts, loss="projection")
+    blank = pd.DataFrame({"time": [1.0, 2.0, 3.0], "X": [6.5, 8.1, 9.3], "X-error": [0.5, np.nan, 0.5]})
+    assert "'X-error' is blank at time 2" in refusal(network, blank)
+    start = pd.DataFrame({"time": [0.0, 1.0, 2.0], "X": [5, 8, 9]})
+    assert "'X' is 5 at time 0 in the data and starts from 0" in refusal(network, start, loss="linear_noise")
