@@ -178,7 +178,11 @@ def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
     assert lines[0].split() == ["estimate", "stderr", "lower", "upper", "at_bound", "ci_lower", "ci_upper"]
     assert lines[-1] == "wrote fitted.xml, report, fit.json"
     actual = json.loads((folder / "fit.json").read_text())
-    assert set(actual) == {"parameters", "loss", "seconds", "seed", "version"}
+    told = {"loss_name", "converged", "message", "warnings", "method", "data", "goodness", "correlation"}
+    assert set(actual) == {"parameters", "loss", "seconds", "seed", "version", *told}
+    assert actual["data"] == ["moments.csv"]
+    assert actual["goodness"]["n_data"] == 18
+    assert actual["correlation"]["k"]["k"] == pytest.approx(1)
     assert list(actual["parameters"]) == ["k", "g"]
     assert actual["parameters"]["k"]["estimate"] == pytest.approx(10, rel=0.2)
     assert actual["parameters"]["k"]["ci_lower"] < 10 < actual["parameters"]["k"]["ci_upper"]

@@ -52,7 +52,7 @@ def test_a_fit_writes_report_picture_and_json(recovered: sg.Fit, tmp_path: Path)
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
     assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((tmp_path / "fit.json").read_text())
-    assert set(content) == {"parameters", "loss", "seconds", "seed", "version"}
+    assert {"parameters", "loss", "seconds", "seed", "version", "goodness", "correlation"} <= set(content)
     assert set(content["parameters"]["c1"]) == {"estimate", "stderr", "lower", "upper", "ci_lower", "ci_upper"}
 
 
