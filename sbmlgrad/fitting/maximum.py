@@ -11,12 +11,13 @@ import optax
 from scipy.optimize import minimize
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError
+from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 
 _REACH = np.log(10.0)  # how far from where a search begins, on the optimiser's scale, before it begins anew
 _MOST_SEARCHES = 30
+_NOTHING = 0.01  # of the log-likelihood, that is not worth another search
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
@@ -68,13 +69,21 @@ def maximise(
         raise FitError(f"the data are impossible with the start values ({likelihood.name}); start elsewhere")
     if optimiser is not None:
         point = search.followed(point, optimiser)
-    message, converged = "", False
+    message, converged, value = "", False, -np.inf
     for _ in range(_MOST_SEARCHES):
         result = search.near(point)
         moved, point, message = float(np.max(np.abs(result.x - point))), result.x, str(result.message)
+        gained, value = -result.fun - value, -result.fun
         inside = moved < _REACH - 1e-6
-        if likelihood.widen(parameters.from_scale(point)):
-            continue
+        if not inside and gained < _NOTHING:
+            message = "the likelihood goes on rising for ever, by next to nothing"
+            break
+        try:
+            if likelihood.widen(parameters.from_scale(point)):
+                continue
+        except SimulationError as error:
+            message = f"it cannot be followed any further: {error}"
+            break
         converged = inside and (result.success or search.flat(point))
         if inside:
             break
@@ -109,7 +118,10 @@ class _Search:
 
         def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal worst
-            found = self.at(point)
+            try:
+                found = self.at(point)
+            except SimulationError:  # too far out to be computed
+                found = Evaluation(-np.inf, np.zeros_like(point))
             self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
             self.bar.set_postfix_str(f"log-likelihood {found.value:.6g}", refresh=False)
             self.bar.update()

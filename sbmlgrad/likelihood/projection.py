@@ -28,7 +28,7 @@ from sbmlgrad.simulation.finite_state import StateSpace, poisson_weights
 LIMIT = 50_000
 """States that are worth their time."""
 
-_MOST_TERMS = 2_000_000  # of all series in one evaluation
+_MOST_PRODUCTS = 3e8  # of terms of all series with states, in one evaluation
 _MOST_LOST = 1e-8  # of the probability, between two times
 _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
@@ -89,9 +89,15 @@ class Projected:
         self._box = lower, upper
         self.space = box(self.problem.network, starts, lower, upper, self.limit)
         self.layout = Layout.of(self.space)
-        terms = self._weights(self.fastest(point))[1].sum()
-        if terms > _MOST_TERMS:
-            raise SimulationError(f"{terms} terms are needed for one evaluation, more than {_MOST_TERMS}")
+        self._check_effort(self.fastest(point))
+
+    def _check_effort(self, fastest: float) -> None:
+        """Raise :class:`SimulationError` where one evaluation would take minutes."""
+        terms = float(np.sum(fastest * np.diff(self.times, prepend=self.begin)))
+        if terms * len(self.space) > _MOST_PRODUCTS:
+            raise SimulationError(
+                f"{terms:.3g} reactions in {len(self.space)} states are too many to follow the probability of each"
+            )
 
     def _ranges(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bounds (species,) of the counts: of what was measured, and of some trajectories where nothing was."""
@@ -170,6 +176,7 @@ class Projected:
             return np.pad(self.space.distribution(counts, column), (0, room - len(self.space)))
 
         fastest = max(self.fastest(point), np.finfo(float).tiny)
+        self._check_effort(fastest)
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
         directions = tuple(
             jnp.stack(
