@@ -11,6 +11,7 @@ import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ GRAIN = 256
 
 _CACHE_BYTES = 1_600_000  # what a chunk's arrays may take: measured best where they stay near a core's L2 cache
 _RANDOM_ARRAYS = 30  # of 8 bytes a lane: random numbers of a block, times and indices
+_DEVICE_BYTES = 1 << 29  # what the records of a chunk may take of a GPU's memory
 _SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
 _WINDOW = 4
 
@@ -52,6 +54,8 @@ class Ensemble:
     max_events: int = MAX_EVENTS
     functional: PathFunctional | None = None
     aux: Any = ()
+    registers: bool | None = None
+    """Whether the loop is that of :mod:`sbmlgrad.simulation.registers`; chosen by platform and size if None."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,9 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
         if a propensity is negative or not finite.
     """
     check_ensemble(ensemble)
-    workers, lanes = layout(ensemble.n, _arrays(ensemble))
-    kernel = _kernel(ensemble, lanes)
+    in_registers = _in_registers(ensemble)
+    workers, lanes = layout(ensemble.n, _arrays(ensemble), _recorded(ensemble) if in_registers else None)
+    kernel = _kernel(ensemble, lanes, in_registers)
     firsts = range(0, ensemble.n, lanes)
     keys = streams(ensemble.seed)
     bar = tqdm(total=ensemble.n, desc=progress, unit="traj", disable=None if progress else True, leave=False)
@@ -102,8 +107,14 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
                 future.cancel()
 
 
-def layout(n: int, arrays: int) -> tuple[int, int]:
-    """Worker threads and trajectories a chunk for an ensemble of ``n`` that carries so many ``arrays``."""
+def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
+    """Worker threads and trajectories a chunk for an ensemble of ``n`` that carries so many ``arrays``.
+
+    ``recorded`` is how many numbers a trajectory writes down, of a loop that keeps all else in registers.
+    """
+    if recorded is not None:
+        most = max(GRAIN, _DEVICE_BYTES // (8 * recorded) // GRAIN * GRAIN)
+        return 1, min(most, _round_up(n, GRAIN))
     if jax.default_backend() != "cpu":
         return 1, min(1 << 17, _round_up(n, GRAIN))
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -118,11 +129,30 @@ def layout(n: int, arrays: int) -> tuple[int, int]:
 
 def _arrays(ensemble: Ensemble) -> int:
     """About how many arrays of lanes a step of the loop goes through."""
-    carried = 0
-    if ensemble.functional is not None:
-        lane = tuple(np.zeros(1) for _ in ensemble.x0)
-        carried = len(ensemble.functional.initial(lane, ensemble.coefficients, ensemble.aux))
-    return 4 * len(ensemble.x0) + 2 * carried
+    return 4 * len(ensemble.x0) + 2 * _carried(ensemble)
+
+
+def _carried(ensemble: Ensemble) -> int:
+    """How many arrays of lanes the path functional carries."""
+    if ensemble.functional is None:
+        return 0
+    lane = tuple(np.zeros(1) for _ in ensemble.x0)
+    return len(ensemble.functional.initial(lane, ensemble.coefficients, ensemble.aux))
+
+
+def _recorded(ensemble: Ensemble) -> int:
+    """About how many numbers a trajectory writes down in a segment."""
+    return min(len(ensemble.times), _SEGMENT) * (len(ensemble.x0) + _carried(ensemble))
+
+
+def _in_registers(ensemble: Ensemble) -> bool:
+    """Whether the loop is one GPU kernel: asked for, or on a GPU where a trajectory is small enough."""
+    if ensemble.registers is not None:
+        return ensemble.registers
+    if jax.default_backend() != "gpu":
+        return False
+    registers = import_module("sbmlgrad.simulation.registers")
+    return registers.suits(ensemble.network, _carried(ensemble), (ensemble.coefficients, ensemble.aux))
 
 
 class _Stop:
@@ -143,12 +173,15 @@ def check_ensemble(ensemble: Ensemble) -> None:
         raise SimulationError("initial counts: expected finite numbers that are not negative")
 
 
-def _kernel(ensemble: Ensemble, lanes: int) -> Kernel:
+def _kernel(ensemble: Ensemble, lanes: int, in_registers: bool) -> Kernel:
     times = min(len(ensemble.times), _SEGMENT)
     block = _block(ensemble)
-    key = (lanes, times, block, ensemble.functional)
+    key = (lanes, times, block, ensemble.functional, in_registers)
     known = ensemble.network.compiled
-    if key not in known:
+    if key not in known and in_registers:
+        registers = import_module("sbmlgrad.simulation.registers")  # Pallas takes long to import
+        known[key] = registers.build_kernel(ensemble.network, lanes, times, block, ensemble.functional)
+    elif key not in known:
         known[key] = build_kernel(ensemble.network, lanes, times, block, _WINDOW, ensemble.functional)
     kernel: Kernel = known[key]
     return kernel

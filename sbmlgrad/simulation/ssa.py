@@ -86,7 +86,7 @@ class Kernel:
     times: int
 
 
-class _Nothing:
+class Nothing:
     """The path functional of a plain simulation."""
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
@@ -115,13 +115,14 @@ def select_by(index: Array, values: Sequence[Any], default: Any) -> Array:
     return result
 
 
-def materialise(value: Array, one: Array) -> Array:
+def materialise(value: Array, one: Array | None) -> Array:
     """Compute ``value`` once rather than again in every consumer.
 
     XLA for CPUs fuses cheap producers into each of their consumers, and so would evaluate all propensities
-    once for every species. It does not duplicate a division, hence the division by ``one``, a runtime 1.
+    once for every species. It does not duplicate a division, hence the division by ``one``, a runtime 1;
+    None where no compiler needs to be told.
     """
-    return value / one
+    return value if one is None else value / one
 
 
 def take_step(
@@ -135,7 +136,7 @@ def take_step(
     uniforms: Array,
     coefficients: Arrays,
     aux: Any,
-    one: Array,
+    one: Array | None,
 ) -> tuple[Arrays, Array, Arrays]:
     """Counts, time and what is carried after one step of all lanes, none of which passes ``until``."""
     shape = time.shape
@@ -197,13 +198,13 @@ def build_kernel(
     window
         How many observations lanes may be apart.
     """
-    loop = _Loop(network, lanes, times, block, min(window, times), functional or _Nothing())
+    loop = Loop(network, lanes, times, block, min(window, times), functional or Nothing())
     advance = jax.jit(loop.advance, donate_argnums=0, compiler_options=compiler_options())
     return Kernel(loop.start, advance, lanes, times)
 
 
 @dataclass(frozen=True, eq=False)
-class _Loop:
+class Loop:
     """The loop for one network and one shape of run; see :func:`build_kernel`."""
 
     network: ReactionNetwork
