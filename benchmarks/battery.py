@@ -358,14 +358,14 @@ def law(net: ReactionNetwork, time: float) -> Law:
 
 def exact(case: Case) -> tuple[float, np.ndarray]:
     """The value of a case's observable and its derivatives (parameters,)."""
-    found = law(case.network, case.time)
-    x = found.space.x[case.network.species.index(case.observable[1])]
-    slopes = np.array([found.slopes[name] for name in case.parameters])
+    law_then = law(case.network, case.time)
+    x = law_then.space.x[case.network.species.index(case.observable[1])]
+    slopes = np.array([law_then.slopes[name] for name in case.parameters])
     if case.observable[0] == "variance":
-        mean = x @ found.p
-        return float((x - mean) ** 2 @ found.p), slopes @ (x - mean) ** 2
+        mean = x @ law_then.p
+        return float((x - mean) ** 2 @ law_then.p), slopes @ (x - mean) ** 2
     function = observed(case, x)
-    return float(function @ found.p), slopes @ function
+    return float(function @ law_then.p), slopes @ function
 
 
 def observed(case: Case, counts: np.ndarray) -> np.ndarray:
@@ -385,13 +385,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = parser.parse_args(arguments).words
     for case in (case for case in CASES if not words or any(word in case.name for word in words)):
         value, derivatives = exact(case)
-        found = law(case.network, case.time)
+        law_then = law(case.network, case.time)
         ensemble = Ensemble(case.network, case.network.x0, case.network.coefficients, np.array([case.time]), PILOT, 1)
         events = sum(chunk.events for chunk in run(ensemble)) / PILOT
         slopes = ", ".join(f"{name} {slope:.5g}" for name, slope in zip(case.parameters, derivatives, strict=True))
         print(
-            f"{case.name} ({case.kind}): {value:.6g}; {slopes}; {len(found.space)} states, "
-            f"{found.space.lost:.1e} lost, {events:.0f} events, {found.seconds:.1f} s"
+            f"{case.name} ({case.kind}): {value:.6g}; {slopes}; {len(law_then.space)} states, "
+            f"{law_then.space.lost:.1e} lost, {events:.0f} events, {law_then.seconds:.1f} s"
         )
     return 0
 

@@ -197,15 +197,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.words and not any(word in case.name for word in given.words):
             continue
         value, derivatives = exact(case)
-        found = estimate(case, given.n, given.seed)
+        result = estimate(case, given.n, given.seed)
         print(
-            f"{case.name}: {found.value:.5g} (exact {value:.5g}), {found.trajectories} trajectories in "
-            f"{found.seconds:.2f} s, forward only {found.forward_seconds:.2f} s, {found.overflow} cut short",
+            f"{case.name}: {result.value:.5g} (exact {value:.5g}), {result.trajectories} trajectories in "
+            f"{result.seconds:.2f} s, forward only {result.forward_seconds:.2f} s, {result.overflow} cut short",
             flush=True,
         )
-        for name, right, mean, sd in zip(case.parameters, derivatives, found.derivatives, found.sd, strict=True):
+        for name, right, mean, sd in zip(case.parameters, derivatives, result.derivatives, result.sd, strict=True):
             print(f"    {name}: {right:.5g}, ratio {mean / right:.3f}, sd {sd / abs(right):.3g}", flush=True)
-            numbers = (right, mean, sd, found.trajectories, found.seconds, found.forward_seconds, found.overflow)
+            numbers = (
+                right,
+                mean,
+                sd,
+                result.trajectories,
+                result.seconds,
+                result.forward_seconds,
+                result.overflow,
+            )
             writer.writerow([case.name, name, *numbers])
     if given.output:
         write_text(given.output, table.getvalue())

@@ -227,8 +227,8 @@ def reference_course(
     if how.steps:
         solver.maximum_time_step = end / how.steps
     with quiet():
-        found = runner.simulate(0.0, end, POINTS, ["time", *names])
-    return np.array(found, dtype=np.float64)[:, 1:]
+        course = runner.simulate(0.0, end, POINTS, ["time", *names])
+    return np.array(course, dtype=np.float64)[:, 1:]
 
 
 @contextmanager
@@ -248,7 +248,7 @@ def quiet() -> Iterator[None]:
 def absolute_tolerances(runner: Any, sizes: Mapping[str, float], how: Accuracy) -> list[float] | float:
     """One for each variable of the reference's state; nothing is known of those without a size."""
     states = len(runner.getIntegrator().getAbsoluteToleranceVector())
-    ids = [runner.model.getStateVectorId(place) for place in range(states)]
+    ids = [runner.model.getStateVectorId(index) for index in range(states)]
     smallest = 1e-2 * how.absolute * max(sizes.values(), default=1.0) or 1e-14
     return [how.absolute * sizes[i] if sizes.get(i) else smallest for i in ids] or 1e-14
 
@@ -339,13 +339,13 @@ def worst(ours: Ours, end: float, course: np.ndarray, reference: np.ndarray) -> 
 
 def results(paths: Sequence[Path], limit: float, processes: int | None = None) -> Iterator[Row]:
     """One row a file, in order; both simulators run in other processes and are given ``limit`` seconds each."""
-    made = [
+    outcomes = [
         Ours(*lost(outcome, "crashed")) if isinstance(outcome, Lost) else outcome
         for outcome in _progress("sbmlgrad", paths, in_workers(simulated, paths, limit, processes))
     ]
     work = functools.partial(refer, patience=limit / 3)
-    verdicts = in_workers(work, list(zip(paths, made, strict=True)), limit, processes)
-    for path, ours, verdict in zip(paths, made, _progress("reference", paths, verdicts), strict=True):
+    verdicts = in_workers(work, list(zip(paths, outcomes, strict=True)), limit, processes)
+    for path, ours, verdict in zip(paths, outcomes, _progress("reference", paths, verdicts), strict=True):
         if isinstance(verdict, Lost):
             reason = lost(verdict, "")[1]
             verdict = Verdict("reference_failed", reason) if ours.courses else Verdict(ours.status, ours.reason)
@@ -358,9 +358,9 @@ def lost(outcome: Lost, crashed: str) -> tuple[str, str]:
 
 
 def _progress(what: str, paths: Sequence[Path], outcomes: Iterable[Any]) -> Iterator[Any]:
-    for place, outcome in enumerate(outcomes, start=1):
+    for index, outcome in enumerate(outcomes, start=1):
         if sys.stderr.isatty():
-            print(f"\r{what}: {place} of {len(paths)}", end="\n" if place == len(paths) else "", file=sys.stderr)
+            print(f"\r{what}: {index} of {len(paths)}", end="\n" if index == len(paths) else "", file=sys.stderr)
         yield outcome
 
 
@@ -420,11 +420,11 @@ def _waited(ours: Ours) -> float | None:
 
 
 def _percentiles(seconds: Iterable[float | None]) -> str:
-    known = [value for value in seconds if value is not None]
-    if not known:
+    times = [value for value in seconds if value is not None]
+    if not times:
         return "no times"
-    middle, high, most = np.percentile(known, [50, 95, 100])
-    return f"median {middle:.2f} s, 95 % within {high:.2f} s, longest {most:.2f} s ({len(known)} models)"
+    middle, high, most = np.percentile(times, [50, 95, 100])
+    return f"median {middle:.2f} s, 95 % within {high:.2f} s, longest {most:.2f} s ({len(times)} models)"
 
 
 def main(arguments: Sequence[str] | None = None, run: Callable[..., Iterator[Row]] = results) -> None:

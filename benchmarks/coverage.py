@@ -45,9 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in names:
             inside = np.zeros(len(slopes))
             for seed in range(options.repetitions):
-                found = ESTIMATORS[name].estimate(problem, Task(values, np.array([case.time]), options.n, seed))
-                off = np.abs(found.derivatives[:, 0, 0] - slopes)
-                inside += off <= 1.959964 * found.stderr[:, 0, 0]
+                estimate = ESTIMATORS[name].estimate(problem, Task(values, np.array([case.time]), options.n, seed))
+                off = np.abs(estimate.derivatives[:, 0, 0] - slopes)
+                inside += off <= 1.959964 * estimate.stderr[:, 0, 0]
             for parameter, share in zip(case.parameters, inside / options.repetitions, strict=True):
                 rows.append({"case": case.name, "parameter": parameter, "estimator": name, "coverage": share})
                 print(f"{case.name:40s} {parameter:4s} {name:18s} {share:.1%}", flush=True)

@@ -44,7 +44,7 @@ MODIFIER = '<listOfModifiers><modifierSpeciesReference species="{}"/></listOfMod
 class Case:
     """A process with two rates to be found, whose observed species has about ``mean`` molecules in the end.
 
-    ``rates`` takes counts (species, lanes) and gives propensities (reactions, lanes).
+    ``rates`` takes counts (species, batch) and gives propensities (reactions, batch).
     """
 
     name: str

@@ -83,17 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     rows: list[dict[str, Any]] = []
     for name in options.cases.split(","):
-        case, found, seconds, poor = cases()[name], [], [], 0
+        case, scores, seconds, poor = cases()[name], [], [], 0
         model = sg.read_sbml(case.text)
         start = {rate: value * factor for (rate, value), factor in zip(case.truth.items(), (1.5, 0.7), strict=True)}
         for number in range(options.sets):
             data = table(case, np.random.default_rng([number, len(name)]))
             fit = sg.fit(model, data, dict.fromkeys(case.truth), init=start, n=options.n, seed=number)
-            found.append(((fit.parameters["estimate"] - pd.Series(case.truth)) / fit.parameters["stderr"]).to_dict())
+            scores.append(((fit.parameters["estimate"] - pd.Series(case.truth)) / fit.parameters["stderr"]).to_dict())
             seconds.append(fit.seconds)
             poor += not fit.converged or bool(fit.warnings)
         for rate in case.truth:
-            z = np.array([one[rate] for one in found])
+            z = np.array([one[rate] for one in scores])
             inside = float(np.mean(np.abs(z) <= 1.959964))
             rows.append(
                 {

@@ -125,8 +125,8 @@ def posed(case: Case) -> Problem:
     elif kind == "probability":
         function = Probability(species, *(float(b) for b in bounds))
     else:
-        found = law(case.network, case.time)
-        middle = float(found.space.x[case.network.species.index(species)] @ found.p)
+        rows_of = law(case.network, case.time)
+        middle = float(rows_of.space.x[case.network.species.index(species)] @ rows_of.p)
         function = Expectation((species,), lambda y: (y - middle) ** 2, f"variance({species})")
     return differentiable(case.network, case.parameters, [function])
 
@@ -229,7 +229,7 @@ def of_stochastix(path: str, rows: Sequence[Row], n: int) -> list[Row]:
     """Rows of a table of `battery_stochastix.py`, scaled to ``n`` trajectories; cost is over its own forward run."""
     table = csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines())
     measured = {(r.case, r.parameter) for r in rows}
-    found = []
+    rows_of = []
     for line in (row for row in table if (row["case"], row["parameter"]) in measured):
         exact_value, mean, sd, trajectories, seconds, forward = (
             float(line[k]) for k in ("exact", "estimate", "sd", "trajectories", "seconds", "forward_seconds")
@@ -237,8 +237,8 @@ def of_stochastix(path: str, rows: Sequence[Row], n: int) -> list[Row]:
         share = n / trajectories
         error, stderr = sd / np.sqrt(trajectories), sd / np.sqrt(n)
         numbers = (exact_value, mean, float(error), float(stderr), seconds * share, forward * share)
-        found.append(Row(line["case"], line["parameter"], "stochastix", *numbers))
-    return found
+        rows_of.append(Row(line["case"], line["parameter"], "stochastix", *numbers))
+    return rows_of
 
 
 def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
@@ -283,13 +283,13 @@ def page(rows: Sequence[Row], about: Mapping[str, str]) -> str:
         "| case | by | exact | " + " | ".join(f"`{name}`" for name in names) + " |",
         "| --- " * (3 + len(names)) + "|",
     ]
-    found = {(r.case, r.parameter, r.estimator): r for r in rows}
+    rows_of = {(r.case, r.parameter, r.estimator): r for r in rows}
     for case, parameter in dict.fromkeys((r.case, r.parameter) for r in rows):
         cells = []
         for name in names:
-            row = found.get((case, parameter, name))
+            row = rows_of.get((case, parameter, name))
             cells.append("" if row is None else f"{row.bias:+.1%} ({row.noise:.2g})")
-        value = found[case, parameter, DEFAULT].exact
+        value = rows_of[case, parameter, DEFAULT].exact
         lines.append(f"| {case} | {parameter} | {value:.4g} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -52,16 +52,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = differentiable(model, parameters)
         values = np.array([model.quantities[p] for p in parameters])
         for horizon in (h for h in horizons if h <= options.longest):
-            found: dict[str, tuple[Estimate, float]] = {}
+            estimates: dict[str, tuple[Estimate, float]] = {}
             for estimator in NAMES:
                 task = Task(values, np.array([horizon]), options.n, seed=1)
                 ESTIMATORS[estimator].estimate(problem, replace(task, times=np.array([horizon / 1000])))  # compiles
                 begun = time.perf_counter()
-                found[estimator] = (ESTIMATORS[estimator].estimate(problem, task), time.perf_counter() - begun)
-            best = found[JUDGE][0]
+                estimates[estimator] = (ESTIMATORS[estimator].estimate(problem, task), time.perf_counter() - begun)
+            best = estimates[JUDGE][0]
             sd = best.values_sd[None]
             size = np.sqrt(np.mean((best.derivatives / sd) ** 2, axis=(1, 2)))
-            for estimator, (estimate, seconds) in found.items():
+            for estimator, (estimate, seconds) in estimates.items():
                 with np.errstate(over="ignore", invalid="ignore"):
                     noise = np.sqrt(np.mean((estimate.stderr / sd) ** 2, axis=(1, 2)))
                     seen = size > 0  # a parameter without a measured effect has no scale

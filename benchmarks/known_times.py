@@ -44,10 +44,10 @@ def apply(operation: str, *arguments: str) -> str:
 def document(birth: str = "<ci>k</ci>", rule: str = "", events: Sequence[tuple[str, str]] = ()) -> str:
     """The model with another rate of birth, a rate rule of k, and events (trigger, new X)."""
     listed = "".join(
-        f'<event id="e{place}" useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
+        f'<event id="e{index}" useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
         f"{MATH.format(trigger)}</trigger><listOfEventAssignments>"
         f'<eventAssignment variable="X">{MATH.format(value)}</eventAssignment></listOfEventAssignments></event>'
-        for place, (trigger, value) in enumerate(events)
+        for index, (trigger, value) in enumerate(events)
     )
     ruled = f'<listOfRules><rateRule variable="k">{MATH.format(rule)}</rateRule></listOfRules>'
     return DOCUMENT.format(

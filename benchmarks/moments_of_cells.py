@@ -199,9 +199,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     chosen = (options.models, options.points, options.cells, options.spread, options.says)
     for name, points, cells, spread, says in product(*(text.split(",") for text in chosen)):
-        found = judged(name, cases()[name], (int(points), cells, spread == "yes", says), options)
-        rows += found
-        for row in found:
+        judgements = judged(name, cases()[name], (int(points), cells, spread == "yes", says), options)
+        rows += judgements
+        for row in judgements:
             print(
                 f"{name:14s}{row['parameter']:3s}{points:>3s} times, {cells:12s}sd {spread:4s}says {says:8s}: "
                 f"{row['coverage']:.1%} of {row['sets']}, z {row['mean_z']:+.2f}, rms {row['rms_z']:.2f}, "

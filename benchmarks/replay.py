@@ -121,7 +121,7 @@ def measure(name: str, events: int, estimator: str) -> Row:
     )
     batch, result = (one.result for one in runs[0])
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(result.gradient))
-    # Counts, time, position, draws and a mark of each lane before a segment; what happened in each of its steps.
+    # Counts, time, position, draws and a mark of each trajectory before a segment; what happened in each of its steps.
     segment = TRAJECTORIES * (8 * GENES + 8 + 4 + 4 + 1 + 2 * STEPS)
     return Row(
         network=name,

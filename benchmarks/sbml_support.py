@@ -93,9 +93,9 @@ def skipped(results: Mapping[str, Sequence[Row]]) -> list[str]:
     """Why cases are not run, by method."""
     sections = ["## Skipped cases\n"]
     for method, cases in results.items():
-        found = grouped((case["case"], case["detail"]) for case in cases if case["status"] == "skipped")
+        groups = grouped((case["case"], case["detail"]) for case in cases if case["status"] == "skipped")
         sections.append(f"### By `{method}`\n")
-        sections += table(("reason", "cases", "for example"), found) if found else ["None.\n"]
+        sections += table(("reason", "cases", "for example"), groups) if groups else ["None.\n"]
     return sections
 
 
@@ -128,7 +128,7 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, int, str]]:
         for reason in reasons.split(" | "):
             names[general(reason)][name] = None
     ordered = sorted(names.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [(escape(reason), len(found), ", ".join(list(found)[:EXAMPLES])) for reason, found in ordered]
+    return [(escape(reason), len(groups), ", ".join(list(groups)[:EXAMPLES])) for reason, groups in ordered]
 
 
 def general(reason: str) -> str:

@@ -32,8 +32,14 @@ def laws(path: Path) -> Iterator[tuple[str, str, bool, str, str]] | None:
     if chemistry.reasons:
         return None
     return (
-        (path.name, name, model.elements.reactions[name].reversible, "two" if found.split else "one", found.why)
-        for name, found in chemistry.differences.items()
+        (
+            path.name,
+            name,
+            model.elements.reactions[name].reversible,
+            "two" if difference.split else "one",
+            difference.why,
+        )
+        for name, difference in chemistry.differences.items()
     )
 
 

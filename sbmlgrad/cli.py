@@ -194,8 +194,8 @@ def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
     """Say what is in MODEL, how it can be simulated, and what to look out for."""
     from sbmlgrad.info import as_text, describe
 
-    found = describe(model, molecules_per_unit)
-    click.echo(json.dumps(found.as_json(), indent=2) if as_json else as_text(found))
+    facts = describe(model, molecules_per_unit)
+    click.echo(json.dumps(facts.as_json(), indent=2) if as_json else as_text(facts))
 
 
 @main.command()
@@ -287,11 +287,11 @@ def sensitivity(
 
     loaded = sg.read_sbml(model, molecules_per_unit)
     if check:
-        found = sg.check(loaded, times, names, n=options["n"], seed=options["seed"], start=start)
-        click.echo(str(found))
+        comparison = sg.check(loaded, times, names, n=options["n"], seed=options["seed"], start=start)
+        click.echo(str(comparison))
         if output:
-            _write_frame(found.table.reset_index(), output)
-        _warn(loaded, found.warnings)
+            _write_frame(comparison.table.reset_index(), output)
+        _warn(loaded, comparison.warnings)
         return
     table = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
     _write_frame(table, output)
@@ -342,7 +342,7 @@ def fit(
     DATA.csv holds trajectories (time,S) or moments (time,S-mean,S-sd). The estimates are printed; the fitted
     model, a report and JSON are written where asked for.
     """
-    wanted, begin = once("-p", parameters), once("--init", init)
+    bounds, begin = once("-p", parameters), once("--init", init)
     check_outputs([model, data], {"-o": output, "--json": json_output}, report)
     if report:
         from sbmlgrad.report.html import check_folder
@@ -351,7 +351,7 @@ def fit(
     import sbmlgrad as sg
 
     loaded = sg.read_sbml(model, molecules_per_unit)
-    result = sg.fit(loaded, data, parameters=wanted, init=begin, progress=True, **options)
+    result = sg.fit(loaded, data, parameters=bounds, init=begin, progress=True, **options)
     written = _write_fit(result, output, report, json_output)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} (loss {result.loss:.6g}, {result.seconds:.1f} s)"))

@@ -105,16 +105,16 @@ def check_outputs(
     taken = {os.path.realpath(path): "an input" for path in reads}
     for option, path in {**files, folder_option: folder}.items():
         if path is not None:
-            place = os.path.realpath(path)
-            if place in taken:
-                raise click.UsageError(f"{option}: {path!r} is {taken[place]} too; give another name")
-            taken[place] = f"the output of {option}"
+            target = os.path.realpath(path)
+            if target in taken:
+                raise click.UsageError(f"{option}: {path!r} is {taken[target]} too; give another name")
+            taken[target] = f"the output of {option}"
     for path in files.values():
         if path is not None:
             _check_file(path)
     if folder is not None:
-        place = os.path.realpath(folder)
-        existing = next(above for above in Path(place, "x").parents if above.exists())
+        target = os.path.realpath(folder)
+        existing = next(above for above in Path(target, "x").parents if above.exists())
         _check_folder(existing, folder)
 
 
@@ -128,9 +128,9 @@ def _check_file(path: str) -> None:
         _check_folder(target.parent, path)
 
 
-def _check_folder(folder: Path, wanted: str) -> None:
+def _check_folder(folder: Path, given: str) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SbmlgradError(f"{wanted}: cannot be written: {error.strerror}; choose another place") from None
+        raise SbmlgradError(f"{given}: cannot be written: {error.strerror}; choose another place") from None

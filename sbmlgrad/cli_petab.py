@@ -58,25 +58,25 @@ def petab(
     check_outputs([problem], {"--json": json_output}, output, "-o")
     import sbmlgrad as sg
 
-    found = sg.read_petab(problem).evaluate(values)
-    _report(found)
+    evaluation = sg.read_petab(problem).evaluate(values)
+    _report(evaluation)
     written = []
     if json_output:
-        found.save_json(json_output)
+        evaluation.save_json(json_output)
         written.append(json_output)
     if output:
-        found.write(output)
+        evaluation.write(output)
         written.append(os.path.join(output, "simulations.tsv"))
     if written:
         click.echo(printable(f"wrote {', '.join(written)}"))
 
 
-def _report(found: Evaluation) -> None:
-    click.echo(f"chi2 {found.chi2:.10g}")
-    click.echo(f"llh {found.llh:.10g}")
-    if found.log_posterior is not None:
-        click.echo(f"log posterior {found.log_posterior:.10g} (up to a constant)")
-    click.echo(f"{found.n_data} measurements")
+def _report(evaluation: Evaluation) -> None:
+    click.echo(f"chi2 {evaluation.chi2:.10g}")
+    click.echo(f"llh {evaluation.llh:.10g}")
+    if evaluation.log_posterior is not None:
+        click.echo(f"log posterior {evaluation.log_posterior:.10g} (up to a constant)")
+    click.echo(f"{evaluation.n_data} measurements")
 
 
 def _run_suite(folder: str) -> None:

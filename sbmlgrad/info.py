@@ -22,7 +22,7 @@ from sbmlgrad.network.bounds import listing
 from sbmlgrad.network.channels import Chemistry, count_symbol
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.network.formulas import refusals
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
@@ -88,7 +88,7 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
     except UnsupportedError as error:
         return Info(error.source, reasons=error.reasons, ode_reasons=error.reasons)
     elements = model.elements
-    known = Info(
+    info = Info(
         source=elements.source.path,
         name=model.name,
         level=elements.level,
@@ -106,23 +106,23 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
         warnings.simplefilter("ignore", SbmlgradWarning)  # the answer has them
         chemistry = chemistry_of(model)
     against = tuple(refusals(elements))
-    known = replace(known, reasons=tuple(chemistry.reasons), ode_reasons=against, beside=tuple(_beside(elements)))
+    info = replace(info, reasons=tuple(chemistry.reasons), ode_reasons=against, beside=tuple(_beside(elements)))
     differences = chemistry.differences
-    known = replace(
-        known,
+    info = replace(
+        info,
         split=tuple(reaction for reaction, difference in differences.items() if difference.split),
         whole=tuple(reaction for reaction, difference in differences.items() if not difference.split),
         why={reaction: difference.why for reaction, difference in differences.items()},
-        warnings=(*known.warnings, *chemistry.warnings, *_signs(chemistry)),
+        warnings=(*info.warnings, *chemistry.warnings, *_signs(chemistry)),
     )
-    if known.exact and only_counts(model):
+    if info.exact and only_counts(model):
         discrete = discretise(model)
         if discrete.channels:
-            return _with_chemistry(known, discrete)
-        known = replace(known, reasons=("no reaction changes anything, so there is nothing to simulate",))
-    if known.exact:
-        return _with_process(known, jump_process(chemistry))
-    return _with_equations(known, rate_equations(model)) if known.ode else known
+            return _with_chemistry(info, discrete)
+        info = replace(info, reasons=("no reaction changes anything, so there is nothing to simulate",))
+    if info.exact:
+        return _with_process(info, jump_process(chemistry))
+    return _with_equations(info, rate_equations(model)) if info.ode else info
 
 
 def _beside(elements: Elements) -> Iterator[str]:
@@ -132,36 +132,36 @@ def _beside(elements: Elements) -> Iterator[str]:
             yield f"{number} {what}{'s' if number > 1 else ''}"
 
 
-def _with_process(known: Info, process: HybridModel) -> Info:
+def _with_process(info: Info, process: HybridModel) -> Info:
     quantities = np.array(list(process.quantities.values()))
     state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), expected))
     counts = state[process.whole]
-    hazards = process.hazards
+    propensities = process.propensities
     events = None
-    if hazards is not None:
-        events = float(np.sum(process.hazards_at(jnp.zeros(()), jnp.asarray(state), jnp.asarray(coefficients))))
+    if propensities is not None:
+        events = float(np.sum(process.propensities_at(jnp.zeros(()), jnp.asarray(state), jnp.asarray(coefficients))))
     return replace(
-        _with_equations(known, process),
+        _with_equations(info, process),
         molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
         events=events,
-        warnings=(*known.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
+        warnings=(*info.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
     )
 
 
-def _with_equations(known: Info, model: HybridModel) -> Info:
-    return replace(known, quantities=dict(model.quantities), observables=model.observables)
+def _with_equations(info: Info, model: HybridModel) -> Info:
+    return replace(info, quantities=dict(model.quantities), observables=model.observables)
 
 
-def _with_chemistry(known: Info, discrete: DiscreteModel) -> Info:
+def _with_chemistry(info: Info, discrete: DiscreteModel) -> Info:
     counts = np.asarray(discrete.network.x0)
     return replace(
-        known,
+        info,
         molecules=(float(counts.min()), float(counts.max())),
         events=_events(discrete),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.stoichiometric},
         observables=discrete.observables,
         warnings=(
-            *known.warnings,
+            *info.warnings,
             *_rounding(discrete.network.species, counts),
             *_mean_field(discrete),
         ),
@@ -233,8 +233,8 @@ def _lines(info: Info) -> Iterator[str]:
         numbers = ", ".join(f"{what} {number}" for what, number in info.numbers.items())
         yield f"SBML Level {info.level} Version {info.version}: {numbers}"
     if info.exact:
-        known = info.time_units.isalpha() and info.time_units != "dimensionless"
-        per = info.time_units if known else "unit of time"
+        has_unit = info.time_units.isalpha() and info.time_units != "dimensionless"
+        per = info.time_units if has_unit else "unit of time"
         events = f", about {info.events:.3g} events per {per} at the start" if info.events is not None else ""
         yield f"exact simulation (--method ssa): yes{events}"
     else:

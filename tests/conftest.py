@@ -56,10 +56,10 @@ def text() -> Callable[..., str]:
 def model() -> Callable[..., sg.Model]:
     """Reads the document that its arguments describe; see :func:`document`."""
 
-    def made(*args: Any, molecules_per_unit: float | None = None, **kwargs: Any) -> sg.Model:
+    def build(*args: Any, molecules_per_unit: float | None = None, **kwargs: Any) -> sg.Model:
         return sg.read_sbml(document(*args, **kwargs), molecules_per_unit=molecules_per_unit)
 
-    return made
+    return build
 
 
 def document(

@@ -38,6 +38,7 @@ JAX = {"jax", "jaxlib", "optax", "equinox", "diffrax"}
 TEXT_TO_CODE = {"eval", "exec", "sympify", "parse_expr"}
 NO_ROOM_FOR = {"util", "utils", "utilities", "helper", "helpers", "misc", "common"}
 LONGEST_FILE = 500
+LONGEST_FUNCTION = 60  # lines below its signature and docstring
 
 # The distribution that provides a library, where their names differ.
 DISTRIBUTION = {"libsbml": "python-libsbml", "roadrunner": "libroadrunner"}
@@ -63,14 +64,14 @@ class Module:
     @cached_property
     def imports(self) -> frozenset[str]:
         """Dotted names of all that is imported, also inside functions and for type checking only."""
-        found: set[str] = set()
+        names: set[str] = set()
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
+                names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom):
                 base = self._absolute(node)
-                found.update(f"{base}.{alias.name}" for alias in node.names)
-        return frozenset(found)
+                names.update(f"{base}.{alias.name}" for alias in node.names)
+        return frozenset(names)
 
     def _absolute(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -85,10 +86,10 @@ class Module:
         tops = {name.split(".")[0] for name in self.imports}
         return tops - sys.stdlib_module_names - {PACKAGE}
 
-    def targets(self, known: set[str]) -> set[str]:
+    def targets(self, modules: set[str]) -> set[str]:
         """Imported modules of this package: ``from a import b`` names ``a.b`` where that is a module."""
         own = {name for name in self.imports if name.split(".")[0] == PACKAGE}
-        return {name if name in known else name.rpartition(".")[0] for name in own}
+        return {name if name in modules else name.rpartition(".")[0] for name in own}
 
     def calls(self) -> Iterator[tuple[int, str]]:
         """Line and last name of everything that is called."""
@@ -116,12 +117,12 @@ KNOWN = set(MODULES)
 each_module = pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 
 
-def imports_from_above(module: Module, known: set[str]) -> list[str]:
+def imports_from_above(module: Module, modules: set[str]) -> list[str]:
     """What a module imports from its own floor's other rooms or from a higher floor."""
     floor = FLOOR_OF[module.room]
     return sorted(
         target
-        for target in module.targets(known)
+        for target in module.targets(modules)
         if room_of(target) != module.room
         and not (FLOOR_OF[room_of(target)] < floor or FLOOR_OF[room_of(target)] == floor == TOP)
     )
@@ -195,6 +196,49 @@ def test_files_are_short(folder: str) -> None:
         for path in (ROOT / folder).rglob("*.py")
     }
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST_FILE} == {}
+
+
+def lines_of_functions(source: str) -> dict[str, int]:
+    """How many lines each function has below its signature and docstring, inner functions and methods too."""
+    lengths = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            begin = min([body[0].lineno, *(d.lineno for d in getattr(body[0], "decorator_list", ()))]) if body else 0
+            lengths[f"{node.name}:{node.lineno}"] = (node.end_lineno or 0) - begin + 1 if body else 0
+    return lengths
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, "tests"])
+def test_functions_are_short(folder: str) -> None:
+    lengths = {
+        f"{path.relative_to(ROOT)}:{name}": lines
+        for path in (ROOT / folder).rglob("*.py")
+        for name, lines in lines_of_functions(path.read_text(encoding="utf-8")).items()
+    }
+    assert {name: lines for name, lines in lengths.items() if lines >= LONGEST_FUNCTION} == {}
+
+
+def test_lines_of_functions_are_counted() -> None:
+    source = '''
+def documented(
+    a: int,
+) -> int:
+    """One.
+
+    Two.
+    """
+    b = a
+
+    def inner() -> int:
+        return b
+
+    return inner()
+
+def silent() -> None:
+    """Nothing."""
+'''
+    assert lines_of_functions(source) == {"documented:2": 6, "inner:11": 1, "silent:16": 0}
 
 
 def test_the_page_draws_every_room() -> None:

@@ -68,12 +68,12 @@ def test_what_is_not_sbml_is_an_error() -> None:
 
 
 def test_what_is_valid_but_not_supported_is_an_answer(birth_death: str) -> None:
-    found = changed(birth_death, 'name="loss" reversible="false" fast="false"', 'reversible="false" fast="true"')
-    assert not found.exact
-    assert not found.ode
+    info = changed(birth_death, 'name="loss" reversible="false" fast="false"', 'reversible="false" fast="true"')
+    assert not info.exact
+    assert not info.ode
     reason = "reaction 'death' is fast (equilibria are not computed; give it a finite rate)"
-    assert found.reasons == found.ode_reasons == (reason,)
-    lines = as_text(found).splitlines()
+    assert info.reasons == info.ode_reasons == (reason,)
+    lines = as_text(info).splitlines()
     assert lines[2:6] == [
         "exact simulation (--method ssa): no",
         f"  {reason}",
@@ -84,19 +84,19 @@ def test_what_is_valid_but_not_supported_is_an_answer(birth_death: str) -> None:
 
 
 def test_what_moves_beside_reactions_is_said(birth_death: str) -> None:
-    found = changed(birth_death, "</model>", EVENT)
-    assert found.exact
-    assert found.ode
-    assert found.events == 10
-    assert found.quantities == {"k": 10, "g": 1, "cell": 1, "X": 0}
-    assert "changed by 1 event too\n" in as_text(found)
+    info = changed(birth_death, "</model>", EVENT)
+    assert info.exact
+    assert info.ode
+    assert info.events == 10
+    assert info.quantities == {"k": 10, "g": 1, "cell": 1, "X": 0}
+    assert "changed by 1 event too\n" in as_text(info)
 
 
 def test_what_cannot_be_simulated_exactly_is_an_answer(birth_death: str) -> None:
-    found = changed(birth_death, 'initialAmount="0"', 'initialAmount="1e13"')
-    assert not found.exact
-    assert found.numbers["reactions"] == 2
-    assert "  species 'X': starts with 1e+13 molecules" in as_text(found)
+    info = changed(birth_death, 'initialAmount="0"', 'initialAmount="1e13"')
+    assert not info.exact
+    assert info.numbers["reactions"] == 2
+    assert "  species 'X': starts with 1e+13 molecules" in as_text(info)
     still = changed(birth_death, re.compile("<listOfReactions>.*</listOfReactions>", re.DOTALL), "")
     assert still.reasons == ("no reaction changes anything, so there is nothing to simulate",)
 
@@ -134,8 +134,8 @@ def test_net_laws_are_split_or_pointed_at(birth_death: str) -> None:
 
 def test_laws_that_stop_at_nothing_left_are_said_to_be_one(birth_death: str) -> None:
     room = "<apply><times/><ci> k </ci><apply><minus/><cn type='integer'> 3 </cn><ci> X </ci></apply></apply>"
-    found = changed(birth_death, "<ci> k </ci>", room)
-    assert (found.split, found.whole, found.warnings) == ((), ("birth",), ())
-    assert found.as_json()["why"] == {"birth": "the room for X never falls below 0"}
-    text = as_text(found)
+    info = changed(birth_death, "<ci> k </ci>", room)
+    assert (info.split, info.whole, info.warnings) == ((), ("birth",), ())
+    assert info.as_json()["why"] == {"birth": "the room for X never falls below 0"}
+    text = as_text(info)
     assert "one reaction though the law is a difference: birth\n  birth: the room for X never falls below 0\n" in text

@@ -16,9 +16,9 @@ from sbmlgrad.errors import SbmlgradError
 
 @pytest.mark.parametrize("lines", ["import jax, sbmlgrad", "import sbmlgrad, jax"])
 def test_float64_whichever_is_imported_first(lines: str) -> None:
-    known = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
+    variables = {name: value for name, value in os.environ.items() if name != "JAX_ENABLE_X64"}
     script = f"{lines}; print(jax.numpy.ones(1).dtype)"
-    done = subprocess.run([sys.executable, "-c", script], env=known, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "float64"
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise, observed, smoothed
-from sbmlgrad.fitting.optimise import Look, Path, Row, exact_look, search
+from sbmlgrad.fitting.optimise import Descent, Evaluation, Row, descend, exact_evaluation
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, judge
 from sbmlgrad.model.model import Model
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     import pandas
 
 _HOPELESS = 1e8  # the weighted residual of a point at which the equations cannot be solved
-_MOST_LOOKS = 200
+_MOST_EVALUATIONS = 200
 _MOST_ROUNDS = 20  # of weights
-_STILL = 1e-6  # on the optimiser's scale: a shift by other weights that ends a fit
+_NEGLIGIBLE_SHIFT = 1e-6  # on the optimiser's scale: a shift by other weights that ends a fit
 _MOST_SHARE = 4.0  # of the variance between cells: what means may be off, as sds may be standard errors here
 _MOST_SPECIES = 60  # whose covariance is worth its time
 
@@ -45,7 +45,7 @@ class EquationFit:
     """
 
     n = 1
-    unit = "look"
+    unit = "evaluation"
 
     def __init__(
         self,
@@ -59,50 +59,52 @@ class EquationFit:
         self._optimiser = optimiser
         self.model, self.parameters, self.source, self.settings = model, parameters, source, settings
         self._spreads = {
-            name: target.select(target.spread & (target.observable == place))
-            for place, name in enumerate(target.observables)
+            name: target.select(target.spread & (target.observable == index))
+            for index, name in enumerate(target.observables)
         }
         aim = without_spread(target)
         self.equations, self.quantities = prepare_equations(model, None, aim.observables)
         names = list(self.equations.quantities)
-        self.places = [names.index(name) for name in parameters.names]
-        self.path = Path(parameters.to_scale(parameters.start), aim)
+        self.indices = [names.index(name) for name in parameters.names]
+        self.descent = Descent(parameters.to_scale(parameters.start), aim)
         self._jacobian = np.zeros((len(aim.value), len(parameters.names)))
         self._noise: Noise | None = None
 
-    def run(self, bar: tqdm[Any]) -> Path:
+    def run(self, bar: tqdm[Any]) -> Descent:
         """Follow the residuals downhill to their end, with weights of what was found, until neither moves."""
-        path, parameters = self.path, self.parameters
+        descent, parameters = self.descent, self.parameters
         bounds = tuple(parameters.to_scale(side) for side in (parameters.lower, parameters.upper))
-        self._check(path.point)
-        path.point = np.clip(path.point, *bounds)
+        self._check(descent.point)
+        descent.point = np.clip(descent.point, *bounds)
         if self._optimiser is not None:
-            for _ in search(lambda _: self._look(bar), parameters, path, self._optimiser):
+            for _ in descend(lambda _: self._evaluation(bar), parameters, descent, self._optimiser):
                 pass
         for number in range(_MOST_ROUNDS):
             result = least_squares(
                 lambda point: self._residuals(point, bar),
-                path.point,
+                descent.point,
                 jac=lambda _: self._jacobian,
                 bounds=bounds,
                 x_scale="jac",
                 xtol=1e-10,
                 ftol=1e-10,
                 gtol=1e-12,
-                max_nfev=_MOST_LOOKS,
+                max_nfev=_MOST_EVALUATIONS,
             )
-            shift = float(np.max(np.abs(result.x - path.point)))
-            path.point, path.residuals, path.jacobians = result.x, result.fun, np.stack([result.jac] * 2)
-            path.looks, path.converged = path.looks + result.nfev, result.status > 0
+            shift = float(np.max(np.abs(result.x - descent.point)))
+            descent.point, descent.residuals, descent.jacobians = result.x, result.fun, np.stack([result.jac] * 2)
+            descent.evaluations, descent.converged = descent.evaluations + result.nfev, result.status > 0
             self._noise = self._predicted()
-            if number and (shift <= _STILL or not path.converged):
+            if number and (shift <= _NEGLIGIBLE_SHIFT or not descent.converged):
                 break
-            path.reweight(self._noise.errors(path.target))
-        path.message = f"least squares ended after {path.looks} looks: {result.message.rstrip('.')}"
-        if path.converged and shift > 1e3 * _STILL:
-            path.converged = False
-            path.message = f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
-        return path
+            descent.reweight(self._noise.errors(descent.target))
+        descent.message = f"least squares ended after {descent.evaluations} evaluations: {result.message.rstrip('.')}"
+        if descent.converged and shift > 1e3 * _NEGLIGIBLE_SHIFT:
+            descent.converged = False
+            descent.message = (
+                f"weights and estimates still move each other after {_MOST_ROUNDS} rounds; start elsewhere"
+            )
+        return descent
 
     def warn(self) -> None:
         """Nothing: the rate equations take fractions of molecules as they are."""
@@ -110,16 +112,16 @@ class EquationFit:
     def judge(self) -> Verdict:
         """What the residuals say at the end."""
         assert self._noise is not None
-        return judge(self.path.target, self._noise, self.path.jacobian, self.path.residuals)
+        return judge(self.descent.target, self._noise, self.descent.jacobian, self.descent.residuals)
 
     def curves(self) -> pandas.DataFrame:
         """The fitted solution on a dense grid of times."""
         import pandas
 
-        target = self.path.target
+        target = self.descent.target
         times = np.union1d(target.times, np.linspace(target.times[0], target.times[-1], 101))
         start = min(0.0, float(times[0]))
-        values = solve(self.equations, self._values(self.path.point), times, start, settings=self.settings)
+        values = solve(self.equations, self._values(self.descent.point), times, start, settings=self.settings)
         return pandas.concat(
             [
                 pandas.DataFrame({"observable": name, "time": times, "mean": row, "mean_stderr": 0.0, "sd": 0.0})
@@ -130,12 +132,12 @@ class EquationFit:
 
     def _values(self, point: np.ndarray) -> np.ndarray:
         values = self.quantities.copy()
-        values[self.places] = self.parameters.from_scale(point)
+        values[self.indices] = self.parameters.from_scale(point)
         return values
 
     def _residuals(self, point: np.ndarray, bar: tqdm[Any]) -> np.ndarray:
         """Weighted residuals (m,); their derivatives are kept for whoever asks next."""
-        target, shape = self.path.target, self.path.target.value.shape
+        target, shape = self.descent.target, self.descent.target.value.shape
         values = self.parameters.from_scale(point)
         begin = min(0.0, float(target.times[0]))
         try:
@@ -148,54 +150,54 @@ class EquationFit:
             return np.full(shape, _HOPELESS)
         self._jacobian = jacobian
         loss = float(np.sum(np.square(residuals)))
-        self.path.rows.append(Row("search", loss, 0.0, values))
+        self.descent.rows.append(Row("search", loss, 0.0, values))
         bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         bar.update()
         return residuals
 
-    def _look(self, bar: tqdm[Any]) -> Look:
+    def _evaluation(self, bar: tqdm[Any]) -> Evaluation:
         """What an optimiser that was handed in sees of the present point."""
-        residuals = self._residuals(self.path.point, bar)
+        residuals = self._residuals(self.descent.point, bar)
         if residuals[0] == _HOPELESS:
             raise FitError(f"{self.source}: the optimiser went where nothing can be solved; take smaller steps")
-        return exact_look(residuals, self._jacobian)
+        return exact_evaluation(residuals, self._jacobian)
 
     def _sensitivities(self, point: np.ndarray, begin: float) -> tuple[np.ndarray, np.ndarray]:
         """Observables (observables, times) and their derivatives (P, observables, times)."""
-        times = self.path.target.times
-        return sensitivities(self.equations, self._values(point), self.places, times, begin, self.settings)
+        times = self.descent.target.times
+        return sensitivities(self.equations, self._values(point), self.indices, times, begin, self.settings)
 
     def _predicted(self) -> Noise:
         """What the equations say of the noise at the present point."""
-        target = self.path.target
-        level = target.value + self.path.residuals * target.error
+        target = self.descent.target
+        level = target.value + self.descent.residuals * target.error
         covariance = self._along_trajectories()
-        sized, known = covariance is not None, covariance is not None
+        sized, has_spread = covariance is not None, covariance is not None
         sizes = np.full(len(level), sized)  # of the spread between cells, which numbers of cells need
         if covariance is None:
             covariance = np.diag(np.abs(level))
         variance = np.diag(covariance).copy()
-        for place, name in enumerate(target.observables):
-            spread, rows = self._spreads[name], ~target.trajectory & (target.observable == place)
+        for index, name in enumerate(target.observables):
+            spread, rows = self._spreads[name], ~target.trajectory & (target.observable == index)
             if len(spread["value"]) and rows.any():
                 times = target.times[spread["time"]]
                 own = np.interp(times, target.times[target.time[rows]], level[rows])
                 variance[rows] = smoothed(own, np.square(spread["value"]))(level[rows])
-                known, sizes = True, sizes | rows
+                has_spread, sizes = True, sizes | rows
         size = np.sqrt(np.diag(covariance))
         ratio = np.where(size > 0, np.sqrt(variance) / np.where(size > 0, size, 1.0), 0.0)
         covariance = covariance * np.outer(ratio, ratio)  # correlated as before
         np.fill_diagonal(covariance, variance)
         one, floored, scatter = observed(target, covariance, level, sized)
-        most_share = _MOST_SHARE if known else np.inf
+        most_share = _MOST_SHARE if has_spread else np.inf
         sized = sized or bool(np.all(target.added[target.trajectory] > 0))
         told = target.told | (target.counted & sizes)
         return Noise(one, covariance, told, floored, sized=sized, smooth=True, most_share=most_share, scatter=scatter)
 
     def _along_trajectories(self) -> np.ndarray | None:
         """The covariance (m, m) of numbers along one trajectory, where there is a linear noise approximation."""
-        target = self.path.target
-        values = dict(zip(self.parameters.names, self.parameters.from_scale(self.path.point).tolist(), strict=True))
+        target = self.descent.target
+        values = dict(zip(self.parameters.names, self.parameters.from_scale(self.descent.point).tolist(), strict=True))
         try:
             prepared = prepare(self.model, values, target.observables)
             if len(prepared.network.species) > _MOST_SPECIES:
@@ -209,7 +211,7 @@ class EquationFit:
 
     def _check(self, start: np.ndarray) -> None:
         """Refuse a start from which nothing can be learnt, and parameters that nothing depends on."""
-        times = self.path.target.times
+        times = self.descent.target.times
         begin = min(0.0, float(times[0]))
         _, slopes = self._sensitivities(start, begin)
         for name, slope in zip(self.parameters.names, slopes, strict=True):

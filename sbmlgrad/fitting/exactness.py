@@ -55,11 +55,11 @@ class Exactness:
 
     def _cells(self, name: str, times: np.ndarray) -> np.ndarray:
         """Cells behind moments (K,), nan where nothing says how many: a standard error beside a deviation does."""
-        known = self._column(name, "n", None, times)
+        stated = self._column(name, "n", None, times)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.square(self._column(name, "sd", None, times) / self._column(name, "sem", None, times))
-        found = np.where(np.isfinite(ratio) & (ratio > 0), np.maximum(ratio, 1.0), np.nan)
-        return np.where(np.isnan(known), found, known)
+        cells = np.where(np.isfinite(ratio) & (ratio > 0), np.maximum(ratio, 1.0), np.nan)
+        return np.where(np.isnan(stated), cells, stated)
 
     def _errors(self, name: str, statistic: str, label: str | None, times: np.ndarray) -> np.ndarray:
         """Standard errors or measurement errors (K,), nan where there are none."""
@@ -76,7 +76,7 @@ class Exactness:
         """The numbers of a column at these times (K,), nan where there are none."""
         result, series = np.full(len(times), np.nan), self.series.get((name, statistic, label))
         if series is not None:
-            places = np.searchsorted(times, series.times)
-            here = (places < len(times)) & (times[np.minimum(places, len(times) - 1)] == series.times)
-            result[places[here]] = series.values[here]
+            indices = np.searchsorted(times, series.times)
+            here = (indices < len(times)) & (times[np.minimum(indices, len(times) - 1)] == series.times)
+            result[indices[here]] = series.values[here]
         return result

@@ -15,7 +15,7 @@ from sbmlgrad.errors import FitError, TableError
 from sbmlgrad.fitting.deterministic import EquationFit, without_spread
 from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.moments import source as moments_of
-from sbmlgrad.fitting.optimise import Path
+from sbmlgrad.fitting.optimise import Descent
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.stochastic import MomentFit
@@ -112,19 +112,19 @@ def fit(
     model = _started(model, tuple(parameters), init)
     problem = _posed(model, parameters, init, target(measurements, followed=cells == "followed"), options)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
-        path = problem.run(bar)
+        descent = problem.run(bar)
     problem.warn()
     verdict = problem.judge()
-    tables = _tables(problem.parameters, path, verdict, problem.n)
-    fitted = dict(zip(problem.parameters.names, problem.parameters.from_scale(path.point).tolist(), strict=True))
+    tables = _tables(problem.parameters, descent, verdict, problem.n)
+    fitted = dict(zip(problem.parameters.names, problem.parameters.from_scale(descent.point).tolist(), strict=True))
     poor = "; but the data contradict the fitted model, see the warnings" if verdict.poor else ""
     return Fit(
         **tables,
         model=model.with_parameters(fitted),
-        loss=float(np.sum(np.square(path.residuals))),
-        converged=path.converged,
-        message=path.message + poor,
-        warnings=_warnings(path, verdict, tables["parameters"]),
+        loss=float(np.sum(np.square(descent.residuals))),
+        converged=descent.converged,
+        message=descent.message + poor,
+        warnings=_warnings(descent, verdict, tables["parameters"]),
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
         curves=problem.curves(),
         n=problem.n,
@@ -182,11 +182,11 @@ def _posed(
 def _started(model: Fitted, names: tuple[str, ...], init: Mapping[str, float]) -> Fitted:
     """The model with start values put in; the same one where it is fitted again, with all that was compiled for it."""
     key, kept = (names, tuple(init.items())), model.derived if isinstance(model, Model) else model.compiled
-    known = kept.get("started")
-    if known is None or known[0] != key:
-        made = model.with_parameters(init) if init else model
-        known = kept["started"] = key, made.by_name(names) if isinstance(made, Model) else made
-    started: Fitted = known[1]
+    entry = kept.get("started")
+    if entry is None or entry[0] != key:
+        start_model = model.with_parameters(init) if init else model
+        entry = kept["started"] = key, start_model.by_name(names) if isinstance(start_model, Model) else start_model
+    started: Fitted = entry[1]
     return started
 
 
@@ -228,21 +228,21 @@ def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:
         model.check_names(parameters, ())
         model.check_numbers(parameters)
         return
-    known = model.quantities()
-    model.with_parameters({name: known.get(name, 1.0) for name in parameters})
+    quantities = model.quantities()
+    model.with_parameters({name: quantities.get(name, 1.0) for name in parameters})
 
 
-def _tables(parameters: Parameters, path: Path, verdict: Verdict, n: int) -> dict[str, pandas.DataFrame]:
+def _tables(parameters: Parameters, descent: Descent, verdict: Verdict, n: int) -> dict[str, pandas.DataFrame]:
     """Estimates, their correlations, the history and the residuals."""
     import pandas
 
-    values = parameters.from_scale(path.point)
-    spread = covariance(verdict.covariance, path.jacobians)
-    spread = spread + (0.0 if path.mc_covariance is None else path.mc_covariance)
+    values = parameters.from_scale(descent.point)
+    spread = covariance(verdict.covariance, descent.jacobians)
+    spread = spread + (0.0 if descent.mc_covariance is None else descent.mc_covariance)
     stderr = np.sqrt(np.diag(spread))
     with np.errstate(invalid="ignore"):
         correlation = spread / np.outer(stderr, stderr)
-    ends = parameters.interval(path.point, stderr, verdict.freedom)
+    ends = parameters.interval(descent.point, stderr, verdict.freedom)
     names = pandas.Index(parameters.names, name="parameter")
     upper = np.where(parameters.upper >= 1e300, np.inf, parameters.upper)
     table = {
@@ -256,24 +256,24 @@ def _tables(parameters: Parameters, path: Path, verdict: Verdict, n: int) -> dic
     }
     steps = pandas.DataFrame(
         {
-            "step": range(len(path.rows)),
-            "phase": [row.phase for row in path.rows],
-            "loss": [row.loss for row in path.rows],
-            "loss_stderr": [row.noise for row in path.rows],
+            "step": range(len(descent.rows)),
+            "phase": [row.phase for row in descent.rows],
+            "loss": [row.loss for row in descent.rows],
+            "loss_stderr": [row.noise for row in descent.rows],
             "n": n,
         }
     )
-    traces = pandas.DataFrame([row.values for row in path.rows], columns=list(parameters.names))
-    aim = path.target
+    traces = pandas.DataFrame([row.values for row in descent.rows], columns=list(parameters.names))
+    aim = descent.target
     measured = pandas.DataFrame(
         {
             "observable": [aim.observables[i] for i in aim.observable],
             "statistic": np.where(aim.spread, "sd", np.where(aim.trajectory & (aim.replicates == 1), "value", "mean")),
             "time": aim.times[aim.time],
             "measured": aim.value,
-            "predicted": aim.value + path.residuals * aim.error,
+            "predicted": aim.value + descent.residuals * aim.error,
             "error": aim.error,
-            "residual": path.residuals,
+            "residual": descent.residuals,
         }
     )
     return {
@@ -284,8 +284,8 @@ def _tables(parameters: Parameters, path: Path, verdict: Verdict, n: int) -> dic
     }
 
 
-def _warnings(path: Path, verdict: Verdict, parameters: pandas.DataFrame) -> tuple[str, ...]:
-    texts = [] if path.converged else [path.message]
+def _warnings(descent: Descent, verdict: Verdict, parameters: pandas.DataFrame) -> tuple[str, ...]:
+    texts = [] if descent.converged else [descent.message]
     for name, row in parameters.iterrows():
         if row["at_bound"]:
             texts.append(f"{name} stands at a bound; widen its bounds or fix it")

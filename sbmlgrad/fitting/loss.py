@@ -32,7 +32,7 @@ _FIRST_ERROR = 0.1  # of the largest value, until there is a prediction
 class Target:
     """Measured numbers as flat arrays (m,): what, when, how much, in units of ``error``.
 
-    ``observable`` and ``time`` are places in ``observables`` and ``times``; ``spread`` marks sds, and ``trajectory``
+    ``observable`` and ``time`` are indices in ``observables`` and ``times``; ``spread`` marks sds, and ``trajectory``
     means of replicates, of which ``replicates`` stand behind a number with the sample variance ``scatter`` (nan for a
     single one). ``shared`` (m, m) is the covariance of two numbers over that of one trajectory, or one cell, at them.
 
@@ -150,7 +150,7 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     times = np.unique(np.concatenate([s.times for s in series]))
     kinds = dict.fromkeys((s.observable, s.statistic) for s in series)
     pooled = [[s for s in series if (s.observable, s.statistic) == kind] for kind in kinds]
-    labels = {label: place for place, label in enumerate(dict.fromkeys(s.replicate for s in series))}
+    labels = {label: index for index, label in enumerate(dict.fromkeys(s.replicate for s in series))}
     columns, present = [], []
     for group in pooled:
         table = np.full((len(labels), len(times)), np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
-from sbmlgrad.gradient import hybrid
+from sbmlgrad.gradient import hybrid_sensitivity
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.exact import Exact
@@ -22,7 +22,7 @@ from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
+from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.methods import SSA
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import discretised, prepare
@@ -40,8 +40,8 @@ class Source(Protocol):
         """Whether anything simulated depends on each parameter."""
         ...
 
-    def estimate(self, task: Task, searching: bool) -> Estimate:
-        """Moments and their derivatives; with more bias and less noise while ``searching``, where there is a choice."""
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        """Moments and their derivatives; with more bias and less noise while ``descending``, given a choice."""
         ...
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -80,23 +80,23 @@ class _OfCounts:
         else:
             self._differentiated = self._network = model
             self.quantities = {name: float(model.parameters[name]) for name in names}
-        searching: Estimator = Automatic(searching=True) if isinstance(chosen, Automatic) else chosen
-        self._estimators = {True: searching, False: chosen}
+        for_descent: Estimator = Automatic(descending=True) if isinstance(chosen, Automatic) else chosen
+        self._estimators = {True: for_descent, False: chosen}
 
     @cached_property
     def problem(self) -> Problem:
         key = ("moments", self.names, self.observables, self._target.squares)
-        known = self.model.derived if isinstance(self.model, Model) else self.model.compiled
-        return once(known, key, lambda: differentiable(self._differentiated, self.names, _functions(self._target)))
+        cache = self.model.derived if isinstance(self.model, Model) else self.model.compiled
+        return once(cache, key, lambda: differentiable(self._differentiated, self.names, _functions(self._target)))
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         tangents = self.problem.at(values).tangents
-        return [tangents.moves_counts(place) or tangents.moves_rates(place) for place in range(len(self.names))]
+        return [tangents.moves_counts(index) or tangents.moves_rates(index) for index in range(len(self.names))]
 
-    def estimate(self, task: Task, searching: bool) -> Estimate:
-        gradient = self._estimators[searching]
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        gradient = self._estimators[descending]
         if isinstance(gradient, Automatic):  # what there is to choose is chosen where it is first asked
-            gradient = self._estimators[searching] = gradient.settled(self.problem, task)
+            gradient = self._estimators[descending] = gradient.with_choice(self.problem, task)
         return gradient.estimate(self.problem, task)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -119,19 +119,19 @@ class _OfProcess:
         self.quantities = prepare_hybrid(model, None, target.observables)[0].quantities
 
     @cached_property
-    def process(self) -> hybrid.Process:
+    def process(self) -> hybrid_sensitivity.Process:
         key = ("moments", self.names, self.observables, self._target.squares, self._settings)
         return once(
             self.model.derived,
             key,
-            lambda: hybrid.Process(self.model, self.names, _functions(self._target), self._settings),
+            lambda: hybrid_sensitivity.Process(self.model, self.names, _functions(self._target), self._settings),
         )
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
 
-    def estimate(self, task: Task, searching: bool) -> Estimate:
-        return hybrid.estimate(self.process, task, self._estimator)
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        return hybrid_sensitivity.estimate(self.process, task, self._estimator)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
         start = min(0.0, float(times[0]))

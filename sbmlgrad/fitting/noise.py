@@ -78,12 +78,12 @@ def observed(
     kind = target.trajectory
     if sized and ratio < 1:
         return np.where(np.outer(kind, kind), ratio * one, one), floored, ratio
-    known = np.diag(one) if sized else np.zeros(len(floor))
+    explained = np.diag(one) if sized else np.zeros(len(floor))
     more = np.zeros(len(floor))
     for series in np.unique(target.series[rows]):
         own = target.series == series
         seen = own & rows
-        more[own] = smoothed(level[seen], np.maximum(target.scatter[seen] - known[seen], 0.0))(level[own])
+        more[own] = smoothed(level[seen], np.maximum(target.scatter[seen] - explained[seen], 0.0))(level[own])
     if sized:
         return one + np.diag(more), floored, ratio
     return np.where(np.outer(kind, kind), np.diag(more + floor), one), floored, 1.0

@@ -1,8 +1,8 @@
 """The optimiser: Gauss-Newton directions from noisy gradients, taken by optax, to an end that the noise defines.
 
-First a damped search: steps are taken back where the loss rises beyond its noise, and the search ends when the
-decrease that the gradient still promises is no larger than its noise promises. Then the fit settles: every
-further look gives an independent estimate of the optimum, and their running average is the result
+First a damped descent: steps are taken back where the loss rises beyond its noise, and the descent ends when the
+decrease that the gradient still promises is no larger than its noise promises. Then estimates are averaged: every
+further evaluation gives an independent estimate of the optimum, and their running average is the result
 (Polyak & Juditsky, SIAM J. Control Optim. 1992) once its Monte Carlo error is small beside the error that the
 data leave.
 """
@@ -25,15 +25,15 @@ from sbmlgrad.gradient.estimator import Estimate
 Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""
 
-_MOST_LOOKS = 60  # in a search, and to settle
-_MOST_LOOKS_OF_OTHERS = 300  # in a search by an optimiser without second derivatives
+_MOST_EVALUATIONS = 60  # in a descent, and in an average
+_MOST_EVALUATIONS_OF_OTHERS = 300  # in a descent by an optimiser without second derivatives
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
-_SETTLED = 0.5  # Monte Carlo error over the error that the data leave
-_FEWEST_LOOKS = 6
+_MC_SHARE = 0.5  # Monte Carlo error over the error that the data leave
+_FEWEST_EVALUATIONS = 6
 _RISEN = 6.0  # times the noise of the loss, that its end may lie above the lowest of many
 
 
-class Look(NamedTuple):
+class Evaluation(NamedTuple):
     """What one pair of ensembles says at one point, on the optimiser's scale.
 
     Products of two quantities take one from each half, so that noise does not enter squared.
@@ -46,7 +46,7 @@ class Look(NamedTuple):
     curvature: np.ndarray  # Gauss-Newton: half the expected Hessian of the loss
     jacobians: np.ndarray  # of the weighted residuals, one from each half (2, m, P)
     residuals: np.ndarray  # weighted (m,)
-    worth: float  # trajectories without control variates that would be as precise
+    effective_size: float  # trajectories without control variates that would be as precise
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass
-class Path:
+class Descent:
     """How a fit went: its rows, where it is now, and why it stopped."""
 
     point: np.ndarray
@@ -73,9 +73,9 @@ class Path:
     jacobians: np.ndarray = field(default_factory=lambda: np.zeros((2, 0, 0)))
     """Of the weighted residuals (2, m, P), with noise of their own; the same twice where nothing is drawn."""
     residuals: np.ndarray = field(default_factory=lambda: np.zeros(()))
-    looks: int = 0
-    worth: float = 0.0
-    """Trajectories without control variates that would settle as precisely."""
+    evaluations: int = 0
+    effective_size: float = 0.0
+    """Trajectories without control variates that would be as precise."""
     begun: int = 0
     """How many rows are older than the present weights."""
 
@@ -89,7 +89,7 @@ class Path:
         """From here on in units of other errors (m,)."""
         ratio = self.target.error / error
         self.target = replace(self.target, error=error)
-        if self.looks:
+        if self.evaluations:
             self.residuals, self.jacobians = self.residuals * ratio, self.jacobians * ratio[:, None]
         self.begun = len(self.rows)
 
@@ -106,7 +106,7 @@ class Path:
         self.point, self.residuals = self.point + shift, self.residuals + self.jacobian @ shift
 
 
-def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) -> Look:
+def evaluation_of(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) -> Evaluation:
     """Loss, gradient and curvature from the two halves."""
     first, second = (target.residuals(m) for m in moments)
     left, right = (target.jacobian(m) * slope / target.error[:, None] for m in moments)
@@ -115,7 +115,7 @@ def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) 
     one, two = left.T @ second, right.T @ first
     cross = left.T @ right
     middle = (first + second) / 2
-    return Look(
+    return Evaluation(
         loss=float(first @ second),
         noise=float(abs(middle @ (first - second))),
         gradient=(one + two) / 2,
@@ -123,22 +123,22 @@ def look(moments: tuple[Estimate, Estimate], target: Target, slope: np.ndarray) 
         curvature=(cross + cross.T) / 2,
         jacobians=np.stack([left, right]),
         residuals=middle,
-        worth=sum(m.worth for m in moments),
+        effective_size=sum(m.effective_size for m in moments),
     )
 
 
-def exact_look(residuals: np.ndarray, jacobian: np.ndarray) -> Look:
+def exact_evaluation(residuals: np.ndarray, jacobian: np.ndarray) -> Evaluation:
     """Loss, gradient and curvature of weighted residuals (m,) and their derivatives (m, P), where nothing is drawn."""
     gradient, none = jacobian.T @ residuals, np.zeros(jacobian.shape[1])
     loss, curvature = float(residuals @ residuals), jacobian.T @ jacobian
-    return Look(loss, 0.0, gradient, none, curvature, np.stack([jacobian] * 2), residuals, 0.0)
+    return Evaluation(loss, 0.0, gradient, none, curvature, np.stack([jacobian] * 2), residuals, 0.0)
 
 
 def gauss_newton() -> optax.GradientTransformationExtraArgs:
     """Turn a gradient into the damped Gauss-Newton direction.
 
     ``update`` takes ``curvature`` (P, P) and ``damping``, the fraction of its diagonal that is added (Marquardt,
-    SIAM J. Appl. Math. 1963), and remembers curvatures with a half-life of one step, to look through their noise.
+    SIAM J. Appl. Math. 1963), and remembers curvatures with a half-life of one step, to see through their noise.
     """
 
     def init(params: Any) -> Any:
@@ -162,34 +162,34 @@ def solve(curvature: np.ndarray, gradient: np.ndarray, damping: float = 0.0) -> 
     return (vectors @ (inverse * (vectors.T @ (gradient / scale)))) / scale
 
 
-def search(
-    look_at: Callable[[Path], Look],
+def descend(
+    evaluate: Callable[[Descent], Evaluation],
     parameters: Parameters,
-    path: Path,
+    descent: Descent,
     handed_in: optax.GradientTransformation | None = None,
     damping: float = 0.1,
 ) -> Iterator[Row]:
-    """Go downhill until the noise hides the slope, or for as many looks as are reasonable.
+    """Go downhill until the noise hides the slope, or for as many evaluations as are reasonable.
 
     By damped Gauss-Newton steps that are taken back where they led uphill, or as an optimiser that is ``handed_in``
     says, which is given the gradient of the loss and left to itself.
     """
     own = optax.chain(gauss_newton(), optax.clip(_LARGEST_STEP), optax.scale(-1.0))
     optimiser = own if handed_in is None else optax.with_extra_args_support(handed_in)
-    factor = 1.0 if handed_in is None else 2.0  # a Look has halves of gradient and curvature
-    state = optimiser.init(jnp.asarray(path.point))
-    best: tuple[np.ndarray, Look] | None = None
+    factor = 1.0 if handed_in is None else 2.0  # an Evaluation has halves of gradient and curvature
+    state = optimiser.init(jnp.asarray(descent.point))
+    best: tuple[np.ndarray, Evaluation] | None = None
     promised: list[float] = []
     quiet = 0
-    for _ in range(_MOST_LOOKS if handed_in is None else _MOST_LOOKS_OF_OTHERS):
-        seen = look_at(path)
-        yield path.rows[-1]
+    for _ in range(_MOST_EVALUATIONS if handed_in is None else _MOST_EVALUATIONS_OF_OTHERS):
+        seen = evaluate(descent)
+        yield descent.rows[-1]
         if handed_in is None and best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
             damping *= 10
-            path.point, seen = best
+            descent.point, seen = best
         else:
             damping = max(damping / 3, 1e-4)
-            best = (path.point, seen) if best is None or seen.loss < best[1].loss else best
+            best = (descent.point, seen) if best is None or seen.loss < best[1].loss else best
             promised.append(_promise(seen.scatter, seen.curvature))
             hidden = _promise(seen.gradient, seen.curvature) <= 4 * float(np.mean(promised[-5:])) + 1e-6 * abs(
                 seen.loss
@@ -197,81 +197,83 @@ def search(
             quiet = quiet + 1 if hidden else 0
             if quiet == 2:
                 return
-        free = _free(parameters, path.point, seen.gradient)
+        free = _free(parameters, descent.point, seen.gradient)
         step, state = optimiser.update(
             jnp.asarray(factor * np.where(free, seen.gradient, 0.0)),
             state,
-            jnp.asarray(path.point),
+            jnp.asarray(descent.point),
             curvature=np.where(np.outer(free, free), seen.curvature, 0.0),
             damping=damping,
         )
-        path.point = parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(path.point), step)))
+        descent.point = parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(descent.point), step)))
 
 
-def settle(
+def polyak_average(
     evaluate: Evaluate,
     parameters: Parameters,
-    path: Path,
-    data_error: Callable[[Path], np.ndarray],
+    descent: Descent,
+    data_error: Callable[[Descent], np.ndarray],
 ) -> Iterator[Row]:
     """Average independent estimates of the optimum until their error is small beside the data's."""
     targets: list[np.ndarray] = []
-    path.worth, path.converged = 0.0, False
+    descent.effective_size, descent.converged = 0.0, False
     curvature = np.zeros((len(parameters.names),) * 2)
-    path.jacobians, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
+    descent.jacobians, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
-    wanted = noise
-    for k in range(1, _MOST_LOOKS + 1):
-        seen = look_by(evaluate, parameters, "settle", path)
-        yield path.rows[-1]
+    tolerance = noise
+    for k in range(1, _MOST_EVALUATIONS + 1):
+        seen = evaluate_at(evaluate, parameters, "settle", descent)
+        yield descent.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
-        path.jacobians = path.jacobians + (seen.jacobians - path.jacobians) / k
+        descent.jacobians = descent.jacobians + (seen.jacobians - descent.jacobians) / k
         residuals = residuals + (seen.residuals - residuals) / k
-        visited = visited + (path.point - visited) / k
-        free = _free(parameters, path.point, seen.gradient)
+        visited = visited + (descent.point - visited) / k
+        free = _free(parameters, descent.point, seen.gradient)
         shown = np.where(np.outer(free, free), curvature, 0.0)
         step = np.clip(solve(shown, np.where(free, seen.gradient, 0.0)), -_LARGEST_STEP, _LARGEST_STEP)
-        targets.append(parameters.clip(path.point - step))
-        path.point = np.mean(targets, axis=0)
-        path.residuals = residuals + path.jacobian @ (path.point - visited)  # those at the estimate, to first order
-        path.looks = k
-        path.worth += seen.worth
-        if k >= _FEWEST_LOOKS:
-            # Of so few looks the variance is that of Student's t, and a rule that stops where it seems small needs it.
-            path.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k * (k - 1) / (k - 3)
-            noise = np.sqrt(np.diag(path.mc_covariance))
-            wanted = np.maximum(_SETTLED * data_error(path), 1e-5)
-            if np.all(noise <= wanted):
-                path.converged = not _risen(path.rows[path.begun :])
-                path.message = f"settled: Monte Carlo error at most {_SETTLED:g} of the data's after {k} looks"
-                if not path.converged:
-                    path.message = (
+        targets.append(parameters.clip(descent.point - step))
+        descent.point = np.mean(targets, axis=0)
+        descent.residuals = residuals + descent.jacobian @ (descent.point - visited)  # at the estimate, to first order
+        descent.evaluations = k
+        descent.effective_size += seen.effective_size
+        if k >= _FEWEST_EVALUATIONS:
+            # Of so few the variance is that of Student's t, and a rule that stops where it seems small needs it.
+            descent.mc_covariance = np.atleast_2d(np.cov(np.array(targets).T)) / k * (k - 1) / (k - 3)
+            noise = np.sqrt(np.diag(descent.mc_covariance))
+            tolerance = np.maximum(_MC_SHARE * data_error(descent), 1e-5)
+            if np.all(noise <= tolerance):
+                descent.converged = not _risen(descent.rows[descent.begun :])
+                descent.message = (
+                    f"settled: Monte Carlo error at most {_MC_SHARE:g} of the data's after {k} evaluations"
+                )
+                if not descent.converged:
+                    descent.message = (
                         "the loss is higher at the end than on the way, so these gradients mislead here; "
                         "start elsewhere, raise n, or use estimator 'score'"
                     )
                 return
-    worst = parameters.names[int(np.argmax(noise / wanted))]
-    path.message = (
-        f"took all {_MOST_LOOKS} looks, and the Monte Carlo error in {worst!r} is still above {_SETTLED:g} of the "
-        "data's; the standard errors include it, and a larger n makes them smaller"
+    worst = parameters.names[int(np.argmax(noise / tolerance))]
+    descent.message = (
+        f"took all {_MOST_EVALUATIONS} evaluations, and the Monte Carlo error in {worst!r} is still above "
+        f"{_MC_SHARE:g} of the data's; the standard errors include it, and a larger n makes them smaller"
     )
 
 
-def look_by(evaluate: Evaluate, parameters: Parameters, phase: str, path: Path) -> Look:
-    """Look at the present point, and write it into the history."""
-    values = parameters.from_scale(path.point)
-    seen = look(evaluate(values, len(path.rows)), path.target, parameters.slope(values))
-    path.rows.append(Row(phase, seen.loss, seen.noise, values))
+def evaluate_at(evaluate: Evaluate, parameters: Parameters, phase: str, descent: Descent) -> Evaluation:
+    """Evaluate the present point, and write it into the history."""
+    values = parameters.from_scale(descent.point)
+    seen = evaluation_of(evaluate(values, len(descent.rows)), descent.target, parameters.slope(values))
+    descent.rows.append(Row(phase, seen.loss, seen.noise, values))
     return seen
 
 
 def _risen(rows: list[Row]) -> bool:
-    """Whether settling ended clearly above the best that the search saw."""
-    settled = [row for row in rows if row.phase == "settle"][-_FEWEST_LOOKS:]
-    searched = [row.loss for row in rows if row.phase == "search"]
-    end = float(np.median([row.loss for row in settled]))
+    """Whether the average ended clearly above the best that the descent saw."""
+    averaged = [row for row in rows if row.phase == "settle"][-_FEWEST_EVALUATIONS:]
+    descended = [row.loss for row in rows if row.phase == "search"]
+    end = float(np.median([row.loss for row in averaged]))
     noise = float(np.mean([row.noise for row in rows]))
-    return bool(searched) and end > min(searched) + _RISEN * noise + 0.1 * abs(end)
+    return bool(descended) and end > min(descended) + _RISEN * noise + 0.1 * abs(end)
 
 
 def _promise(gradient: np.ndarray, curvature: np.ndarray) -> float:

@@ -68,24 +68,24 @@ class Parameters:
 
 
 def choose(
-    wanted: Mapping[str, Bounds], values: Mapping[str, float], init: Mapping[str, float], source: str
+    requests: Mapping[str, Bounds], values: Mapping[str, float], init: Mapping[str, float], source: str
 ) -> Parameters:
     """Parameters to fit, from bounds (or None), the model's values and other start values.
 
     Raises :class:`FitError` where there is nothing to fit, a start is missing or outside its bounds.
     """
-    if not wanted:
+    if not requests:
         raise FitError(f"{source}: name at least one parameter to fit")
-    stray = [name for name in init if name not in wanted]
+    stray = [name for name in init if name not in requests]
     if stray:
         raise FitError(f"{source}: {stray[0]!r} has a start value but is not fitted; add it to the parameters")
-    names = tuple(wanted)
+    names = tuple(requests)
     start = np.array([float(init.get(name, values[name])) for name in names])
     lower, upper = np.full(len(names), -np.inf), np.full(len(names), np.inf)
-    for place, (name, bounds) in enumerate(wanted.items()):
+    for index, (name, bounds) in enumerate(requests.items()):
         if bounds is not None:
-            lower[place], upper[place] = bounds
-        _check(name, start[place], lower[place], upper[place], source)
+            lower[index], upper[index] = bounds
+        _check(name, start[index], lower[index], upper[index], source)
     # Rates, sizes and amounts mean nothing below zero, and a model that starts positive does not ask for it.
     log = (start > 0) & ((lower >= 0) | np.isneginf(lower))
     lower = np.where(np.isneginf(lower) & (start >= 0), 0.0, lower)

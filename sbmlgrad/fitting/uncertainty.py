@@ -53,20 +53,20 @@ def judge(target: Target, noise: Noise, jacobian: np.ndarray, residuals: np.ndar
     verdict = Verdict(noise.one / errors * target.shared)
     drawn = noise.predicted / errors * (caution / noise.simulated)
     kinds = (
-        (target.trajectory, _look_at_trajectories),
-        (noise.told, _look_at_told_moments),
-        (~target.trajectory & ~noise.told, _look_at_moments),
+        (target.trajectory, _verdict_on_trajectories),
+        (noise.told, _verdict_on_told_moments),
+        (~target.trajectory & ~noise.told, _verdict_on_moments),
     )
-    for rows, look in kinds:
+    for rows, verdict_on in kinds:
         if rows.any():
             both = np.outer(rows, rows)
             part = _Part(target, noise, fitted, residuals, np.where(both, drawn, 0.0), rows)
-            found = look(part, np.where(both, verdict.covariance, 0.0))
+            part_verdict = verdict_on(part, np.where(both, verdict.covariance, 0.0))
             verdict = Verdict(
-                np.where(both, found.covariance, verdict.covariance),
-                (*verdict.warnings, *found.warnings),
-                verdict.poor or found.poor,
-                min(verdict.freedom, found.freedom),
+                np.where(both, part_verdict.covariance, verdict.covariance),
+                (*verdict.warnings, *part_verdict.warnings),
+                verdict.poor or part_verdict.poor,
+                min(verdict.freedom, part_verdict.freedom),
             )
     return verdict
 
@@ -102,7 +102,7 @@ def _fitted(jacobian: np.ndarray) -> np.ndarray:
     return directions[:, sizes > np.finfo(float).eps * len(jacobian) * sizes.max(initial=0.0)]
 
 
-def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
+def _verdict_on_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
     """As predicted, unless the residuals contradict."""
     target, noise = part.target, part.noise
     rows = part.rows & ~noise.floored
@@ -115,33 +115,33 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
             "deviations); the error bars go by the replicates, but the noise is not the model's",
         )
     if part.freedom(rows) < 0.5:
-        known = noise.sized or repeated
-        return Verdict(covariance if known else np.full_like(covariance, np.inf), warnings, bool(warnings))
+        has_size = noise.sized or repeated
+        return Verdict(covariance if has_size else np.full_like(covariance, np.inf), warnings, bool(warnings))
     matrix = part.expected(covariance, rows)
-    found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
-    bulk = noise.smooth and not np.all(target.added[rows] > 0) and found > _BULK**2 * expected
+    squares, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
+    bulk = noise.smooth and not np.all(target.added[rows] > 0) and squares > _BULK**2 * expected
     if (bulk or not noise.sized) and not repeated:  # what least squares takes for granted: errors that are independent
         covariance = np.diag(np.diag(covariance))
-        covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
+        covariance = covariance * (squares / float(np.trace(part.expected(covariance, rows))))
         warnings += _keeping_sign(target.series[rows], part.residuals[rows])
         return Verdict(covariance, warnings, bool(warnings))
-    above, below = _tails(matrix, found)
-    figures = f"(sum of squares {found:.3g}, where {expected:.3g} is expected)"
+    above, below = _tails(matrix, squares)
+    figures = f"(sum of squares {squares:.3g}, where {expected:.3g} is expected)"
     if above < _RARE:
         warnings += (
-            f"the residuals are {np.sqrt(found / expected):.2g} times as large as the noise of these data allows "
+            f"the residuals are {np.sqrt(squares / expected):.2g} times as large as the noise of these data allows "
             f"{figures}: the model does not describe them, or there is noise that it does not have; the error bars are "
             "widened to match",
         )
         if repeated:
-            covariance = covariance * (found / expected)
+            covariance = covariance * (squares / expected)
         else:  # measurement error, without correlation
-            missing = (found - expected) / part.freedom(rows)
+            missing = (squares - expected) / part.freedom(rows)
             covariance = covariance + missing * np.diag(np.diag(covariance))
     elif below < _RARE and not repeated:
         if noise.smooth:
             covariance = _shape(covariance, part.residuals, rows)
-            covariance = covariance * (found / float(np.trace(part.expected(covariance, rows))))
+            covariance = covariance * (squares / float(np.trace(part.expected(covariance, rows))))
         else:
             warnings += (
                 f"the data are much smoother than single trajectories of the fitted model {figures}; if they are means "
@@ -150,7 +150,7 @@ def _look_at_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
     return Verdict(covariance, warnings, bool(warnings))
 
 
-def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
+def _tails(covariance: np.ndarray, squares: float) -> tuple[float, float]:
     """The probabilities that the sum of squares of normal numbers of this covariance is above and below what was found.
 
     Above, such a sum is nearly a chi-square shifted and scaled to have its first three moments (Buckley & Eagleson,
@@ -160,8 +160,8 @@ def _tails(covariance: np.ndarray, found: float) -> tuple[float, float]:
     square = covariance @ covariance
     first, second, third = float(np.trace(covariance)), float(np.trace(square)), float(np.sum(square * covariance))
     freedom = second**3 / third**2
-    above = chi2.sf(freedom + np.sqrt(freedom / second) * (found - first), freedom)
-    return float(above), float(chi2.cdf(found * first / second, first**2 / second))
+    above = chi2.sf(freedom + np.sqrt(freedom / second) * (squares - first), freedom)
+    return float(above), float(chi2.cdf(squares * first / second, first**2 / second))
 
 
 def _keeping_sign(series: np.ndarray, residuals: np.ndarray) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ def _shape(covariance: np.ndarray, residuals: np.ndarray, rows: np.ndarray) -> n
     return max(independent, covariance, key=likelihood)
 
 
-def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
+def _verdict_on_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     """One over the number of cells, read off the residuals but for those that lie far from the rest."""
     target, kind = part.target, part.rows
     squares, expected = np.square(part.residuals), np.diag(part.left(covariance))
@@ -211,7 +211,7 @@ def _look_at_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     return Verdict(covariance * share, (*warnings, few), poor=True, freedom=freedom)
 
 
-def _look_at_told_moments(part: _Part, covariance: np.ndarray) -> Verdict:
+def _verdict_on_told_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     """As the numbers of cells, or the errors in the table, say, unless the residuals contradict."""
     telling = part.rows & ~part.noise.floored
     every = part.left(covariance + part.simulated)
@@ -221,15 +221,15 @@ def _look_at_told_moments(part: _Part, covariance: np.ndarray) -> Verdict:
     if part.freedom(rows) < 0.5:
         return Verdict(covariance, warnings, bool(warnings))
     matrix = every[np.ix_(rows, rows)]
-    found, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
-    if _tails(matrix, found)[0] >= _RARE:
+    squares, expected = float(np.sum(np.square(part.residuals[rows]))), float(np.trace(matrix))
+    if _tails(matrix, squares)[0] >= _RARE:
         return Verdict(covariance, warnings)
     large = (
-        f"the residuals are {np.sqrt(found / expected):.2g} times as large as the numbers of cells, or errors, in the "
-        f"table allow (sum of squares {found:.3g}, where {expected:.3g} is expected): the model does not describe the "
-        "data; the error bars are widened to match"
+        f"the residuals are {np.sqrt(squares / expected):.2g} times as large as the numbers of cells, or errors, in "
+        f"the table allow (sum of squares {squares:.3g}, where {expected:.3g} is expected): the model does not "
+        "describe the data; the error bars are widened to match"
     )
-    return Verdict(covariance * (found / expected), (*warnings, large), poor=True, freedom=part.freedom(rows))
+    return Verdict(covariance * (squares / expected), (*warnings, large), poor=True, freedom=part.freedom(rows))
 
 
 def _outlying(target: Target, residuals: np.ndarray, far: np.ndarray) -> tuple[str, ...]:

@@ -20,11 +20,11 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.errors import EstimatorError
-from sbmlgrad.gradient.coupled import WatchPair, by_initial_counts, halved, pair_network, unseen
+from sbmlgrad.gradient.accumulator import Accumulator, Direct
+from sbmlgrad.gradient.coupled import AccumulatorPair, by_initial_counts, halved, pair_network, unseen
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.score import direct_part, split, split_tuple
-from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import GRAIN, initial_counts
 from sbmlgrad.simulation.moments import Moments
@@ -46,8 +46,8 @@ class AlternativePath:
         network = problem.once(("pair and clock", single), lambda: _with_clock(pair_network(single)))
         functional = problem.once(self.name, lambda: _Alternative(problem))
         parameters = len(problem.parameters)
-        grid, places = problem.grid(task.times, task.start)
-        latest = problem.latest(grid, places)
+        grid, indices = problem.grid(task.times, task.start)
+        latest = problem.latest(grid, indices)
         span = float(grid[-1]) - task.start
         rate = np.float64(self.ticks / span if span else 1.0)
         dealt = np.arange(task.n) % max(parameters, 1)
@@ -58,12 +58,12 @@ class AlternativePath:
         slopes, sizes = ([Moments() for _ in problem.parameters] for _ in range(2))
         for records in walk(network, counts, coefficients, functional, point.tangents, task, grid):
             raw, other, weights, direct = split(records, (problem.size, problem.size, parameters))
-            seen, alternative = (problem.finish(rows, grid, places, task.start) for rows in (raw, other))
+            seen, alternative = (problem.finish(rows, grid, indices, task.start) for rows in (raw, other))
             own = dealt[values.count :][: seen.shape[-1]]
             values.add(seen)
             weight = weights[:, latest]
             samples = (alternative - seen) * weight
-            samples = samples + direct_part(problem, raw, direct, parameters, grid, places, task.start)
+            samples = samples + direct_part(problem, raw, direct, parameters, grid, indices, task.start)
             for begin in range(0, seen.shape[-1], GRAIN):  # so that sums do not depend on how an ensemble is cut
                 part = slice(begin, begin + GRAIN)
                 for p in range(parameters):
@@ -121,7 +121,7 @@ class _Alternative:
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         pair = x[:-1]
         first, _ = halved(pair)
-        seen = WatchPair(self.problem).initial(pair, coefficients, None)
+        seen = AccumulatorPair(self.problem).initial(pair, coefficients, None)
         direct = Direct(self.problem).initial(first, len(aux.coefficients))
         return (*seen, jnp.zeros_like(x[0]), jnp.zeros_like(x[0]), *direct)
 
@@ -129,7 +129,7 @@ class _Alternative:
         seen, (weight, sign), slopes = self._parts(carry)
         turn = self._turn(weight, step, aux)
         pair = step._replace(x=step.x[:-1], coefficients=step.coefficients[:-1])
-        one, other = halved(WatchPair(self.problem).advance(seen, pair, None))
+        one, other = halved(AccumulatorPair(self.problem).advance(seen, pair, None))
         other = tuple(jnp.where(turn.turns, a, b) for a, b in zip(one, other, strict=True))
         first, own = halved(pair.x)[0], halved(pair.coefficients)[0]
         direct = Direct(self.problem).advance(slopes, first, step.wait, own, aux)
@@ -149,21 +149,21 @@ class _Alternative:
         pair = x[:-1]
         first, own = halved(pair)[0], halved(coefficients[:-1])[0]
         return (
-            *WatchPair(self.problem).record(seen, pair, coefficients[:-1], None),
+            *AccumulatorPair(self.problem).record(seen, pair, coefficients[:-1], None),
             *(jnp.where(x[-1] == p, weight * sign, 0.0) for p in range(len(aux.coefficients))),
             *Direct(self.problem).record(slopes, first, own, aux),
         )
 
     def _parts(self, carry: Arrays) -> Sequence[Arrays]:
-        return split_tuple(carry, (2 * len(Watch(self.problem).tracked), 2))
+        return split_tuple(carry, (2 * len(Accumulator(self.problem).tracked), 2))
 
     def _turn(self, weight: Array, step: Step, aux: Tangents) -> _Turn:
         """Weigh all alternatives at the first copy's state, and keep one with a fair chance."""
         network = self.problem.network
         assert network.rates is not None
         x, own = halved(step.x[:-1])[0], halved(step.coefficients[:-1])[0]
-        still = [None] * len(x)
-        slopes = [push(network.rates, x, own, still, row)[1] for row in aux.coefficients]
+        no_tangent = [None] * len(x)
+        slopes = [push(network.rates, x, own, no_tangent, row)[1] for row in aux.coefficients]
         moving = [bool(column.any()) for column in network.stoichiometry.T]
         mine = [
             total([jnp.where(step.x[-1] == p, row[j], 0.0) for p, row in enumerate(slopes)]) * float(moving[j])
@@ -178,9 +178,9 @@ class _Alternative:
         ticks = step.fires & (step.reaction == np.float32(len(step.propensities) - 1))
         gain = size / clock
         summed = weight + jnp.where(ticks, gain, 0.0)
-        # The clock is the last reaction: within its share of the uniform, the place is uniform again.
-        place = jnp.clip((step.uniform * step.total - (step.total - clock)) / clock, 0.0, 1.0) * summed
-        turns = ticks & (place < gain)
-        passed = [(place * clock >= s).astype(jnp.float32) for s in sums[:-1]]
+        # The clock is the last reaction: within its share of the uniform, the remainder is uniform again.
+        remainder = jnp.clip((step.uniform * step.total - (step.total - clock)) / clock, 0.0, 1.0) * summed
+        turns = ticks & (remainder < gain)
+        passed = [(remainder * clock >= s).astype(jnp.float32) for s in sums[:-1]]
         reaction = total([jnp.zeros_like(size, jnp.float32), *passed])
         return _Turn(summed, turns, reaction, jnp.sign(select_by(reaction, mine, 0.0)))

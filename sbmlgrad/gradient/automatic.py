@@ -2,7 +2,7 @@
 
 The score with controls goes first, without bias (the plain score, where there are too many parameters for them). If
 that leaves much noise, small ensembles of alternative paths and of coupled finite differences are measured, and the
-best does it again; the bias of the latter, of order h^2, is far below such noise. While a fit searches, a small bias
+best does it again; the bias of the latter, of order h^2, is far below such noise. While a fit descends, a small bias
 does no harm and noise does: then straight-through takes part, and what counts is the squared error. What parameters do
 to initial counts, which have no score, comes from coupled pairs.
 """
@@ -41,17 +41,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Automatic:
-    """Little noise without bias, or where that cannot be had coupled differences; see above for ``searching``."""
+    """Little noise without bias, or where that cannot be had coupled differences; see above for ``descending``."""
 
-    searching: bool = False
-    made: Choice | None = None
+    descending: bool = False
+    choice: Choice | None = None
     name: str = "auto"
 
     @property
     def unbiased(self) -> bool:
-        return not self.searching
+        return not self.descending
 
-    def settled(self, problem: Problem, task: Task) -> Automatic:
+    def with_choice(self, problem: Problem, task: Task) -> Automatic:
         """The same with its choice made, for a row of tasks like this one."""
         tangents = problem.at(task.values).tangents
         by_rates = [p for p in range(len(problem.parameters)) if tangents.moves_rates(p)]
@@ -59,7 +59,7 @@ class Automatic:
             return self
         moves = any(tangents.moves_counts(p) for p in range(len(problem.parameters)))
         own = _at_fixed_counts(problem, by_rates) if moves else problem
-        return replace(self, made=self.choose(own, task, unbiased=not self.searching))
+        return replace(self, choice=self.choose(own, task, unbiased=not self.descending))
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
@@ -93,7 +93,7 @@ class Automatic:
 
     def _run(self, problem: Problem, task: Task) -> tuple[Estimate, Choice]:
         """An estimate, and a second one where the first is noisy and another estimator does better."""
-        final = self.made or (self.choose(problem, task) if self.searching else None)
+        final = self.choice or (self.choose(problem, task) if self.descending else None)
         choice = final or self._first(problem)
         estimate = _attempted(choice.estimator, problem, task)
         if estimate is None:  # a parameter at 0 switches a reaction off
@@ -122,7 +122,9 @@ class Automatic:
         if parameters > _MOST_BY_FEATURES:
             return (Score(),), f"with {parameters} parameters, of which each costs the score least"
         first = Score() if choose(problem, parameters) is None else ControlledScore()
-        others = (StraightThrough(), AlternativePath()) if self.searching else (AlternativePath(), CoupledDifferences())
+        others = (
+            (StraightThrough(), AlternativePath()) if self.descending else (AlternativePath(), CoupledDifferences())
+        )
         return (first, *others), ""
 
 
@@ -145,8 +147,10 @@ def _noise(estimate: Estimate, problem: Problem, task: Task) -> float:
 
 
 def _at_fixed_counts(problem: Problem, by_rates: Sequence[int]) -> Problem:
-    found: Problem = problem.once(("at fixed counts", tuple(by_rates)), lambda: problem.at_fixed_counts(by_rates))
-    return found
+    fixed_counts: Problem = problem.once(
+        ("at fixed counts", tuple(by_rates)), lambda: problem.at_fixed_counts(by_rates)
+    )
+    return fixed_counts
 
 
 def _said(estimate: Estimate, choice: Choice) -> Estimate:

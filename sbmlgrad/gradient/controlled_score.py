@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from sbmlgrad.gradient.accumulator import Accumulator, Direct
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.features import Features, choose
 from sbmlgrad.gradient.problem import Problem, Tangents, total
@@ -33,7 +34,6 @@ from sbmlgrad.gradient.score import (
     split,
     split_tuple,
 )
-from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step
@@ -63,9 +63,9 @@ class ControlledScore:
         refuse_switched_off(self.name, problem, point)
         functional = _functional(problem, point.tangents)
         network = problem.network_at(task.values)
-        grid, places = problem.grid(task.times, task.start, _between(task))
+        grid, indices = problem.grid(task.times, task.start, _between(task))
         parameters = len(problem.parameters)
-        latest = problem.latest(grid, places)
+        latest = problem.latest(grid, indices)
         targets = [int(target) for target in np.unique(latest)]
         intervals = _intervals(functional, task.n, parameters * len(targets))
         learned = _LEARN_FROM * (1 + 2 * functional.features.size * intervals) // GRAIN * GRAIN + GRAIN
@@ -75,11 +75,11 @@ class ControlledScore:
         centre: np.ndarray | None = None  # keeps numbers small; the control W makes up for it
         for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, scores, rest = split(records, (problem.size, parameters))
-            seen = problem.finish(raw, grid, places, task.start)
+            seen = problem.finish(raw, grid, indices, task.start)
             values.add(seen)
             centre = seen[..., :GRAIN].mean(axis=-1, keepdims=True) if centre is None else centre
             tracks = functional.read(rest)
-            direct = direct_part(problem, raw, tracks.direct, parameters, grid, places, task.start)
+            direct = direct_part(problem, raw, tracks.direct, parameters, grid, indices, task.start)
             for target in targets:
                 bounds = _bounds(grid, target, task.start, intervals)
                 martingales = _increments(tracks.features, bounds) - _increments(tracks.drift, bounds)
@@ -110,12 +110,12 @@ def _linear_algebra() -> ThreadpoolController:
 
 
 def _functional(problem: Problem, tangents: Tangents) -> _Tracked:
-    def made() -> _Tracked:
+    def build() -> _Tracked:
         features = choose(problem, len(problem.parameters)) or Features(problem, (), ())
         return _Tracked(problem, features, _pairs(problem, features, tangents))
 
-    found: _Tracked = problem.once("controlled_score", made)
-    return found
+    tracked: _Tracked = problem.once("controlled_score", build)
+    return tracked
 
 
 def _between(task: Task) -> list[float]:
@@ -135,9 +135,9 @@ def _intervals(functional: _Tracked, n: int, fits: int) -> int:
 
 def _bounds(grid: np.ndarray, target: int, start: float, intervals: int) -> list[int]:
     """Places in the grid at which intervals begin and end, the shorter the nearer to the target."""
-    wanted = grid[target] - np.array(_BACK[: max(intervals - 1, 0)]) * (grid[target] - start)
-    found = {int(np.argmin(np.abs(grid[: target + 1] - t))) for t in wanted}
-    return sorted({0, target} | found) if intervals else [0]
+    targets = grid[target] - np.array(_BACK[: max(intervals - 1, 0)]) * (grid[target] - start)
+    nearest = {int(np.argmin(np.abs(grid[: target + 1] - t))) for t in targets}
+    return sorted({0, target} | nearest) if intervals else [0]
 
 
 def _increments(tracks: np.ndarray, bounds: list[int]) -> np.ndarray:
@@ -167,15 +167,15 @@ class _Tracked:
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         parameters = len(aux.coefficients)
         zeros = tuple(jnp.zeros_like(x[0]) for _ in range(parameters + self.features.size + len(self.pairs)))
-        return (*Watch(self.problem).initial(x), *zeros, *Direct(self.problem).initial(x, parameters))
+        return (*Accumulator(self.problem).initial(x), *zeros, *Direct(self.problem).initial(x, parameters))
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        watch, direct = Watch(self.problem), Direct(self.problem)
+        accumulator, direct = Accumulator(self.problem), Direct(self.problem)
         seen, scores, drift, gains, slopes = self._parts(carry, len(aux.coefficients))
         rows = self.features.changes(step.x, step.coefficients)
         rates = rate_slopes(self.problem, step, aux)
         return (
-            *watch.advance(seen, step.x, step.wait, step.coefficients),
+            *accumulator.advance(seen, step.x, step.wait, step.coefficients),
             *(s + g for s, g in zip(scores, score_gain(step, rates), strict=True)),
             *(old + step.wait * _dot(step.propensities, row) for old, row in zip(drift, rows, strict=True)),
             *(
@@ -188,7 +188,7 @@ class _Tracked:
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         seen, scores, drift, gains, slopes = self._parts(carry, len(aux.coefficients))
         return (
-            *Watch(self.problem).record(seen, x, coefficients),
+            *Accumulator(self.problem).record(seen, x, coefficients),
             *scores,
             *self.features.values(x, coefficients),
             *drift,
@@ -206,7 +206,9 @@ class _Tracked:
         return _Tracks(features, drift, by_parameter, direct)
 
     def _parts(self, carry: Arrays, parameters: int) -> list[Arrays]:
-        return split_tuple(carry, (len(Watch(self.problem).tracked), parameters, self.features.size, len(self.pairs)))
+        return split_tuple(
+            carry, (len(Accumulator(self.problem).tracked), parameters, self.features.size, len(self.pairs))
+        )
 
 
 class _Controls(NamedTuple):
@@ -390,8 +392,8 @@ def _pairs(problem: Problem, features: Features, tangents: Tangents) -> tuple[tu
     if not features.size:
         return ()
     reached = problem.reached
-    lane = tuple(np.zeros(1) for _ in problem.network.species)
-    rows = features.changes(lane, problem.network.coefficients)
+    probe = tuple(np.zeros(1) for _ in problem.network.species)
+    rows = features.changes(probe, problem.network.coefficients)
     result = []
     for p, row in enumerate(tangents.coefficients):
         moves = [c for c, d in enumerate(row) if d is not None]

@@ -13,9 +13,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from sbmlgrad.gradient.accumulator import Accumulator
 from sbmlgrad.gradient.estimator import Task, walk
 from sbmlgrad.gradient.problem import Point, Problem
-from sbmlgrad.gradient.watch import Watch
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import initial_counts
 from sbmlgrad.simulation.moments import Moments
@@ -27,7 +27,7 @@ def pair_network(network: ReactionNetwork) -> ReactionNetwork:
     assert network.rates is not None
     rates = network.rates
     jumps = network.stoichiometry
-    still = np.zeros_like(jumps)
+    no_jump = np.zeros_like(jumps)
 
     def paired(x: Arrays, coefficients: Arrays) -> Arrays:
         first, second = (
@@ -40,7 +40,7 @@ def pair_network(network: ReactionNetwork) -> ReactionNetwork:
         return (*shared, *alone, *other)
 
     return ReactionNetwork(
-        stoichiometry=np.block([[jumps, jumps, still], [jumps, still, jumps]]),
+        stoichiometry=np.block([[jumps, jumps, no_jump], [jumps, no_jump, jumps]]),
         x0=[*network.x0, *network.x0],
         parameters={f"k{i}": value for i, value in enumerate((*network.coefficients, *network.coefficients))},
         species=tuple(f"{name}{copy}" for copy in ("", "'") for name in network.species),
@@ -57,25 +57,25 @@ def halved(items: Arrays) -> tuple[Arrays, Arrays]:
 
 
 @dataclass(frozen=True, eq=False)
-class WatchPair:
+class AccumulatorPair:
     """The functions of a problem along both copies."""
 
     problem: Problem
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
-        watch = Watch(self.problem)
+        accumulator = Accumulator(self.problem)
         first, second = halved(x)
-        return (*watch.initial(first), *watch.initial(second))
+        return (*accumulator.initial(first), *accumulator.initial(second))
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
-        watch = Watch(self.problem)
+        accumulator = Accumulator(self.problem)
         pairs = zip(halved(carry), halved(step.x), halved(step.coefficients), strict=True)
-        return tuple(item for memory, x, c in pairs for item in watch.advance(memory, x, step.wait, c))
+        return tuple(item for memory, x, c in pairs for item in accumulator.advance(memory, x, step.wait, c))
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
-        watch = Watch(self.problem)
+        accumulator = Accumulator(self.problem)
         pairs = zip(halved(carry), halved(x), halved(coefficients), strict=True)
-        return tuple(item for memory, state, c in pairs for item in watch.record(memory, state, c))
+        return tuple(item for memory, state, c in pairs for item in accumulator.record(memory, state, c))
 
 
 def coupled_samples(
@@ -88,14 +88,14 @@ def coupled_samples(
     """Functions (functions, times, n) along both copies, which start at ``first`` and ``second`` counts."""
     single = problem.network_at(task.values)
     network = problem.once(("pair", single), lambda: pair_network(single))
-    watch = problem.once("watch pair", lambda: WatchPair(problem))
-    grid, places = problem.grid(task.times, task.start)
+    accumulator = problem.once("accumulator pair", lambda: AccumulatorPair(problem))
+    grid, indices = problem.grid(task.times, task.start)
     both = (*coefficients[0], *coefficients[1])
-    for records in walk(network, [*first, *second], both, watch, (), task, grid):
+    for records in walk(network, [*first, *second], both, accumulator, (), task, grid):
         raw = np.stack(records)
         yield (
-            problem.finish(raw[: problem.size], grid, places, task.start),
-            problem.finish(raw[problem.size :], grid, places, task.start),
+            problem.finish(raw[: problem.size], grid, indices, task.start),
+            problem.finish(raw[problem.size :], grid, indices, task.start),
         )
 
 

@@ -33,7 +33,7 @@ class Estimate:
     note: str = ""
 
     @property
-    def worth(self) -> float:
+    def effective_size(self) -> float:
         """How many trajectories would give as precise expectations without control variates."""
         drawn = (self.values_stderr > 0) & (self.values_sd > 0)
         if not drawn.any():

@@ -34,7 +34,7 @@ class Exact:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
         network = problem.network_at(task.values)
-        grid, places = problem.grid(task.times, task.start, [task.start])
+        grid, indices = problem.grid(task.times, task.start, [task.start])
         counts, weights, slopes = _initial(point)
         horizon = float(grid[-1]) - task.start
         shares = np.full(len(counts), 1.0 / len(counts))  # states that only a derivative starts from count as well
@@ -51,11 +51,11 @@ class Exact:
         largest = np.max(np.abs(solver.functions(point.coefficients)), axis=1)
         largest = largest ** np.array([1 + len(f.also_at) for f in problem.functions])  # factors at other times
         lost = space.lost
-        bounds = largest[None, :, None] * np.sqrt(lost * np.maximum(information, 0.0))[:, None, places]
+        bounds = largest[None, :, None] * np.sqrt(lost * np.maximum(information, 0.0))[:, None, indices]
         return Estimate(
-            values=values[:, places],
+            values=values[:, indices],
             values_stderr=np.broadcast_to(largest[:, None] * lost, (problem.size, len(task.times))),
-            derivatives=derivatives[..., places],
+            derivatives=derivatives[..., indices],
             stderr=bounds,
             n=task.n,
             values_sd=np.full((problem.size, len(task.times)), np.nan),
@@ -147,8 +147,8 @@ class _Solver:
             law, integral = self.advance(rates, laws[-1], float(duration))
             laws.append(law)
             occupied.append(occupied[-1] + integral)
-        known = _Laws(self, rates, tuple(laws), tuple(occupied))
-        rows = [function.expected(known, seen[i]) for i, function in enumerate(self.problem.functions)]
+        distribution = _Laws(self, rates, tuple(laws), tuple(occupied))
+        rows = [function.expected(distribution, seen[i]) for i, function in enumerate(self.problem.functions)]
         return jnp.stack(rows), jnp.stack(occupied)
 
     def advance(self, rates: Array, p: Array, duration: float) -> tuple[Array, Array]:
@@ -193,11 +193,11 @@ class _Laws:
         for begin in range(at + 1):
             weighed = seen * self.laws[begin]
             result[begin] = seen @ weighed
-            for place, duration in enumerate(np.diff(self.solver.grid)[begin:], begin + 1):
+            for index, duration in enumerate(np.diff(self.solver.grid)[begin:], begin + 1):
                 weighed, _ = self.solver.advance(self.rates, weighed, float(duration))
-                if begin < at and place == at:
+                if begin < at and index == at:
                     result[begin] = seen @ weighed
                     break
                 if begin == at:
-                    result[place] = seen @ weighed
+                    result[index] = seen @ weighed
         return jnp.stack(result)

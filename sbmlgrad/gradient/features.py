@@ -25,7 +25,7 @@ _MOST_LINEAR = 250
 
 @dataclass(frozen=True)
 class Features:
-    """``powers`` are tuples of places of counts, to be multiplied; ``bins`` are a variable's place and soft edges."""
+    """``powers`` are tuples of indices of counts, to be multiplied; ``bins`` are a variable's index and soft edges."""
 
     problem: Problem
     powers: tuple[tuple[int, ...], ...]
@@ -38,25 +38,25 @@ class Features:
     def values(self, x: Arrays, coefficients: Arrays) -> list[Any]:
         """The features at a state."""
         result = []
-        for places in self.powers:
-            product = x[places[0]]
-            for place in places[1:]:
-                product = product * x[place]
+        for indices in self.powers:
+            product = x[indices[0]]
+            for index in indices[1:]:
+                product = product * x[index]
             result.append(product)
         return result + self._in_bins(x, coefficients)
 
     def changes(self, x: Arrays, coefficients: Arrays) -> list[list[Any]]:
         """For each feature its change by each reaction; 0.0 where there is none whatever the state."""
         jumps = self.problem.network.stoichiometry
-        rows = [[_change(x, places, jump) for jump in jumps.T] for places in self.powers]
+        rows = [[_change(x, indices, jump) for jump in jumps.T] for indices in self.powers]
         if self.bins:
             before = self._in_bins(x, coefficients)
             after = [self._in_bins(moved(x, jump), coefficients) for jump in jumps.T]
             for b, (variable, *_) in enumerate(self.bins):
-                place = self.problem.linear[variable]
+                index = self.problem.linear[variable]
                 rows.append(
                     [
-                        0.0 if place is not None and not jump[place] else after[j][b] - before[b]
+                        0.0 if index is not None and not jump[index] else after[j][b] - before[b]
                         for j, jump in enumerate(jumps.T)
                     ]
                 )
@@ -112,10 +112,10 @@ def _soft(value: Any, lower: float, upper: float, softness: float) -> Any:
     return left - edge(upper) if upper < inf else left * jnp.ones_like(value)
 
 
-def _change(x: Arrays, places: tuple[int, ...], jump: np.ndarray) -> Any:
-    if len(places) == 1:
-        return float(jump[places[0]])
-    first, second = places
+def _change(x: Arrays, indices: tuple[int, ...], jump: np.ndarray) -> Any:
+    if len(indices) == 1:
+        return float(jump[indices[0]])
+    first, second = indices
     s, t = float(jump[first]), float(jump[second])
     if not s and not t:
         return 0.0

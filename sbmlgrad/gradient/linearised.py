@@ -21,7 +21,7 @@ class Linearised:
 
     def __init__(self, function: Callable[[Array, Any], Any], weights: Any, state: Array, by_state: bool) -> None:
         self._function, self._weights, self._by_state = function, weights, by_state
-        self._still = (jnp.zeros_like(state), jax.tree.map(jnp.zeros_like, weights))
+        self._no_tangent = (jnp.zeros_like(state), jax.tree.map(jnp.zeros_like, weights))
         leaves, self._tree = jax.tree.flatten(self._linearise(state)[1])
         self._varies = varying(lambda state: jax.tree.leaves(self._linearise(state)[1]), state)
         self._constant = [leaf for leaf, varies in zip(leaves, self._varies, strict=True) if not varies]
@@ -42,8 +42,8 @@ class Linearised:
         """What cotangents (states, *value) of the values are as cotangents (states, species) of the states."""
 
         def one(residues: tuple[Array, ...], cotangent: Any) -> Any:
-            pushing, still = self._pushing(residues), self._still[1]
-            return jax.linear_transpose(lambda tangent: pushing(tangent, still), self._still[0])(cotangent)[0]
+            pushing, no_tangent = self._pushing(residues), self._no_tangent[1]
+            return jax.linear_transpose(lambda tangent: pushing(tangent, no_tangent), self._no_tangent[0])(cotangent)[0]
 
         return jax.vmap(one)(residues, cotangent)
 
@@ -54,11 +54,11 @@ class Linearised:
         def push(tangent: Any) -> Any:
             def one(residues: tuple[Array, ...]) -> Any:
                 pushing = self._pushing(residues)
-                return pushing(self._still[0], tangent) if self._by_state else pushing(tangent)
+                return pushing(self._no_tangent[0], tangent) if self._by_state else pushing(tangent)
 
             return jax.vmap(one, axis_size=states)(residues)
 
-        return jax.linear_transpose(push, self._still[1])(cotangent)[0]
+        return jax.linear_transpose(push, self._no_tangent[1])(cotangent)[0]
 
     def _linearise(self, state: Array) -> tuple[Any, Callable[..., Any]]:
         if self._by_state:

@@ -85,15 +85,15 @@ class Observable:
         """What is written down at a time of observation, where there is a memory."""
         return memory
 
-    def finish(self, records: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
-        """Values (times, n) of what was written down (grid, n); ``places`` (times,) are places of times in ``grid``."""
-        return records[places]
+    def finish(self, records: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float) -> np.ndarray:
+        """Values (times, n) of what was written down (grid, n); ``indices`` (times,) are those of times in ``grid``."""
+        return records[indices]
 
     def finish_tangent(
-        self, records: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
+        self, records: np.ndarray, change: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float
     ) -> np.ndarray:
         """Derivatives (times, n) of the values along a change (grid, n) of what was written down."""
-        return self.finish(change, grid, places, start)
+        return self.finish(change, grid, indices, start)
 
     def expected(self, laws: Laws, seen: Any) -> Any:
         """Its expectations (grid,) by the law of the state."""
@@ -198,8 +198,8 @@ class TimeAverage(_OfOne):
     def advance(self, memory: Any, seen: Any, wait: Any) -> Any:
         return memory + seen * wait
 
-    def finish(self, records: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
-        return records[places] / np.maximum(grid[places] - start, np.finfo(float).tiny)[:, None]
+    def finish(self, records: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float) -> np.ndarray:
+        return records[indices] / np.maximum(grid[indices] - start, np.finfo(float).tiny)[:, None]
 
     def expected(self, laws: Laws, seen: Any) -> Any:
         return laws.averaged(seen)
@@ -241,14 +241,14 @@ class Autocorrelation(_OfOne):
     def also_at(self) -> tuple[float, ...]:
         return (self.time,)
 
-    def finish(self, records: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
-        return records[places] * records[np.searchsorted(grid, self.time)]
+    def finish(self, records: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float) -> np.ndarray:
+        return records[indices] * records[np.searchsorted(grid, self.time)]
 
     def finish_tangent(
-        self, records: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
+        self, records: np.ndarray, change: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float
     ) -> np.ndarray:
         at = np.searchsorted(grid, self.time)
-        return change[places] * records[at] + records[places] * change[at]
+        return change[indices] * records[at] + records[indices] * change[at]
 
     def expected(self, laws: Laws, seen: Any) -> Any:
         return laws.products(seen, self.time)

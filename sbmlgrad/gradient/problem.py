@@ -44,8 +44,8 @@ class Tangents(NamedTuple):
 
     def of_rates(self, parameters: Sequence[int]) -> Tangents:
         """Only what these parameters do to the coefficients."""
-        still = tuple((None,) * len(row) for row in self.counts)
-        return Tangents(tuple(still[p] for p in parameters), tuple(self.coefficients[p] for p in parameters))
+        no_tangent = tuple((None,) * len(row) for row in self.counts)
+        return Tangents(tuple(no_tangent[p] for p in parameters), tuple(self.coefficients[p] for p in parameters))
 
 
 class Point(NamedTuple):
@@ -60,7 +60,7 @@ class Point(NamedTuple):
 class Problem:
     """Expectations of ``functions``, to be differentiated by ``parameters``.
 
-    ``observe(x, coefficients)`` gives the ``variables`` that the functions are of; ``linear[v]`` is the place of the
+    ``observe(x, coefficients)`` gives the ``variables`` that the functions are of; ``linear[v]`` is the index of the
     count that variable ``v`` is, or None. Made once and evaluated at many values without recompiling.
     """
 
@@ -72,8 +72,8 @@ class Problem:
     parameters: tuple[str, ...]
     _start: Callable[[Any], tuple[Any, Any]] = field(repr=False)
     """values of all parameters -> (counts, coefficients)"""
-    _places: tuple[int, ...] | None = field(default=None, repr=False)
-    """places of the parameters among all; None for all of them"""
+    _indices: tuple[int, ...] | None = field(default=None, repr=False)
+    """indices of the parameters among all; None for all of them"""
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     # ---- at values of the parameters ---------------------------------------------------------------------
@@ -82,8 +82,8 @@ class Problem:
         """Counts, coefficients and derivatives at values (P,) of the parameters."""
         (counts, coefficients), jacobian = self._linearised(jnp.asarray(values, jnp.float64))
         tangents = _tangents(jacobian, self.once("dependence", lambda: _dependence(self._start, len(values))))
-        if self._places is not None:
-            tangents = tangents.of_rates(self._places)
+        if self._indices is not None:
+            tangents = tangents.of_rates(self._indices)
         self._refuse_what_moves(coefficients, tangents)
         return Point(tuple(float(c) for c in counts), tuple(np.asarray(c) for c in coefficients), tangents)
 
@@ -105,17 +105,17 @@ class Problem:
         It is evaluated at values of all parameters, as before.
         """
         names = tuple(self.parameters[p] for p in parameters)
-        return replace(self, parameters=names, _places=tuple(parameters))
+        return replace(self, parameters=names, _indices=tuple(parameters))
 
     def own(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Of values of all parameters, those of the parameters to differentiate by."""
         every = np.asarray(values, np.float64)
-        return every if self._places is None else every[list(self._places)]
+        return every if self._indices is None else every[list(self._indices)]
 
     def shifted(self, values: Sequence[float] | np.ndarray, parameter: int, by: float) -> np.ndarray:
         """Values of all parameters, that of one parameter to differentiate by being another."""
         every = np.array(values, np.float64)
-        every[parameter if self._places is None else self._places[parameter]] += by
+        every[parameter if self._indices is None else self._indices[parameter]] += by
         return every
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -127,9 +127,9 @@ class Problem:
         fixed = [f for f in self.functions if f.edges is not None or (f.has_memory and not f.is_integral)]
         if self.of_counts_alone or not fixed:
             return
-        lane = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
+        probe = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
         for name, row in zip(self.parameters, tangents.coefficients, strict=True):
-            slopes = push(self.observe, lane, coefficients, [None] * len(lane), row)[1]
+            slopes = push(self.observe, probe, coefficients, [None] * len(probe), row)[1]
             moved = {v for v, slope in zip(self.variables, slopes, strict=True) if np.any(np.asarray(slope) != 0)}
             for function in fixed:
                 for variable in moved.intersection(function.of):
@@ -148,7 +148,7 @@ class Problem:
     @property
     def of_counts_alone(self) -> bool:
         """Whether the variables are counts, so that they hold no parameters themselves."""
-        return all(place is not None for place in self.linear)
+        return all(index is not None for index in self.linear)
 
     def values(self, x: Arrays, coefficients: Arrays) -> Arrays:
         """What each function sees of a state: itself, the integrand, whether the target is reached, one factor."""
@@ -176,7 +176,7 @@ class Problem:
     # ---- functions of the path -------------------------------------------------------------------------------
 
     def grid(self, times: np.ndarray, start: float, more: Sequence[float] = ()) -> tuple[np.ndarray, np.ndarray]:
-        """Times to record at, those of autocorrelations among them, and the places of ``times`` there."""
+        """Times to record at, those of autocorrelations among them, and the indices of ``times`` there."""
         extra = [time for f in self.functions for time in f.also_at]
         for function in self.functions:
             if any(time < start for time in function.also_at):
@@ -184,29 +184,29 @@ class Problem:
         grid = np.unique(np.concatenate([times, extra, np.asarray(more, np.float64)]))
         return grid, np.searchsorted(grid, times)
 
-    def finish(self, raw: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float) -> np.ndarray:
+    def finish(self, raw: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float) -> np.ndarray:
         """Functions (functions, times, n) from what was recorded (functions, grid, n)."""
-        return np.stack([f.finish(seen, grid, places, start) for f, seen in zip(self.functions, raw, strict=True)])
+        return np.stack([f.finish(seen, grid, indices, start) for f, seen in zip(self.functions, raw, strict=True)])
 
     def finish_tangent(
-        self, raw: np.ndarray, change: np.ndarray, grid: np.ndarray, places: np.ndarray, start: float
+        self, raw: np.ndarray, change: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float
     ) -> np.ndarray:
         """Derivatives (functions, times, n) of :meth:`finish` along a change (functions, grid, n) of the records."""
         rows = zip(self.functions, raw, change, strict=True)
-        return np.stack([f.finish_tangent(seen, shift, grid, places, start) for f, seen, shift in rows])
+        return np.stack([f.finish_tangent(seen, shift, grid, indices, start) for f, seen, shift in rows])
 
-    def latest(self, grid: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The place in the grid (functions, times) up to which each function looks at the path."""
+    def latest(self, grid: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """The index in the grid (functions, times) up to which each function looks at the path."""
         last = [np.searchsorted(grid, max(f.also_at)) if f.also_at else 0 for f in self.functions]
-        return np.maximum(places, np.array(last)[:, None])
+        return np.maximum(indices, np.array(last)[:, None])
 
 
-def once(known: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:
+def once(cache: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:
     """What ``make`` makes, made at the first call and kept under the key."""
-    if key not in known:
-        known[key] = make()
-    made: Made = known[key]
-    return made
+    if key not in cache:
+        cache[key] = make()
+    value: Made = cache[key]
+    return value
 
 
 def moved(x: Arrays, jump: np.ndarray) -> Arrays:
@@ -228,8 +228,8 @@ def push(
 
     def of_active(*values: Array) -> Any:
         full = list(primals)
-        for place, value in zip(active, values, strict=True):
-            full[place] = value
+        for index, value in zip(active, values, strict=True):
+            full[index] = value
         return function(tuple(full[: len(x)]), tuple(full[len(x) :]))
 
     if not active:
@@ -241,7 +241,7 @@ def push(
 
 
 def total(terms: Sequence[Any]) -> Any:
-    """The sum of arrays of lanes; 0 of none."""
+    """The sum of arrays of trajectories; 0 of none."""
     return reduce(add, [term for term in terms if not (isinstance(term, float) and term == 0)], 0.0)
 
 
@@ -260,10 +260,10 @@ def differentiable(
 
     Raises :class:`UnknownIdError` for a name that is no quantity or variable of the model.
     """
-    known = model.quantities if isinstance(model, DiscreteModel) else model.parameters
+    all_names = model.quantities if isinstance(model, DiscreteModel) else model.parameters
     for name in parameters:
-        if name not in known:
-            raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(known)}")
+        if name not in all_names:
+            raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(all_names)}")
     if not parameters:
         raise SbmlgradError("name at least one parameter to differentiate by")
     variables = model.observables if isinstance(model, DiscreteModel) else model.species
@@ -278,12 +278,12 @@ def differentiable(
         if reason := chemistry_of(model.model).without_derivative(name):
             raise UnsupportedError(model.model.elements.source.path, [reason])
     names, given = list(model.quantities), tuple(model.quantities.values())
-    places = [names.index(name) for name in parameters]
+    indices = [names.index(name) for name in parameters]
 
     def start(point: Any) -> tuple[Any, Any]:
         quantities: list[Any] = [jnp.float64(v) for v in given]
-        for i, place in enumerate(places):
-            quantities[place] = point[i]
+        for i, index in enumerate(indices):
+            quantities[index] = point[i]
         return model.start(quantities)
 
     return Problem(model.network, model.observables, model.observe, model.position, chosen, tuple(parameters), start)
@@ -300,8 +300,8 @@ def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], functions
         leaves = [leaf for name in names for leaf in jax.tree.leaves(values[name])]
         return tuple(jnp.float64(c) for c in network.x0), tuple(jnp.asarray(leaf) for leaf in leaves)
 
-    places = tuple(range(len(network.species)))
-    return Problem(network, network.species, lambda x, coefficients: x, places, functions, parameters, start)
+    indices = tuple(range(len(network.species)))
+    return Problem(network, network.species, lambda x, coefficients: x, indices, functions, parameters, start)
 
 
 def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray]]) -> Tangents:

@@ -15,7 +15,7 @@ function of the propensities, in :meth:`Replay._paired`.
 
 All states of a segment are linearised at once, and the derivatives by the parameters are one product for all of
 them, whatever the estimator; only the adjoints of the counts take one step after the other. Arrays of the states of
-a segment are (groups, steps, lanes of a group, ...), so that the states of a group lie together.
+a segment are (groups, steps, trajectories of a group, ...), so that the states of a group lie together.
 """
 
 from __future__ import annotations
@@ -33,40 +33,40 @@ from jax import Array, lax
 from sbmlgrad.gradient.linearised import Linearised
 from sbmlgrad.gradient.objective import Coefficients, Objective
 from sbmlgrad.simulation.random import Streams, streams
-from sbmlgrad.simulation.replay import ArrayLoop, Batch, Checkpoints, LaneState, schedule_of
+from sbmlgrad.simulation.replay import ArrayLoop, Batch, Checkpoints, ReplayState, schedule_of
 
 _FEW_JUMPS = 8  # counts that a reaction changes, up to which they are picked rather than multiplied
 
 
 class _Adjoint(NamedTuple):
-    """What the quantity to be differentiated gains per unit of a tangent, for each lane."""
+    """What the quantity to be differentiated gains per unit of a tangent, for each trajectory."""
 
-    x: Any  # (lanes, species)
-    time: Any  # (lanes,): of the next event
-    integrals: Any  # (lanes, functions): of the generator
-    jumps: Any  # (lanes, reactions): integrals times what a reaction adds to linear functions; empty for others
+    x: Any  # (batch, species)
+    time: Any  # (batch,): of the next event
+    integrals: Any  # (batch, functions): of the generator
+    jumps: Any  # (batch, reactions): integrals times what a reaction adds to linear functions; empty for others
 
 
 class _Steps(NamedTuple):
-    """What the steps of a segment did (steps, lanes), or one of them (lanes,)."""
+    """What the steps of a segment did (steps, batch), or one of them (batch,)."""
 
     reaction: Array  # as in Checkpoints.reactions
     wait: Array  # time that passed
-    position: Array  # place of the next observation before the step
+    position: Array  # index of the next observation before the step
 
 
 class _Segment(NamedTuple):
     """A segment from its checkpoint on."""
 
-    state: LaneState
-    reactions: Array  # (steps, lanes)
+    state: ReplayState
+    reactions: Array  # (steps, batch)
 
 
 @dataclass(frozen=True, eq=False)
 class Replay:
     """Goes backward over the segments of a batch and adds up derivatives by the parameters.
 
-    Derivatives are added up by group, so many neighbouring lanes each, and the spread of groups tells their error.
+    Derivatives are added up by group, so many neighbouring trajectories each; the spread of groups tells their error.
     """
 
     loop: ArrayLoop
@@ -76,10 +76,10 @@ class Replay:
     _straight: Callable[..., Any] = field(init=False, repr=False)
     _finish: Callable[..., Any] = field(init=False, repr=False)
     values: Callable[..., Array] = field(init=False, repr=False)
-    """``values(states, coefficients)``: the functions (times, functions, lanes) at states (times, species, lanes)."""
+    """``values(states, coefficients)``: the functions (times, functions, batch) at states (times, species, batch)."""
     direct: Callable[..., Any] = field(init=False, repr=False)
     """``direct(states, weights, coefficients)``: the sum of weights times derivatives of the functions themselves, for
-    states (times, species, lanes) and weights (times, functions, lanes), by group."""
+    states (times, species, batch) and weights (times, functions, batch), by group."""
 
     def __post_init__(self) -> None:
         for name, function, donated in (
@@ -92,7 +92,7 @@ class Replay:
             object.__setattr__(self, name, jax.jit(function, donate_argnums=donated))
 
     def score(self, batch: Batch, weights: np.ndarray, times: np.ndarray, seed: int, coefficients: Any) -> Any:
-        """Sums by group of the score, weighted with ``weights`` (times, lanes) for each observation.
+        """Sums by group of the score, weighted with ``weights`` (times, batch) for each observation.
 
         Returns arrays (groups, *shape of the coefficient).
         """
@@ -116,8 +116,8 @@ class Replay:
         jumps = objective.jumps(coefficients) if objective.linear else ()
         shared = (cotangents, schedule_of(times), coefficients, jumps, streams(seed), batch.trajectory)
         sizes = (len(objective.network.species), objective.size, self.loop.reactions if objective.linear else 0)
-        x, integrals, along = (np.zeros((self.loop.lanes, size)) for size in sizes)
-        adjoint = _Adjoint(x, np.zeros(self.loop.lanes), integrals, along)
+        x, integrals, along = (np.zeros((self.loop.batch_size, size)) for size in sizes)
+        adjoint = _Adjoint(x, np.zeros(self.loop.batch_size), integrals, along)
         total = self._zeros((coefficients, jumps if self._moving_jumps else ()))
         for checkpoints in reversed(batch.checkpoints):
             total, adjoint = self._straight(total, adjoint, self._padded(checkpoints), *shared)
@@ -164,8 +164,8 @@ class Replay:
             steps = self._steps(segment, jnp.sum(propensities, axis=-1), schedule, keys, trajectory)
             weight = jnp.take_along_axis(ahead, steps.position, axis=0)
             reaction, wait, weight = (self._dealt(leaf) for leaf in (steps.reaction, steps.wait, weight))
-            place = jnp.minimum(reaction, self.loop.reactions - 1)
-            rate = jnp.take_along_axis(propensities, place[..., None], axis=-1)[..., 0]
+            index = jnp.minimum(reaction, self.loop.reactions - 1)
+            rate = jnp.take_along_axis(propensities, index[..., None], axis=-1)[..., 0]
             rate = jnp.where(reaction < self.loop.reactions, rate, 1.0)
             states_of_group = jax.tree.map(self._joined, (residues, reaction, rate, wait, weight))
             return jax.tree.map(jnp.add, total, jax.vmap(by_group)(*states_of_group)), states
@@ -186,7 +186,7 @@ class Replay:
     ) -> tuple[Any, _Adjoint]:
         objective = self.objective
         linear = Linearised(objective.rates_and_generator, coefficients, checkpoints.states.x[0, :, 0], by_state=True)
-        padded = jnp.concatenate([cotangents, jnp.zeros((1, cotangents.shape[1]))])  # for lanes that have ended
+        padded = jnp.concatenate([cotangents, jnp.zeros((1, cotangents.shape[1]))])  # for trajectories that have ended
 
         def back_step(adjoint: _Adjoint, step: _Steps, values: Any) -> tuple[_Adjoint, Any]:
             propensities, *others = values
@@ -217,10 +217,10 @@ class Replay:
 
             def turn(count: Array, loop: tuple[_Adjoint, Any]) -> tuple[_Adjoint, Any]:
                 adjoint, kept = loop
-                place = self.loop.steps - 1 - count
-                step, here = jax.tree.map(lambda leaf: leaf[place], steps), partial(self._lanes_of, place)
+                index = self.loop.steps - 1 - count
+                step, here = jax.tree.map(lambda leaf: leaf[index], steps), partial(self._batch_of, index)
                 adjoint, keep = back_step(adjoint, step, jax.tree.map(here, values))
-                kept = jax.tree.map(partial(self._set, place), kept, keep)
+                kept = jax.tree.map(partial(self._set, index), kept, keep)
                 # The cotangent is read back, since XLA would compute it once more for each use of it.
                 cotangent = jax.tree.map(here, kept[0])
                 x = adjoint.x + linear.pull_state(jax.tree.map(here, residues), cotangent)
@@ -244,8 +244,8 @@ class Replay:
     def _paired(self, values: tuple[Array, ...], adjoint: _Adjoint, step: _Steps) -> Array:
         """The adjoint times the tangent that a step adds; its derivative by ``values`` is what reaches them from it.
 
-        These are the propensities (lanes, reactions) and, if the functions are not linear, the generator applied to
-        each (lanes, functions). Only derivatives mean anything: factors that are numbers in the tangent are held fixed.
+        These are the propensities (batch, reactions) and, if the functions are not linear, the generator applied to
+        each (batch, functions). Only derivatives mean anything: factors that are numbers in the tangent are held fixed.
         """
         propensities, *drift = values
         fixed = lax.stop_gradient
@@ -270,17 +270,17 @@ class Replay:
     # ---- parts ---------------------------------------------------------------------------------------------
 
     def _states(self, segment: _Segment, room: Array) -> Array:
-        """Counts (groups, steps, lanes of a group, species) before each step, written into ``room``."""
+        """Counts (groups, steps, trajectories of a group, species) before each step, written into ``room``."""
         jumps = jnp.asarray(self.loop.jumps)
 
-        def turn(place: Array, loop: tuple[Array, Array]) -> tuple[Array, Array]:
+        def turn(index: Array, loop: tuple[Array, Array]) -> tuple[Array, Array]:
             x, room = loop
-            return x + jumps[segment.reactions[place]], self._set(place, room, x)
+            return x + jumps[segment.reactions[index]], self._set(index, room, x)
 
         return lax.fori_loop(0, self.loop.steps, turn, (segment.state.x.T, room))[1]
 
     def _steps(self, segment: _Segment, totals: Array, schedule: Array, keys: Streams, trajectory: Array) -> _Steps:
-        """The steps, where ``totals`` (groups, steps, lanes of a group) are the sums of the propensities."""
+        """The steps, where ``totals`` (groups, steps, trajectories of a group) are the sums of the propensities."""
         reactions = segment.reactions.astype(jnp.int32)
         totals = jnp.moveaxis(totals, 0, 1).reshape(reactions.shape)
         wait = self.loop.waits(segment.state, reactions, totals, schedule, keys, trajectory)
@@ -290,32 +290,32 @@ class Replay:
 
     def _room(self, size: int) -> Array:
         """An array for ``size`` numbers of each state, which segment after segment writes into."""
-        return jnp.zeros((self.groups, self.loop.steps, self.loop.lanes // self.groups, size))
+        return jnp.zeros((self.groups, self.loop.steps, self.loop.batch_size // self.groups, size))
 
-    def _lanes_of(self, place: Array, leaf: Array) -> Array:
-        """What belongs to one step (lanes, ...)."""
-        return leaf[:, place].reshape(self.loop.lanes, *leaf.shape[3:])
+    def _batch_of(self, index: Array, leaf: Array) -> Array:
+        """What belongs to one step (batch, ...)."""
+        return leaf[:, index].reshape(self.loop.batch_size, *leaf.shape[3:])
 
-    def _set(self, place: Array, into: Array, leaf: Array) -> Array:
-        return into.at[:, place].set(leaf.reshape(self.groups, -1, *leaf.shape[1:]))
+    def _set(self, index: Array, into: Array, leaf: Array) -> Array:
+        return into.at[:, index].set(leaf.reshape(self.groups, -1, *leaf.shape[1:]))
 
     def _dealt(self, leaf: Array) -> Array:
-        """Steps and lanes (steps, lanes, ...) as (groups, steps, lanes of a group, ...)."""
-        steps, lanes, *inner = leaf.shape
-        return jnp.moveaxis(leaf.reshape(steps, self.groups, lanes // self.groups, *inner), 1, 0)
+        """Steps and trajectories (steps, batch, ...) as (groups, steps, trajectories of a group, ...)."""
+        steps, batch_size, *inner = leaf.shape
+        return jnp.moveaxis(leaf.reshape(steps, self.groups, batch_size // self.groups, *inner), 1, 0)
 
     @staticmethod
     def _joined(leaf: Array) -> Array:
         """The states of each group (groups, states, ...)."""
-        groups, steps, lanes, *inner = leaf.shape
-        return leaf.reshape(groups, steps * lanes, *inner)
+        groups, steps, batch_size, *inner = leaf.shape
+        return leaf.reshape(groups, steps * batch_size, *inner)
 
     def _along_jumps(self, values: Array) -> Array:
-        """sum_i S_ij values_i (lanes, reactions) of ``values`` (lanes, species)."""
-        places, sizes = self._jumps
-        if places is None:
+        """sum_i S_ij values_i (batch, reactions) of ``values`` (batch, species)."""
+        indices, sizes = self._jumps
+        if indices is None:
             return values @ jnp.asarray(sizes).T
-        rows = [values[:, place] * jnp.asarray(size)[None] for place, size in zip(places, sizes, strict=True)]
+        rows = [values[:, index] * jnp.asarray(size)[None] for index, size in zip(indices, sizes, strict=True)]
         return sum(rows[1:], rows[0])
 
     @cached_property
@@ -325,8 +325,8 @@ class Replay:
         most = max(1, int(np.count_nonzero(table, axis=1).max()))
         if most > _FEW_JUMPS:
             return None, table
-        places = np.argsort(table == 0, axis=1, kind="stable")[:, :most]
-        return places.T, np.take_along_axis(table, places, axis=1).T
+        indices = np.argsort(table == 0, axis=1, kind="stable")[:, :most]
+        return indices.T, np.take_along_axis(table, indices, axis=1).T
 
     def _through_jumps(self, total: Any, coefficients: Coefficients) -> Any:
         """Derivatives by the coefficients alone, of those by them and by the jumps of linear functions."""
@@ -335,8 +335,8 @@ class Replay:
         return jax.tree.map(jnp.add, by_coefficients, jax.vmap(lambda cotangent: pull(cotangent)[0])(by_jumps))
 
     def _values(self, states: Array, coefficients: Coefficients) -> Array:
-        over_lanes = jax.vmap(lambda x: self.objective.values(x, coefficients), in_axes=-1, out_axes=-1)
-        return jax.vmap(over_lanes)(states)
+        over_batch = jax.vmap(lambda x: self.objective.values(x, coefficients), in_axes=-1, out_axes=-1)
+        return jax.vmap(over_batch)(states)
 
     def _direct(self, states: Array, weights: Array, coefficients: Coefficients) -> Any:
         def weighted(coefficients: Coefficients, states: Array, weights: Array) -> Array:
@@ -363,8 +363,8 @@ def _backward(back: Callable[[_Segment, Any], Any], checkpoints: Checkpoints, ca
     """``carry`` after ``back(segment, carry)`` for each segment, the last one first."""
 
     def turn(count: Array, carry: Any) -> Any:
-        place = checkpoints.used - 1 - count
-        state = jax.tree.map(lambda leaf: leaf[place], checkpoints.states)
-        return back(_Segment(state, checkpoints.reactions[place]), carry)
+        index = checkpoints.used - 1 - count
+        state = jax.tree.map(lambda leaf: leaf[index], checkpoints.states)
+        return back(_Segment(state, checkpoints.reactions[index]), carry)
 
     return lax.fori_loop(0, checkpoints.used, turn, carry)

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import EstimatorError
+from sbmlgrad.gradient.accumulator import Accumulator, Direct
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, total
-from sbmlgrad.gradient.watch import Direct, Watch
 from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
@@ -43,19 +43,19 @@ class Score:
         refuse_switched_off(self.name, problem, point)
         back = np.array([] if self.window is None else np.maximum(task.times - self.window, task.start))
         network = problem.network_at(task.values)
-        grid, places = problem.grid(task.times, task.start, back.tolist())
+        grid, indices = problem.grid(task.times, task.start, back.tolist())
         functional = problem.once("score", lambda: _PathScore(problem))
         parameters = len(problem.parameters)
-        latest = problem.latest(grid, places)
+        latest = problem.latest(grid, indices)
         values, slopes = Moments(), Moments()
         for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, scores, direct = split(records, (problem.size, parameters))
-            seen = problem.finish(raw, grid, places, task.start)
+            seen = problem.finish(raw, grid, indices, task.start)
             weight = scores[:, latest]
             if self.window is not None:
                 weight = weight - scores[:, np.searchsorted(grid, np.maximum(grid[latest] - self.window, task.start))]
             samples = (seen - mean_of_others(seen)) * weight
-            samples = samples + direct_part(problem, raw, direct, parameters, grid, places, task.start)
+            samples = samples + direct_part(problem, raw, direct, parameters, grid, indices, task.start)
             values.add(seen)
             slopes.add(samples)
         return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
@@ -69,22 +69,22 @@ class _PathScore:
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         scores = tuple(jnp.zeros_like(x[0]) for _ in aux.coefficients)
-        return (*Watch(self.problem).initial(x), *scores, *Direct(self.problem).initial(x, len(scores)))
+        return (*Accumulator(self.problem).initial(x), *scores, *Direct(self.problem).initial(x, len(scores)))
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
-        watch, direct = Watch(self.problem), Direct(self.problem)
-        seen, scores, slopes = split_tuple(carry, (len(watch.tracked), len(aux.coefficients)))
+        accumulator, direct = Accumulator(self.problem), Direct(self.problem)
+        seen, scores, slopes = split_tuple(carry, (len(accumulator.tracked), len(aux.coefficients)))
         return (
-            *watch.advance(seen, step.x, step.wait, step.coefficients),
+            *accumulator.advance(seen, step.x, step.wait, step.coefficients),
             *(s + gain for s, gain in zip(scores, score_gain(step, rate_slopes(self.problem, step, aux)), strict=True)),
             *direct.advance(slopes, step.x, step.wait, step.coefficients, aux),
         )
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
-        watch, direct = Watch(self.problem), Direct(self.problem)
-        seen, scores, slopes = split_tuple(carry, (len(watch.tracked), len(aux.coefficients)))
+        accumulator, direct = Accumulator(self.problem), Direct(self.problem)
+        seen, scores, slopes = split_tuple(carry, (len(accumulator.tracked), len(aux.coefficients)))
         return (
-            *watch.record(seen, x, coefficients),
+            *accumulator.record(seen, x, coefficients),
             *scores,
             *direct.record(slopes, x, coefficients, aux),
         )
@@ -100,19 +100,19 @@ def rate_slopes(problem: Problem, step: Step, aux: Tangents) -> list[Any]:
     """Derivatives of the propensities by each parameter, one array a reaction, or 0.0 where there is none."""
     assert problem.network.rates is not None
     reached = problem.reached
-    still = [None] * len(step.x)
+    no_tangent = [None] * len(step.x)
     slopes = []
     for row in aux.coefficients:
         moves = [c for c, d in enumerate(row) if d is not None]
-        pushed = push(problem.network.rates, step.x, step.coefficients, still, row)[1]
+        pushed = push(problem.network.rates, step.x, step.coefficients, no_tangent, row)[1]
         slopes.append([slope if reached[j, moves].any() else 0.0 for j, slope in enumerate(pushed)])
     return slopes
 
 
 def refuse_counts(name: str, problem: Problem, tangents: Tangents) -> None:
     """Raise :class:`EstimatorError` for parameters that move initial counts: those are fixed, not drawn."""
-    for place, parameter in enumerate(problem.parameters):
-        if tangents.moves_counts(place):
+    for index, parameter in enumerate(problem.parameters):
+        if tangents.moves_counts(index):
             raise EstimatorError(
                 f"estimator {name!r} has no derivative for initial amounts, which {parameter!r} moves: they are "
                 "fixed, not drawn; use 'auto', 'coupled_fd', 'alternative_path' or 'straight_through'"
@@ -122,10 +122,10 @@ def refuse_counts(name: str, problem: Problem, tangents: Tangents) -> None:
 def refuse_switched_off(name: str, problem: Problem, point: Point) -> None:
     """Raise :class:`EstimatorError` for parameters at 0 that switch a reaction off, which then no path shows."""
     assert problem.network.rates is not None
-    lane = tuple(jnp.asarray([count + 1.0]) for count in point.counts)  # a state where nothing is missing
-    still = [None] * len(lane)
+    probe = tuple(jnp.asarray([count + 1.0]) for count in point.counts)  # a state where nothing is missing
+    no_tangent = [None] * len(probe)
     for parameter, row in zip(problem.parameters, point.tangents.coefficients, strict=True):
-        rates, slopes = push(problem.network.rates, lane, point.coefficients, still, row)
+        rates, slopes = push(problem.network.rates, probe, point.coefficients, no_tangent, row)
         for reaction, rate, slope in zip(problem.network.reactions, rates, slopes, strict=True):
             if np.any((np.asarray(rate) == 0) & (np.asarray(slope) != 0)):
                 raise EstimatorError(
@@ -140,14 +140,14 @@ def direct_part(
     direct: np.ndarray,
     parameters: int,
     grid: np.ndarray,
-    places: np.ndarray,
+    indices: np.ndarray,
     start: float,
 ) -> np.ndarray | float:
     """Direct derivatives (parameters, functions, times, n) from records of :class:`Direct`."""
     if not len(direct):
         return 0.0
     changes = direct.reshape(parameters, problem.size, *direct.shape[1:])
-    return np.stack([problem.finish_tangent(raw, change, grid, places, start) for change in changes])
+    return np.stack([problem.finish_tangent(raw, change, grid, indices, start) for change in changes])
 
 
 def split(records: Sequence[np.ndarray] | np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:

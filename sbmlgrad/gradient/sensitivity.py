@@ -11,7 +11,7 @@ from sbmlgrad.errors import SbmlgradError, UnknownIdError
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.compare import Comparison, compare
 from sbmlgrad.gradient.estimator import Estimator, Task
-from sbmlgrad.gradient.hybrid import Process, estimate
+from sbmlgrad.gradient.hybrid_sensitivity import Process, estimate
 from sbmlgrad.gradient.observables import Moment, Observable, as_observable
 from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.model.model import Model
@@ -192,8 +192,8 @@ def _of_equations(
     for name in parameters:
         if name not in names:
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(names)}")
-    places = [names.index(name) for name in parameters]
-    slopes = sensitivities(equations, quantities, places, times, experiment.start, settings)[1]
+    indices = [names.index(name) for name in parameters]
+    slopes = sensitivities(equations, quantities, indices, times, experiment.start, settings)[1]
     return _table(parameters, equations.observables, times, slopes, np.zeros_like(slopes))
 
 
@@ -210,7 +210,7 @@ def _table(
     rows = pandas.MultiIndex.from_product([parameters, observables, times], names=["parameter", "species", "time"])
     columns = {"sensitivity": derivatives.ravel(), "stderr": stderr.ravel()}
     table = pandas.DataFrame(columns, index=rows).reset_index()
-    order = {name: place for place, name in enumerate(observables)}
+    order = {name: index for index, name in enumerate(observables)}
     table = table.sort_values(
         ["time", "species", "parameter"],
         key=lambda column: column.map(order) if column.name == "species" else column,

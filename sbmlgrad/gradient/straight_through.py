@@ -26,10 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.errors import EstimatorError
+from sbmlgrad.gradient.accumulator import Accumulator
 from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.score import split, split_tuple
-from sbmlgrad.gradient.watch import Watch
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
@@ -55,17 +55,17 @@ class StraightThrough:
         functional = problem.once("straight_through", lambda: _Windowed(problem))
         parameters, functions = len(problem.parameters), problem.size
         network = problem.network_at(task.values)
-        grid, places, begins = self._windows(problem, task)
+        grid, indices, begins = self._windows(problem, task)
         values = Moments()
         slopes = [[Moments() for _ in row] for row in begins]
         shifts = [[Moments() for _ in row] for row in begins]
         for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, at, since = split(records, (functions, parameters * functions))
-            values.add(problem.finish(raw, grid, places, task.start))
-            for k, (place, row) in enumerate(zip(places, begins, strict=True)):
-                full = since[:, place] - since[:, 0] + at[:, 0]
+            values.add(problem.finish(raw, grid, indices, task.start))
+            for k, (index, row) in enumerate(zip(indices, begins, strict=True)):
+                full = since[:, index] - since[:, 0] + at[:, 0]
                 for begin, slope, shift in zip(row, slopes[k], shifts[k], strict=True):
-                    sample = since[:, place] - since[:, begin] + at[:, begin]
+                    sample = since[:, index] - since[:, begin] + at[:, begin]
                     slope.add(sample)
                     shift.add(sample - full)
         chosen = [_least_error(s, d) for s, d in zip(slopes, shifts, strict=True)]
@@ -74,7 +74,7 @@ class StraightThrough:
             np.stack(rows, axis=-1).reshape(parameters, functions, len(task.times))
             for rows in ([m.mean for m in best], [m.stderr for m in best])
         )
-        spans = [float(grid[p] - grid[row[c]]) for p, row, c in zip(places, begins, chosen, strict=True)]
+        spans = [float(grid[p] - grid[row[c]]) for p, row, c in zip(indices, begins, chosen, strict=True)]
         every = np.arange(len(task.times))
         for i, function in enumerate(problem.functions):
             if function.is_integral:
@@ -84,21 +84,21 @@ class StraightThrough:
         return Estimate(values.mean, values.stderr, mean, stderr, task.n, values.sd, note)
 
     def _windows(self, problem: Problem, task: Task) -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
-        """Times to record at, the places of those asked for, and for each the places where windows may begin."""
+        """Times to record at, the indices of those asked for, and for each the indices where windows may begin."""
         span = task.times - task.start
         if self.window is None:
             few = task.times if len(task.times) <= 2 else task.times[-1:]
             more = [t - part * (t - task.start) for t in few for part in _WINDOWS]
         else:
             more = list(task.times - np.minimum(self.window, span))
-        grid, places = problem.grid(task.times, task.start, [task.start, *more])
+        grid, indices = problem.grid(task.times, task.start, [task.start, *more])
         if self.window is not None:
-            return grid, places, [[int(np.searchsorted(grid, m))] for m in more]
+            return grid, indices, [[int(np.searchsorted(grid, m))] for m in more]
         begins = []
-        for place in places:
-            wanted = grid[place] - np.array(_WINDOWS) * (grid[place] - task.start)
-            begins.append(sorted({0} | {int(np.argmin(np.abs(grid[: place + 1] - t))) for t in wanted} - {int(place)}))
-        return grid, places, begins
+        for index in indices:
+            targets = grid[index] - np.array(_WINDOWS) * (grid[index] - task.start)
+            begins.append(sorted({0} | {int(np.argmin(np.abs(grid[: index + 1] - t))) for t in targets} - {int(index)}))
+        return grid, indices, begins
 
 
 def refuse_paths(name: str, problem: Problem) -> None:
@@ -151,11 +151,11 @@ class Pushforward:
         for dcounts in aux.counts:
             dx = [np.zeros_like(x[0]) if d is None else np.broadcast_to(d, x[0].shape) for d in dcounts]
             carry += [*dx, *(np.zeros_like(x[0]) for _ in range(1 + self.problem.size))]
-        return (*Watch(self.problem).initial(x), *carry)
+        return (*Accumulator(self.problem).initial(x), *carry)
 
     def advance(self, carry: Arrays, step: Step, aux: Tangents) -> Arrays:
         seen, parts = self._parts(carry, aux)
-        seen = Watch(self.problem).advance(seen, step.x, step.wait, step.coefficients)
+        seen = Accumulator(self.problem).advance(seen, step.x, step.wait, step.coefficients)
         inverse = jnp.where(step.total > 0, 1.0 / step.total, 0.0)
         choose = self.choices(step)
         result: list[Any] = []
@@ -174,7 +174,7 @@ class Pushforward:
 
     def record(self, carry: Arrays, x: Arrays, coefficients: Arrays, aux: Tangents) -> Arrays:
         seen, parts = self._parts(carry, aux)
-        return (*Watch(self.problem).record(seen, x, coefficients), *self.tangents(x, coefficients, parts))
+        return (*Accumulator(self.problem).record(seen, x, coefficients), *self.tangents(x, coefficients, parts))
 
     def at_state(self, x: Arrays, coefficients: Arrays, part: Part) -> list[Any]:
         """Tangents of functions of the state; 0 for an average, which is all integral."""
@@ -186,7 +186,7 @@ class Pushforward:
 
     def _parts(self, carry: Arrays, aux: Tangents) -> tuple[Arrays, list[Part]]:
         """The memory of the functions, and what is carried for each parameter."""
-        seen, rest = split_tuple(carry, (len(Watch(self.problem).tracked),))
+        seen, rest = split_tuple(carry, (len(Accumulator(self.problem).tracked),))
         counts = len(self.problem.network.species)
         width = counts + 1 + self.problem.size
         rows = [rest[begin : begin + width] for begin in range(0, len(rest), width)]
@@ -245,5 +245,5 @@ class _Windowed(Pushforward):
 
 
 def weighted(weights: np.ndarray, values: Arrays) -> Any:
-    """The sum of arrays of lanes with constant weights."""
+    """The sum of arrays of trajectories with constant weights."""
     return total([value * float(weight) for weight, value in zip(weights, values, strict=True) if weight])

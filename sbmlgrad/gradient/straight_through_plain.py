@@ -39,13 +39,13 @@ class StraightThroughPlain:
         functional = problem.once((self.name, self.temperature), lambda: _Relaxed(problem, self.temperature))
         parameters = len(problem.parameters)
         network = problem.network_at(task.values)
-        grid, places = problem.grid(task.times, task.start)
+        grid, indices = problem.grid(task.times, task.start)
         values, slopes = Moments(), Moments()
         for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
             raw, change = split(records, (problem.size,))
-            values.add(problem.finish(raw, grid, places, task.start))
+            values.add(problem.finish(raw, grid, indices, task.start))
             changes = change.reshape(parameters, problem.size, *change.shape[1:])
-            slopes.add(np.stack([problem.finish(c, grid, places, task.start) for c in changes]))
+            slopes.add(np.stack([problem.finish(c, grid, indices, task.start) for c in changes]))
         return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
 
 

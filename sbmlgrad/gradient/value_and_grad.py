@@ -24,7 +24,7 @@ from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
 ESTIMATORS = ("auto", "score", "straight_through")
 
 _BATCH_BYTES = 2**29  # what the replay of a segment may take
-_MOST_LANES = 4096
+_LARGEST_BATCH = 4096
 _LEAST_GROUPS, _MOST_GROUPS = 8, 64
 _GROUPED_BYTES = 2**24  # what gradients by group may take, if there are more than the least number of groups
 
@@ -182,32 +182,32 @@ def _objective(network: ReactionNetwork, function: Callable[[Any, Any], Any]) ->
 
 
 def _layout(objective: Objective, ensemble: Ensemble, batch: int | None, estimator: str) -> tuple[int, int]:
-    """How many groups there are, and how many lanes, a multiple of it."""
+    """How many groups there are, and how many trajectories, a multiple of it."""
     size = sum(leaf.nbytes for leaf in ensemble.coefficients)
     groups = min(ensemble.n, int(np.clip(_GROUPED_BYTES // size, _LEAST_GROUPS, _MOST_GROUPS)))
     if batch is None:
         most = _BATCH_BYTES // (8 * STEPS * numbers_per_state(objective, estimator == "straight_through"))
-        batch = int(np.clip(most, groups, _MOST_LANES))
+        batch = int(np.clip(most, groups, _LARGEST_BATCH))
     elif batch < 1:
         raise SbmlgradError(f"batch: expected at least 1 trajectory, got {batch}")
-    lanes = -(-ensemble.n // -(-ensemble.n // batch))  # batches of about the same size
-    even = [count for count in range(groups, min(_LEAST_GROUPS, groups) - 1, -1) if lanes % count == 0]
-    size = lanes // even[0] if even else max(1, lanes // groups)
-    groups = -(-lanes // size)
+    batch_size = -(-ensemble.n // -(-ensemble.n // batch))  # batches of about the same size
+    even = [count for count in range(groups, min(_LEAST_GROUPS, groups) - 1, -1) if batch_size % count == 0]
+    size = batch_size // even[0] if even else max(1, batch_size // groups)
+    groups = -(-batch_size // size)
     return groups, groups * size
 
 
 def _replay(objective: Objective, ensemble: Ensemble, batch: int | None, estimator: str) -> Replay:
     """The compiled replay for a shape of run, made once."""
-    known, times = objective.network.compiled, len(ensemble.times)
+    cache, times = objective.network.compiled, len(ensemble.times)
     asked = ("layout", objective.function, ensemble.n, batch, estimator)
-    if asked not in known:
-        known[asked] = _layout(objective, ensemble, batch, estimator)
-    groups, lanes = known[asked]
-    key = ("replay", objective.function, lanes, times, groups)
-    if key not in known:
-        known[key] = Replay(array_loop(objective.network, lanes, times), objective, groups)
-    replay: Replay = known[key]
+    if asked not in cache:
+        cache[asked] = _layout(objective, ensemble, batch, estimator)
+    groups, batch_size = cache[asked]
+    key = ("replay", objective.function, batch_size, times, groups)
+    if key not in cache:
+        cache[key] = Replay(array_loop(objective.network, batch_size, times), objective, groups)
+    replay: Replay = cache[key]
     return replay
 
 
@@ -262,21 +262,21 @@ def _backward(
     while batches:
         turn = (len(batches) - 1) % turns
         batch = batches.pop()
-        wanted = np.arange(replay.loop.lanes) < batch.count
+        inside = np.arange(replay.loop.batch_size) < batch.count
         if estimator == "straight_through":
             parts = [replay.straight_through(batch, cotangents, *shared)]
             states, weights = batch.start[None], cotangents.sum(axis=0)[None]
         else:
-            lanes = np.zeros((len(ensemble.times), replay.loop.lanes))
-            lanes[:, : batch.count] = scores[:, batch.first : batch.first + batch.count]
-            parts = [replay.score(batch, lanes, *shared)]
+            padded = np.zeros((len(ensemble.times), replay.loop.batch_size))
+            padded[:, : batch.count] = scores[:, batch.first : batch.first + batch.count]
+            parts = [replay.score(batch, padded, *shared)]
             states, weights = batch.observed, cotangents
         if not replay.objective.of_state_alone:
-            parts.append(replay.direct(states, weights[..., None] * wanted, ensemble.coefficients))
+            parts.append(replay.direct(states, weights[..., None] * inside, ensemble.coefficients))
         for total, *leaves in zip(sums, *parts, strict=True):
             for leaf in leaves:
                 total[turn] += np.asarray(leaf)
-        sizes[turn] += wanted.reshape(replay.groups, -1).sum(axis=1)
+        sizes[turn] += inside.reshape(replay.groups, -1).sum(axis=1)
     return [total.reshape(-1, *total.shape[2:]) for total in sums], sizes.ravel()
 
 

@@ -50,8 +50,8 @@ def solve_algebraic_rules(elements: Elements, variables: Sequence[str]) -> Eleme
 def _back_substituted(solved: Mapping[str, sympy.Expr]) -> dict[str, sympy.Expr]:
     result: dict[str, sympy.Expr] = {}
     for identifier in reversed(list(solved)):
-        known = {symbol(name): value for name, value in result.items()}
-        result[identifier] = substitute(solved[identifier], known)
+        values = {symbol(name): value for name, value in result.items()}
+        result[identifier] = substitute(solved[identifier], values)
     return result
 
 
@@ -70,8 +70,8 @@ def _match(rules: Sequence[sympy.Expr], free: Sequence[str]) -> list[str | None]
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    places = maximum_bipartite_matching(csr_array(solvable.astype(np.int32)), perm_type="column")
-    return [free[place] if place >= 0 else None for place in places]
+    indices = maximum_bipartite_matching(csr_array(solvable.astype(np.int32)), perm_type="column")
+    return [free[index] if index >= 0 else None for index in indices]
 
 
 def _solvable(rule: sympy.Expr, unknown: str) -> Affine | None:
@@ -91,15 +91,15 @@ def _affine(node: sympy.Basic, unknown: sympy.Symbol) -> Affine | None:
     if node.func not in (sympy.Add, sympy.Mul):
         return None
     parts = [_affine(arg, unknown) for arg in node.args]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts):
+    linear_parts = [part for part in parts if part is not None]
+    if len(linear_parts) < len(parts):
         return None
     if node.func is sympy.Add:
-        return _sum(*[slope for slope, _ in found]), _sum(*[rest for _, rest in found])
-    holders = [part for part in found if part[0] != 0]
+        return _sum(*[slope for slope, _ in linear_parts]), _sum(*[rest for _, rest in linear_parts])
+    holders = [part for part in linear_parts if part[0] != 0]
     if len(holders) != 1:
         return None
-    others = [rest for slope, rest in found if slope == 0]
+    others = [rest for slope, rest in linear_parts if slope == 0]
     return _product(holders[0][0], *others), _product(holders[0][1], *others)
 
 

@@ -40,7 +40,7 @@ class delayed(sympy.Function):
 
 
 class draw(sympy.Function):
-    """``draw(kind, place, *parameters)``: a random number; each place in the document draws its own.
+    """``draw(kind, index, *parameters)``: a random number; each place in the document draws its own.
 
     ``kind`` is the index of the distribution in :data:`DISTRIBUTIONS`. Two more parameters than the distribution
     has are bounds: the number is drawn from the distribution truncated there.

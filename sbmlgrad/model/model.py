@@ -234,12 +234,12 @@ class Model:
         plain = identifier[1:-1] if identifier.startswith("[") and identifier.endswith("]") else identifier
         species = self.elements.species.get(plain)
         if species is None and (plain != identifier or plain not in self._declared):
-            known = [
+            ids = [
                 *self._declared,
                 *self.elements.species,
                 *(f"[{name}]" for name in self.elements.species),
             ]
-            raise self._unknown_id(identifier, known)
+            raise self._unknown_id(identifier, ids)
         if plain in self._assigned:
             raise self._unknown(self._assigned_text(plain))
         if plain != identifier and species and self.elements.compartments[species.compartment].dimensions == 0:
@@ -254,12 +254,12 @@ class Model:
             return f"'{identifier}' is set by {what} to a constant; change that in the file"
         return f"'{identifier}' is set by {what}; change what it depends on instead: {', '.join(needs)}"
 
-    def _unknown_id(self, identifier: str, known: Iterable[str]) -> UnknownIdError:
-        known = list(known)
+    def _unknown_id(self, identifier: str, ids: Iterable[str]) -> UnknownIdError:
+        ids = list(ids)
         if identifier in self.elements.reactions:
             return self._unknown(f"'{identifier}' is a reaction; change a parameter of its kinetic law instead")
-        local = [name for name in known if name.endswith(f".{identifier}")]
-        close = (local or difflib.get_close_matches(identifier, known, n=3))[:3]
+        local = [name for name in ids if name.endswith(f".{identifier}")]
+        close = (local or difflib.get_close_matches(identifier, ids, n=3))[:3]
         hint = f"did you mean {' or '.join(close)}?" if close else "see the ids that the model declares"
         return self._unknown(f"no parameter, compartment or species '{identifier}'; {hint}")
 

@@ -15,7 +15,7 @@ from sbmlgrad.model.functions import build
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.formulas import formulas, refusals
 from sbmlgrad.network.graph import RELATIONS, Graph
-from sbmlgrad.network.hybrid import Delays, EventSystem, HybridModel, Relations, Stepwise
+from sbmlgrad.network.hybrid_model import Delays, EventSystem, HybridModel, Relations, Stepwise
 from sbmlgrad.network.landmarks import Landmarks
 from sbmlgrad.network.lines import Lines
 from sbmlgrad.network.program import Program
@@ -61,10 +61,10 @@ class Assembly:
         self.quantities = _quantities(model)
         self.given = {name: self.graph.input(f"quantity:{name}") for name in self.quantities}
         self.initially = self._environment(self.graph.constant(0.0))
-        self.drawn = {place for place, node in enumerate(self.graph.nodes) if node.operation == "draw"}
+        self.drawn = {index for index, node in enumerate(self.graph.nodes) if node.operation == "draw"}
         self.state = self._state()
         self.variables = tuple(self.state)
-        self.places = {identifier: place for place, identifier in enumerate(self.variables)}
+        self.indices = {identifier: index for index, identifier in enumerate(self.variables)}
         self.inputs = [self.graph.input(f"state:{identifier}", moving=True) for identifier in self.variables]
         self.now: dict[sympy.Symbol, int] = {}
         self._set_now()
@@ -74,82 +74,72 @@ class Assembly:
         names = default_observables(self.model) if observables is None else tuple(observables)
         flow = [self._change(identifier) for identifier in self.variables]
         watched = [self._observable(name) for name in names]
-        hazards = self._hazards()
-        wanted = {"flow": flow, "observe": watched, "hazards": hazards, **self._events()}
-        delays = self._delays([place for outputs in wanted.values() for place in outputs])
-        wanted["past"] = [self.graph.nodes[place].args[0] for place in delays]
-        wanted["lags"] = [self.graph.nodes[place].args[1] for place in delays]
-        wanted["before"] = self._before(delays)
-        flowing = [place for place, change in zip(self.inputs, flow, strict=True) if self.graph.value(change) != 0.0]
+        propensities = self._propensities()
+        outputs_of = {"flow": flow, "observe": watched, "propensities": propensities, **self._events()}
+        delays = self._delays([index for outputs in outputs_of.values() for index in outputs])
+        outputs_of["delayed"] = [self.graph.nodes[index].args[0] for index in delays]
+        outputs_of["lags"] = [self.graph.nodes[index].args[1] for index in delays]
+        outputs_of["before"] = self._before(delays)
+        flowing = [index for index, change in zip(self.inputs, flow, strict=True) if self.graph.value(change) != 0.0]
         lines = Lines(self.graph, self.time, self.graph.dynamic([self.time, *flowing, *delays], self.drawn))
-        needed = self.graph.reachable([place for outputs in wanted.values() for place in outputs])
+        needed = self.graph.reachable([index for outputs in outputs_of.values() for index in outputs])
         landmarks = self._landmarks(needed, lines, delays)
-        relations = self._relations(wanted, [*flowing, *delays])
-        wanted["gaps"] = self._gaps(landmarks)
-        sides = [self.graph.nodes[place].args for place in relations]
-        gaps = [self.graph.add("sub", *pair) for pair in sides]
-        sizes = [self.graph.add("add", *(self.graph.add("abs", side) for side in pair)) for pair in sides]
-        wanted["relations"] = [*relations, *gaps, *sizes]
-        wanted["switches"] = self._switches(needed, lines)
+        relations = self._relations(outputs_of, [*flowing, *delays])
+        outputs_of["gaps"] = self._gaps(landmarks)
+        outputs_of["relations"] = self._truths_gaps_and_sizes(relations)
+        outputs_of["switches"] = self._switches(needed, lines)
         moving = self.graph.dynamic([self.time, *self.inputs], self.drawn)
-        self._check_lags(wanted["lags"], delays)
+        self._check_lags(outputs_of["lags"], delays)
         in_time = self.graph.dynamic([self.time], self.drawn)
         starts = [self._initial_state(identifier) for identifier in self.variables]
-        coefficients = self._coefficients([place for outputs in wanted.values() for place in outputs], moving)
-        present = [self.graph.expression(self.graph.delayed[place], self.initially, initial=True) for place in delays]
+        coefficients = self._coefficients([index for outputs in outputs_of.values() for index in outputs], moving)
+        present = [self.graph.expression(self.graph.delayed[index], self.initially, initial=True) for index in delays]
         order = [*coefficients, *present]
         inputs = (self.time, *self.inputs, *coefficients, *delays)  # what comes after them is not looked at
-        made = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in wanted.items()}
-        smooth = (*inputs, *(place for place, (follows, _) in relations.items() if follows))
-        ends = np.cumsum([len(coefficients), len(delays)])
+        programs = {name: Program(self.graph, inputs, tuple(outputs)) for name, outputs in outputs_of.items()}
+        delayed = np.arange(len(coefficients), len(coefficients) + len(delays))
         return HybridModel(
             source=self.elements.source.path,
             quantities=self.quantities,
             variables=self.variables,
             amounts=np.array(list(self.state.values()), dtype=bool),
             observables=names,
-            events=self._event_system(made) if self.elements.events else None,
+            events=self._event_system(programs) if self.elements.events else None,
             channels=self._channels(),
-            hazards=made["hazards"] if hazards else None,
+            propensities=programs["propensities"] if propensities else None,
             jumps=self._jumps(),
             whole=np.array([self._is_count(identifier) for identifier in self.variables], dtype=bool),
-            still=not flowing and in_time.isdisjoint(hazards),
-            stepwise=None if flowing or delays else self._stepwise(made, lines, landmarks),
+            piecewise_constant=not flowing and in_time.isdisjoint(propensities),
+            stepwise=None if flowing or delays else self._stepwise(programs, lines, landmarks),
             start_program=Program(self.graph, tuple(self.given.values()), (*starts, *order)),
-            flow_program=made["flow"],
-            observe_program=made["observe"],
-            delays=Delays(np.arange(ends[0], ends[1]), made["past"], made["lags"], made["before"]) if delays else None,
-            relations=Relations(
-                program=made["relations"],
-                flowing=np.array([follows for follows, _ in relations.values()], bool),
-                deciding=np.array([triggers for _, triggers in relations.values()], bool),
-                flow=Program(self.graph, smooth, tuple(flow)),
-                hazards=Program(self.graph, smooth, tuple(hazards)),
-            ),
-            switches=made["switches"],
-            landmarks=landmarks and replace(landmarks, gaps=made["gaps"]),
+            flow_program=programs["flow"],
+            observe_program=programs["observe"],
+            delays=Delays(delayed, programs["delayed"], programs["lags"], programs["before"]) if delays else None,
+            relations=self._relation_system(relations, programs),
+            switches=programs["switches"],
+            landmarks=landmarks and replace(landmarks, gaps=programs["gaps"]),
         )
 
     # ---- what symbols stand for ------------------------------------------------------------------------
 
     def _environment(self, time: int, at_rest: bool = False) -> dict[sympy.Symbol, int]:
         """What each symbol stands for at the start, formulas of time as of ``time``; rates are 0 ``at_rest``."""
-        elements, known = self.elements, {TIME: time}
+        elements, environment = self.elements, {TIME: time}
         for reference in references(elements):
             if reference.id is not None:
-                known[symbol(reference.id)] = self.graph.constant(reference.value)
+                environment[symbol(reference.id)] = self.graph.constant(reference.value)
         assigned = {**elements.initial_assignments, **elements.assignment_rules}
         for identifier in self.model.evaluation_order:
             if at_rest and identifier.startswith("<rate of"):
-                place = self.graph.constant(0.0)
+                index = self.graph.constant(0.0)
             elif identifier in assigned:
-                place = self.graph.expression(assigned[identifier], known, initial=True)
+                index = self.graph.expression(assigned[identifier], environment, initial=True)
             elif identifier in elements.species:
-                place = self._given_value(identifier, known)
+                index = self._given_value(identifier, environment)
             else:
-                place = self.given[identifier]
-            known[symbol(identifier)] = place
-        return known
+                index = self.given[identifier]
+            environment[symbol(identifier)] = index
+        return environment
 
     def _given_value(self, species: str, environment: Mapping[sympy.Symbol, int]) -> int:
         """What the species' symbol means at first, where nothing assigns it."""
@@ -197,9 +187,9 @@ class Assembly:
     def _set_now(self) -> None:
         elements = self.elements
         self.now = {TIME: self.time}
-        for item, place in self.initially.items():
+        for item, index in self.initially.items():
             if item.name not in elements.species and item.name not in elements.assignment_rules and item != TIME:
-                self.now[item] = self.inputs[self.places[item.name]] if item.name in self.places else place
+                self.now[item] = self.inputs[self.indices[item.name]] if item.name in self.indices else index
         rules = elements.assignment_rules
         waiting = [identifier for identifier in elements.species if identifier not in rules]
         sizes = {elements.species[identifier].compartment for identifier in waiting}
@@ -226,15 +216,15 @@ class Assembly:
             return False
         self.now[symbol(identifier)] = self._meant(identifier, self._amount_now(identifier), self.now)
         if self.state.get(identifier) is False:
-            self.now[symbol(identifier)] = self.inputs[self.places[identifier]]
+            self.now[symbol(identifier)] = self.inputs[self.indices[identifier]]
         return True
 
     def _amount_now(self, species: str) -> int:
         """The amount of a species that no assignment rule sets."""
         if self.state.get(species) is True:
-            return self.inputs[self.places[species]]
+            return self.inputs[self.indices[species]]
         if species in self.state:
-            return self._amount(species, self.inputs[self.places[species]], self.now)
+            return self._amount(species, self.inputs[self.indices[species]], self.now)
         return self._initial_amount(species)
 
     def _initial_amount(self, species: str) -> int:
@@ -302,17 +292,39 @@ class Assembly:
             "sizes": [self._scale(identifier) for identifier in self.variables],
         }
 
-    def _relations(self, wanted: Mapping[str, Sequence[int]], flowing: Sequence[int]) -> dict[int, tuple[bool, bool]]:
+    def _truths_gaps_and_sizes(self, relations: Iterable[int]) -> list[int]:
+        """Each relation, the difference of its sides, and the sum of their sizes."""
+        sides = [self.graph.nodes[index].args for index in relations]
+        gaps = [self.graph.add("sub", *pair) for pair in sides]
+        sizes = [self.graph.add("add", *(self.graph.add("abs", side) for side in pair)) for pair in sides]
+        return [*relations, *gaps, *sizes]
+
+    def _relation_system(
+        self, relations: Mapping[int, tuple[bool, bool]], programs: Mapping[str, Program]
+    ) -> Relations:
+        flow, propensities = programs["flow"], programs["propensities"]
+        smooth = (*flow.inputs, *(index for index, (follows, _) in relations.items() if follows))
+        return Relations(
+            program=programs["relations"],
+            flowing=np.array([follows for follows, _ in relations.values()], bool),
+            deciding=np.array([triggers for _, triggers in relations.values()], bool),
+            flow=Program(self.graph, smooth, flow.outputs),
+            propensities=Program(self.graph, smooth, propensities.outputs),
+        )
+
+    def _relations(
+        self, outputs_of: Mapping[str, Sequence[int]], flowing: Sequence[int]
+    ) -> dict[int, tuple[bool, bool]]:
         """The relations that steps must not pass unseen: whether each follows what flows, and whether it triggers."""
         graph = self.graph
         following = graph.dynamic(flowing, self.drawn)
 
         def relations(outputs: Sequence[int]) -> list[int]:
-            return [place for place in graph.reachable(outputs) if graph.nodes[place].operation in RELATIONS]
+            return [index for index in graph.reachable(outputs) if graph.nodes[index].operation in RELATIONS]
 
-        triggering = set(relations(wanted.get("triggers", [])))
-        in_laws = {p for p in relations([*wanted["flow"], *wanted["hazards"]]) if p in following}
-        return {place: (place in following, place in triggering) for place in sorted(triggering | in_laws)}
+        triggering = set(relations(outputs_of.get("triggers", [])))
+        in_laws = {p for p in relations([*outputs_of["flow"], *outputs_of["propensities"]]) if p in following}
+        return {index: (index in following, index in triggering) for index in sorted(triggering | in_laws)}
 
     def _scale(self, identifier: str) -> int:
         """What the value of the symbol is multiplied by to give the state."""
@@ -327,7 +339,7 @@ class Assembly:
     def _channels(self) -> tuple[str, ...]:
         return ()
 
-    def _hazards(self) -> list[int]:
+    def _propensities(self) -> list[int]:
         return []
 
     def _jumps(self) -> np.ndarray:
@@ -339,13 +351,13 @@ class Assembly:
         targets = np.full((len(events), widest), len(self.variables))
         values = np.zeros((len(events), widest), np.int64)
         scaled = np.zeros((len(events), widest), bool)
-        place = 0
+        index = 0
         for row, event in enumerate(events):
             for column, identifier in enumerate(event.assignments):
-                targets[row, column] = self.places[identifier]
-                values[row, column] = place
+                targets[row, column] = self.indices[identifier]
+                values[row, column] = index
                 scaled[row, column] = self.graph.value(self._scale(identifier)) != 1.0
-                place += 1
+                index += 1
         return EventSystem(
             names=tuple(event.id for event in events),
             triggers=programs["triggers"],
@@ -362,28 +374,28 @@ class Assembly:
 
     def _switches(self, needed: Sequence[int], lines: Lines) -> list[int]:
         """Nodes of the times at which what is a straight line in time, in pieces, bends or jumps."""
-        found = [lines.switches(place) for place in needed if place in lines.moving]
-        return list(dict.fromkeys(place for places in found for place in places))
+        switches = [lines.switches(index) for index in needed if index in lines.moving]
+        return list(dict.fromkeys(index for indices in switches for index in indices))
 
     def _landmarks(self, needed: Sequence[int], lines: Lines, delays: Sequence[int]) -> Landmarks | None:
         """What depends on time alone, and is not made of straight lines; still without the program of its gaps."""
         graph = self.graph
         others = graph.dynamic([*self.inputs, *delays, *self.drawn], self.drawn)
-        alone = [place for place in needed if place in lines.moving and place not in others]
-        bent = [place for place in alone if lines.affine(place) is None]
+        alone = [index for index in needed if index in lines.moving and index not in others]
+        bent = [index for index in alone if lines.affine(index) is None]
         if not bent:
             return None
-        kinds = {place: graph.nodes[place].operation for place in alone}
-        used = {arg for place in needed if place in others for arg in graph.nodes[place].args}
-        inner = {arg for place in alone for arg in graph.nodes[place].args}
-        curves = [place for place in bent if place in used or place not in inner]
+        kinds = {index: graph.nodes[index].operation for index in alone}
+        used = {arg for index in needed if index in others for arg in graph.nodes[index].args}
+        inner = {arg for index in alone for arg in graph.nodes[index].args}
+        curves = [index for index in bent if index in used or index not in inner]
         switches = []
-        for place in alone:
-            args = graph.nodes[place].args
-            if kinds[place] in (*RELATIONS, "floor", "ceil", "quotient", "rem") and not set(args).isdisjoint(bent):
-                switches.append(graph.add("quotient", *args) if kinds[place] == "rem" else place)
+        for index in alone:
+            args = graph.nodes[index].args
+            if kinds[index] in (*RELATIONS, "floor", "ceil", "quotient", "rem") and not set(args).isdisjoint(bent):
+                switches.append(graph.add("quotient", *args) if kinds[index] == "rem" else index)
         switches = list(dict.fromkeys(switches))
-        curves = [place for place in curves if place not in switches]
+        curves = [index for index in curves if index not in switches]
         return Landmarks(
             graph=graph,
             source=self.elements.source.path,
@@ -397,48 +409,50 @@ class Assembly:
 
     def _stepwise(self, programs: Mapping[str, Program], lines: Lines, landmarks: Landmarks | None) -> Stepwise | None:
         """What only reactions move between known times; None where time moves more than that, or nothing reacts."""
-        hazards, triggers = programs["hazards"], programs.get("triggers")
+        propensities, triggers = programs["propensities"], programs.get("triggers")
         reacting = np.flatnonzero(self._jumps().any(axis=1))
-        inputs = [self.inputs[place] for place in reacting]
-        outputs = (*hazards.outputs, *(triggers.outputs if triggers else ()))
+        inputs = [self.inputs[index] for index in reacting]
+        outputs = (*propensities.outputs, *(triggers.outputs if triggers else ()))
         switches = landmarks.switches if landmarks else ()
         if not reacting.size or not changes_in_steps(lines, outputs, switches, inputs, self.drawn):
             return None
         following = self.graph.dynamic(inputs, self.drawn)
-        watched = [e for e, place in enumerate(triggers.outputs if triggers else ()) if place in following]
-        looked_at = tuple(triggers.outputs[event] for event in watched) if triggers else ()
-        return Stepwise(reacting, Program(self.graph, hazards.inputs, looked_at), np.array(watched, np.int64))
+        watched = [e for e, index in enumerate(triggers.outputs if triggers else ()) if index in following]
+        reacting_triggers = tuple(triggers.outputs[event] for event in watched) if triggers else ()
+        return Stepwise(
+            reacting, Program(self.graph, propensities.inputs, reacting_triggers), np.array(watched, np.int64)
+        )
 
-    def _owners(self, places: Sequence[int]) -> dict[int, str]:
+    def _owners(self, indices: Sequence[int]) -> dict[int, str]:
         """In words, what each of some nodes is a part of."""
-        owners = dict.fromkeys(places, "a formula")
+        owners = dict.fromkeys(indices, "a formula")
         for where, formula in reversed([*formulas(self.elements)]):
             if not where.startswith("the initial") and all(item in self.now for item in formula.free_symbols):
                 inside = set(self.graph.reachable([self.graph.expression(formula, self.now)]))
-                owners.update(dict.fromkeys(inside.intersection(places), where))
+                owners.update(dict.fromkeys(inside.intersection(indices), where))
         return owners
 
     def _gaps(self, landmarks: Landmarks | None) -> list[int]:
         """For each switch of the landmarks, the node of what is 0 or a whole number where it changes."""
-        found = []
-        for place in landmarks.switches if landmarks else ():
-            node = self.graph.nodes[place]
+        differences = []
+        for index in landmarks.switches if landmarks else ():
+            node = self.graph.nodes[index]
             if len(node.args) == 1:
-                found.append(node.args[0])
+                differences.append(node.args[0])
             else:
-                found.append(self.graph.add("div" if node.operation == "quotient" else "sub", *node.args))
-        return found
+                differences.append(self.graph.add("div" if node.operation == "quotient" else "sub", *node.args))
+        return differences
 
     def _delays(self, outputs: Sequence[int]) -> list[int]:
         """The nodes of values of the past that the outputs need."""
-        return [place for place in self.graph.reachable(outputs) if place in self.graph.delayed]
+        return [index for index in self.graph.reachable(outputs) if index in self.graph.delayed]
 
     def _before(self, delays: Sequence[int]) -> list[int]:
         """What delays see of the time before the start: initial values, with formulas of time as of then, at rest."""
         if not delays:
             return []
         environment = self._environment(self.time, at_rest=True)
-        return [self.graph.expression(self.graph.delayed[place], environment, initial=True) for place in delays]
+        return [self.graph.expression(self.graph.delayed[index], environment, initial=True) for index in delays]
 
     def _check_lags(self, lags: Sequence[int], delays: Sequence[int]) -> None:
         following = self.graph.dynamic([*self.inputs, *delays], self.drawn)
@@ -448,8 +462,8 @@ class Assembly:
 
     def _coefficients(self, outputs: Sequence[int], moving: set[int]) -> list[int]:
         """The nodes that do not move but are needed by those that do, or by whoever looks."""
-        needed = self.graph.reachable([place for place in outputs if place in moving])
-        fixed = {arg for place in needed if place in moving for arg in self.graph.nodes[place].args}
+        needed = self.graph.reachable([index for index in outputs if index in moving])
+        fixed = {arg for index in needed if index in moving for arg in self.graph.nodes[index].args}
         fixed |= set(outputs)
         return sorted(p for p in fixed if p not in moving and self.graph.nodes[p].operation != "constant")
 

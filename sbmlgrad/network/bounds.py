@@ -91,13 +91,13 @@ class Bounds:
 
     def rooms(self, laws: Iterable[sympy.Expr]) -> dict[sympy.Expr, Room]:
         """Every part of the laws that has the form of room that is left."""
-        found: dict[sympy.Expr, Room] = {}
-        for node in _parts(laws, found):
+        room_of: dict[sympy.Expr, Room] = {}
+        for node in _parts(laws, room_of):
             if node.func is sympy.Add or getattr(node, "name", None) in self.rules:
-                room = self._room(node, sympy.Symbol(f"room:{len(found)}"))
+                room = self._room(node, sympy.Symbol(f"room:{len(room_of)}"))
                 if room is not None:
-                    found[node] = room
-        return found
+                    room_of[node] = room
+        return room_of
 
     def moved_by(self, room: Room) -> str:
         """What moves the room beside reactions; empty where nothing does."""
@@ -134,7 +134,7 @@ class Bounds:
 
         So ``R*(R - 1)`` of a room ``R`` that goes down to 0 in whole steps is never negative, though ``R - 1`` is.
         """
-        found: dict[sympy.Expr, sympy.Expr] = {}
+        products: dict[sympy.Expr, sympy.Expr] = {}
         for node in _parts(laws):
             if node.func is not sympy.Mul:
                 continue
@@ -147,8 +147,8 @@ class Bounds:
                 if alike and self._is_zero_below(room, alike, zeros, jumps):
                     stand_ins[room.node] = room.stand_in
             if stand_ins.keys() & lost.keys():
-                found[node] = build(sympy.Mul, *[stand_ins.get(arg, arg) for arg in node.args])
-        return found
+                products[node] = build(sympy.Mul, *[stand_ins.get(arg, arg) for arg in node.args])
+        return products
 
     def _is_zero_below(
         self, room: Room, beside: Sequence[Room], zeros: Sequence[Room], jumps: Sequence[Mapping[str, int]]
@@ -265,17 +265,17 @@ class Bounds:
         if node.func not in (sympy.Add, sympy.Mul):
             return None
         combine = _plus if node.func is sympy.Add else _times
-        found = self._linear(node.args[0])
+        total = self._linear(node.args[0])
         for arg in node.args[1:]:
             other = self._linear(arg)
-            found = None if found is None or other is None else combine(found, other)
-        return found
+            total = None if total is None or other is None else combine(total, other)
+        return total
 
 
 def listing(names: Iterable[str]) -> str:
     """The names, or the first of them and how many more."""
-    known = list(names)
-    return ", ".join(known[:_MOST_NAMED]) + (f" and {len(known) - _MOST_NAMED} more" if known[_MOST_NAMED:] else "")
+    listed = list(names)
+    return ", ".join(listed[:_MOST_NAMED]) + (f" and {len(listed) - _MOST_NAMED} more" if listed[_MOST_NAMED:] else "")
 
 
 @dataclass(frozen=True)

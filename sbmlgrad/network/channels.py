@@ -75,8 +75,8 @@ class Chemistry:
         self.initial = model.initial_values()
         self.reasons: list[str] = []
         self.reasons += undefined(self.elements)
-        past = dict.fromkeys(where for where, formula in formulas(self.elements) if formula.has(delayed))
-        self.reasons += [f"{where} uses delay (only rate equations keep values of the past)" for where in past]
+        delays = dict.fromkeys(where for where, formula in formulas(self.elements) if formula.has(delayed))
+        self.reasons += [f"{where} uses delay (only rate equations keep values of the past)" for where in delays]
         self.state = tuple(s for s in self.elements.species if by_reactions(self.elements, s))
         self.in_counts = {symbol(s): self.value(s, self.amount_of_count(s)) for s in self.state}
         self.moving: set[sympy.Symbol] = {*self.in_counts, *(count_symbol(s) for s in self.state)}
@@ -150,28 +150,28 @@ class Chemistry:
         return rules
 
     def _through_rules(self, expression: sympy.Expr) -> set[sympy.Symbol]:
-        found: set[sympy.Symbol] = set()
+        symbols: set[sympy.Symbol] = set()
         pending = list(expression.free_symbols)
         while pending:
             item = pending.pop()
-            if item not in found:
-                found.add(item)
+            if item not in symbols:
+                symbols.add(item)
                 rule = self.elements.assignment_rules.get(item.name)
                 pending.extend(self.translate(rule).free_symbols if rule is not None else ())
-        return found
+        return symbols
 
     def _origins(self, expression: sympy.Expr) -> set[str]:
         """Ids whose values enter, directly or through initial assignments and assignment rules."""
         computed = {**self.elements.initial_assignments, **self.elements.assignment_rules}
-        found: set[str] = set()
+        names: set[str] = set()
         pending = [item.name for item in expression.free_symbols]
         while pending:
             name = pending.pop()
-            if name not in found:
-                found.add(name)
+            if name not in names:
+                names.add(name)
                 if name in computed:
                     pending.extend(item.name for item in computed[name].free_symbols)
-        return found
+        return names
 
     def _signs_unknown(self, expression: sympy.Expr) -> bool:
         """Whether anything that is computed, and may come out negative, enters."""
@@ -185,13 +185,15 @@ class Chemistry:
 
     def _channels(self) -> Iterator[Channel]:
         """What can happen: every reaction, in two directions where its law, as one, might turn negative."""
-        known = [(reaction, jumps) for reaction in self.elements.reactions.values() if (jumps := self._jumps(reaction))]
+        moving = [
+            (reaction, jumps) for reaction in self.elements.reactions.values() if (jumps := self._jumps(reaction))
+        ]
         scale = number(self.elements.extent_molecules)
-        laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in known}
-        rooms, failed, moved, stand_ins = self._rooms(known, laws)
+        laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in moving}
+        rooms, failed, moved, stand_ins = self._rooms(moving, laws)
         kept = {room.symbol: room.kept(rooms.values()) for room in rooms.values()}
         kept |= {room.symbol: room.open for room, _ in failed.values()}
-        for reaction, jumps in known:
+        for reaction, jumps in moving:
             law = _with(laws[reaction.id], stand_ins)
             parts = self._split(reaction, law)
             self._explain(reaction, law, parts, rooms, failed, moved)
@@ -216,7 +218,7 @@ class Chemistry:
         return None if ambiguous or self._signs_unknown(law) else split_reversible(law, reactants, products)
 
     def _rooms(
-        self, known: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]
+        self, moving: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]
     ) -> tuple[
         dict[sympy.Expr, Room],
         dict[sympy.Expr, tuple[Room, str]],
@@ -231,12 +233,12 @@ class Chemistry:
         bounds = self._bounds()
         rooms = bounds.rooms(laws.values())
         given_up: dict[sympy.Expr, tuple[Room, str]] = {}
-        every = [jumps for _, jumps in known]
+        every = [jumps for _, jumps in moving]
         while True:
             lost = {node: room for node, (room, _) in given_up.items()}
             products = bounds.falling(laws.values(), rooms, lost, every) if rooms and lost else {}
             stand_ins = {**{node: room.stand_in for node, room in rooms.items()}, **products}
-            flows = [flow for reaction, jumps in known for flow in self._flows(reaction, jumps, laws, stand_ins)]
+            flows = [flow for reaction, jumps in moving for flow in self._flows(reaction, jumps, laws, stand_ins)]
             reasons = {node: bounds.failing(room, rooms.values(), flows, every) for node, room in rooms.items()}
             failed = {node: why for node, why in reasons.items() if why}
             for node, why in failed.items():

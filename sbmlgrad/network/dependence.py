@@ -28,9 +28,9 @@ def _dependence(network: ReactionNetwork) -> np.ndarray:
     traced = jax.make_jaxpr(lambda x, c: tuple(rates(x, c)))(*point)
     if not _selects(traced):  # then NaN in, NaN out
         rows = []
-        for place, coefficient in enumerate(point[1]):
+        for index, coefficient in enumerate(point[1]):
             poisoned = list(point[1])
-            poisoned[place] = jnp.full_like(coefficient, jnp.nan)
+            poisoned[index] = jnp.full_like(coefficient, jnp.nan)
             rows.append([bool(np.any(np.isnan(np.asarray(a)))) for a in rates(point[0], tuple(poisoned))])
         return np.array(rows, bool).reshape(len(point[1]), len(network.reactions)).T
     return reach(traced.jaxpr)[:, len(point[0]) :]
@@ -53,14 +53,14 @@ def reach(program: Jaxpr) -> np.ndarray:
     An output depends on whatever an operation on its way was given.
     """
     nothing = np.zeros(len(program.invars), bool)
-    known: dict[Any, np.ndarray] = dict.fromkeys(program.constvars, nothing)
-    known.update(zip(program.invars, np.eye(len(program.invars), dtype=bool), strict=True))
+    rows_of: dict[Any, np.ndarray] = dict.fromkeys(program.constvars, nothing)
+    rows_of.update(zip(program.invars, np.eye(len(program.invars), dtype=bool), strict=True))
 
     def of(variables: Sequence[Any]) -> np.ndarray:
-        rows = [nothing if isinstance(v, Literal) else known[v] for v in variables]
+        rows = [nothing if isinstance(v, Literal) else rows_of[v] for v in variables]
         return np.array(rows, bool).reshape(len(rows), len(nothing))
 
     for equation in program.eqns:
         union: np.ndarray = np.any(of(equation.invars), axis=0)
-        known.update(dict.fromkeys(equation.outvars, union))
+        rows_of.update(dict.fromkeys(equation.outvars, union))
     return of(program.outvars)

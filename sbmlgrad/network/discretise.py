@@ -13,7 +13,7 @@ from sbmlgrad.model.elements import symbol
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.channels import Channel, Chemistry
-from sbmlgrad.network.hybrid import Formulas, HybridModel
+from sbmlgrad.network.hybrid_model import Formulas, HybridModel
 from sbmlgrad.network.network import ReactionNetwork
 from sbmlgrad.network.program import Program
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
@@ -41,7 +41,7 @@ class DiscreteModel:
     observe
         ``observe(counts, coefficients) -> values``, one array for each observable.
     position
-        For each observable that is a species' count itself, that species' place in the state; else None.
+        For each observable that is a species' count itself, that species' index in the state; else None.
     """
 
     model: Model
@@ -88,7 +88,7 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
         parameters={f"k{i}": float(v) for i, v in enumerate(coefficients)},
         species=process.variables,
         reactions=process.channels,
-        rates=_of_counts(process.hazards),
+        rates=_of_counts(process.propensities),
         nonnegative=all(chemistry.surely_positive(law) for law in laws)
         and all(not value < 0 for value in process.quantities.values()),
     )
@@ -142,11 +142,11 @@ def _of_counts(program: Formulas | None) -> Callable[[Arrays, Arrays], Arrays]:
 
 
 def _positions(process: HybridModel) -> tuple[int | None, ...]:
-    """For each observable that is a count itself, its place in the state; else None."""
+    """For each observable that is a count itself, its index in the state; else None."""
     program = process.observe_program
     assert isinstance(program, Program)
-    places = {node: place for place, node in enumerate(program.inputs[1 : 1 + len(process.variables)])}
-    return tuple(places.get(node) for node in program.outputs)
+    indices = {node: index for index, node in enumerate(program.inputs[1 : 1 + len(process.variables)])}
+    return tuple(indices.get(node) for node in program.outputs)
 
 
 def _start(process: HybridModel) -> Callable[[Sequence[Any]], tuple[Arrays, Arrays]]:

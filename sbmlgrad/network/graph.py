@@ -54,35 +54,35 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     moving: set[int] = field(default_factory=set, repr=False)
     """The nodes that follow inputs that move; sums and products keep the others together, to be computed once."""
-    _places: dict[Node, int] = field(default_factory=dict, repr=False)
+    _indices: dict[Node, int] = field(default_factory=dict, repr=False)
     delayed: dict[int, Any] = field(default_factory=dict, repr=False)
     """For each node of a value of the past, the sympy expression of what it is a value of."""
 
     def add(self, operation: str, *args: int, detail: Any = None) -> int:
         """The number of the node, made if there is none like it."""
         node = Node(operation, args, detail)
-        place = self._places.get(node)
-        if place is None:
-            place = self._places[node] = len(self.nodes)
+        index = self._indices.get(node)
+        if index is None:
+            index = self._indices[node] = len(self.nodes)
             self.nodes.append(node)
             if not self.moving.isdisjoint(args):
-                self.moving.add(place)
-        return place
+                self.moving.add(index)
+        return index
 
     def input(self, name: str, moving: bool = False) -> int:
         """A value that is handed in, and may be one that ``moving`` things follow."""
-        place = self.add("input", detail=name)
+        index = self.add("input", detail=name)
         if moving:
-            self.moving.add(place)
-        return place
+            self.moving.add(index)
+        return index
 
     def constant(self, value: float) -> int:
         """A number; nan is equal to itself here."""
         return self.add("constant", detail=float(value).hex())
 
-    def value(self, place: int) -> float | None:
+    def value(self, index: int) -> float | None:
         """The number that a node is, or None."""
-        node = self.nodes[place]
+        node = self.nodes[index]
         return float.fromhex(node.detail) if node.operation == "constant" else None
 
     def total(self, terms: Sequence[int]) -> int:
@@ -107,10 +107,10 @@ class Graph:
     def dynamic(self, inputs: Sequence[int], drawn: Collection[int] = ()) -> set[int]:
         """The nodes that depend on one of these inputs or on chance; what is ``drawn`` before is known by then."""
         moving = set(inputs)
-        for place, node in enumerate(self.nodes):
-            by_chance = node.operation in ("draw", "delayed") and place not in drawn
+        for index, node in enumerate(self.nodes):
+            by_chance = node.operation in ("draw", "delayed") and index not in drawn
             if by_chance or any(arg in moving for arg in node.args):
-                moving.add(place)
+                moving.add(index)
         return moving
 
     def reachable(self, outputs: Sequence[int], stop: set[int] | frozenset[int] = frozenset()) -> list[int]:
@@ -118,27 +118,27 @@ class Graph:
         needed: set[int] = set()
         pending = list(outputs)
         while pending:
-            place = pending.pop()
-            if place not in needed:
-                needed.add(place)
-                if place not in stop:
-                    pending.extend(self.nodes[place].args)
+            index = pending.pop()
+            if index not in needed:
+                needed.add(index)
+                if index not in stop:
+                    pending.extend(self.nodes[index].args)
         return sorted(needed)
 
-    def _grouped(self, operation: str, places: Sequence[int], empty: float) -> int:
-        fixed, moving = self.apart(places)
+    def _grouped(self, operation: str, indices: Sequence[int], empty: float) -> int:
+        fixed, moving = self.apart(indices)
         if fixed and moving:
             return self.add(
                 operation, self._pairwise(operation, fixed, empty), self._pairwise(operation, moving, empty)
             )
-        return self._pairwise(operation, places, empty)
+        return self._pairwise(operation, indices, empty)
 
-    def apart(self, places: Sequence[int]) -> tuple[list[int], list[int]]:
+    def apart(self, indices: Sequence[int]) -> tuple[list[int], list[int]]:
         """Those that do not move, and those that do."""
-        return [p for p in places if p not in self.moving], [p for p in places if p in self.moving]
+        return [p for p in indices if p not in self.moving], [p for p in indices if p in self.moving]
 
-    def _pairwise(self, operation: str, places: Sequence[int], empty: float) -> int:
-        row = list(places)
+    def _pairwise(self, operation: str, indices: Sequence[int], empty: float) -> int:
+        row = list(indices)
         if not row:
             return self.constant(empty)
         while len(row) > 1:
@@ -152,13 +152,13 @@ class _Translation:
 
     def __init__(self, graph: Graph, environment: Environment, initial: bool):
         self.graph, self.environment, self.initial = graph, environment, initial
-        self.known: dict[Any, int] = {}
+        self.index_of: dict[Any, int] = {}
 
     def node(self, expression: Any) -> int:
-        place = self.known.get(expression)
-        if place is None:
-            place = self.known[expression] = self._translated(expression)
-        return place
+        index = self.index_of.get(expression)
+        if index is None:
+            index = self.index_of[expression] = self._translated(expression)
+        return index
 
     def _translated(self, node: Any) -> int:
         graph, kind = self.graph, node.func
@@ -183,19 +183,19 @@ class _Translation:
             return self.node(node.args[0])
         args = [self.node(arg) for arg in node.args]
         if kind is delayed:
-            place = graph.add("delayed", *args)
-            graph.delayed[place] = node.args[0]
-            graph.moving.add(place)
-            return place
+            index = graph.add("delayed", *args)
+            graph.delayed[index] = node.args[0]
+            graph.moving.add(index)
+            return index
         if kind in _TRUE:
             return graph.add(_TRUE[kind], *args)
         if kind in _UNARY:
             return graph.add(_UNARY[kind], *args)
         if kind in _FOLDED:
-            place = args[0]
+            index = args[0]
             for arg in args[1:]:
-                place = graph.add(_FOLDED[kind], place, arg)
-            return place
+                index = graph.add(_FOLDED[kind], index, arg)
+            return index
         one = graph.constant(1.0)
         if kind in _INVERTED:
             name, inside = _INVERTED[kind].of, _INVERTED[kind].inside
@@ -217,8 +217,8 @@ class _Translation:
                 plus.append(self.node(term))
         fixed, flowing = self.graph.apart(minus)
         if fixed and self.graph.apart(plus)[0]:
-            still, moving = self.graph.apart(plus)
-            plus, minus = [self.graph.add("sub", self.graph.total(still), self.graph.total(fixed)), *moving], flowing
+            constant, moving = self.graph.apart(plus)
+            plus, minus = [self.graph.add("sub", self.graph.total(constant), self.graph.total(fixed)), *moving], flowing
         if not minus:
             return self.graph.total(plus)
         taken = self.graph.total(minus)
@@ -235,13 +235,13 @@ class _Translation:
                 above.append(self.node(factor))
         fixed, moving = self.graph.apart(below)
         if fixed and self.graph.apart(above)[0]:
-            still, flowing = self.graph.apart(above)
-            above = [self.graph.quotient(self.graph.product(still), self.graph.product(fixed)), *flowing]
+            constant, flowing = self.graph.apart(above)
+            above = [self.graph.quotient(self.graph.product(constant), self.graph.product(fixed)), *flowing]
             below = moving
-        place = self.graph.product(above)
+        index = self.graph.product(above)
         if below:
-            place = self.graph.quotient(place, self.graph.product(below))
-        return place if sign > 0 else self.graph.add("neg", place)
+            index = self.graph.quotient(index, self.graph.product(below))
+        return index if sign > 0 else self.graph.add("neg", index)
 
     def _power(self, base: Any, exponent: Any) -> int:
         graph = self.graph
@@ -254,8 +254,8 @@ class _Translation:
         return graph.add("pow", self.node(base), self.node(exponent))
 
     def _piecewise(self, branches: Sequence[Any]) -> int:
-        place = self.node(branches[-1].args[0])
+        index = self.node(branches[-1].args[0])
         for branch in reversed(branches[:-1]):
             value, condition = branch.args
-            place = self.graph.add("where", self.node(condition), self.node(value), place)
-        return place
+            index = self.graph.add("where", self.node(condition), self.node(value), index)
+        return index

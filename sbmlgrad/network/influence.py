@@ -29,26 +29,26 @@ def moving(model: Model, parameters: Sequence[str]) -> dict[str, str]:
 def _definitions(model: Model) -> list[tuple[sympy.Symbol, AbstractSet[sympy.Symbol]]]:
     """Each symbol that something sets, with the symbols that this follows; several times, where several things do."""
     elements = model.elements
-    found: list[tuple[sympy.Symbol, AbstractSet[sympy.Symbol]]] = []
+    definitions: list[tuple[sympy.Symbol, AbstractSet[sympy.Symbol]]] = []
     assigned: list[Mapping[str, Any]] = [elements.initial_assignments, elements.assignment_rules, elements.rate_rules]
     for each in [*assigned, *(event.assignments for event in elements.events)]:
-        found += [(symbol(identifier), formula.free_symbols) for identifier, formula in each.items()]
+        definitions += [(symbol(identifier), formula.free_symbols) for identifier, formula in each.items()]
     # a species' amount, its concentration and the size of its compartment follow each other
-    found += [
+    definitions += [
         (symbol(item.id), {symbol(f"[{item.id}]"), symbol(item.compartment)}) for item in elements.species.values()
     ]
-    return found
+    return definitions
 
 
 def _influenced(
     symbols: set[sympy.Symbol], definitions: Iterable[tuple[sympy.Symbol, AbstractSet[sympy.Symbol]]]
 ) -> set[sympy.Symbol]:
-    found = set(symbols)
+    influenced = set(symbols)
     while True:
-        more = {item for item, follows in definitions if item not in found and not found.isdisjoint(follows)}
+        more = {item for item, follows in definitions if item not in influenced and not influenced.isdisjoint(follows)}
         if not more:
-            return found
-        found |= more
+            return influenced
+        influenced |= more
 
 
 def _moved(model: Model, influenced: AbstractSet[sympy.Symbol]) -> str:

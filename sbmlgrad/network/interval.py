@@ -21,27 +21,27 @@ Interval = tuple[np.ndarray, np.ndarray]
 Function = Callable[..., np.ndarray]
 
 
-def enclosures(graph: Graph, places: Sequence[int], known: Mapping[int, Interval]) -> dict[int, Interval]:
-    """The intervals of nodes, which are in an order in which each comes after its arguments or those are ``known``."""
-    found = dict(known)
+def enclosures(graph: Graph, indices: Sequence[int], inputs: Mapping[int, Interval]) -> dict[int, Interval]:
+    """The intervals of nodes, which are in an order in which each comes after its arguments or those are ``inputs``."""
+    intervals = dict(inputs)
     with np.errstate(all="ignore"):
-        for place in places:
-            if place in found:
+        for index in indices:
+            if index in intervals:
                 continue
-            node = graph.nodes[place]
+            node = graph.nodes[index]
             if node.operation == "constant":
                 value = np.asarray(float.fromhex(node.detail))
-                found[place] = (value, value)
+                intervals[index] = (value, value)
                 continue
-            arguments = [found[arg] for arg in node.args]
+            arguments = [intervals[arg] for arg in node.args]
             same = len(node.args) == 2 and node.args[0] == node.args[1]
             if node.operation == "mul" and same:
                 low, high = _square(*arguments[0])
             else:
                 low, high = OPERATIONS[node.operation](*arguments)
             # not a number at an end: nothing is known on that side
-            found[place] = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
-    return found
+            intervals[index] = np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high)
+    return intervals
 
 
 def _monotone(function: Function, trend: int, domain: tuple[float, float]) -> Callable[[Interval], Interval]:

@@ -61,14 +61,14 @@ def jacobian_of(flow: Program, size: int) -> Jacobian | None:
     held = _held_variables(flow, size)
     sums = [_terms(graph, output) for output in flow.outputs]
     order = sorted({term for terms in sums for term in terms if held.get(term)})
-    places = {term: place for place, term in enumerate(order)}
+    indices = {term: index for index, term in enumerate(order)}
     time = 1 << size
     colours = _coloured([held[term] & ~time for term in order], size)
     count = max(colours) + 1
     if count > size // 2:
         return None
     entries = [
-        (row, column, places[term], count if column == size else colours[column], factor)
+        (row, column, indices[term], count if column == size else colours[column], factor)
         for row, terms in enumerate(sums)
         for term, factor in terms.items()
         for column in _members(held.get(term, 0))
@@ -94,12 +94,12 @@ def _held_variables(flow: Program, size: int) -> dict[int, int]:
     """For each node, bits that say which variables it depends on; bit ``size`` is time."""
     held = dict.fromkeys(flow.inputs, 0)
     held[flow.inputs[0]] = 1 << size
-    held.update({place: 1 << column for column, place in enumerate(flow.inputs[1 : size + 1])})
-    for place in flow.graph.reachable(flow.outputs, frozenset(flow.inputs)):
-        if place not in held:
-            held[place] = 0
-            for arg in flow.graph.nodes[place].args:
-                held[place] |= held[arg]
+    held.update({index: 1 << column for column, index in enumerate(flow.inputs[1 : size + 1])})
+    for index in flow.graph.reachable(flow.outputs, frozenset(flow.inputs)):
+        if index not in held:
+            held[index] = 0
+            for arg in flow.graph.nodes[index].args:
+                held[index] |= held[arg]
     return held
 
 
@@ -108,13 +108,13 @@ def _terms(graph: Graph, output: int) -> dict[int, int]:
     terms: dict[int, int] = {}
     pending = [(output, 1)]
     while pending:
-        place, factor = pending.pop()
-        node = graph.nodes[place]
+        index, factor = pending.pop()
+        node = graph.nodes[index]
         if node.operation in _SIGNS:
             signs = _SIGNS[node.operation]
             pending += [(arg, factor * sign) for arg, sign in zip(node.args, signs, strict=True)]
         else:
-            terms[place] = terms.get(place, 0) + factor
+            terms[index] = terms.get(index, 0) + factor
     return terms
 
 
@@ -125,17 +125,17 @@ def _coloured(groups: Sequence[int], size: int) -> list[int]:
         for member in _members(group):
             beside[member] |= group
     colours = [-1] * size
-    for member in sorted(range(size), key=lambda place: -beside[place].bit_count()):
+    for member in sorted(range(size), key=lambda index: -beside[index].bit_count()):
         taken = {colours[other] for other in _members(beside[member])}
         colours[member] = next(colour for colour in range(size) if colour not in taken)
     return colours
 
 
 def _members(bits: int) -> list[int]:
-    """The places of the bits that are set."""
-    found = []
+    """The indices of the bits that are set."""
+    positions = []
     while bits:
         low = bits & -bits
-        found.append(low.bit_length() - 1)
+        positions.append(low.bit_length() - 1)
         bits ^= low
-    return found
+    return positions

@@ -57,9 +57,9 @@ class Landmarks:
     gaps: Program
 
     def find(self, quantities: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-        """Increasing times after ``begin`` up to ``end``, and for each the place of the switch that changes there.
+        """Increasing times after ``begin`` up to ``end``, and for each the index of the switch that changes there.
 
-        The place is -1 for a turning point. As many as a power of 2: infinite times come after the last.
+        The index is -1 for a turning point. As many as a power of 2: infinite times come after the last.
 
         Raises :class:`~sbmlgrad.errors.SimulationError` for what varies so fast that nobody could follow it.
         """
@@ -68,9 +68,9 @@ class Landmarks:
         scan = _Scan(self, quantities, begin, end)
         breaks = [scan.changes(switch) for switch in self.switches]
         times = np.concatenate([*breaks, np.zeros(0)])
-        places = np.repeat(np.arange(len(breaks)), [len(found) for found in breaks])
+        indices = np.repeat(np.arange(len(breaks)), [len(times_of) for times_of in breaks])
         turns = scan.turning_points(times)
-        return _padded(np.concatenate([times, turns]), np.concatenate([places, np.full(len(turns), -1)]))
+        return _padded(np.concatenate([times, turns]), np.concatenate([indices, np.full(len(turns), -1)]))
 
     def moving(self, times: Array, rows: Array, size: int, coefficients: Array) -> Array:
         """The same times with their derivatives, by the implicit function: where a gap closes."""
@@ -86,8 +86,8 @@ class Landmarks:
             delay = -(value - jax.lax.stop_gradient(value)) / jax.lax.stop_gradient(jnp.where(usable, speed, 1.0))
             return time + jnp.where(usable, delay, 0.0)
 
-        known = jnp.isfinite(times)
-        return jnp.where(known, jax.vmap(moved)(jnp.where(known, times, 0.0), rows), times)
+        finite = jnp.isfinite(times)
+        return jnp.where(finite, jax.vmap(moved)(jnp.where(finite, times, 0.0), rows), times)
 
 
 def _padded(times: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,16 +111,16 @@ class _Scan:
             node: (np.asarray(value), np.asarray(value))
             for node, value in zip(landmarks.given, quantities, strict=True)
         }
-        self.known = enclosures(self.graph, [place for place in needed if place not in moving], fixed)
-        self.moving = [place for place in needed if place in moving]
+        self.fixed = enclosures(self.graph, [index for index in needed if index not in moving], fixed)
+        self.moving = [index for index in needed if index in moving]
         self.low, self.high = np.zeros(0), np.zeros(0)
         self.open: dict[int, list[Interval]] = {switch: [] for switch in landmarks.switches}
         self._refine()
 
     def bounds(self, low: np.ndarray, high: np.ndarray) -> dict[int, Interval]:
         """What nodes are between in these spans; their values where both ends are one."""
-        known = {**self.known, self.landmarks.time: (low, high)}
-        return enclosures(self.graph, self.moving, known)
+        inputs = {**self.fixed, self.landmarks.time: (low, high)}
+        return enclosures(self.graph, self.moving, inputs)
 
     def values(self, node: int, times: np.ndarray) -> np.ndarray:
         """A node at these times."""
@@ -134,12 +134,12 @@ class _Scan:
         sizes = np.zeros(len(curves))  # lower bounds of the integrals of absolute values
         kept: list[Interval] = []
         while low.size:
-            found, width = self.bounds(low, high), high - low
+            bounds, width = self.bounds(low, high), high - low
             fine = width <= np.maximum(self.finest, 8 * np.spacing(np.maximum(np.abs(low), np.abs(high))))
-            least = [_least_size(*found[curve]) * width for curve in curves]
+            least = [_least_size(*bounds[curve]) * width for curve in curves]
             allowed = [_NEGLIGIBLE * (size + np.sum(part)) for size, part in zip(sizes, least, strict=True)]
-            rough = {c: _rough(*found[c], width, most) for c, most in zip(curves, allowed, strict=True)}
-            rough.update({switch: self._may_change(switch, found, fine) for switch in switches})
+            rough = {c: _rough(*bounds[c], width, most) for c, most in zip(curves, allowed, strict=True)}
+            rough.update({switch: self._may_change(switch, bounds, fine) for switch in switches})
             if low.size > _MOST_CELLS:
                 self._give_up_hope(low, high, rough, dict(zip(curves, allowed, strict=True)))
             going = np.any([np.broadcast_to(r, low.shape) for r in rough.values()], axis=0) & ~fine
@@ -153,13 +153,13 @@ class _Scan:
             low, high = np.concatenate([low[going], middle]), np.concatenate([middle, high[going]])
         self.low, self.high = (np.concatenate(side) for side in zip(*kept, strict=True))
 
-    def _may_change(self, switch: int, found: Mapping[int, Interval], fine: np.ndarray) -> np.ndarray:
+    def _may_change(self, switch: int, bounds: Mapping[int, Interval], fine: np.ndarray) -> np.ndarray:
         """In which spans a switch may change."""
         node = self.graph.nodes[switch]
-        low, high = found[switch]
+        low, high = bounds[switch]
         undecided = low != high
         if node.operation in RELATIONS:  # two sides that are equal but for rounding never change
-            (a, b), (c, d) = (found[arg] for arg in node.args)
+            (a, b), (c, d) = (bounds[arg] for arg in node.args)
             apart = np.maximum(np.abs(a - d), np.abs(b - c))
             undecided = undecided & (fine | (apart > _TIED * np.maximum(np.abs(b), np.abs(d))))
         return np.broadcast_to(undecided, fine.shape)
@@ -195,8 +195,8 @@ class _Scan:
 
         def side(times: np.ndarray) -> np.ndarray:
             if node.operation in ("eq", "ne"):  # true for an instant, where one side passes the other
-                found = self.bounds(times, times)
-                return np.broadcast_to(np.sign(found[node.args[0]][0] - found[node.args[1]][0]), times.shape)
+                bounds = self.bounds(times, times)
+                return np.broadcast_to(np.sign(bounds[node.args[0]][0] - bounds[node.args[1]][0]), times.shape)
             return self.values(switch, times)
 
         start = side(before)
@@ -214,8 +214,8 @@ class _Scan:
         if not self.landmarks.curves:
             return np.zeros(0)
         times = np.unique(np.concatenate([self.low, 0.5 * (self.low + self.high), [self.end]]))
-        found = self.bounds(times, times)
-        turns = [_turns(np.broadcast_to(found[curve][0], times.shape)) for curve in self.landmarks.curves]
+        bounds = self.bounds(times, times)
+        turns = [_turns(np.broadcast_to(bounds[curve][0], times.shape)) for curve in self.landmarks.curves]
         turning = times[np.unique(np.concatenate(turns))]
         turning = turning[turning > self.begin]
         if not len(breaks):
@@ -247,17 +247,17 @@ def _turns(values: np.ndarray) -> np.ndarray:
     course = values[finite]
     changes = np.flatnonzero(np.diff(course) != 0)
     signs = np.sign(course[changes + 1] - course[changes])
-    places = changes[1:][signs[1:] != signs[:-1]]  # candidates: where the direction changes
+    indices = changes[1:][signs[1:] != signs[:-1]]  # candidates: where the direction changes
     trifle = _BEND * float(np.ptp(course))
-    found: list[int] = []
+    extremes: list[int] = []
     best, direction, last = 0, 0.0, course[0]
-    for place in (*places.tolist(), len(course) - 1):
-        value = course[place]
+    for index in (*indices.tolist(), len(course) - 1):
+        value = course[index]
         if direction == 0.0 and abs(value - last) > trifle:
-            direction, best = float(np.sign(value - last)), place
+            direction, best = float(np.sign(value - last)), index
         elif direction * (value - course[best]) >= 0:
-            best = place
+            best = index
         elif direction * (course[best] - value) > trifle:
-            found.append(best)
-            direction, best = -direction, place
-    return finite[np.array(found, np.int64)]
+            extremes.append(best)
+            direction, best = -direction, index
+    return finite[np.array(extremes, np.int64)]

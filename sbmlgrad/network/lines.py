@@ -19,26 +19,26 @@ class Lines:
     graph: Graph
     variable: int
     moving: AbstractSet[int]
-    _known: dict[int, tuple[int, int] | None] = field(default_factory=dict, repr=False)
+    _affine: dict[int, tuple[int, int] | None] = field(default_factory=dict, repr=False)
 
-    def affine(self, place: int) -> tuple[int, int] | None:
+    def affine(self, index: int) -> tuple[int, int] | None:
         """``(a, b)`` with ``node = a * variable + b`` around the present; None where there are none.
 
         Of what else moves, both hold only steps, such as a floor or a comparison of two such nodes: they are
         as they stand until the next of the :meth:`switches`. What moves not at all, or is held between jumps, may be
         in them.
         """
-        if place not in self._known:
-            self._known[place] = self._find_affine(place)
-        return self._known[place]
+        if index not in self._affine:
+            self._affine[index] = self._find_affine(index)
+        return self._affine[index]
 
-    def _find_affine(self, place: int) -> tuple[int, int] | None:
+    def _find_affine(self, index: int) -> tuple[int, int] | None:
         zero, one = self.graph.constant(0.0), self.graph.constant(1.0)
-        if place == self.variable:
+        if index == self.variable:
             return one, zero
-        if place not in self.moving:
-            return zero, place
-        node = self.graph.nodes[place]
+        if index not in self.moving:
+            return zero, index
+        node = self.graph.nodes[index]
         if node.operation not in _PIECEWISE_AFFINE:
             return None
         parts = [self.affine(arg) for arg in node.args]
@@ -54,12 +54,12 @@ class Lines:
                 return None
             return self._scaled(node.operation, slopes[0], rests[1]), self.graph.add(node.operation, *rests)
         if node.operation in ("floor", "ceil") or node.operation in RELATIONS or node.operation in LOGIC:
-            return zero, place
+            return zero, index
         if node.operation in ("rem", "quotient"):
             if slopes[1] != zero:
                 return None
             if node.operation == "quotient":
-                return zero, place
+                return zero, index
             whole = self.graph.add("quotient", *node.args)
             return slopes[0], self.graph.add("sub", rests[0], self.graph.add("mul", rests[1], whole))
         if node.operation == "where":
@@ -78,12 +78,12 @@ class Lines:
     def _chosen(self, condition: int, one: int, other: int) -> int:
         return one if one == other else self.graph.add("where", condition, one, other)
 
-    def switches(self, place: int) -> list[int]:
+    def switches(self, index: int) -> list[int]:
         """Where a node switches between the pieces on which it is :meth:`affine`: nodes of values of the variable.
 
         All that are near the present, before and after it; infinite or nan where there is none.
         """
-        node, zero = self.graph.nodes[place], self.graph.constant(0.0)
+        node, zero = self.graph.nodes[index], self.graph.constant(0.0)
         if node.operation in RELATIONS or node.operation in ("max", "min"):
             sides = [self.affine(arg) for arg in node.args]
         elif node.operation == "abs":

@@ -89,8 +89,8 @@ class ReactionNetwork:
 
         def rates(x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> tuple[Any, ...]:
             parameters = structured(coefficients)
-            lanes = jax.vmap(lambda state: jnp.asarray(propensities(state, parameters)), in_axes=1, out_axes=1)
-            return tuple(lanes(jnp.stack(x)))
+            batched = jax.vmap(lambda state: jnp.asarray(propensities(state, parameters)), in_axes=1, out_axes=1)
+            return tuple(batched(jnp.stack(x)))
 
         return rates
 

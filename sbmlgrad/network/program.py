@@ -21,7 +21,7 @@ from sbmlgrad.model.elementary import ELEMENTARY
 from sbmlgrad.network.graph import LOGIC, RELATIONS, Graph, Node
 
 Draw = Callable[[int, int, tuple[Any, ...]], Any]
-"""A random number of the (kind, place, parameters) of ``draw``."""
+"""A random number of the (kind, index, parameters) of ``draw``."""
 Run = Callable[["Node", tuple[Any, ...]], Any]
 """What to make of a node and the values of its arguments."""
 
@@ -116,25 +116,25 @@ class Program:
         return jnp.stack([jnp.broadcast_to(output, shape) for output in outputs])
 
     def _node_by_node(self, values: Any, run: Run, given: Callable[[Any], Any]) -> list[Any]:
-        known = {self.inputs[number]: values[number] for number in self._read}
-        for place in self._work:
-            node = self.graph.nodes[place]
+        values_of = {self.inputs[number]: values[number] for number in self._read}
+        for index in self._work:
+            node = self.graph.nodes[index]
             if node.operation == "constant":
-                known[place] = given(np.float64(float.fromhex(node.detail)))
+                values_of[index] = given(np.float64(float.fromhex(node.detail)))
             else:
                 with np.errstate(all="ignore"):  # between two constants, it is numpy that computes
-                    known[place] = run(node, tuple(known[arg] for arg in node.args))
-        return [_as_number(known[place]) for place in self.outputs]
+                    values_of[index] = run(node, tuple(values_of[arg] for arg in node.args))
+        return [_as_number(values_of[index]) for index in self.outputs]
 
     @cached_property
     def draws(self) -> bool:
         """Whether random numbers are drawn."""
-        return any(self.graph.nodes[place].operation == "draw" for place in self._work)
+        return any(self.graph.nodes[index].operation == "draw" for index in self._work)
 
     @cached_property
     def _work(self) -> list[int]:
         given = frozenset(self.inputs)
-        return [place for place in self.graph.reachable(self.outputs, given) if place not in given]
+        return [index for index in self.graph.reachable(self.outputs, given) if index not in given]
 
     def _quick_unrolled(self) -> bool:
         """Whether running node by node compiles faster: for small programs and for those that are deep and narrow."""
@@ -145,57 +145,57 @@ class Program:
     def _read(self) -> list[int]:
         """The numbers of the inputs that are needed; of thousands it may be few."""
         nodes = self.graph.nodes
-        needed = {*self.outputs, *(arg for place in self._work for arg in nodes[place].args)}
-        return [number for number, place in enumerate(self.inputs) if place in needed]
+        needed = {*self.outputs, *(arg for index in self._work for arg in nodes[index].args)}
+        return [number for number, index in enumerate(self.inputs) if index in needed]
 
     def _batched(self, values: Any, run: Run, given: Callable[[Any], Any]) -> Any:
         batches, constants, slots = self._schedule
         values, fixed = _taken(values, self._read), given(jnp.asarray(constants))
         fixed = fixed.reshape(fixed.shape + (1,) * (values.ndim - fixed.ndim))
         store = jnp.concatenate([values, jnp.broadcast_to(fixed, (len(constants), *values.shape[1:]))])
-        for node, places in batches:
-            args = tuple(_taken(store, column) for column in places)
+        for node, indices in batches:
+            args = tuple(_taken(store, column) for column in indices)
             store = jnp.concatenate([store, _as_number(run(node, args))])
         return _taken(store, slots)
 
     @cached_property
     def _schedule(self) -> tuple[list[tuple[Node, list[list[int]]]], np.ndarray, np.ndarray]:
-        """Batches of nodes of one kind with the places of their arguments, constants, and places of the outputs.
+        """Batches of nodes of one kind with the indices of their arguments, constants, and indices of the outputs.
 
         The kind of which most nodes are ready goes first, which keeps the number of batches low.
         """
         nodes = self.graph.nodes
         slots = {self.inputs[number]: slot for slot, number in enumerate(self._read)}
-        constants = [place for place in self._work if nodes[place].operation == "constant"]
-        for place in constants:
-            slots[place] = len(slots)
+        constants = [index for index in self._work if nodes[index].operation == "constant"]
+        for index in constants:
+            slots[index] = len(slots)
         users: dict[int, list[int]] = {}
         missing: dict[int, int] = {}
         ready: dict[Any, list[int]] = {}
-        for place in self._work:
-            if place in slots:
+        for index in self._work:
+            if index in slots:
                 continue
-            open_args = {arg for arg in nodes[place].args if arg not in slots}
-            missing[place] = len(open_args)
+            open_args = {arg for arg in nodes[index].args if arg not in slots}
+            missing[index] = len(open_args)
             for arg in open_args:
-                users.setdefault(arg, []).append(place)
+                users.setdefault(arg, []).append(index)
             if not open_args:
-                ready.setdefault(_kind(nodes[place]), []).append(place)
+                ready.setdefault(_kind(nodes[index]), []).append(index)
         batches = []
         while ready:
             kind = max(ready, key=lambda key: len(ready[key]))
             batch = ready.pop(kind)
-            columns = zip(*[nodes[place].args for place in batch], strict=True)
+            columns = zip(*[nodes[index].args for index in batch], strict=True)
             batches.append((nodes[batch[0]], [[slots[arg] for arg in column] for column in columns]))
-            for place in batch:
-                slots[place] = len(slots)
-            for place in batch:
-                for user in users.get(place, ()):
+            for index in batch:
+                slots[index] = len(slots)
+            for index in batch:
+                for user in users.get(index, ()):
                     missing[user] -= 1
                     if not missing[user]:
                         ready.setdefault(_kind(nodes[user]), []).append(user)
-        numbers = np.array([float.fromhex(nodes[place].detail) for place in constants])
-        return batches, numbers, np.array([slots[place] for place in self.outputs], dtype=np.int64)
+        numbers = np.array([float.fromhex(nodes[index].detail) for index in constants])
+        return batches, numbers, np.array([slots[index] for index in self.outputs], dtype=np.int64)
 
 
 _SMALL = 80  # nodes and outputs up to which running them one by one compiles as fast
@@ -206,8 +206,8 @@ def _kind(node: Node) -> Any:
     return (node.operation, node.detail)
 
 
-def _taken(store: Any, places: Sequence[int] | np.ndarray) -> Any:
-    index = np.array(places, dtype=np.int32)
+def _taken(store: Any, indices: Sequence[int] | np.ndarray) -> Any:
+    index = np.array(indices, dtype=np.int32)
     return store.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
@@ -230,10 +230,10 @@ def _run_rounded(node: Node, args: tuple[Any, ...]) -> Any:
     operation = _OPERATIONS[node.operation]
     value = _as_number(operation(*values))
     error = jnp.zeros_like(value) if node.operation in _EXACT else jnp.abs(value)
-    for place, (own, own_error) in enumerate(zip(values, errors, strict=True)):
+    for index, (own, own_error) in enumerate(zip(values, errors, strict=True)):
         if node.operation in RELATIONS or node.operation in LOGIC:
             break
-        alone = lambda x, p=place: operation(*values[:p], x, *values[p + 1 :])  # noqa: E731
+        alone = lambda x, p=index: operation(*values[:p], x, *values[p + 1 :])  # noqa: E731
         slope = jax.jvp(alone, (own,), (jnp.ones_like(own),))[1]
         part = jnp.abs(slope) * own_error
         error = error + jnp.where(jnp.isfinite(part), part, 0.0)
@@ -243,6 +243,6 @@ def _run_rounded(node: Node, args: tuple[Any, ...]) -> Any:
 def _run(node: Node, args: tuple[Any, ...], random: Draw | None) -> Any:
     if node.operation == "draw":
         assert random is not None
-        kind, place = node.detail
-        return random(kind, place, args)
+        kind, index = node.detail
+        return random(kind, index, args)
     return _OPERATIONS[node.operation](*args)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.network.hybrid import HybridModel, Relations
+from sbmlgrad.network.hybrid_model import HybridModel, Relations
 from sbmlgrad.network.network import ReactionNetwork
 
 
@@ -40,7 +40,7 @@ def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -
     leaves = network.coefficients
     ends = np.cumsum([0, *(leaf.size for leaf in leaves)])
     jumps = jnp.asarray(network.stoichiometry, jnp.float64)
-    places = np.array([network.species.index(name) for name in observables], np.int64)
+    indices = np.array([network.species.index(name) for name in observables], np.int64)
 
     def flow(values: Array) -> Array:
         numbers = values[1 + size :]
@@ -56,15 +56,15 @@ def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -
         observables=tuple(observables),
         events=None,
         channels=(),
-        hazards=None,
+        propensities=None,
         jumps=np.zeros((size, 0)),
         whole=np.zeros(size, bool),
-        still=False,
+        piecewise_constant=False,
         stepwise=None,
         delays=None,
         start_program=Function(lambda quantities: jnp.concatenate([jnp.asarray(network.x0), quantities])),
         flow_program=Function(flow),
-        observe_program=Function(lambda values: values[1 : 1 + size][places]),
+        observe_program=Function(lambda values: values[1 : 1 + size][indices]),
         relations=Relations(nothing, none, none, Function(flow), nothing),
         switches=nothing,
         landmarks=None,
@@ -76,7 +76,7 @@ def _quantities(network: ReactionNetwork) -> dict[str, float]:
     for name, tree in network.parameters.items():
         numbers = flat(jax.tree.leaves(tree))
         single = np.ndim(tree) == 0 and not isinstance(tree, (dict, list, tuple))
-        names = [name] if single else [f"{name}[{place}]" for place in range(len(numbers))]
+        names = [name] if single else [f"{name}[{index}]" for index in range(len(numbers))]
         result.update(zip(names, numbers.tolist(), strict=True))
     return result
 

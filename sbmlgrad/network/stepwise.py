@@ -21,13 +21,13 @@ def changes_in_steps(
     graph = lines.graph
     moved_by_reactions = graph.dynamic(reacting, drawn)
     moving = {lines.variable}
-    for place in graph.reachable(outputs):
-        by_chance = graph.nodes[place].operation == "draw" and place not in drawn
-        if not by_chance and moving.isdisjoint(graph.nodes[place].args):
+    for index in graph.reachable(outputs):
+        by_chance = graph.nodes[index].operation == "draw" and index not in drawn
+        if not by_chance and moving.isdisjoint(graph.nodes[index].args):
             continue
-        if graph.nodes[place].operation in _TO_STEPS:
-            times = lines.switches(place)
-            if place in switches or (times and moved_by_reactions.isdisjoint(times)):
+        if graph.nodes[index].operation in _TO_STEPS:
+            times = lines.switches(index)
+            if index in switches or (times and moved_by_reactions.isdisjoint(times)):
                 continue
-        moving.add(place)
+        moving.add(index)
     return moving.isdisjoint(outputs)

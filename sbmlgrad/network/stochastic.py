@@ -1,4 +1,4 @@
-"""From a model to a jump process whose hazards may change between jumps."""
+"""From a model to a jump process whose propensities may change between jumps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sbmlgrad.errors import UnsupportedError, warn_user
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import Assembly
 from sbmlgrad.network.channels import Chemistry, count_symbol
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 
 
 def jump_process(chemistry: Chemistry, observables: Iterable[str] | None = None) -> HybridModel:
@@ -41,7 +41,7 @@ def chemistry_of(model: Model) -> Chemistry:
 
 
 class _StochasticAssembly(Assembly):
-    """The assembly in which species that react are counts, and reactions are hazards of jumps."""
+    """The assembly in which species that react are counts, and reactions are propensities of jumps."""
 
     def __init__(self, chemistry: Chemistry):
         self.chemistry = chemistry
@@ -60,7 +60,7 @@ class _StochasticAssembly(Assembly):
     def _amount_now(self, species: str) -> int:
         if not self._is_count(species):
             return super()._amount_now(species)
-        return self.graph.quotient(self.inputs[self.places[species]], self._per_unit(species))
+        return self.graph.quotient(self.inputs[self.indices[species]], self._per_unit(species))
 
     def _initial_state(self, identifier: str) -> int:
         value = super()._initial_state(identifier)
@@ -76,8 +76,8 @@ class _StochasticAssembly(Assembly):
     def _channels(self) -> tuple[str, ...]:
         return tuple(channel.name for channel in self.chemistry.channels)
 
-    def _hazards(self) -> list[int]:
-        counts = {count_symbol(species): self.inputs[self.places[species]] for species in self.chemistry.state}
+    def _propensities(self) -> list[int]:
+        counts = {count_symbol(species): self.inputs[self.indices[species]] for species in self.chemistry.state}
         environment: dict[sympy.Symbol, int] = {**self.now, **counts}
         return [self.graph.expression(channel.law, environment) for channel in self.chemistry.channels]
 
@@ -85,5 +85,5 @@ class _StochasticAssembly(Assembly):
         jumps = np.zeros((len(self.variables), len(self.chemistry.channels)))
         for column, channel in enumerate(self.chemistry.channels):
             for species, change in channel.jumps.items():
-                jumps[self.places[species], column] = change
+                jumps[self.indices[species], column] = change
         return jumps

@@ -39,10 +39,10 @@ def check_ids(definition: Definition) -> None:
         for period in experiment.periods
         for name in period.changes
     }
-    known, used = declared | definition.parameters.keys() | targets.keys() | {"time"}, set(declared)
+    ids, used = declared | definition.parameters.keys() | targets.keys() | {"time"}, set(declared)
     for where, formula, placeholders in formulas(definition):
         names = symbols([formula])
-        for name in sorted(names - known - set(placeholders)):
+        for name in sorted(names - ids - set(placeholders)):
             raise PetabError(f"{source}: {where}: {name!r} has no value; add it to the parameter table, or correct it")
         used |= names
     for name in definition.parameters.keys() - used:

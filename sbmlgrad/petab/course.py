@@ -69,7 +69,7 @@ class _Course:
         self.equations, self.experiment, self.steady = equations, experiment, steady
         self.surroundings = surroundings
         self.where = f"{source}: experiment {experiment.id!r}"
-        self.found: dict[float, dict[str, float]] = {}
+        self.values_at: dict[float, dict[str, float]] = {}
         if len(experiment.periods) > 1 or experiment.periods[0].time == STEADY:
             equations.check_restarts()
 
@@ -80,21 +80,21 @@ class _Course:
             state = self.steady.after(self.equations, state)
             state = replace(state, time=others[0].time if others else 0.0)
         begin = state.time
-        for place, period in enumerate(self.experiment.periods):
+        for index, period in enumerate(self.experiment.periods):
             if period is not first:
                 state = self._change(state, period)
-            later = self.experiment.periods[place + 1 :]
+            later = self.experiment.periods[index + 1 :]
             if period.time != STEADY or not later:
                 state = self._follow(state, times, later[0].time if later else math.inf)
-        missing = [time for time in times if time not in self.found]
+        missing = [time for time in times if time not in self.values_at]
         if missing:
             raise PetabError(f"{self.where}: a measurement at time {missing[0]:g} lies before its start at {begin:g}")
-        return self.found
+        return self.values_at
 
     def _start(self, period: Period) -> State:
         start = 0.0 if period.time == STEADY else period.time
         inside, outside = self._targets(period, self.surroundings.parameters)
-        names = self.equations.known & self.surroundings.parameters.keys()
+        names = self.equations.ids & self.surroundings.parameters.keys()
         given = {name: self.surroundings.parameters[name] for name in names}
         given |= self._aliased(self.surroundings.parameters)
         self._surround(outside)
@@ -119,7 +119,7 @@ class _Course:
         for target, formula in period.changes.items():
             value = value_of(formula, {"time": period.time, **values}, f"{self.where}: change of {target!r}")
             name = self.surroundings.aliases.get(target, target)
-            (inside if name in self.equations.known else outside)[name] = value
+            (inside if name in self.equations.ids else outside)[name] = value
         return inside, outside
 
     def _surround(self, outside: Mapping[str, float]) -> None:
@@ -133,8 +133,8 @@ class _Course:
         if stops:
             seen, state = self.equations.follow(state, stops, self.steady.settings)
             for time, values in zip(asked, seen, strict=False):
-                self.found[time] = self.surroundings.around(values, time)
+                self.values_at[time] = self.surroundings.around(values, time)
         if math.isinf(end) and math.inf in times:
             state = settled(self.equations, state, self.steady.settings)
-            self.found[math.inf] = self.surroundings.around(state.values, state.time)
+            self.values_at[math.inf] = self.surroundings.around(state.values, state.time)
         return state

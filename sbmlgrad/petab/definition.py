@@ -68,7 +68,7 @@ class Observable:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measured value; ``time`` is infinite for a steady state, ``row`` the place in the table of measurements.
+    """One measured value; ``time`` is infinite for a steady state, ``row`` the index in the table of measurements.
 
     The overrides, numbers or ids, are the values of the placeholders of the observable and of its noise.
     """

@@ -115,9 +115,9 @@ class Evaluator:
     def __init__(self, definition: Definition, settings: Settings):
         self.definition, self.settings = definition, settings
         check_ids(definition)
-        wanted = symbols(formula for _, formula, _ in formulas(definition))
-        wanted |= {definition.aliases[name] for name in wanted if name in definition.aliases}
-        self.equations = {name: Equations(model, wanted) for name, model in definition.models.items()}
+        needed = symbols(formula for _, formula, _ in formulas(definition))
+        needed |= {definition.aliases[name] for name in needed if name in definition.aliases}
+        self.equations = {name: Equations(model, needed) for name, model in definition.models.items()}
         self.runs: defaultdict[tuple[str, str], list[Measurement]] = defaultdict(list)
         for measurement in definition.measurements:
             self.runs[measurement.model, measurement.experiment].append(measurement)

@@ -54,8 +54,8 @@ def _in_words(error: Exception) -> str:
     details = getattr(error, "errors", None)  # of pydantic
     if callable(details):
         first = details()[0]
-        place = ".".join(map(str, first.get("loc", ())))
-        text = f"{place}: {first.get('msg')} (got {first.get('input')!r})"
+        location = ".".join(map(str, first.get("loc", ())))
+        text = f"{location}: {first.get('msg')} (got {first.get('input')!r})"
     else:
         text = str(getattr(error, "message", None) or error) or type(error).__name__
     return " ".join(text.split())[:_LONGEST].rstrip(".")

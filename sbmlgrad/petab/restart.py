@@ -17,7 +17,7 @@ from sbmlgrad.model.evaluate import evaluate, symbol_ids
 from sbmlgrad.model.functions import delayed
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.formulas import formulas
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.simulation.deterministic import equations, solve
 from sbmlgrad.simulation.path import Settings
 
@@ -43,14 +43,14 @@ class Equations:
     ``watched`` are the ids whose course is known: all that moves, and those asked for.
     """
 
-    def __init__(self, model: Model, wanted: Iterable[str]):
+    def __init__(self, model: Model, observables: Iterable[str]):
         elements = self.elements = model.elements
         self.model = model
-        self.known = frozenset(model.initial_values())
+        self.ids = frozenset(model.initial_values())
         in_triggers = [name for event in elements.events for name in symbol_ids(event.trigger)]
         moving = [*elements.species, *elements.rate_rules, *sorted(elements.set_by_events)]
-        names = dict.fromkeys((*moving, *in_triggers, *wanted))
-        self.watched = tuple(name for name in names if name in self.known - {TIME.name} or name in elements.reactions)
+        names = dict.fromkeys((*moving, *in_triggers, *observables))
+        self.watched = tuple(name for name in names if name in self.ids - {TIME.name} or name in elements.reactions)
         self._bare = Model(_without_initial_values(elements))
         self._uninitialised: dict[frozenset[str], Elements] = {}
         self._by_truth: dict[tuple[bool, ...] | None, HybridModel] = {}
@@ -95,9 +95,9 @@ class Equations:
         grid = _filled(state.time, times)
         course = solve(model, quantities, grid, state.time, settings=settings)
         courses = []
-        for place in np.searchsorted(grid, times):
-            seen = zip(self.watched, course[:, place].tolist(), strict=True)
-            courses.append({**state.values, **dict(seen), TIME.name: float(grid[place])})
+        for index in np.searchsorted(grid, times):
+            seen = zip(self.watched, course[:, index].tolist(), strict=True)
+            courses.append({**state.values, **dict(seen), TIME.name: float(grid[index])})
         truth = tuple(evaluate(event.trigger, courses[-1]) > 0.5 for event in self.elements.events)
         return courses, State(float(times[-1]), courses[-1], truth)
 
@@ -116,10 +116,10 @@ class Equations:
     def _compiled(self, truth: tuple[bool, ...] | None) -> HybridModel:
         """The equations with these triggers having been true before the start."""
         if truth not in self._by_truth:
-            made = equations(self._bare, [_column(self.elements, name) for name in self.watched])
-            if truth is not None and made.events is not None:
-                made = replace(made, events=replace(made.events, initial=np.array(truth, bool)))
-            self._by_truth[truth] = made
+            process = equations(self._bare, [_column(self.elements, name) for name in self.watched])
+            if truth is not None and process.events is not None:
+                process = replace(process, events=replace(process.events, initial=np.array(truth, bool)))
+            self._by_truth[truth] = process
         return self._by_truth[truth]
 
 

@@ -21,14 +21,14 @@ class SteadyStates:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self._found: dict[tuple[int, tuple[float, ...]], State] = {}
+        self._states: dict[tuple[int, tuple[float, ...]], State] = {}
 
     def after(self, equations: Equations, start: State) -> State:
         """The steady state from the start of a simulation; raises as :func:`settled` does."""
         key = id(equations), tuple(start.values.values())
-        if key not in self._found:
-            self._found[key] = settled(equations, start, self.settings)
-        return self._found[key]
+        if key not in self._states:
+            self._states[key] = settled(equations, start, self.settings)
+        return self._states[key]
 
 
 def settled(equations: Equations, state: State, settings: Settings) -> State:

@@ -74,19 +74,21 @@ def _check_case(solution: Path) -> str:
     problem = read_petab(solution.with_name(solution.name.replace("_solution", "")))
     with asking_libpetab(str(solution)):
         expected = load_yaml(str(solution))
-    found = problem.evaluate()
-    numbers = {"chi2": found.chi2, "llh": found.llh}
+    evaluation = problem.evaluate()
+    numbers = {"chi2": evaluation.chi2, "llh": evaluation.llh}
     if "unnorm_log_posterior" in expected:
-        numbers["unnorm_log_posterior"] = math.nan if found.log_posterior is None else found.log_posterior
+        numbers["unnorm_log_posterior"] = math.nan if evaluation.log_posterior is None else evaluation.log_posterior
     for name, value in numbers.items():
         _compare(name, value, expected[name], expected[f"tol_{name}"])
     for name, value in expected.get("log_prior", {}).items():
         # the solutions have been written with 14 digits after the point
-        _compare(f"log_prior of {name}", (found.log_prior or {}).get(name, math.nan), value, expected["tol_log_prior"])
+        _compare(
+            f"log_prior of {name}", (evaluation.log_prior or {}).get(name, math.nan), value, expected["tol_log_prior"]
+        )
     files = [beside(str(solution), name) for name in expected["simulation_files"]]
     table = pandas.concat([pandas.read_csv(file, sep="\t") for file in files], ignore_index=True)
-    largest = _compare_simulations(found, table, expected["tol_simulations"])
-    return f"chi2 {found.chi2:.6g}, llh {found.llh:.6g}, simulations within {largest:.1e}"
+    largest = _compare_simulations(evaluation, table, expected["tol_simulations"])
+    return f"chi2 {evaluation.chi2:.6g}, llh {evaluation.llh:.6g}, simulations within {largest:.1e}"
 
 
 def _compare(name: str, value: float, expected: float, tolerance: float) -> None:
@@ -94,10 +96,10 @@ def _compare(name: str, value: float, expected: float, tolerance: float) -> None
         raise _Deviates(f"{name} is {value:.15g}, not {expected:.15g}")
 
 
-def _compare_simulations(found: Evaluation, expected: pandas.DataFrame, tolerance: float) -> float:
+def _compare_simulations(evaluation: Evaluation, expected: pandas.DataFrame, tolerance: float) -> float:
     """The largest deviation; rows are matched by what they are of, and by their order among equals."""
-    keys = [key for key in _KEYS if key in expected.columns and key in found.simulations.columns]
-    columns = [table.sort_values(keys, kind="stable") for table in (found.simulations, expected)]
+    keys = [key for key in _KEYS if key in expected.columns and key in evaluation.simulations.columns]
+    columns = [table.sort_values(keys, kind="stable") for table in (evaluation.simulations, expected)]
     if not columns[0][keys].reset_index(drop=True).equals(columns[1][keys].reset_index(drop=True)):
         raise _Deviates("the simulations are not of the same observables, experiments and times as the solution")
     gaps = np.abs(columns[0]["simulation"].to_numpy(float) - columns[1]["simulation"].to_numpy(float))
@@ -117,8 +119,8 @@ def _check_math(file: Path) -> str:
     for case in cases:
         formula, expected = (parse(case[part], str(file)) for part in ("expression", "expected"))
         names = sorted({symbol.name for symbol in (formula.free_symbols | expected.free_symbols)})
-        values: Mapping[str, float] = {name: 0.3 + 0.2 * place for place, name in enumerate(names)}
-        found, wanted = value_of(formula, values, str(file)), value_of(expected, values, str(file))
-        if found != wanted and not math.isclose(found, wanted, rel_tol=_EXACT, abs_tol=_EXACT):
-            raise _Deviates(f"{case['expression']} is {found:.15g}, not {wanted:.15g}")
+        values: Mapping[str, float] = {name: 0.3 + 0.2 * index for index, name in enumerate(names)}
+        value, right = value_of(formula, values, str(file)), value_of(expected, values, str(file))
+        if value != right and not math.isclose(value, right, rel_tol=_EXACT, abs_tol=_EXACT):
+            raise _Deviates(f"{case['expression']} is {value:.15g}, not {right:.15g}")
     return f"{len(cases)} formulas"

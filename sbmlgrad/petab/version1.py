@@ -56,7 +56,9 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
     parameters = table([names] if isinstance(names, str) else names, v1.get_parameter_df, v1.check_parameter_df)
     model = read_sbml(Path(beside(source, files["sbml_files"][0])))
     by_id = {str(name): _observable(source, str(name), row) for name, row in observables.iterrows()}
-    rows = tuple(_measurement(source, place, row) for place, row in enumerate(measurements.to_dict("records")))
+    rows = tuple(
+        _measurement(source, row_number, row) for row_number, row in enumerate(measurements.to_dict("records"))
+    )
     return Definition(
         source=source,
         version="1",
@@ -126,13 +128,13 @@ def _text(row: Row, column: str) -> str:
 def _placeholders(kind: str, observable: str, formula: sympy.Basic) -> tuple[str, ...]:
     """The placeholders of a formula, which PEtab 1 tells by their names: numbered from 1 without a gap."""
     used = {symbol.name for symbol in formula.free_symbols}
-    names = (f"{kind}{place}_{observable}" for place in range(1, len(used) + 1))
+    names = (f"{kind}{number}_{observable}" for number in range(1, len(used) + 1))
     return tuple(name for name in names if name in used)
 
 
-def _measurement(source: str, place: int, row: Row) -> Measurement:
+def _measurement(source: str, row_number: int, row: Row) -> Measurement:
     observable = str(row["observableId"])
-    where = f"{source}: measurement of {observable!r} in row {place + 1}"
+    where = f"{source}: measurement of {observable!r} in row {row_number + 1}"
     return Measurement(
         observable=observable,
         experiment=_experiment_id(row),
@@ -141,7 +143,7 @@ def _measurement(source: str, place: int, row: Row) -> Measurement:
         value=_number(row, "measurement", where),
         overrides=_overrides(row.get("observableParameters"), where),
         noise_overrides=_overrides(row.get("noiseParameters"), where),
-        row=place,
+        row=row_number,
     )
 
 

@@ -73,7 +73,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         observables={row.id: _observable(source, row) for row in problem.observables},
         experiments=experiments,
         measurements=tuple(
-            _measurement(source, place, row, list(models)) for place, row in enumerate(problem.measurements)
+            _measurement(source, row_number, row, list(models)) for row_number, row in enumerate(problem.measurements)
         ),
         table=pandas.concat(tables, ignore_index=True),
         aliases={row.petab_id: row.model_id for row in problem.mappings if row.model_id},
@@ -166,11 +166,11 @@ def _experiment(source: str, item: Any, conditions: Mapping[str, Iterable[Any]])
     return Experiment(item.id, tuple(periods))
 
 
-def _measurement(source: str, place: int, row: Any, models: list[str]) -> Measurement:
+def _measurement(source: str, row_number: int, row: Any, models: list[str]) -> Measurement:
     model = row.model_id or (models[0] if len(models) == 1 else None)
     if model not in models:
         raise PetabError(
-            f"{source}: the measurement of {row.observable_id!r} in row {place + 1} is of the model "
+            f"{source}: the measurement of {row.observable_id!r} in row {row_number + 1} is of the model "
             f"{row.model_id or ''!r}; name one of {', '.join(models)} under modelId"
         )
     return Measurement(
@@ -181,5 +181,5 @@ def _measurement(source: str, place: int, row: Any, models: list[str]) -> Measur
         value=float(row.measurement),
         overrides=tuple(row.observable_parameters),
         noise_overrides=tuple(row.noise_parameters),
-        row=place,
+        row=row_number,
     )

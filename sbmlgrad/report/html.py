@@ -61,13 +61,13 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
         raise SbmlgradError(f"{folder}: cannot write the report, this is a file; name a folder")
     try:
         held = {path.name for path in folder.iterdir()}
-        known = {PAGE, *TABLES} if _is_report(folder / PAGE) else set()
+        own = {PAGE, *TABLES} if _is_report(folder / PAGE) else set()
     except OSError as error:
         raise SbmlgradError(f"{folder}: cannot be read: {error.strerror}; name another folder") from error
-    if held <= known:
+    if held <= own:
         return folder
-    found = min(held - known)
-    raise SbmlgradError(f"{folder}: holds {found!r}, no part of a report; name a new or empty folder")
+    stranger = min(held - own)
+    raise SbmlgradError(f"{folder}: holds {stranger!r}, no part of a report; name a new or empty folder")
 
 
 def _is_report(page: Path) -> bool:
@@ -155,11 +155,11 @@ def with_error(value: float, error: float) -> str:
     """A value with its standard error, to the two significant digits of the error: ``0.1234 ± 0.0056``."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return f"{value:.4g}"
-    place = math.floor(math.log10(float(f"{error:.1e}"))) - 1  # power of ten of the last digit shown
-    size = max(math.floor(math.log10(abs(value))) if value else place, place + 1)
-    if -4 <= size <= 5 and place <= 0:
-        return f"{value:.{-place}f} ± {error:.{-place}f}"
-    digits = size - place
+    last_digit = math.floor(math.log10(float(f"{error:.1e}"))) - 1  # power of ten of the last digit shown
+    size = max(math.floor(math.log10(abs(value))) if value else last_digit, last_digit + 1)
+    if -4 <= size <= 5 and last_digit <= 0:
+        return f"{value:.{-last_digit}f} ± {error:.{-last_digit}f}"
+    digits = size - last_digit
     return f"({value / 10.0**size:.{digits}f} ± {error / 10.0**size:.{digits}f})e{size:+03d}"
 
 

@@ -109,8 +109,8 @@ def plot_parameters(content: FitContent) -> Figure:
         if row["at_bound"] and bounds:
             reached = min(bounds, key=lambda bound: abs(bound - estimate))
             panel.axhline(reached, color=COLOURS[1], linewidth=1.5)
-        known = trace[np.isfinite(trace)]
-        if known.size and known.min() > 0 and known.max() > 20 * known.min():
+        finite = trace[np.isfinite(trace)]
+        if finite.size and finite.min() > 0 and finite.max() > 20 * finite.min():
             _log_scale(panel)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         panel.set_title(_short(str(name)), **PLAIN)

@@ -100,8 +100,8 @@ def check_xml(source: Source) -> None:
         nonlocal depth
         depth += 1
         if depth == 1 and name.rpartition(" ")[2] != "sbml":
-            found = name.rpartition(" ")[2]
-            raise SbmlError(f"{source.path}: XML but not SBML: the root is <{found}>; give an SBML file")
+            word = name.rpartition(" ")[2]
+            raise SbmlError(f"{source.path}: XML but not SBML: the root is <{word}>; give an SBML file")
         if depth > _DEEPEST_XML:
             raise SbmlError(
                 f"{source.path}: line {parser.CurrentLineNumber}: elements are more than {_DEEPEST_XML} deep;"

@@ -157,9 +157,9 @@ class _Outline:
         if self.level == 1 and attributes.get("version") == "1":
             self.annotation_name = b"annotations"
 
-    def _model_part(self, place: tuple[str, ...], tag: _Tag) -> None:
+    def _model_part(self, element_path: tuple[str, ...], tag: _Tag) -> None:
         name = tag.attributes.get(self.id_attribute, "")
-        match place:
+        match element_path:
             case ():
                 self._track("model", tag)
             case ("notes",):
@@ -237,8 +237,8 @@ def _value_edit(data: bytes, outline: _Outline, name: str, values: Mapping[str, 
         return _attribute_edit(data, outline, outline.parameters[name], "value", values[name])
     if tag := outline.compartments.get(name):
         return _attribute_edit(data, outline, tag, outline.size_attribute, values[name])
-    known = [*outline.parameters, *outline.compartments, *outline.species]
-    close = difflib.get_close_matches(name, known, n=1)
+    ids = [*outline.parameters, *outline.compartments, *outline.species]
+    close = difflib.get_close_matches(name, ids, n=1)
     remedy = f"did you mean {close[0]}?" if close else "check the spelling"
     raise UnknownIdError(
         f"{outline.source}: has no parameter, compartment, species or local parameter {name}; {remedy}"
@@ -294,13 +294,13 @@ def _attribute_edit(data: bytes, outline: _Outline, tag: _Tag, attribute: str, v
     old = tag.attributes.get(attribute)
     if old is not None and _parse(old) == value:
         return None
-    wanted = (attribute if old is not None else outline.id_attribute).encode()
-    found = next(m for m in _ATTRIBUTE.finditer(_tag_at(data, tag.start)) if m[1] == wanted)
+    name_of_attribute = (attribute if old is not None else outline.id_attribute).encode()
+    match = next(m for m in _ATTRIBUTE.finditer(_tag_at(data, tag.start)) if m[1] == name_of_attribute)
     new = format_number(value, old).encode()
     if old is not None:
-        return _Edit(tag.start + found.start(2) + 1, tag.start + found.end(2) - 1, new)
-    quote = found[2][:1]
-    after_id = tag.start + found.end()
+        return _Edit(tag.start + match.start(2) + 1, tag.start + match.end(2) - 1, new)
+    quote = match[2][:1]
+    after_id = tag.start + match.end()
     return _Edit(after_id, after_id, b" " + attribute.encode() + b"=" + quote + new + quote)
 
 

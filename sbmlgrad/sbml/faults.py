@@ -128,18 +128,18 @@ class _ErrorLog:
             return (number,), line, f"the package '{package}' is read whatever its attribute 'required' says"
         if package:
             return None
-        looks = (self._aside, self._empty_list, self._missing, self._unknown, self._blank, self._idle, self._identifier)
-        return next(filter(None, (look(error) for look in looks)), None)
+        rules = (self._aside, self._empty_list, self._missing, self._unknown, self._blank, self._idle, self._identifier)
+        return next(filter(None, (rule(error) for rule in rules)), None)
 
     def _package(self, error: Any) -> str:
         """The package that an error is of; libsbml files strange elements and strange namespaces under the core."""
-        if error.getErrorId() == libsbml.NotSchemaConformant and (found := _OF_LEVEL_3.search(error.getMessage())):
-            return found[1]
-        found = _ELEMENT.search(error.getMessage())
-        if error.getErrorId() != libsbml.UnrecognizedElement or found is None:
+        if error.getErrorId() == libsbml.NotSchemaConformant and (match := _OF_LEVEL_3.search(error.getMessage())):
+            return match[1]
+        match = _ELEMENT.search(error.getMessage())
+        if error.getErrorId() != libsbml.UnrecognizedElement or match is None:
             return error.getPackage()
         lines = (error.getLine(), *(tag.line for tag in self.tags if tag.parent in self.there(error)))
-        owners = {tag.package for tag in self.tags if tag.name == found[1] and tag.line in lines}
+        owners = {tag.package for tag in self.tags if tag.name == match[1] and tag.line in lines}
         return owners.pop() if len(owners) == 1 else ""
 
     def _aside(self, error: Any) -> _Verdict | None:
@@ -173,10 +173,10 @@ class _ErrorLog:
         return ("empty", tag.line, tag.name), tag.line, words
 
     def _missing(self, error: Any) -> _Verdict | None:
-        found = _MISSING.search(error.getMessage())
-        if found is None:
+        match = _MISSING.search(error.getMessage())
+        if match is None:
             return None
-        attribute, element, identifier = found[1], found[2] or _ELEMENT_OF.get(error.getErrorId(), ""), found[3]
+        attribute, element, identifier = match[1], match[2] or _ELEMENT_OF.get(error.getErrorId(), ""), match[3]
         attribute = attribute.replace("Valuesfrom", "ValuesFrom")  # libsbml misspells it
         if (element, attribute) not in _REPEATED and not self._needless(error, element, attribute):
             return None
@@ -188,8 +188,8 @@ class _ErrorLog:
 
     def _needless(self, error: Any, element: str, attribute: str) -> bool:
         """Whether nothing depends on an attribute for any element that the error may be about."""
-        place = error.getLine(), element
-        items = [item for item in self._elements if (item.getLine(), item.getElementName()) == place]
+        position = error.getLine(), element
+        items = [item for item in self._elements if (item.getLine(), item.getElementName()) == position]
         if not items:
             return False
         if (element, attribute) == ("event", "useValuesFromTriggerTime"):
@@ -208,10 +208,10 @@ class _ErrorLog:
         return [everything.get(index) for index in range(everything.getSize())]
 
     def _unknown(self, error: Any) -> _Verdict | None:
-        found = _UNKNOWN.search(error.getMessage())
-        if found is None:
+        match = _UNKNOWN.search(error.getMessage())
+        if match is None:
             return None
-        attribute, element = found[1], found[2]
+        attribute, element = match[1], match[2]
         there = self.there(error, element)
         prefix, _, local = attribute.rpartition(":")
         keys = {key for tag in there for key in tag.attributes}
@@ -225,24 +225,24 @@ class _ErrorLog:
         return kind, error.getLine(), f"{words} has an attribute '{attribute}', {reason}"
 
     def _blank(self, error: Any) -> _Verdict | None:
-        found = _BLANK.search(error.getMessage())
-        if found is None or (found[1] not in _IDLE_BLANKS and (found[2].lower(), found[1]) != ("model", "id")):
+        match = _BLANK.search(error.getMessage())
+        if match is None or (match[1] not in _IDLE_BLANKS and (match[2].lower(), match[1]) != ("model", "id")):
             return None
-        words = f"<{found[2].lower()}> has a blank attribute '{found[1]}'"
-        return ("blank", found[1], found[2]), error.getLine(), f"{words}; it is taken as not there"
+        words = f"<{match[2].lower()}> has a blank attribute '{match[1]}'"
+        return ("blank", match[1], match[2]), error.getLine(), f"{words}; it is taken as not there"
 
     def _idle(self, error: Any) -> _Verdict | None:
-        found = _ELEMENT.search(error.getMessage())
-        if found is None or found[1] not in _IDLE_LISTS:
+        match = _ELEMENT.search(error.getMessage())
+        if match is None or match[1] not in _IDLE_LISTS:
             return None
-        return ("list", found[1]), error.getLine(), f"<{found[1]}> is not in {self._edition}; it is passed over"
+        return ("list", match[1]), error.getLine(), f"<{match[1]}> is not in {self._edition}; it is passed over"
 
     def _identifier(self, error: Any) -> _Verdict | None:
         """An id that no formula can name may be written as it likes."""
-        found = _IDENTIFIER.search(error.getMessage())
-        if error.getErrorId() != libsbml.InvalidIdSyntax or found is None:
+        match = _IDENTIFIER.search(error.getMessage())
+        if error.getErrorId() != libsbml.InvalidIdSyntax or match is None:
             return None
-        owners = [tag for tag in self.there(error) if tag.identifier == found[1]]
+        owners = [tag for tag in self.there(error) if tag.identifier == match[1]]
         if not owners or any(tag.name not in _NAMED_BY_NO_FORMULA for tag in owners):
             return None
         words = f"{owners[0].in_words} has an id that SBML does not allow; the mathematics does not need it"
@@ -257,5 +257,5 @@ def _detail(error: Any) -> str:
         return parts[1]
     if error.getErrorId() == libsbml.NotSchemaConformant:
         return whole.rpartition(". ")[2]
-    found = _OF_XML.search(whole)
-    return found[1] if found else ""
+    match = _OF_XML.search(whole)
+    return match[1] if match else ""

@@ -103,18 +103,18 @@ def _check_definition(definition: _Definition, document: Any, path: Path) -> Non
         models += [item.getId() for item in plugin.getListOfModelDefinitions()]
         models += [item.getId() for item in plugin.getListOfExternalModelDefinitions()]
     if definition.model and definition.model not in models:
-        known = ", ".join(map(repr, models))
-        raise SbmlError(f"{words} for the model '{definition.model}', but it has {known}; correct the reference")
+        ids = ", ".join(map(repr, models))
+        raise SbmlError(f"{words} for the model '{definition.model}', but it has {ids}; correct the reference")
 
 
 def _references(plugin: Any, source: Source) -> Iterator[tuple[_Definition, Path]]:
     for item in plugin.getListOfExternalModelDefinitions():
-        place = item.getSource().removeprefix("file:")
-        outside = ":" in place or Path(place).is_absolute() or ".." in Path(place).parts
+        location = item.getSource().removeprefix("file:")
+        outside = ":" in location or Path(location).is_absolute() or ".." in Path(location).parts
         if source.path == "<text>" or outside:
             raise SbmlError(
                 f"{source.path}: the model definition '{item.getId()}' refers to {item.getSource()!r}; only files "
                 "beside the model's own file are opened, so put it there and refer to it by its name"
             )
         definition = _Definition(source.path, item.getId(), item.getModelRef())
-        yield definition, Path(source.path).resolve().parent / place
+        yield definition, Path(source.path).resolve().parent / location

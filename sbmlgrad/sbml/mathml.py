@@ -349,9 +349,9 @@ _RELATIONS: dict[int, Any] = {
     libsbml.AST_RELATIONAL_GEQ: sympy.Ge,
 }
 
-_DISTRIBUTIONS: dict[int, int] = {  # with the place in DISTRIBUTIONS
-    getattr(libsbml, f"AST_DISTRIB_FUNCTION_{distribution.name.upper()}"): place
-    for place, distribution in enumerate(DISTRIBUTIONS)
+_DISTRIBUTIONS: dict[int, int] = {  # with the index in DISTRIBUTIONS
+    getattr(libsbml, f"AST_DISTRIB_FUNCTION_{distribution.name.upper()}"): index
+    for index, distribution in enumerate(DISTRIBUTIONS)
 }
 
 _FUNCTIONS: dict[int, tuple[Any, int]] = {  # with the number of arguments

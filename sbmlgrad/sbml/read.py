@@ -89,7 +89,7 @@ class _Reader:
         for other, what in ((initial, "an initial assignment"), (rate_rules, "a rate rule")):
             for identifier in rules.keys() & other.keys():
                 raise self.error(f"'{identifier}' has an assignment rule and {what}; remove one of them")
-        events = tuple(self._event(item, place) for place, item in enumerate(model.getListOfEvents(), start=1))
+        events = tuple(self._event(item, index) for index, item in enumerate(model.getListOfEvents(), start=1))
         self.assigned = rules.keys() | initial.keys()
         self.moving = rate_rules.keys() | {name for event in events for name in event.assignments}
         elements = Elements(
@@ -140,14 +140,14 @@ class _Reader:
             items += [reference for reference in self._references() if reference.getId()]
         return tuple(item.getId() for item in items if not item.getConstant())
 
-    def _event(self, item: Any, place: int) -> Event:
-        where = f"event '{item.getId() or f'number {place}'}'"
+    def _event(self, item: Any, index: int) -> Event:
+        where = f"event '{item.getId() or f'number {index}'}'"
         parts = (item.getTrigger(), item.getDelay(), item.getPriority())
         trigger, delay, priority = (part.getMath() if part is not None else None for part in parts)
         assignments = self._assignments(item.getListOfEventAssignments(), "getVariable", f"assignment in {where}")
         recent = self.document.getLevel() > 2
         return Event(
-            id=item.getId() or f"event {place}",
+            id=item.getId() or f"event {index}",
             trigger=sympy.false if trigger is None else self.scope.condition(trigger, f"the trigger of {where}"),
             assignments=assignments,
             delay=None if delay is None else self.scope.expression(delay, f"the delay of {where}"),

@@ -46,8 +46,8 @@ def packages(document: Any) -> Iterator[tuple[str, bool]]:
             yield name, _is_required(document, name)
     for index in range(document.getNumUnknownPackages()):
         address = document.getUnknownPackageURI(index)
-        found = _OF_ADDRESS.search(address)
-        name = found[1] if found else document.getUnknownPackagePrefix(index)
+        match = _OF_ADDRESS.search(address)
+        name = match[1] if match else document.getUnknownPackagePrefix(index)
         yield name, document.getPackageRequired(address)
 
 

@@ -27,8 +27,8 @@ class Tag:
     @property
     def package(self) -> str:
         """The Level 3 package that it belongs to; "" for the core of SBML."""
-        found = _PACKAGE.search(self.namespace)
-        return found[1] if found else ""
+        match = _PACKAGE.search(self.namespace)
+        return match[1] if match else ""
 
     @property
     def identifier(self) -> str:
@@ -56,7 +56,7 @@ def as_utf8(text: str) -> str:
 
 def tags(text: str) -> list[Tag]:
     """All start tags of a well-formed document, in its order; notes and annotations are passed over."""
-    found: list[Tag] = []
+    elements: list[Tag] = []
     inside: list[Tag | None] = []  # None for what is not of SBML
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -67,8 +67,8 @@ def tags(text: str) -> list[Tag]:
             return
         if parent is not None:
             parent.children += 1
-        found.append(Tag(parser.CurrentLineNumber, namespace, local, attributes, parent))
-        inside.append(found[-1])
+        elements.append(Tag(parser.CurrentLineNumber, namespace, local, attributes, parent))
+        inside.append(elements[-1])
 
     def end(_: str) -> None:
         inside.pop()
@@ -76,4 +76,4 @@ def tags(text: str) -> list[Tag]:
     parser = expat.ParserCreate("utf-8", " ")
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.Parse(as_utf8(text).encode("utf-8", "surrogatepass"), True)
-    return found
+    return elements

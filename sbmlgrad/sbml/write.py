@@ -210,10 +210,11 @@ def _compare_values(before: _Values, after: _Values, changes: Mapping[str, float
     changed = {bare_id(name) for name in changes}
     kept = {name: old for name, old in before.as_dict().items() if bare_id(name) not in changed}
     checks = [(name, asked, _as_asked(after, name)) for name, asked in changes.items()]
-    for name, wanted, found in [*checks, *((name, old, stored.get(name)) for name, old in kept.items())]:
-        if not _same(wanted, found):
+    for name, expected, stored_value in [*checks, *((name, old, stored.get(name)) for name, old in kept.items())]:
+        if not _same(expected, stored_value):
             raise SbmlError(
-                f"{source}: not written, {name} reads back as {found} instead of {wanted}; report this with the file"
+                f"{source}: not written, {name} reads back as {stored_value} instead of {expected}; "
+                "report this with the file"
             )
 
 

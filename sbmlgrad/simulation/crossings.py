@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.network.hybrid import Relations, joined
+from sbmlgrad.network.hybrid_model import Relations, joined
 from sbmlgrad.simulation.rosenbrock import Dense
 
 _NARROW = 1e-12  # of a step, how closely a change is found
 _SAMPLES = 10  # of a step, for what changes and changes back within it
 _CLEAR = 1e-10  # of what is compared: a difference that is none of a solver's errors
-_MOST_LOOKS = 60  # for where a function is 0
+_MOST_ROUNDS = 60  # for where a function is 0
 _CLOSER = 3  # times the lowest of them is looked at closer
 
 _Bracket = tuple[Array, Array, Array, Array]
@@ -50,29 +50,29 @@ class Crossings:
         if not len(flowing):
             return jnp.ones_like(time)
 
-        def look(fraction: Array) -> tuple[Array, Array]:
+        def compare(fraction: Array) -> tuple[Array, Array]:
             seen, gaps, sizes = self._seen(time + fraction * step, dense(fraction))
             clear = jnp.abs(gaps) > _CLEAR * sizes
             return jnp.any(((seen != relations) & watched & clear)[flowing]), gaps[flowing]
 
         fractions = jnp.linspace(0.0, 1.0, _SAMPLES)
-        changed, gaps = jax.vmap(look)(fractions)
+        changed, gaps = jax.vmap(compare)(fractions)
         side = jnp.sign(jnp.where(gaps[0] != 0, gaps[0], gaps[-1]))  # a step may begin right at a change
         heights = gaps * (side / jnp.maximum(jnp.max(jnp.abs(gaps), axis=0), 1e-300))[None, :]
         offset, depth = _vertex(heights[:-2], heights[1:-1], heights[2:])
-        place, which = jnp.unravel_index(jnp.argmin(depth), depth.shape)
-        lowest = fractions[place + 1] + offset[place, which] * fractions[1]
+        index, which = jnp.unravel_index(jnp.argmin(depth), depth.shape)
+        lowest = fractions[index + 1] + offset[index, which] * fractions[1]
 
         def closer(_: int, lowest_and_width: tuple[Array, Array]) -> tuple[Array, Array]:
             lowest, width = lowest_and_width
             around = jnp.clip(lowest + width * jnp.array([-1.0, 0.0, 1.0]), 0.0, 1.0)
-            heights = side[which] * jax.vmap(lambda f: look(f)[1][which])(around)
+            heights = side[which] * jax.vmap(lambda f: compare(f)[1][which])(around)
             return jnp.clip(lowest + _vertex(*heights)[0] * width, 0.0, 1.0), width / 8.0
 
         lowest, _ = lax.fori_loop(0, _CLOSER, closer, (lowest, fractions[1] / 8.0))
         changed = changed.at[0].set(False)
         sampled = jnp.where(jnp.any(changed), fractions[jnp.argmax(changed)], 1.0)
-        return jnp.where(look(lowest)[0], jnp.minimum(lowest, sampled), sampled)
+        return jnp.where(compare(lowest)[0], jnp.minimum(lowest, sampled), sampled)
 
     def first_change(
         self, dense: Dense, time: Array, step: Array, relations: Array, watched: Array, changes: Array, last: Array
@@ -85,7 +85,7 @@ class Crossings:
         ``changes``.
         """
 
-        def look(fraction: Array) -> tuple[Array, Array]:
+        def compare(fraction: Array) -> tuple[Array, Array]:
             seen, gaps = self.seen(time + fraction * step, dense(fraction))
             return jnp.any((seen != relations) & watched), gaps
 
@@ -95,7 +95,7 @@ class Crossings:
 
         def narrow(bracket: _Bracket, fraction: Array) -> _Bracket:
             low, below, high, above = bracket
-            changed, gaps = look(fraction)
+            changed, gaps = compare(fraction)
             return (
                 jnp.where(changed, low, fraction),
                 jnp.where(changed, below, gaps),
@@ -113,9 +113,9 @@ class Crossings:
             return narrow(bracket, (bracket[0] + bracket[2]) / 2)
 
         late = last - _NARROW
-        early, gaps_late = look(late)
+        early, gaps_late = compare(late)
         start, end = jnp.zeros_like(time), last
-        gaps_start, gaps_end = look(start)[1], look(end)[1]
+        gaps_start, gaps_end = compare(start)[1], compare(end)[1]
         bracket = (
             jnp.where(early, start, late),
             jnp.where(early, gaps_start, gaps_late),
@@ -137,15 +137,15 @@ def _vertex(left: Array, middle: Array, right: Array) -> tuple[Array, Array]:
     return jnp.where(turns, offset, 0.0), jnp.where(turns, middle - 0.25 * (left - right) * offset, jnp.inf)
 
 
-def first_zero(function: Callable[[Array], Array], low: Array, high: Array, close: Array, wanted: Array) -> Array:
+def first_zero(function: Callable[[Array], Array], low: Array, high: Array, close: Array, active: Array) -> Array:
     """A fraction at which a function is 0 within what is ``close``; it is ``low`` at 0, ``high`` at 1.
 
-    1 where none is ``wanted``. False position after Illinois: where one end stays, its value counts half.
+    1 where none is ``active``. False position after Illinois: where one end stays, its value counts half.
     """
 
     def go_on(bracket: tuple[Array, ...]) -> Array:
-        found, count = bracket[-2:]
-        return ~found & (count < _MOST_LOOKS)
+        hit, count = bracket[-2:]
+        return ~hit & (count < _MOST_ROUNDS)
 
     def closer(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
         low, below, high, above, side, _, _, count = bracket
@@ -165,5 +165,5 @@ def first_zero(function: Callable[[Array], Array], low: Array, high: Array, clos
 
     zero, one = jnp.zeros_like(low), jnp.ones_like(low)
     low, high, close = lax.stop_gradient((low, high, close))
-    start: tuple[Array, ...] = (zero, low, one, high, zero, one, ~wanted, jnp.zeros((), jnp.int32))
+    start: tuple[Array, ...] = (zero, low, one, high, zero, one, ~active, jnp.zeros((), jnp.int32))
     return lax.while_loop(go_on, closer, start)[5]

@@ -18,7 +18,7 @@ from sbmlgrad.errors import SimulationError, TruncationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import rate_equations
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.rate_equations import equations_of_network, flat
 from sbmlgrad.simulation.flow import Trajectory
 from sbmlgrad.simulation.path import (
@@ -28,9 +28,9 @@ from sbmlgrad.simulation.path import (
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
-    Lane,
     Marks,
     Path,
+    Realisation,
     Settings,
 )
 from sbmlgrad.simulation.random import Streams, streams
@@ -48,8 +48,8 @@ def equations(model: Model, select: Sequence[str] | None = None) -> HybridModel:
     key = ("equations", tuple(select) if select is not None else None)
     if key not in model.derived:
         model.derived[key] = rate_equations(model, select)
-    made: HybridModel = model.derived[key]
-    return made
+    process: HybridModel = model.derived[key]
+    return process
 
 
 def prepare_equations(
@@ -76,10 +76,10 @@ def with_values(
     model: Model, parameters: Mapping[str, float] | None, make: Callable[[Model], HybridModel]
 ) -> tuple[HybridModel, np.ndarray]:
     """What is made of a model, and a vector of its quantities, for these values of some of them."""
-    made, changes = make(model), dict(parameters or {})
-    if any(name not in made.quantities for name in changes):
-        made, changes = make(model.with_parameters(changes)), {}
-    return made, np.array([float(changes.get(name, value)) for name, value in made.quantities.items()])
+    process, changes = make(model), dict(parameters or {})
+    if any(name not in process.quantities for name in changes):
+        process, changes = make(model.with_parameters(changes)), {}
+    return process, np.array([float(changes.get(name, value)) for name, value in process.quantities.items()])
 
 
 def solve(
@@ -120,25 +120,25 @@ def landmarks(model: HybridModel, quantities: np.ndarray, start: float, times: n
     """Times (k,) of what depends on time alone, and the switch (k,) behind each; see :class:`Landmarks`."""
     if model.landmarks is None:
         return jnp.zeros(0), jnp.zeros(0, jnp.int64)
-    found = model.landmarks.find(quantities, start, float(times[-1]))
-    return jnp.asarray(found[0]), jnp.asarray(found[1])
+    marks = model.landmarks.find(quantities, start, float(times[-1]))
+    return jnp.asarray(marks[0]), jnp.asarray(marks[1])
 
 
 def sensitivities(
     model: HybridModel,
     quantities: np.ndarray,
-    places: Sequence[int],
+    indices: Sequence[int],
     times: np.ndarray,
     start: float = 0.0,
     settings: Settings = SETTINGS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Observables (observables, times) and their derivatives (places, observables, times) by some quantities.
+    """Observables (observables, times) and their derivatives (indices, observables, times) by some quantities.
 
     Forward mode through the solver's steps, with the times of events differentiated too.
     """
     fixed = (jnp.asarray(times), landmarks(model, quantities, start, times), jnp.float64(start), streams(0))
-    directions = np.zeros((len(places), len(quantities)))
-    directions[np.arange(len(places)), list(places)] = 1.0
+    directions = np.zeros((len(indices), len(quantities)))
+    directions[np.arange(len(indices)), list(indices)] = 1.0
     moving = (jnp.asarray(quantities), jnp.asarray(directions))
     (values, slopes), _ = _to_the_end(
         model, replace(settings, sensitive=True), lambda s: _compiled_tangents(model, s)(*moving, *fixed)
@@ -189,7 +189,7 @@ def _linear_algebra() -> ThreadpoolController:
 
 def _suited(model: HybridModel, settings: Settings) -> Settings:
     """The settings with the exact solver where nothing flows."""
-    return replace(settings, solver=Euler()) if model.still else settings
+    return replace(settings, solver=Euler()) if model.piecewise_constant else settings
 
 
 def _trajectory(
@@ -203,16 +203,16 @@ def _trajectory(
 ) -> tuple[Any, Path]:
     """Observables (times, observables), and where the trajectory ended."""
     state, coefficients = model.start(quantities)
-    lane = Lane(coefficients, keys, jnp.zeros((), jnp.uint32))
+    realisation = Realisation(coefficients, keys, jnp.zeros((), jnp.uint32))
     landmarks, switches = marks
     if settings.sensitive and model.landmarks is not None:
         landmarks = model.landmarks.moving(landmarks, switches, len(state), coefficients)
-    path, states = _follow(Trajectory(model, settings, Marks(times, landmarks), lane), state, start)
+    path, states = _follow(Trajectory(model, settings, Marks(times, landmarks), realisation), state, start)
 
     def observe(time: Any, record: Any) -> Any:
         state, delayed = record[: len(model.variables)], record[len(model.variables) :]
-        known = coefficients if model.delays is None else coefficients.at[model.delays.places].set(delayed)
-        return model.observe(time, state, known)
+        now = coefficients if model.delays is None else coefficients.at[model.delays.indices].set(delayed)
+        return model.observe(time, state, now)
 
     return jax.vmap(observe)(times, states), path
 

@@ -1,9 +1,9 @@
 """Gillespie's direct method for models in which events and known times come between the reactions.
 
-Between them nothing but counts moves, so the steps are those of :mod:`sbmlgrad.simulation.ssa`. A lane that has come
-to a known time, or in which a reaction has changed a trigger, waits for the end of the block of steps, where events are
-settled and observations written down for all that wait; then it draws afresh, which is exact since waiting times are
-memoryless.
+Between them nothing but counts moves, so the steps are those of :mod:`sbmlgrad.simulation.ssa`. A trajectory that has
+come to a known time, or in which a reaction has changed a trigger, waits for the end of the block of steps, where
+events are settled and observations written down for all that wait; then it draws afresh, which is exact since waiting
+times are memoryless.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.program import Program
 from sbmlgrad.simulation.flow import Trajectory
-from sbmlgrad.simulation.path import BAD_HAZARD, DONE, RUNNING, Lane, Marks, Path, Settings
+from sbmlgrad.simulation.path import BAD_PROPENSITY, DONE, RUNNING, Marks, Path, Realisation, Settings
 from sbmlgrad.simulation.random import Streams, exponential, uniform
 from sbmlgrad.simulation.ssa import Arrays, PathFunctional, Row, Step, broken, select_by, take_step
 
 BLOCK = 16  # steps between two looks at who waits
-_WAITING = 4  # one lane in so many waits before any is served: to look costs as much as some blocks
+_WAITING = 4  # one trajectory in so many waits before any is served: to look costs as much as some blocks
 _BLOCKS_A_CALL = 256  # so that an interrupt and the limit on events are seen
 
 
-class _Lanes(NamedTuple):
-    """All lanes between two blocks: arrays (lanes,), and the paths as of when each last waited."""
+class _BatchState(NamedTuple):
+    """All trajectories between two blocks: arrays (batch,), and the paths as of when each last waited."""
 
     state: Arrays  # one array for each variable
     time: Row
@@ -72,25 +72,25 @@ class _Density(_Fired):
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
         assert self.network.rates is not None
-        hazards = [jnp.broadcast_to(a, step.total.shape) for a in self.network.rates(step.x, aux)]
-        fired = select_by(step.reaction, hazards, 1.0)
-        density = jnp.log(jnp.where(step.fires, fired, 1.0)) - reduce(add, hazards) * step.wait
+        propensities = [jnp.broadcast_to(a, step.total.shape) for a in self.network.rates(step.x, aux)]
+        fired = select_by(step.reaction, propensities, 1.0)
+        density = jnp.log(jnp.where(step.fires, fired, 1.0)) - reduce(add, propensities) * step.wait
         return (*super().advance(carry, step, aux)[:1], carry[1] + density)
 
 
 class DirectMethod:
-    """The loop for one model: :meth:`advance` takes all lanes on."""
+    """The loop for one model: :meth:`advance` takes all trajectories on."""
 
     def __init__(self, model: HybridModel, settings: Settings):
         assert model.stepwise is not None
-        assert isinstance(model.hazards, Program)
-        self.model, self.settings, self.parts, self.hazards = model, settings, model.stepwise, model.hazards
-        self.reacting = [int(place) for place in self.parts.reacting]
+        assert isinstance(model.propensities, Program)
+        self.model, self.settings, self.parts, self.propensities = model, settings, model.stepwise, model.propensities
+        self.reacting = [int(index) for index in self.parts.reacting]
         self.network = ReactionNetwork(
             stoichiometry=model.jumps[self.parts.reacting].astype(np.int64),
             x0=[0.0] * len(self.reacting),
             parameters={},
-            rates=lambda x, known: tuple(self.hazards.unrolled(self.with_counts(x, known))),
+            rates=lambda x, inputs: tuple(self.propensities.unrolled(self.with_counts(x, inputs))),
         )
         self.functional: PathFunctional = _Density(self.network) if settings.scored else _Fired()
 
@@ -104,19 +104,19 @@ class DirectMethod:
         trajectory: Array,
         max_events: Array | None = None,
     ) -> tuple[Path, Array]:
-        """Some blocks of steps of all lanes, until all are at their end or one has failed.
+        """Some blocks of steps of all trajectories, until all are at their end or one has failed.
 
         Where nobody looks in between, as for scores, there are ``max_events`` instead of a number of blocks.
         """
         blocks = _Blocks(self, coefficients, marks, keys, trajectory)
 
-        def go_on(loop: tuple[Array, _Lanes]) -> Array:
-            count, lanes = loop
-            status = lanes.paths.status
+        def go_on(loop: tuple[Array, _BatchState]) -> Array:
+            count, batch = loop
+            status = batch.paths.status
             going = jnp.any(status == RUNNING) & ~jnp.any(status > DONE)
-            return going & (count < _BLOCKS_A_CALL if max_events is None else jnp.all(lanes.carry[0] <= max_events))
+            return going & (count < _BLOCKS_A_CALL if max_events is None else jnp.all(batch.carry[0] <= max_events))
 
-        lanes = _Lanes(
+        batch = _BatchState(
             state=tuple(paths.state[:, : len(self.model.variables)].T),
             time=paths.time,
             until=paths.time,  # so that all are looked at first
@@ -126,73 +126,75 @@ class DirectMethod:
             paths=paths,
             records=records,
         )
-        lanes = lax.while_loop(
-            go_on, lambda loop: (loop[0] + 1, blocks.run(blocks.look(loop[1]))), (jnp.zeros((), jnp.int32), lanes)
+        batch = lax.while_loop(
+            go_on, lambda loop: (loop[0] + 1, blocks.run(blocks.check(loop[1]))), (jnp.zeros((), jnp.int32), batch)
         )[1]
-        return blocks.packed(lanes), lanes.records
+        return blocks.packed(batch), batch.records
 
-    def with_counts(self, x: Arrays, known: Arrays) -> Arrays:
-        """Time, state and coefficients with these counts in the places that react."""
-        values = list(known)
-        for place, count in zip(self.reacting, x, strict=True):
-            values[1 + place] = count
+    def with_counts(self, x: Arrays, inputs: Arrays) -> Arrays:
+        """Time, state and coefficients with these counts of the species that react."""
+        values = list(inputs)
+        for index, count in zip(self.reacting, x, strict=True):
+            values[1 + index] = count
         return tuple(values)
 
 
 class _Blocks:
-    """Blocks of steps of all lanes, and what is done for those that wait between them."""
+    """Blocks of steps of all trajectories, and what is done for those that wait between them."""
 
     def __init__(self, method: DirectMethod, coefficients: Array, marks: Marks, keys: Streams, trajectory: Array):
         self.method, self.model, self.size = method, method.model, len(method.model.variables)
         self.coefficients, self.marks, self.keys, self.trajectory = coefficients, marks, keys, trajectory
         program = self.model.start_program
         shared = isinstance(program, Program) and not program.draws
-        self.fixed = tuple(coefficients[0] if shared else coefficients.T)  # numbers of all lanes, or one for each
+        self.fixed = tuple(
+            coefficients[0] if shared else coefficients.T
+        )  # numbers of all trajectories, or one for each
         self.one = coefficients.dtype.type(1) + 0 * marks.times[0].astype(jnp.float32)  # not known to the compiler
 
-    def run(self, lanes: _Lanes) -> _Lanes:
+    def run(self, batch: _BatchState) -> _BatchState:
         """One block of steps."""
-        draw = lanes.draws[None] + lax.broadcasted_iota(jnp.uint32, (BLOCK, len(self.trajectory)), 0)
+        draw = batch.draws[None] + lax.broadcasted_iota(jnp.uint32, (BLOCK, len(self.trajectory)), 0)
         number = jnp.broadcast_to(self.trajectory, draw.shape)
         random = exponential(self.keys.waiting, number, draw), uniform(self.keys.choice, number, draw)
-        known = self._known(lanes)
-        held = lax.stop_gradient(known)  # which reaction fires when is as it is, whatever the derivatives
-        truth = () if lanes.paths.pending is None else tuple(lanes.paths.pending.truth.T)
+        inputs = self._inputs(batch)
+        held = lax.stop_gradient(inputs)  # which reaction fires when is as it is, whatever the derivatives
+        truth = () if batch.paths.pending is None else tuple(batch.paths.pending.truth.T)
         network, functional = self.method.network, self.method.functional
 
         def step(row: Array, inner: tuple[Arrays, Array, Array, Array, Arrays]) -> Any:
             x, time, until, used, carry = inner
             used = used + (time < until)
             wait, choice = (lax.dynamic_index_in_dim(v, row, 0, keepdims=False) for v in random)
-            x, time, now = take_step(network, functional, x, time, until, carry, wait, choice, held, known, self.one)
+            x, time, now = take_step(network, functional, x, time, until, carry, wait, choice, held, inputs, self.one)
             if len(self.method.parts.watched):
-                until = jnp.where(self._changed(x, known, truth) & (now[0] > carry[0]), time, until)
+                until = jnp.where(self._changed(x, inputs, truth) & (now[0] > carry[0]), time, until)
             return x, time, until, used, now
 
-        begin = (self._reacting(lanes), lanes.time, lanes.until, lanes.draws, lanes.carry)
+        begin = (self._reacting(batch), batch.time, batch.until, batch.draws, batch.carry)
         x, time, until, draws, carry = lax.fori_loop(0, BLOCK, step, begin)
-        state = self.method.with_counts(x, known)[1 : 1 + self.size]
-        return lanes._replace(state=state, time=time, until=until, draws=draws, carry=carry)
+        state = self.method.with_counts(x, inputs)[1 : 1 + self.size]
+        return batch._replace(state=state, time=time, until=until, draws=draws, carry=carry)
 
-    def look(self, lanes: _Lanes) -> _Lanes:
+    def check(self, batch: _BatchState) -> _BatchState:
         """See whether propensities make sense, and serve those that wait if they are many."""
-        running = lanes.paths.status == RUNNING
-        wrong = broken(self.method.network, self._reacting(lanes), self._known(lanes))
-        status = jnp.where(running & wrong, BAD_HAZARD, lanes.paths.status)
-        lanes = lanes._replace(paths=lanes.paths._replace(status=status))
-        waits = (lanes.time >= lanes.until) & (status == RUNNING)
+        running = batch.paths.status == RUNNING
+        wrong = broken(self.method.network, self._reacting(batch), self._inputs(batch))
+        status = jnp.where(running & wrong, BAD_PROPENSITY, batch.paths.status)
+        batch = batch._replace(paths=batch.paths._replace(status=status))
+        waits = (batch.time >= batch.until) & (status == RUNNING)
         enough = _WAITING * jnp.sum(waits) >= jnp.sum(status == RUNNING)
-        return lax.cond(enough, partial(self._settle, waits), lambda lanes: lanes, lanes)
+        return lax.cond(enough, partial(self._serve, waits), lambda batch: batch, batch)
 
-    def packed(self, lanes: _Lanes) -> Path:
+    def packed(self, batch: _BatchState) -> Path:
         """The paths as of now."""
-        path = lanes.paths
-        state = jnp.stack([*lanes.state, path.state[:, -1]], axis=1)
-        steps = lanes.draws.astype(jnp.int32)
-        weight = lanes.carry[1] if self.method.settings.scored else None
-        return path._replace(time=lanes.time, state=state, steps=steps, draws=lanes.carry[0], weight=weight)
+        path = batch.paths
+        state = jnp.stack([*batch.state, path.state[:, -1]], axis=1)
+        steps = batch.draws.astype(jnp.int32)
+        weight = batch.carry[1] if self.method.settings.scored else None
+        return path._replace(time=batch.time, state=state, steps=steps, draws=batch.carry[0], weight=weight)
 
-    def _settle(self, waits: Array, lanes: _Lanes) -> _Lanes:
+    def _serve(self, waits: Array, batch: _BatchState) -> _BatchState:
         """Serve those that wait, and once more those for which something comes at the very next instant."""
 
         def again(paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array]:
@@ -200,18 +202,18 @@ class _Blocks:
             paths, until, _, records = self._served(soon, paths, until, records)
             return paths, until, records
 
-        paths, until, soon, records = self._served(waits, self.packed(lanes), lanes.until, lanes.records)
+        paths, until, soon, records = self._served(waits, self.packed(batch), batch.until, batch.records)
         paths, until, records = lax.cond(jnp.any(soon), again, lambda *same: same, paths, until, records)
-        phase = jnp.where(waits, 0.5 * (paths.time + until), lanes.phase)
+        phase = jnp.where(waits, 0.5 * (paths.time + until), batch.phase)
         state = tuple(paths.state[:, : self.size].T)
-        return lanes._replace(state=state, time=paths.time, until=until, phase=phase, paths=paths, records=records)
+        return batch._replace(state=state, time=paths.time, until=until, phase=phase, paths=paths, records=records)
 
     def _served(self, chosen: Array, paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array, Array]:
-        """Events and observations of the chosen lanes: paths, their next stops, which come at once, and records."""
+        """Events and observations of the chosen: paths, their next stops, which come at once, and records."""
 
         def attend(path: Path, coefficients: Array, number: Array) -> tuple[Path, Array, Array]:
-            lane = Lane(coefficients, self.keys, number)
-            return Trajectory(self.model, self.method.settings, self.marks, lane).attend(path)
+            realisation = Realisation(coefficients, self.keys, number)
+            return Trajectory(self.model, self.method.settings, self.marks, realisation).attend(path)
 
         after, stop, soon = jax.vmap(attend)(paths, self.coefficients, self.trajectory)
         after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
@@ -222,19 +224,19 @@ class _Blocks:
         records = records.at[row, jnp.arange(len(self.trajectory))].set(seen, mode="drop")
         return after, jnp.where(chosen, lax.stop_gradient(stop), until), chosen & soon, records
 
-    def _changed(self, x: Arrays, known: Arrays, truth: Sequence[Array]) -> Array:
+    def _changed(self, x: Arrays, inputs: Arrays, truth: Sequence[Array]) -> Array:
         """Whether a trigger that reactions may change is not what it was."""
         parts = self.method.parts
-        seen = parts.triggers.unrolled(self.method.with_counts(x, known))
+        seen = parts.triggers.unrolled(self.method.with_counts(x, inputs))
         pairs = zip(seen, parts.watched, strict=True)
         return sum(((value > 0.5) != truth[event] for value, event in pairs), jnp.zeros((), bool))
 
-    def _reacting(self, lanes: _Lanes) -> Arrays:
-        return tuple(lanes.state[place] for place in self.method.reacting)
+    def _reacting(self, batch: _BatchState) -> Arrays:
+        return tuple(batch.state[index] for index in self.method.reacting)
 
-    def _known(self, lanes: _Lanes) -> Arrays:
+    def _inputs(self, batch: _BatchState) -> Arrays:
         """What propensities are functions of."""
-        return (lanes.phase, *lanes.state, *self.fixed)
+        return (batch.phase, *batch.state, *self.fixed)
 
 
 def _where(chosen: Array, new: Array, old: Array) -> Array:

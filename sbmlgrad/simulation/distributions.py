@@ -31,12 +31,12 @@ _SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def sample(key: Array, kind: int, place: int, parameters: Sequence[Any]) -> Array:
-    """One number of a distribution of :data:`DISTRIBUTIONS`; ``place`` tells apart the draws that share a key."""
+def sample(key: Array, kind: int, index: int, parameters: Sequence[Any]) -> Array:
+    """One number of a distribution of :data:`DISTRIBUTIONS`; ``index`` tells apart the draws that share a key."""
     distribution = DISTRIBUTIONS[kind]
     own, bounds = parameters[: distribution.parameters], parameters[distribution.parameters :]
     sampler = _SAMPLERS[distribution.name]
-    key = jax.random.fold_in(key, place)
+    key = jax.random.fold_in(key, index)
     if not bounds:
         return sampler(key, *own)
     low, high = bounds
@@ -53,7 +53,7 @@ def sample(key: Array, kind: int, place: int, parameters: Sequence[Any]) -> Arra
     return jnp.where(outside((jnp.zeros_like(tries), value)), jnp.nan, value)
 
 
-def expected(kind: int, place: int, parameters: Sequence[Any]) -> Array:
+def expected(kind: int, index: int, parameters: Sequence[Any]) -> Array:
     """The mean of the distribution without its bounds, in place of a random number."""
     distribution = DISTRIBUTIONS[kind]
     return jnp.asarray(distribution.mean(*map(float, parameters[: distribution.parameters])))

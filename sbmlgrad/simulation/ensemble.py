@@ -23,13 +23,13 @@ from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
 from sbmlgrad.simulation.random import Streams, streams
-from sbmlgrad.simulation.ssa import Kernel, Lanes, PathFunctional, build_kernel, initial_count
+from sbmlgrad.simulation.ssa import BatchState, Kernel, PathFunctional, build_kernel, initial_count
 
 GRAIN = 256
 """Chunks are whole multiples of this many trajectories, and moments are summed grain by grain in order."""
 
 _CACHE_BYTES = 1_600_000  # what a chunk's arrays may take: measured best where they stay near a core's L2 cache
-_RANDOM_ARRAYS = 30  # of 8 bytes a lane: random numbers of a block, times and indices
+_RANDOM_ARRAYS = 30  # of 8 bytes a trajectory: random numbers of a block, times and indices
 _DEVICE_BYTES = 1 << 29  # what the records of a chunk may take of a GPU's memory
 _SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
 _WINDOW = 4
@@ -81,9 +81,9 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
     """
     check_ensemble(ensemble)
     in_registers = _in_registers(ensemble)
-    workers, lanes = layout(ensemble.n, _arrays(ensemble), _recorded(ensemble) if in_registers else None)
-    kernel = _kernel(ensemble, lanes, in_registers)
-    firsts = range(0, ensemble.n, lanes)
+    workers, batch_size = layout(ensemble.n, _arrays(ensemble), _recorded(ensemble) if in_registers else None)
+    kernel = _kernel(ensemble, batch_size, in_registers)
+    firsts = range(0, ensemble.n, batch_size)
     keys = streams(ensemble.seed)
     bar = tqdm(total=ensemble.n, desc=progress, unit="traj", disable=None if progress else True, leave=False)
     with bar, ThreadPoolExecutor(workers) as pool:
@@ -128,16 +128,16 @@ def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
 
 
 def _arrays(ensemble: Ensemble) -> int:
-    """About how many arrays of lanes a step of the loop goes through."""
+    """About how many arrays of trajectories a step of the loop goes through."""
     return 4 * len(ensemble.x0) + 2 * _carried(ensemble)
 
 
 def _carried(ensemble: Ensemble) -> int:
-    """How many arrays of lanes the path functional carries."""
+    """How many arrays of trajectories the path functional carries."""
     if ensemble.functional is None:
         return 0
-    lane = tuple(np.zeros(1) for _ in ensemble.x0)
-    return len(ensemble.functional.initial(lane, ensemble.coefficients, ensemble.aux))
+    column = tuple(np.zeros(1) for _ in ensemble.x0)
+    return len(ensemble.functional.initial(column, ensemble.coefficients, ensemble.aux))
 
 
 def _recorded(ensemble: Ensemble) -> int:
@@ -173,17 +173,17 @@ def check_ensemble(ensemble: Ensemble) -> None:
         raise SimulationError("initial counts: expected finite numbers that are not negative")
 
 
-def _kernel(ensemble: Ensemble, lanes: int, in_registers: bool) -> Kernel:
+def _kernel(ensemble: Ensemble, batch_size: int, in_registers: bool) -> Kernel:
     times = min(len(ensemble.times), _SEGMENT)
     block = _block(ensemble)
-    key = (lanes, times, block, ensemble.functional, in_registers)
-    known = ensemble.network.compiled
-    if key not in known and in_registers:
+    key = (batch_size, times, block, ensemble.functional, in_registers)
+    cache = ensemble.network.compiled
+    if key not in cache and in_registers:
         registers = import_module("sbmlgrad.simulation.registers")  # Pallas takes long to import
-        known[key] = registers.build_kernel(ensemble.network, lanes, times, block, ensemble.functional)
-    elif key not in known:
-        known[key] = build_kernel(ensemble.network, lanes, times, block, _WINDOW, ensemble.functional)
-    kernel: Kernel = known[key]
+        cache[key] = registers.build_kernel(ensemble.network, batch_size, times, block, ensemble.functional)
+    elif key not in cache:
+        cache[key] = build_kernel(ensemble.network, batch_size, times, block, _WINDOW, ensemble.functional)
+    kernel: Kernel = cache[key]
     return kernel
 
 
@@ -196,10 +196,10 @@ def _block(ensemble: Ensemble) -> int:
 
 
 def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> Chunk:
-    count = min(kernel.lanes, ensemble.n - first)
-    trajectory = (first + np.arange(kernel.lanes)).astype(np.uint32)
-    idle = np.arange(kernel.lanes) >= count  # lanes beyond the last trajectory
-    x0 = [_padded(value, first, kernel.lanes) if np.ndim(value) else float(value) for value in ensemble.x0]
+    count = min(kernel.batch_size, ensemble.n - first)
+    trajectory = (first + np.arange(kernel.batch_size)).astype(np.uint32)
+    idle = np.arange(kernel.batch_size) >= count  # those beyond the last trajectory
+    x0 = [_padded(value, first, kernel.batch_size) if np.ndim(value) else float(value) for value in ensemble.x0]
     state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, first, ensemble.start)
     parts = []
     for begin in range(0, len(ensemble.times), kernel.times):
@@ -214,10 +214,10 @@ def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, st
     return Chunk(first, records, events)
 
 
-def _padded(counts: Any, first: int, lanes: int) -> np.ndarray:
-    """The counts of the trajectories from ``first`` on; lanes beyond the last repeat its count."""
-    own = np.asarray(counts, np.float64)[first : first + lanes]
-    return np.concatenate([own, np.full(lanes - len(own), own[-1])])
+def _padded(counts: Any, first: int, batch_size: int) -> np.ndarray:
+    """The counts of the trajectories from ``first`` on; trajectories beyond the last repeat its count."""
+    own = np.asarray(counts, np.float64)[first : first + batch_size]
+    return np.concatenate([own, np.full(batch_size - len(own), own[-1])])
 
 
 def initial_counts(means: Sequence[float], n: int, seed: int) -> list[np.ndarray]:
@@ -231,14 +231,14 @@ def _finish_segment(
     ensemble: Ensemble,
     keys: Streams,
     trajectory: np.ndarray,
-    state: Lanes,
+    state: BatchState,
     times: np.ndarray,
     first: int,
     count: int,
     begin: int,
     stop: _Stop,
-) -> Lanes:
-    """Call the loop until all lanes are through, in calls short enough to interrupt and to watch."""
+) -> BatchState:
+    """Call the loop until all trajectories are through, in calls short enough to interrupt and to watch."""
     blocks = 64
     while True:
         before = clock.perf_counter()
@@ -266,7 +266,7 @@ def _finish_segment(
             blocks *= 2
 
 
-def check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, begin: int, done: bool) -> None:
+def check_effort(ensemble: Ensemble, state: BatchState, first: int, count: int, begin: int, done: bool) -> None:
     """Refuse trajectories that have used up their events, or clearly will.
 
     The forecast, present total propensity times remaining time, counts only once a hundredth of the allowance
@@ -279,26 +279,26 @@ def check_effort(ensemble: Ensemble, state: Lanes, first: int, count: int, begin
     totals = _propensities(ensemble, x).sum(axis=0)
     forecast = events + (0.0 if done else totals * (ensemble.times[-1] - time))
     if forecast.max() > ensemble.max_events:
-        lane = int(np.argmax(forecast))
-        largest = int(np.argmax(x[:, lane]))
+        column = int(np.argmax(forecast))
+        largest = int(np.argmax(x[:, column]))
         raise TruncationError(
-            f"trajectory {first + lane}: at time {time[lane]:g} it has taken {events[lane]:.3g} events and heads for "
-            f"{forecast[lane]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
-            f"{ensemble.network.species[largest]!r} is at {x[largest, lane]:.6g} molecules. "
+            f"trajectory {first + column}: at time {time[column]:g} it has taken {events[column]:.3g} events and heads "
+            f"for {forecast[column]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
+            f"{ensemble.network.species[largest]!r} is at {x[largest, column]:.6g} molecules. "
             "If it should not explode, check the rates; else end earlier or raise max_events"
         )
 
 
-def propensity_error(ensemble: Ensemble, state: Lanes, first: int, count: int) -> PropensityError:
-    """What to say of the first broken lane among the ``count`` from trajectory ``first`` on."""
-    lane = int(np.argmax(np.asarray(state.broken)[:count]))
-    x = np.array([[float(row[lane])] for row in state.x])
+def propensity_error(ensemble: Ensemble, state: BatchState, first: int, count: int) -> PropensityError:
+    """What to say of the first broken trajectory among the ``count`` from trajectory ``first`` on."""
+    column = int(np.argmax(np.asarray(state.broken)[:count]))
+    x = np.array([[float(row[column])] for row in state.x])
     values = _propensities(ensemble, x)[:, 0]
     worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
     counts = ", ".join(f"{s}={v:.6g}" for s, v in zip(ensemble.network.species, x[:, 0], strict=True))
     return PropensityError(
         f"reaction {ensemble.network.reactions[worst]!r}: its propensity is {values[worst]:g} at time "
-        f"{float(state.time[lane]):g} in trajectory {first + lane} ({_shortened(counts)}); exact simulation needs "
+        f"{float(state.time[column]):g} in trajectory {first + column} ({_shortened(counts)}); exact simulation needs "
         "finite laws that are not negative: write a reversible law as two reactions, or check its parameters"
     )
 
@@ -308,7 +308,7 @@ def _shortened(text: str, most: int = 200) -> str:
 
 
 def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
-    """Propensities (reactions, lanes) at counts (species, lanes)."""
+    """Propensities (reactions, batch) at counts (species, batch)."""
     assert ensemble.network.rates is not None
     rates: Callable[..., tuple[Any, ...]] = ensemble.network.rates
     values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.network.hybrid import HybridModel, joined
+from sbmlgrad.network.hybrid_model import HybridModel, joined
 from sbmlgrad.simulation.distributions import sample
 from sbmlgrad.simulation.random import Streams, is_whole, key, uniform, whole
 

@@ -31,7 +31,7 @@ Values = Array | np.ndarray
 _TAIL = 1e-15  # of the Poisson distribution, left out of a series
 _BLOCK = 64  # terms of a series that reverse mode recomputes at a time
 _STEP = 64.0  # expected jumps of the fastest state in a step of exploration
-_LANES = 1024  # states whose rates are computed in one call during exploration
+_BATCH = 1024  # states whose rates are computed in one call during exploration
 _DECADES = 3.0  # by which the loss is hoped to shrink with every layer of states
 
 
@@ -76,10 +76,10 @@ class StateSpace:
     def distribution(self, counts: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
         """Probabilities (states,) that put ``weights`` (K,), or equal ones, on ``counts`` (K, species)."""
         counts, weights = _checked_start(counts, weights, self.states.shape[1])
-        place = _find(self.states, counts)
-        if np.any(place < 0):
-            raise SbmlgradError(f"counts: {counts[np.argmin(place)].tolist()} is not in this space of states")
-        return np.bincount(place, weights, len(self))
+        index = _find(self.states, counts)
+        if np.any(index < 0):
+            raise SbmlgradError(f"counts: {counts[np.argmin(index)].tolist()} is not in this space of states")
+        return np.bincount(index, weights, len(self))
 
 
 def evolve(space: StateSpace, rates: Values, p: Values, duration: float, fastest: float | None = None) -> Array:
@@ -162,9 +162,9 @@ def explore(
             growth.follow(reaction, source, leaks, allowed, reached)
             p = np.pad(p, (0, len(growth.states) - len(p)))
     order = np.lexsort(growth.states.T[::-1])
-    place = np.empty(len(order) + 1, np.int64)  # the last one, -1 before, is outside
-    place[order], place[-1] = np.arange(len(order)), len(order)
-    return StateSpace(growth.states[order], place[growth.successors[:, order]], lost)
+    index = np.empty(len(order) + 1, np.int64)  # the last one, -1 before, is outside
+    index[order], index[-1] = np.arange(len(order)), len(order)
+    return StateSpace(growth.states[order], index[growth.successors[:, order]], lost)
 
 
 class _Growth:
@@ -209,10 +209,10 @@ class _Growth:
         jumps = self.network.stoichiometry
         negative = (rates > 0) & np.any(states[None] + jumps.T[:, None] < 0, axis=2)
         if negative.any():
-            reaction, place = np.argwhere(negative)[0]
+            reaction, index = np.argwhere(negative)[0]
             raise PropensityError(
-                f"reaction {self.network.reactions[reaction]!r}: its propensity is {rates[reaction, place]:g} at "
-                f"{self._named(states[place])}, where it makes a count negative; let it be 0 there"
+                f"reaction {self.network.reactions[reaction]!r}: its propensity is {rates[reaction, index]:g} at "
+                f"{self._named(states[index])}, where it makes a count negative; let it be 0 there"
             )
         self.states = np.concatenate([self.states, states])
         self.rates = np.concatenate([self.rates, rates], axis=1)
@@ -242,17 +242,17 @@ class _Growth:
     def _rates(self, states: np.ndarray) -> np.ndarray:
         """Checked rates (reactions, K), computed in calls of one size so that few are compiled."""
         parts = []
-        for first in range(0, len(states), _LANES):
-            part = states[first : first + _LANES]
-            padded = np.concatenate([part, np.repeat(part[:1], _LANES - len(part), axis=0)]).astype(np.float64)
+        for first in range(0, len(states), _BATCH):
+            part = states[first : first + _BATCH]
+            padded = np.concatenate([part, np.repeat(part[:1], _BATCH - len(part), axis=0)]).astype(np.float64)
             parts.append(np.asarray(self._compute(tuple(padded.T)))[:, : len(part)])
         rates = np.concatenate(parts, axis=1)
         wrong = ~((rates >= 0) & (rates < np.inf))
         if wrong.any():
-            reaction, place = np.argwhere(wrong)[0]
+            reaction, index = np.argwhere(wrong)[0]
             raise PropensityError(
-                f"reaction {self.network.reactions[reaction]!r}: its propensity is {rates[reaction, place]:g} at "
-                f"{self._named(states[place])}; probabilities need finite laws that are not negative"
+                f"reaction {self.network.reactions[reaction]!r}: its propensity is {rates[reaction, index]:g} at "
+                f"{self._named(states[index])}; probabilities need finite laws that are not negative"
             )
         return rates
 
@@ -329,16 +329,16 @@ def _fastest(rates: Array) -> float:
 @jax.jit
 def _sum_series(predecessors: Array, rates: Array, p: Array, weights: Array, fastest: Array) -> Array:
     """Sums (kinds, states) over k of ``weights`` (blocks, terms, kinds) times the chain's k-th power on ``p``."""
-    known = predecessors < p.shape[0]
-    place = jnp.where(known, predecessors, 0)
+    inside = predecessors < p.shape[0]
+    index = jnp.where(inside, predecessors, 0)
     # Gathering by predecessor is faster than scattering to successors; the rates are gathered once.
-    arrive = jnp.where(known, jnp.take_along_axis(rates, place, axis=1), 0.0) / fastest
+    arrive = jnp.where(inside, jnp.take_along_axis(rates, index, axis=1), 0.0) / fastest
     stay = 1 - rates.sum(axis=0) / fastest
 
     def term(carry: tuple[Array, Array], weight: Array) -> tuple[tuple[Array, Array], None]:
         p, total = carry
         total = total + weight[:, None] * p[None]
-        return (stay * p + (arrive * p.at[place].get(mode="promise_in_bounds")).sum(axis=0), total), None
+        return (stay * p + (arrive * p.at[index].get(mode="promise_in_bounds")).sum(axis=0), total), None
 
     @jax.checkpoint
     def block(carry: tuple[Array, Array], weights: Array) -> tuple[tuple[Array, Array], None]:
@@ -365,8 +365,8 @@ def _checked_start(counts: ArrayLike, weights: ArrayLike | None, species: int) -
     return given.astype(np.int64), shares
 
 
-def _find(states: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Index (K,) of each ``wanted`` state (K, species) among ``states``, -1 where it is not there.
+def _find(states: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Index (K,) of each ``counts`` state (K, species) among ``states``, -1 where it is not there.
 
     States are compared by a random linear code. Where two share one, which happens once in about 1e9 spaces of
     100,000 states, one of them is not found, and what goes there counts as lost.
@@ -374,5 +374,5 @@ def _find(states: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     code = np.random.default_rng(1).integers(-(2**63), 2**63 - 1, states.shape[1])
     codes = states @ code
     order = np.argsort(codes)
-    place = order[np.searchsorted(codes, wanted @ code, sorter=order).clip(max=len(states) - 1)]
-    return np.where(np.all(states[place] == wanted, axis=1), place, -1)
+    index = order[np.searchsorted(codes, counts @ code, sorter=order).clip(max=len(states) - 1)]
+    return np.where(np.all(states[index] == counts, axis=1), index, -1)

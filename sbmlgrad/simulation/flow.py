@@ -3,7 +3,7 @@
 A step of the loop is one step of a solver, with its error held to a tolerance. Steps end exactly at observation
 times, at times when an event is due, and where a condition on time alone changes. Where a trigger changes within a
 step, the place is found on the solver's dense output and the step is taken again up to there, so that the state at
-an event is as accurate as any other. A reaction fires where the integral of the hazards reaches a standard
+an event is as accurate as any other. A reaction fires where the integral of the propensities reaches a standard
 exponential random number; that integral is one more variable of the flow.
 """
 
@@ -17,21 +17,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.network.hybrid import HybridModel, joined
+from sbmlgrad.network.hybrid_model import HybridModel, joined
 from sbmlgrad.simulation.crossings import Crossings, first_zero
+from sbmlgrad.simulation.delay_history import DelayHistory, empty_history, recall, remember
 from sbmlgrad.simulation.events import Events, whole_counts
-from sbmlgrad.simulation.past import Past, empty_past, recall, remember
 from sbmlgrad.simulation.path import (
-    BAD_HAZARD,
+    BAD_PROPENSITY,
     DONE,
     ENDLESS_EVENTS,
     QUEUE_FULL,
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
-    Lane,
     Marks,
     Path,
+    Realisation,
     Settings,
 )
 from sbmlgrad.simulation.random import exponential, is_whole, uniform
@@ -48,8 +48,8 @@ _FLOOR = 1e-22  # of the largest amount: from there, what is made of nothing has
 _NOTHING = 1e-150  # in any unit
 _LENIENCE = 0.1  # digits that a value may be less exact for each that it is below the largest of its kind
 _SHORTEST = 2.0**-60  # a wait of 0, which is drawn once in 2**25 times, is no step
-_REACHED = 1e-12  # how close to its target the integral of hazards counts as there
-_LEAST = 1e-9  # of the integral of hazards, the error that is none
+_REACHED = 1e-12  # how close to its target the integral of propensities counts as there
+_LEAST = 1e-9  # of the integral of propensities, the error that is none
 _BEYOND = 1.1  # times the way to the next reaction, as far as it can be seen: a step that is cut there costs nothing
 _JUST_AFTER = 4.0  # grains of time
 _MOST_TRIES = 20
@@ -64,18 +64,18 @@ _MEMORY = 256  # steps remembered for delays, for each slot of the settings
 class Trajectory:
     """The loop of one trajectory: :meth:`start`, then :meth:`advance` while it runs."""
 
-    def __init__(self, model: HybridModel, settings: Settings, marks: Marks, lane: Lane):
-        self.model, self.settings, self.lane = model, settings, lane
+    def __init__(self, model: HybridModel, settings: Settings, marks: Marks, realisation: Realisation):
+        self.model, self.settings, self.realisation = model, settings, realisation
         self.solver = settings.solver or Euler()
         self.times, self.landmarks = marks
         self.size = len(model.variables)
-        self.past: Past | None = None  # of the path that is being advanced
+        self.history: DelayHistory | None = None  # of the path that is being advanced
         none = jnp.zeros(model.relations.count, bool)
         self.held = (none, none)  # its relations, and which of them are as they were
         self.crossings = Crossings(model.relations, self._coefficients) if model.relations.count else None
         self.events: Events | None = None
         if model.events is not None:
-            self.events = Events(model, self._coefficients, lane.keys, lane.trajectory, settings.slots)
+            self.events = Events(model, self._coefficients, realisation.keys, realisation.trajectory, settings.slots)
 
     def start(self, state: Array, begin: Array) -> Path:
         """The trajectory at its beginning, before anything is observed; events may happen there.
@@ -83,16 +83,18 @@ class Trajectory:
         Where the direct method goes on with it, they still have to.
         """
         if self.model.delays is not None:
-            self.past = empty_past(begin, _MEMORY * self.settings.slots, len(self.model.delays.places))
+            self.history = empty_history(begin, _MEMORY * self.settings.slots, len(self.model.delays.indices))
         pending = self.events.nothing() if self.events else None
         fractions = jnp.asarray(self.model.whole) & ~is_whole(state)
-        state = whole_counts(self.model, state, self.lane.keys, self.lane.trajectory, jnp.zeros((), jnp.uint32))
+        state = whole_counts(
+            self.model, state, self.realisation.keys, self.realisation.trajectory, jnp.zeros((), jnp.uint32)
+        )
         waits = self.settings.solver is None
         if self.events is not None and pending is not None and not waits:
             state, pending = self.events.settle(begin, state, pending)
         largest = jnp.abs(state)
         draws = jnp.zeros((), jnp.uint32)
-        if self.model.hazards is not None:
+        if self.model.propensities is not None:
             state = jnp.concatenate([state, jnp.zeros(1)])
         path = Path(
             time=begin,
@@ -100,7 +102,7 @@ class Trajectory:
             step=_FIRST * (self.times[-1] - begin),  # too small costs a few steps: each may be larger than the last
             largest=largest,
             pending=pending,
-            target=jnp.zeros(()) if self.model.hazards is None else self._target(draws),
+            target=jnp.zeros(()) if self.model.propensities is None else self._target(draws),
             draws=draws,
             position=jnp.zeros((), jnp.int32),
             steps=jnp.zeros((), jnp.int32),
@@ -113,14 +115,14 @@ class Trajectory:
             aimed=jnp.zeros((), bool),
             vain=jnp.zeros((), jnp.int32),
             chatter=jnp.zeros((), jnp.int32),
-            past=self.past,
+            history=self.history,
             weight=jnp.zeros(()) if self.settings.scored else None,
         )
-        return path if waits else self._look(self._compared(self._remember(path, jnp.ones((), bool))))
+        return path if waits else self._checked(self._compared(self._remember(path, jnp.ones((), bool))))
 
     def advance(self, path: Path) -> Path:
         """One attempt at a step, and what happens at its end."""
-        self.past = path.past
+        self.history = path.history
         # a law that changes back as soon as it has changed slides along the place where it does: let it pass
         watched = jnp.asarray(self.model.relations.deciding) | (path.chatter < _MOST_CHATTER)
         self.held = (path.relations, watched)
@@ -132,8 +134,8 @@ class Trajectory:
             lags = self._lags(path.time)
             shortest = lax.stop_gradient(jnp.min(jnp.where(lags > 0, lags, jnp.inf)))
             wish = jnp.minimum(wish, _OF_A_LAG * shortest)
-        if self.model.hazards is not None:
-            total = jnp.sum(self.model.relations.hazards(self._smooth(path.time, path.state)))
+        if self.model.propensities is not None:
+            total = jnp.sum(self.model.relations.propensities(self._smooth(path.time, path.state)))
             left = path.target - path.state[-1]
             wish = jnp.minimum(wish, jnp.where(total > 0, _BEYOND * left / total, jnp.inf))
         lands = wish >= (stop - path.time) * (1 - 1e-9)
@@ -144,35 +146,35 @@ class Trajectory:
         noise = self._noise(path)
         flow = inside(partial(self._flow, noise=noise), path.time, step)
         slopes = None
-        if self.model.hazards is None and self.model.delays is None and self.model.jacobian is not None:
+        if self.model.propensities is None and self.model.delays is None and self.model.jacobian is not None:
             slopes = inside(partial(self._slopes, noise=noise), path.time, step)
         taken = self.solver.step(flow, path.time, step, path.state, slopes)
         state, dense = taken.state, taken.dense
         size = largest_error(taken.error, self._tolerance(path, taken, step))
         accepted = sound = (size <= 1.0) & jnp.all(jnp.isfinite(state))
         factor = jnp.clip(_SAFETY * jnp.maximum(size, 1e-10) ** (-1.0 / self.solver.order), _SHRINK, _GROW)
-        wanted = lax.stop_gradient(step) * jnp.where(jnp.isfinite(size), factor, _SHRINK)
-        wanted = jnp.where(accepted & (step < path.step), jnp.maximum(wanted, path.step), wanted)
+        next_step = lax.stop_gradient(step) * jnp.where(jnp.isfinite(size), factor, _SHRINK)
+        next_step = jnp.where(accepted & (step < path.step), jnp.maximum(next_step, path.step), next_step)
         moved = path._replace(time=end, state=state, largest=self._seen_so_far(path, state))
-        if self.model.hazards is not None:
+        if self.model.propensities is not None:
             moved, dense, step = self._meet_reaction(path, moved, dense, step, accepted)
         if self.crossings is not None:
-            moved, accepted, wanted, again = self._meet_change(path, moved, dense, step, accepted, wanted)
+            moved, accepted, next_step, again = self._meet_change(path, moved, dense, step, accepted, next_step)
             path, moved = path._replace(tries=path.tries + again, aimed=again), moved._replace(aimed=again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
-        here = here._replace(step=lax.stop_gradient(wanted), steps=path.steps + 1)
+        here = here._replace(step=lax.stop_gradient(next_step), steps=path.steps + 1)
         here = here._replace(cautious=path.cautious | ~jnp.all(jnp.isfinite(state)))
-        stuck = ~sound & (wanted < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))
+        stuck = ~sound & (next_step < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))
         here = here._replace(status=jnp.where(stuck, STUCK, here.status))
         here = self._remember(here, accepted)
-        if self.model.hazards is not None:
+        if self.model.propensities is not None:
             here = self._react(here, accepted)
         if self.events is not None and here.pending is not None:
             inner, pending = self.events.settle(here.time, here.state[: self.size], here.pending)
             here = here._replace(state=here.state.at[: self.size].set(inner), pending=pending)
             jumped = jnp.any(inner != moved.state[: self.size])
             here = self._remember(here._replace(largest=self._seen_so_far(here, here.state)), accepted & jumped)
-        here = self._look(self._compared(here))
+        here = self._checked(self._compared(here))
         running = path.status == RUNNING
         ended = path._replace(observed=jnp.zeros((), bool))
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), here, ended)
@@ -183,40 +185,40 @@ class Trajectory:
         if self.events is not None and path.pending is not None:
             state, pending = self.events.settle(path.time, path.state[: self.size], path.pending)
             path = path._replace(state=path.state.at[: self.size].set(state), pending=pending)
-        path = self._look(path)
+        path = self._checked(path)
         stop = self.next_stop(path)
         return path, stop, (path.status == RUNNING) & (stop <= path.time + (_JUST_AFTER + 1.0) * self._grain(path.time))
 
     def _flow(self, time: Array, state: Array, noise: Array | float = 0.0) -> Array:
         within = self._smooth(time, without(noise, state[: self.size]))
         change = self.model.relations.flow(within)
-        if self.model.hazards is None:
+        if self.model.propensities is None:
             return change
-        return jnp.concatenate([change, jnp.sum(self.model.relations.hazards(within))[None]])
+        return jnp.concatenate([change, jnp.sum(self.model.relations.propensities(within))[None]])
 
     def _smooth(self, time: Array, state: Array) -> Array:
         """What laws are functions of, with relations as they were when the step began."""
-        known = joined(time, state[: self.size], self._coefficients(time))
+        values = joined(time, state[: self.size], self._coefficients(time))
         flowing = np.flatnonzero(self.model.relations.flowing)
         if self.crossings is None or not len(flowing):
-            return known
+            return values
         relations, watched = self.held
         present = self.crossings.seen(time, state[: self.size])[0]
-        return jnp.concatenate([known, jnp.where(watched, relations, present)[flowing].astype(jnp.float64)])
+        return jnp.concatenate([values, jnp.where(watched, relations, present)[flowing].astype(jnp.float64)])
 
     def _coefficients(self, time: Array) -> Array:
         """The coefficients, with values of the past as of this time."""
-        fixed, delays = self.lane.coefficients, self.model.delays
-        if self.past is None or delays is None:
+        fixed, delays = self.realisation.coefficients, self.model.delays
+        if self.history is None or delays is None:
             return fixed
         program = delays.before
         times = time - self._lags(time)
         before = jax.vmap(lambda t: program(joined(t, jnp.zeros(self.size), fixed)))(times)
-        return fixed.at[delays.places].set(recall(self.past, times, jnp.diagonal(before)))
+        return fixed.at[delays.indices].set(recall(self.history, times, jnp.diagonal(before)))
 
     def _lags(self, time: Array) -> Array:
         assert self.model.delays is not None
-        return self.model.delays.lags(joined(time, jnp.zeros(self.size), self.lane.coefficients))
+        return self.model.delays.lags(joined(time, jnp.zeros(self.size), self.realisation.coefficients))
 
     def observed_state(self, path: Path) -> Array:
         """The state (variables,) at an observation."""
@@ -224,34 +226,34 @@ class Trajectory:
         if self.events is None or not self.settings.sensitive:
             return state
         # an event may fall on this very time, but the time of an observation does not move as that of an event does
-        self.past, self.held = path.past, (path.relations, jnp.ones_like(path.relations))
+        self.history, self.held = path.history, (path.relations, jnp.ones_like(path.relations))
         moved = self.times[jnp.maximum(path.position - 1, 0)] - path.time
         flow = lax.stop_gradient(self._flow(path.time, path.state)[: self.size])
         return state + flow * (moved - lax.stop_gradient(moved))
 
     def delayed(self, path: Path) -> Array:
         """The values of the past (delays,) that formulas need at this time."""
-        self.past = path.past
+        self.history = path.history
         if self.model.delays is None:
             return jnp.zeros(0)
-        return self._coefficients(path.time)[self.model.delays.places]
+        return self._coefficients(path.time)[self.model.delays.indices]
 
     def _remember(self, path: Path, happened: Array) -> Path:
         """Keep what delays will need of the present."""
-        if self.model.delays is None or path.past is None:
+        if self.model.delays is None or path.history is None:
             return path
         program = self.model.delays.now
-        self.past = path.past
+        self.history = path.history
 
         def needed(time: Array, state: Array) -> Array:
             return program(joined(time, state, self._coefficients(time)))
 
         direction = (jnp.ones_like(path.time), self._flow(path.time, path.state))
         values, slopes = jax.jvp(needed, (path.time, path.state), direction)
-        past = remember(path.past, happened, path.time, values, slopes)
+        history = remember(path.history, happened, path.time, values, slopes)
         reach = path.time - jnp.max(self._lags(path.time))
-        lost = (past.used > len(past.times)) & (jnp.min(past.times) > reach)
-        return path._replace(past=past, status=jnp.where(lost, QUEUE_FULL, path.status))
+        lost = (history.used > len(history.times)) & (jnp.min(history.times) > reach)
+        return path._replace(history=history, status=jnp.where(lost, QUEUE_FULL, path.status))
 
     def _slopes(self, time: Array, state: Array, noise: Array) -> tuple[Array, Array]:
         assert self.model.jacobian is not None
@@ -268,8 +270,8 @@ class Trajectory:
         below = _BELOW * path.largest + _NEAR_NOTHING * self._largest_of_all(path.largest)
         return lax.stop_gradient(jnp.where(path.cautious, below, 0.0))
 
-    def _hazards(self, time: Array, state: Array) -> Array:
-        return self.model.hazards_at(time, state[: self.size], self.lane.coefficients)
+    def _propensities(self, time: Array, state: Array) -> Array:
+        return self.model.propensities_at(time, state[: self.size], self.realisation.coefficients)
 
     def next_stop(self, path: Path) -> Array:
         """The next time at which a step has to end."""
@@ -279,7 +281,7 @@ class Trajectory:
         grain = self._grain(path.time)
         after = path.time + _JUST_AFTER * grain
         # just after the present: what has changed is as it is now
-        changing = self.model.switches(joined(after, path.state[: self.size], self.lane.coefficients))
+        changing = self.model.switches(joined(after, path.state[: self.size], self.realisation.coefficients))
         if self.landmarks.size:
             following = jnp.searchsorted(self.landmarks, path.time + grain, side="right")
             around = jnp.append(self.landmarks, jnp.inf)[jnp.maximum(following + np.array([-1, 0]), 0)]
@@ -289,10 +291,10 @@ class Trajectory:
             if self.events is not None:  # what holds at this instant may not hold any more just after it
                 changed = jnp.any(jnp.abs(changing - path.time) <= grain)
                 stop = jnp.where(changed, jnp.minimum(stop, after), stop)
-        if path.past is not None:  # the bend at the start comes back after every lag
-            since, lags = path.time - path.past.begin, self._lags(path.time)
+        if path.history is not None:  # the bend at the start comes back after every lag
+            since, lags = path.time - path.history.begin, self._lags(path.time)
             returns = jnp.floor(since / lags * (1 + 1e-9) + 1e-9) + 1
-            stop = jnp.minimum(stop, path.past.begin + jnp.min(jnp.where(lags > 0, returns * lags, jnp.inf)))
+            stop = jnp.minimum(stop, path.history.begin + jnp.min(jnp.where(lags > 0, returns * lags, jnp.inf)))
         return stop
 
     def _grain(self, time: Array) -> Array:
@@ -315,7 +317,7 @@ class Trajectory:
         depth = inner / jnp.where(scale > 0, scale, 1.0)
         floor = _FLOOR * scale + _NOTHING
         tolerance = scale * self.settings.relative * depth ** (1.0 - _LENIENCE) + floor
-        if self.model.hazards is not None:
+        if self.model.propensities is not None:
             tolerance = jnp.concatenate([tolerance, self.settings.relative * near[self.size :] + _LEAST])
         clock = self._grain(path.time) / step * jnp.abs(taken.state - path.state)
         tolerance = (tolerance + clock).at[: self.size].add(self._noise_of_laws(path, taken, floor))
@@ -339,7 +341,7 @@ class Trajectory:
         first, second = (jnp.max(jnp.where(kind, sizes, 0.0), initial=0.0) for kind in (amounts, ~amounts))
         return jnp.where(amounts, first, second)
 
-    def _look(self, path: Path) -> Path:
+    def _checked(self, path: Path) -> Path:
         """Ask for the state to be written down where it is time to, and see whether this is the end."""
         last = len(self.times) - 1
         observed = (path.time >= self.times[jnp.minimum(path.position, last)]) & (path.status == RUNNING)
@@ -356,13 +358,13 @@ class Trajectory:
     # ---- reactions -------------------------------------------------------------------------------------
 
     def _target(self, draws: Array) -> Array:
-        drawn = exponential(self.lane.keys.waiting, self.lane.trajectory, draws).astype(jnp.float64)
+        drawn = exponential(self.realisation.keys.waiting, self.realisation.trajectory, draws).astype(jnp.float64)
         return jnp.maximum(drawn, _SHORTEST)
 
     def _meet_reaction(
         self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array
     ) -> tuple[Path, Dense, Array]:
-        """End a step where the integral of the hazards reaches its target: on the dense output, exact as the step."""
+        """End a step where the integral of the propensities reaches its target: on the dense output, as exact as it."""
         over = accepted & (moved.state[-1] > path.target)
 
         def gap(fraction: Array) -> Array:
@@ -371,34 +373,34 @@ class Trajectory:
         low, high = path.state[-1] - path.target, moved.state[-1] - path.target
         fraction = lax.stop_gradient(first_zero(gap, low, high, 0.5 * _REACHED * path.target, over))
         state = dense(fraction).at[-1].set(path.target)
-        if self.settings.scored:  # what the hazards amount to up to then has a derivative
+        if self.settings.scored:  # what the propensities amount to up to then has a derivative
             state = dense(fraction)
         end = path.time + fraction * step
         moved = moved._replace(time=jnp.where(over, end, moved.time), state=jnp.where(over, state, moved.state))
         return moved, lambda part: dense(part * fraction), fraction * step
 
     def _react(self, path: Path, accepted: Array) -> Path:
-        """Let a reaction fire where it is its time, and stop where a hazard makes no sense."""
-        hazards = self._hazards(path.time, path.state)
-        bad = ~jnp.all((hazards >= 0) & (hazards < jnp.inf))
-        sums = jnp.cumsum(hazards)
+        """Let a reaction fire where it is its time, and stop where a propensity makes no sense."""
+        propensities = self._propensities(path.time, path.state)
+        bad = ~jnp.all((propensities >= 0) & (propensities < jnp.inf))
+        sums = jnp.cumsum(propensities)
         # what is left may take less time than the clock resolves, and then no step would come any closer
         resolved = self._grain(path.time) * sums[-1]
         reached = path.target - path.state[-1] <= jnp.maximum(_REACHED * path.target, resolved)
         fires = accepted & reached & (path.status == RUNNING) & ~bad
-        threshold = uniform(self.lane.keys.choice, self.lane.trajectory, path.draws) * sums[-1]
-        chosen = jnp.minimum(jnp.sum(threshold >= sums), len(hazards) - 1)
+        threshold = uniform(self.realisation.keys.choice, self.realisation.trajectory, path.draws) * sums[-1]
+        chosen = jnp.minimum(jnp.sum(threshold >= sums), len(propensities) - 1)
         jump = jnp.asarray(self.model.jumps)[:, chosen]
         state = path.state.at[: self.size].add(jump).at[-1].set(0.0)
         draws = path.draws + fires
         if path.weight is not None:  # the logarithm of a_j exp(-integral of all a)
-            density = jnp.log(jnp.where(fires, hazards[chosen], 1.0)) - path.state[-1]
+            density = jnp.log(jnp.where(fires, propensities[chosen], 1.0)) - path.state[-1]
             path = path._replace(weight=jnp.where(fires, path.weight + density, path.weight))
         return path._replace(
             state=jnp.where(fires, state, path.state),
             target=jnp.where(fires, self._target(draws), path.target),
             draws=draws,
-            status=jnp.where(bad & (path.status == RUNNING), BAD_HAZARD, path.status),
+            status=jnp.where(bad & (path.status == RUNNING), BAD_PROPENSITY, path.status),
         )
 
     # ---- comparisons -----------------------------------------------------------------------------------
@@ -410,7 +412,7 @@ class Trajectory:
         return path._replace(relations=self.crossings.seen(path.time, path.state[: self.size])[0])
 
     def _meet_change(
-        self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, wanted: Array
+        self, path: Path, moved: Path, dense: Dense, step: Array, accepted: Array, next_step: Array
     ) -> tuple[Path, Array, Array, Array]:
         """End a step where a relation changes: shorten it and ask for another attempt until it does.
 
@@ -450,8 +452,8 @@ class Trajectory:
         if self.settings.sensitive:
             moved = self._with_slope(moved, changes & close & (relations != before))
         # the step that was wanted without the change is what to go on with after it
-        wanted = jnp.where(changes, jnp.maximum(wanted, path.step), wanted)
-        return moved, accepted & ~again, jnp.where(again, fraction * step + margin, wanted), again
+        next_step = jnp.where(changes, jnp.maximum(next_step, path.step), next_step)
+        return moved, accepted & ~again, jnp.where(again, fraction * step + margin, next_step), again
 
     def _with_slope(self, moved: Path, changed: Array) -> Path:
         """The same path with the derivative of the time at which a relation changed, by the implicit function."""
@@ -462,9 +464,9 @@ class Trajectory:
             return crossings.seen(time, state)[1][jnp.argmax(changed)]
 
         direction = self._flow(moved.time, moved.state)
-        place = (lax.stop_gradient(moved.time), lax.stop_gradient(moved.state))
+        index = (lax.stop_gradient(moved.time), lax.stop_gradient(moved.state))
         along = (jnp.ones_like(moved.time), lax.stop_gradient(direction))
-        speed = lax.stop_gradient(jax.jvp(gap, place, along)[1])
+        speed = lax.stop_gradient(jax.jvp(gap, index, along)[1])
         value = gap(moved.time, moved.state)
         usable = jnp.any(changed) & (speed != 0) & jnp.isfinite(speed)
         delay = -(value - lax.stop_gradient(value)) / jnp.where(usable, speed, 1.0)

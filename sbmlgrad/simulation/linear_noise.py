@@ -90,10 +90,10 @@ def linear_noise(
     mean, knots = _means(local, counts, times, start)
     edges = np.unique(np.concatenate([[start], knots, times]))
     coarse, fine = (_steps(local, mean, _divided(edges, parts)) for parts in (_SUBSTEPS, 2 * _SUBSTEPS))
-    places = np.searchsorted(edges, times)
+    indices = np.searchsorted(edges, times)
     results = []
     for (propagators, added), parts in ((coarse, _SUBSTEPS), (fine, 2 * _SUBSTEPS)):
-        results.append(_composed(propagators, added, parts * places))
+        results.append(_composed(propagators, added, parts * indices))
     propagator, new = ((4 * one - other) / 3 for one, other in zip(results[1], results[0], strict=True))
     fraction = counts - np.floor(counts)
     return LinearNoise(mean(times), propagator, new, np.diag(fraction * (1 - fraction)))
@@ -191,11 +191,11 @@ def _steps(local: Local, mean: Callable[[np.ndarray], np.ndarray], grid: np.ndar
     return propagator, added
 
 
-def _composed(propagators: np.ndarray, added: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Propagators and added covariances from each place in the grid (times,) to the next, the first from 0."""
+def _composed(propagators: np.ndarray, added: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Propagators and added covariances from each index in the grid (times,) to the next, the first from 0."""
     size = propagators.shape[1]
     results = []
-    for first, last in zip((0, *places[:-1]), places, strict=True):
+    for first, last in zip((0, *indices[:-1]), indices, strict=True):
         whole, new = np.eye(size), np.zeros((size, size))
         for step in range(first, last):
             whole = propagators[step] @ whole

@@ -17,7 +17,7 @@ from sbmlgrad.simulation.deterministic import prepare_equations, solve
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid
+from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import prepare
@@ -104,7 +104,7 @@ class SSA:
                 np.logical_or(fractions, chunk.fractions, out=fractions)
                 yield chunk.first, chunk.observed, list(chunk.states[counted]), chunk.events
 
-        names = tuple(process.variables[place] for place in counted)
+        names = tuple(process.variables[index] for index in counted)
         result = _collected(experiment, process.observables, names, parts(), keep_counts)
         at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
         warn_of_fractions(_source(model), at_start, at_events)
@@ -181,8 +181,8 @@ def _collected(
         moments.add(observed)
         events += fired
         if kept is not None:
-            for place, rows in enumerate(counts):
-                kept[first : first + rows.shape[-1], :, place] = rows.T
+            for index, rows in enumerate(counts):
+                kept[first : first + rows.shape[-1], :, index] = rows.T
     return Simulation(
         times=times,
         mean=by_time(times, observables, moments.mean),

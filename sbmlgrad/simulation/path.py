@@ -7,23 +7,23 @@ from typing import NamedTuple
 
 from jax import Array
 
+from sbmlgrad.simulation.delay_history import DelayHistory
 from sbmlgrad.simulation.events import Pending
-from sbmlgrad.simulation.past import Past
 from sbmlgrad.simulation.random import Streams
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 
-RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_HAZARD = range(7)
+RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_PROPENSITY = range(7)
 
 
 class Path(NamedTuple):
     """Where a trajectory is: what the loop carries."""
 
     time: Array
-    state: Array  # (variables,), and last, where there are hazards, their integral since the last reaction
+    state: Array  # (variables,), and last, where there are propensities, their integral since the last reaction
     step: Array  # the size of step that the solver would like
     largest: Array  # (variables,) absolute values seen so far
     pending: Pending | None
-    target: Array  # of the integral of hazards
+    target: Array  # of the integral of propensities
     draws: Array  # random numbers used, and so reactions fired
     position: Array  # of the next observation
     steps: Array
@@ -36,11 +36,11 @@ class Path(NamedTuple):
     aimed: Array  # whether the present step is to end where a change was found
     vain: Array  # how often none was met there since a step went its whole way
     chatter: Array  # how many changes in laws came one upon the other
-    past: Past | None  # what delays need
+    history: DelayHistory | None  # what delays need
     weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
 
 
-class Lane(NamedTuple):
+class Realisation(NamedTuple):
     """What belongs to one trajectory and does not change: coefficients and its part of randomness."""
 
     coefficients: Array

@@ -63,26 +63,26 @@ def prepare(
 
 def discretised(model: Model, select: Sequence[str] | None = None) -> DiscreteModel:
     """The discrete form of a model, made once for each choice of observables."""
-    known = model.derived
+    cache = model.derived
     key = ("discrete", tuple(select) if select is not None else None)
-    if key not in known:
-        known[key] = discretise(model, select)
-        if not known[key].channels:
+    if key not in cache:
+        cache[key] = discretise(model, select)
+        if not cache[key].channels:
             raise SimulationError(
                 f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate"
             )
-    discrete: DiscreteModel = known[key]
+    discrete: DiscreteModel = cache[key]
     return discrete
 
 
 def _prepare_network(network: ReactionNetwork, parameters: Mapping[str, Any], select: Sequence[str] | None) -> Prepared:
     names = tuple(select) if select is not None else network.species
     network.check_names(parameters, names)
-    places = [network.species.index(name) for name in names]
+    indices = [network.species.index(name) for name in names]
     return Prepared(
         network,
         np.asarray(network.x0),
         network.coefficients_of({**network.parameters, **parameters}),
         names,
-        lambda x, coefficients: tuple(x[i] for i in places),
+        lambda x, coefficients: tuple(x[i] for i in indices),
     )

@@ -1,7 +1,7 @@
 """The exact simulation loop as one GPU kernel that keeps each trajectory in registers.
 
 XLA runs a loop on a GPU as a few kernels a turn, and what they hand on goes through memory. Here a program takes a
-few trajectories ("lanes") through many steps and touches memory only to write down a lane that has come to an
+few trajectories through many steps and touches memory only to write down one that has come to an
 observation time. The steps are those of :func:`sbmlgrad.simulation.ssa.take_step` with the same random numbers, so
 that a trajectory does not depend on which loop made it, but for the last bits of the platform's logarithm.
 """
@@ -22,15 +22,15 @@ from jax.experimental.pallas import triton
 
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, exponential, uniform
-from sbmlgrad.simulation.ssa import Arrays, Kernel, Lanes, Loop, Nothing, PathFunctional, broken, take_step
+from sbmlgrad.simulation.ssa import Arrays, BatchState, Kernel, Loop, Nothing, PathFunctional, broken, take_step
 
-_LANES = 32  # of a program: one a thread of a warp, so that a program waits for few
+_COLUMNS = 32  # of a program: one a thread of a warp, so that a program waits for few
 _LARGEST = 64  # species and reactions together: more would not fit into registers
 
 
 def build_kernel(
     network: ReactionNetwork,
-    lanes: int,
+    batch_size: int,
     times: int,
     block: int,
     functional: PathFunctional | None = None,
@@ -39,13 +39,13 @@ def build_kernel(
 
     Parameters
     ----------
-    lanes, times
+    batch_size, times
         How many trajectories, a multiple of 32, and observation times a call handles.
     block
-        Steps between two looks at the propensities and at whether all lanes are through.
+        Steps between two looks at the propensities and at whether all trajectories are through.
     """
-    loop = RegisterLoop(network, lanes, times, block, 0, functional or Nothing())
-    return Kernel(loop.start, jax.jit(loop.advance, donate_argnums=0), lanes, times)
+    loop = RegisterLoop(network, batch_size, times, block, 0, functional or Nothing())
+    return Kernel(loop.start, jax.jit(loop.advance, donate_argnums=0), batch_size, times)
 
 
 def suits(network: ReactionNetwork, carried: int, numbers: Any) -> bool:
@@ -73,7 +73,7 @@ class RegisterLoop(Loop):
 
     def advance(
         self,
-        state: Lanes,
+        state: BatchState,
         observations: Array,
         coefficients: Arrays,
         aux: Any,
@@ -81,7 +81,7 @@ class RegisterLoop(Loop):
         trajectory: Array,
         blocks: Array,
         one: Array,
-    ) -> Lanes:
+    ) -> BatchState:
         """So many blocks of steps, or fewer where all lanes are through."""
         state = state._replace(until=jnp.where(state.position == 0, observations[0], state.until))
         numbers, tree = jax.tree.flatten((coefficients, aux))
@@ -92,28 +92,28 @@ class RegisterLoop(Loop):
             jnp.reshape(blocks, 1).astype(jnp.int32),
             jnp.asarray(trajectory),
         )
-        lanes, form = jax.tree.flatten(state._replace(records=()))
-        lane = pl.BlockSpec((_LANES,), lambda program: (program,))
-        record = pl.BlockSpec((self.times, _LANES), lambda program: (0, program))
+        columns, form = jax.tree.flatten(state._replace(records=()))
+        column = pl.BlockSpec((_COLUMNS,), lambda program: (program,))
+        record = pl.BlockSpec((self.times, _COLUMNS), lambda program: (0, program))
         whole = pl.BlockSpec(memory_space=pl.ANY)
         interpret = jax.default_backend() != "gpu"
-        outputs = [*[lane] * len(lanes), *[record] * len(state.records)]
-        stored = [*(_stored(array) for array in lanes), *state.records]
+        outputs = [*[column] * len(columns), *[record] * len(state.records)]
+        stored = [*(_stored(array) for array in columns), *state.records]
         made = pl.pallas_call(
             partial(self._program, tree, form),
-            grid=(self.lanes // _LANES,),
-            in_specs=[*[whole] * (len(shared) - 1), lane, *outputs],
+            grid=(self.batch_size // _COLUMNS,),
+            in_specs=[*[whole] * (len(shared) - 1), column, *outputs],
             out_specs=outputs,
             out_shape=[jax.ShapeDtypeStruct(array.shape, array.dtype) for array in stored],
             input_output_aliases={len(shared) + i: i for i in range(len(outputs))},
             interpret=interpret,
             compiler_params=None if interpret else triton.CompilerParams(num_warps=1, num_stages=1),
         )(*shared, *stored)
-        loaded = [new.astype(old.dtype) for new, old in zip(made, lanes, strict=False)]
-        return jax.tree.unflatten(form, loaded)._replace(records=tuple(made[len(lanes) :]))
+        loaded = [new.astype(old.dtype) for new, old in zip(made, columns, strict=False)]
+        return jax.tree.unflatten(form, loaded)._replace(records=tuple(made[len(columns) :]))
 
     def _program(self, tree: Any, form: Any, *references: Any) -> None:
-        """All that a program does to its lanes: load them, take their steps, store them."""
+        """All that a program does to its trajectories: load them, take their steps, store them."""
         shared, rest = _Shared(*references[: len(_Shared._fields)]), references[len(_Shared._fields) :]
         given, stored = rest[: len(rest) // 2], rest[len(rest) // 2 :]
         state = jax.tree.unflatten(form, [reference[...] for reference in given[: form.num_leaves]])
@@ -124,16 +124,16 @@ class RegisterLoop(Loop):
         trajectory, blocks = shared.trajectory[...], shared.blocks[0]
         state = state._replace(broken=state.broken | broken(self.network, state.x, coefficients))
 
-        def step(_: Any, state: Lanes) -> Lanes:
+        def step(_: Any, state: BatchState) -> BatchState:
             state = self._step(state, coefficients, aux, keys, trajectory)
             return self._write(state, coefficients, aux, shared.observations, stored[form.num_leaves :])
 
-        def run_block(loop: tuple[Array, Lanes]) -> tuple[Array, Lanes]:
+        def run_block(loop: tuple[Array, BatchState]) -> tuple[Array, BatchState]:
             done, state = loop
             state = lax.fori_loop(0, self.block, step, state)
             return done + 1, state._replace(broken=state.broken | broken(self.network, state.x, coefficients))
 
-        def unfinished(loop: tuple[Array, Lanes]) -> Array:
+        def unfinished(loop: tuple[Array, BatchState]) -> Array:
             done, state = loop
             running = (state.position < self.times) & ~state.broken
             return (done < blocks) & (jnp.max(running.astype(jnp.int32)) > 0)
@@ -142,8 +142,8 @@ class RegisterLoop(Loop):
         for reference, array in zip(stored, jax.tree.leaves(state), strict=False):
             reference[...] = _stored(array)
 
-    def _step(self, state: Lanes, coefficients: Arrays, aux: Any, keys: Streams, trajectory: Array) -> Lanes:
-        """One step of all lanes."""
+    def _step(self, state: BatchState, coefficients: Arrays, aux: Any, keys: Streams, trajectory: Array) -> BatchState:
+        """One step of all trajectories."""
         x, time, carry = take_step(
             self.network,
             self.functional,
@@ -160,13 +160,15 @@ class RegisterLoop(Loop):
         used = state.draws + (state.time < state.until).astype(jnp.uint32)
         return state._replace(x=x, time=time, draws=used, carry=carry)
 
-    def _write(self, state: Lanes, coefficients: Arrays, aux: Any, observations: Any, records: Sequence[Any]) -> Lanes:
-        """Write down the lanes that have come to their observation times."""
+    def _write(
+        self, state: BatchState, coefficients: Arrays, aux: Any, observations: Any, records: Sequence[Any]
+    ) -> BatchState:
+        """Write down the trajectories that have come to their observation times."""
         ready = (state.time >= state.until) & (state.position < self.times) & ~state.broken
-        row, lane = jnp.minimum(state.position, self.times - 1), lax.iota(jnp.int32, _LANES)
+        row, column = jnp.minimum(state.position, self.times - 1), lax.iota(jnp.int32, _COLUMNS)
         values = state.x + self.functional.record(state.carry, state.x, coefficients, aux)
         for record, value in zip(records, values, strict=True):
-            triton.store(record.at[row, lane], jnp.broadcast_to(value, (_LANES,)), mask=ready)
+            triton.store(record.at[row, column], jnp.broadcast_to(value, (_COLUMNS,)), mask=ready)
         position = state.position + ready
         following = jnp.minimum(position, self.times - 1)
         until = triton.load(observations.at[following], mask=ready, other=0.0)

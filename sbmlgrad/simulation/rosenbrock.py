@@ -27,8 +27,8 @@ _STAGES = 8
 
 def _lower(*rows: tuple[float, ...]) -> np.ndarray:
     matrix = np.zeros((_STAGES, _STAGES))
-    for place, row in enumerate(rows, start=1):
-        matrix[place, : len(row)] = row
+    for index, row in enumerate(rows, start=1):
+        matrix[index, : len(row)] = row
     return matrix
 
 
@@ -101,15 +101,15 @@ def rosenbrock_step(flow: Flow, time: Array, step: Array, state: Array, slopes: 
     jacobian, slope = (
         jnp.where(jnp.isfinite(part), part, 0.0) for part in (slopes or partial(_slopes, flow))(time, state)
     )
-    order, places = _zeros_last(state)
+    order, indices = _zeros_last(state)
     matrix = (jnp.eye(size) / (step * _GAMMA) - jacobian)[order][:, order]
     factors = jax.scipy.linalg.lu_factor(lax.stop_gradient(matrix))
     a, c, times, weights = (jnp.asarray(part) for part in (_A, _C, _TIMES, _TIME_WEIGHTS))
 
-    def stage(place: Array, stages: Array) -> Array:
-        inner = state + a[place] @ stages
-        right = flow(time + times[place] * step, inner) + (c[place] @ stages) / step + step * weights[place] * slope
-        return stages.at[place].set(_solved(factors, matrix, right[order])[places])
+    def stage(index: Array, stages: Array) -> Array:
+        inner = state + a[index] @ stages
+        right = flow(time + times[index] * step, inner) + (c[index] @ stages) / step + step * weights[index] * slope
+        return stages.at[index].set(_solved(factors, matrix, right[order])[indices])
 
     stages = lax.fori_loop(0, _STAGES, stage, jnp.zeros((_STAGES, size)))
     end = state + a[-1] @ stages + stages[-1]
@@ -135,16 +135,16 @@ def _slopes(flow: Flow, time: Array, state: Array) -> tuple[Array, Array]:
 
 
 def _zeros_last(state: Array) -> tuple[Array, Array]:
-    """The variables in an order in which those that are exactly 0 come last, and the place of each in it.
+    """The variables in an order in which those that are exactly 0 come last, and the index of each in it.
 
     What is absent and made by nothing that is there has rows of zeros but for others like it. Ordered like this, no
     pivot of elimination mixes such a row with others, and it stays exactly absent. Otherwise rounding errors would
     bring it into being, which matters where it can multiply: nobody is infected by a rounding error.
     """
     there = state != 0
-    places = jnp.where(there, jnp.cumsum(there) - 1, jnp.sum(there) + jnp.cumsum(~there) - 1)
+    indices = jnp.where(there, jnp.cumsum(there) - 1, jnp.sum(there) + jnp.cumsum(~there) - 1)
     numbers = jnp.arange(state.shape[0])
-    return jnp.zeros_like(numbers).at[places].set(numbers), places
+    return jnp.zeros_like(numbers).at[indices].set(numbers), indices
 
 
 @jax.custom_jvp

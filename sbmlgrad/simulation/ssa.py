@@ -1,9 +1,9 @@
 """The exact simulation loop: Gillespie's direct method on many trajectories at once.
 
-One array holds one species of all trajectories ("lanes"). A block draws the random numbers of ``block`` steps,
-takes the steps, and records the lanes that have reached their next observation time; a lane that has reached
-it waits, at most to the end of the block, and then draws afresh, which is exact because waiting times are
-memoryless. Lanes may be up to ``window`` observations apart, so that none waits for the slowest.
+One array holds one species of a batch of trajectories. A block draws the random numbers of ``block`` steps,
+takes the steps, and records the trajectories that have reached their next observation time; one that has reached it
+waits, at most to the end of the block, and then draws afresh, which is exact because waiting times are
+memoryless. Trajectories may be up to ``window`` observations apart, so that none waits for the slowest.
 
 Everything that decides exactness is in float64: counts are integers up to 2**53, choices are made with
 53-bit uniforms, and time is carried as float64.
@@ -25,12 +25,12 @@ from jax import Array, lax
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, exponential, is_whole, uniform, whole
 
-Row = Any  # one value a lane: an array of JAX or numpy
+Row = Any  # one value a trajectory: an array of JAX or numpy
 Arrays = tuple[Row, ...]
 
 
 class Step(NamedTuple):
-    """One step of all lanes, as a path functional sees it."""
+    """One step of all trajectories, as a path functional sees it."""
 
     x: Arrays  # counts before the step, one array a species
     propensities: Arrays  # one array a reaction, at x
@@ -46,7 +46,7 @@ class PathFunctional(Protocol):
     """Quantities carried along each trajectory beside its counts, such as derivatives."""
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
-        """Their values at the start, one array of lanes each."""
+        """Their values at the start, one array of trajectories each."""
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
         """Their values after a step."""
@@ -63,26 +63,26 @@ class Steering(PathFunctional, Protocol):
         """The counts after a step, of those after its jump and the values that were carried into it."""
 
 
-class Lanes(NamedTuple):
-    """The state of all lanes between two calls of the loop, (lanes,) each."""
+class BatchState(NamedTuple):
+    """The state of all trajectories between two calls of the loop, (batch,) each."""
 
     x: Arrays
     time: Row
     until: Row  # next observation time
-    position: Row  # its place among the times
+    position: Row  # its index among the times
     draws: Row  # random draws used so far, uint32
     broken: Row  # a propensity was negative or not finite
     carry: Arrays  # of the path functional
-    records: Arrays  # (times + window, lanes) each
+    records: Arrays  # (times + window, batch) each
 
 
 @dataclass(frozen=True)
 class Kernel:
     """The compiled loop for one network and one shape of run."""
 
-    start: Callable[..., Lanes]
-    advance: Callable[..., Lanes]
-    lanes: int
+    start: Callable[..., BatchState]
+    advance: Callable[..., BatchState]
+    batch_size: int
     times: int
 
 
@@ -100,7 +100,7 @@ class Nothing:
 
 
 def select_by(index: Array, values: Sequence[Any], default: Any) -> Array:
-    """``values[index]`` for each lane, as compares and selects; equal numbers share one select."""
+    """``values[index]`` for each trajectory, as compares and selects; equal numbers share one select."""
     result = jnp.full(index.shape, default, jnp.float64)
     groups: dict[Any, list[int]] = {}
     for position, value in enumerate(values):
@@ -138,7 +138,7 @@ def take_step(
     aux: Any,
     one: Array | None,
 ) -> tuple[Arrays, Array, Arrays]:
-    """Counts, time and what is carried after one step of all lanes, none of which passes ``until``."""
+    """Counts, time and what is carried after one step of all trajectories, none of which passes ``until``."""
     shape = time.shape
     propensities = _propensities(network, x, coefficients)
     sums = [propensities[0]]
@@ -173,7 +173,7 @@ def _propensities(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> 
 
 
 def broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
-    """Which lanes have propensities that are negative or not finite."""
+    """Which trajectories have propensities that are negative or not finite."""
     values = _propensities(network, x, coefficients)
     wrong = ~(reduce(add, values) < jnp.inf)
     return wrong if network.nonnegative else wrong | ~(reduce(jnp.minimum, values) >= 0)
@@ -181,7 +181,7 @@ def broken(network: ReactionNetwork, x: Arrays, coefficients: Arrays) -> Array:
 
 def build_kernel(
     network: ReactionNetwork,
-    lanes: int,
+    batch_size: int,
     times: int,
     block: int,
     window: int,
@@ -191,16 +191,16 @@ def build_kernel(
 
     Parameters
     ----------
-    lanes, times
+    batch_size, times
         How many trajectories and observation times a call handles.
     block
         Steps between two looks at the observation times.
     window
-        How many observations lanes may be apart.
+        How many observations trajectories may be apart.
     """
-    loop = Loop(network, lanes, times, block, min(window, times), functional or Nothing())
+    loop = Loop(network, batch_size, times, block, min(window, times), functional or Nothing())
     advance = jax.jit(loop.advance, donate_argnums=0, compiler_options=compiler_options())
-    return Kernel(loop.start, advance, lanes, times)
+    return Kernel(loop.start, advance, batch_size, times)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,7 @@ class Loop:
     """The loop for one network and one shape of run; see :func:`build_kernel`."""
 
     network: ReactionNetwork
-    lanes: int
+    batch_size: int
     times: int
     block: int
     window: int
@@ -216,27 +216,27 @@ class Loop:
 
     def start(
         self, x0: Sequence[Any], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float
-    ) -> Lanes:
-        """Lanes of the trajectories from ``first`` on, at time ``begin``; made by numpy, which starts faster."""
-        lanes, functional = self.lanes, self.functional
-        trajectory = (first + np.arange(lanes)).astype(np.uint32)
+    ) -> BatchState:
+        """The batch of trajectories from ``first`` on, at time ``begin``; made by numpy, which starts faster."""
+        batch_size, functional = self.batch_size, self.functional
+        trajectory = (first + np.arange(batch_size)).astype(np.uint32)
         x = tuple(initial_count(value, streams, trajectory, i) for i, value in enumerate(x0))
-        carry = tuple(np.broadcast_to(c, lanes) for c in functional.initial(x, coefficients, aux))
+        carry = tuple(np.broadcast_to(c, batch_size) for c in functional.initial(x, coefficients, aux))
         recorded = len(x) + len(jax.eval_shape(lambda c, x: functional.record(c, x, coefficients, aux), carry, x))
-        return Lanes(
+        return BatchState(
             x=x,
-            time=np.full(lanes, begin),
-            until=np.full(lanes, begin),
-            position=np.zeros(lanes, np.int32),
-            draws=np.zeros(lanes, np.uint32),
-            broken=np.zeros(lanes, bool),
+            time=np.full(batch_size, begin),
+            until=np.full(batch_size, begin),
+            position=np.zeros(batch_size, np.int32),
+            draws=np.zeros(batch_size, np.uint32),
+            broken=np.zeros(batch_size, bool),
             carry=carry,
-            records=tuple(np.zeros((self.times + self.window, lanes)) for _ in range(recorded)),
+            records=tuple(np.zeros((self.times + self.window, batch_size)) for _ in range(recorded)),
         )
 
     def advance(
         self,
-        state: Lanes,
+        state: BatchState,
         observations: Array,
         coefficients: Arrays,
         aux: Any,
@@ -244,16 +244,16 @@ class Loop:
         trajectory: Array,
         blocks: Array,
         one: Array,
-    ) -> Lanes:
-        """So many blocks of steps, or fewer where all lanes are through."""
+    ) -> BatchState:
+        """So many blocks of steps, or fewer where all trajectories are through."""
         schedule = jnp.concatenate([observations, observations[-1:]])
 
-        def run_block(loop: tuple[Array, Lanes]) -> tuple[Array, Lanes]:
+        def run_block(loop: tuple[Array, BatchState]) -> tuple[Array, BatchState]:
             done, state = loop
             state = self._steps(state, coefficients, aux, streams, trajectory, one)
             return done + 1, self._observe(state, schedule, coefficients, aux)
 
-        def unfinished(loop: tuple[Array, Lanes]) -> Array:
+        def unfinished(loop: tuple[Array, BatchState]) -> Array:
             done, state = loop
             return (done < blocks) & jnp.any((state.position < self.times) & ~state.broken)
 
@@ -262,10 +262,10 @@ class Loop:
         return lax.while_loop(unfinished, run_block, (jnp.zeros((), blocks.dtype), state))[1]
 
     def _steps(
-        self, state: Lanes, coefficients: Arrays, aux: Any, streams: Streams, trajectory: Array, one: Array
-    ) -> Lanes:
+        self, state: BatchState, coefficients: Arrays, aux: Any, streams: Streams, trajectory: Array, one: Array
+    ) -> BatchState:
         """One block of steps."""
-        shape = (self.block, self.lanes)
+        shape = (self.block, self.batch_size)
         draw = state.draws[None] + lax.broadcasted_iota(jnp.uint32, shape, 0)
         trajectories = jnp.broadcast_to(trajectory, shape)
         exponentials = exponential(streams.waiting, trajectories, draw)
@@ -293,11 +293,11 @@ class Loop:
         x, time, used, carry = lax.fori_loop(0, self.block, step, begin)
         return state._replace(x=x, time=time, draws=used, carry=carry)
 
-    def _observe(self, state: Lanes, schedule: Array, coefficients: Arrays, aux: Any) -> Lanes:
-        """Write down the lanes that have come to their observation times, if they are within the window."""
+    def _observe(self, state: BatchState, schedule: Array, coefficients: Arrays, aux: Any) -> BatchState:
+        """Write down the trajectories that have come to their observation times, if they are within the window."""
         wrong = state.broken | broken(self.network, state.x, coefficients)
         base = jnp.min(jnp.where(wrong, self.times, state.position))  # rows below it are complete
-        zero, shape = jnp.zeros_like(base), (self.window, self.lanes)
+        zero, shape = jnp.zeros_like(base), (self.window, self.batch_size)
         ready = (state.time >= state.until) & (state.position < self.times)
         ready = ready & (state.position < base + self.window) & ~wrong
         ahead = lax.broadcasted_iota(jnp.int32, shape, 0)

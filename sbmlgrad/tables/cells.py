@@ -38,12 +38,12 @@ class Table:
     source: str
     header: list[str]
     rows: list[Sequence[Any]]
-    places: list[str]
+    locations: list[str]
     decimal_comma: bool = False
 
     def error(self, row: int, column: int, problem: str) -> TableError:
         """The error for one cell."""
-        return TableError(f"{self.source}: {self.places[row]}, column {self.header[column]!r}: {problem}")
+        return TableError(f"{self.source}: {self.locations[row]}, column {self.header[column]!r}: {problem}")
 
 
 def is_time(name: str) -> bool:
@@ -93,9 +93,9 @@ def _decoded(content: bytes, path: str) -> str:
 
 @dataclass(frozen=True)
 class _Head:
-    """The line that names the columns: its place among the lines, its text, and what separates cells."""
+    """The line that names the columns: its number among the lines, its text, and what separates cells."""
 
-    place: int
+    number: int
     text: str
     separator: str
 
@@ -103,26 +103,26 @@ class _Head:
 def _head(lines: Sequence[str], path: str) -> _Head:
     """The first line that is no comment, or else a comment before it that names a column ``time``."""
     separator, commented = None, None
-    begin = next((place + 1 for place, line in enumerate(lines) if line.strip() == _REPORT), 0)
-    for place, line in enumerate(lines[begin:], start=begin):
+    begin = next((number + 1 for number, line in enumerate(lines) if line.strip() == _REPORT), 0)
+    for number, line in enumerate(lines[begin:], start=begin):
         text = line.strip(" \n")
         directive = _DIRECTIVE.fullmatch(line.rstrip("\n"))
         if directive and separator is None:
             separator = directive[1]
         elif text.startswith("#"):
             text = text.lstrip("# ")
-            commented = _named(place, text, separator) or commented
+            commented = _named(number, text, separator) or commented
         elif text.strip(_SEPARATORS + " "):
-            return _named(place, text, separator) or commented or _Head(place, text, separator or _separator(text))
+            return _named(number, text, separator) or commented or _Head(number, text, separator or _separator(text))
     if commented is None:
         raise TableError(f"{path}: the file is empty; its first line must name the columns, as in 'time,S'")
     return commented
 
 
-def _named(place: int, text: str, separator: str | None) -> _Head | None:
+def _named(number: int, text: str, separator: str | None) -> _Head | None:
     separator = separator or _separator(text)
     names = [name.strip(' "') for name in text.split(separator)]
-    return _Head(place, text, separator) if len(names) > 1 and any(map(is_time, names)) else None
+    return _Head(number, text, separator) if len(names) > 1 and any(map(is_time, names)) else None
 
 
 def _separator(text: str) -> str:
@@ -143,16 +143,16 @@ class _Row:
 def _rows(lines: Sequence[str], head: _Head, path: str) -> tuple[list[str], list[_Row]]:
     """The names of the columns, and all rows that are neither blank nor comments."""
     # a comment becomes a blank line, so that lines keep their numbers
-    below = ["\n" if line.lstrip().startswith("#") else line for line in lines[head.place + 1 :]]
+    below = ["\n" if line.lstrip().startswith("#") else line for line in lines[head.number + 1 :]]
     reader = csv.reader([head.text, *below], delimiter=head.separator, skipinitialspace=True, strict=True)
     header = [name.strip() for name in next(reader)]
     rows = []
     for cells in reader:
         stripped = [cell.strip() for cell in cells]
         if any(stripped):
-            line = head.place + reader.line_num
+            line = head.number + reader.line_num
             rows.append(_Row(line, stripped, lines[line - 1].lstrip().startswith('"')))
-    for number, text in enumerate(lines[head.place + 1 :], start=head.place + 2):
+    for number, text in enumerate(lines[head.number + 1 :], start=head.number + 2):
         if text.lstrip().startswith("#"):
             _check_comment(text, header, head.separator, f"{path}: line {number}")
     # R's write.table names its rows, in quotes, but not the column of their names
@@ -161,13 +161,13 @@ def _rows(lines: Sequence[str], head: _Head, path: str) -> tuple[list[str], list
     return header, rows
 
 
-def _check_comment(line: str, header: Sequence[str], separator: str, place: str) -> None:
+def _check_comment(line: str, header: Sequence[str], separator: str, number: str) -> None:
     """Raise for a line that begins with ``#`` and may be a row: a trajectory can be called ``#1``."""
     cells = [cell.strip() for cell in line.strip().split(separator)]
     times = [i for i, name in enumerate(header) if is_time(name)]
     if len(cells) == len(header) and times and times[0] > 0 and re.fullmatch(r"[-+.,\deE]+", cells[times[0]]):
         raise TableError(
-            f"{place}, column {header[0]!r}: {cells[0]!r} may be a name or begin a comment; "
+            f"{number}, column {header[0]!r}: {cells[0]!r} may be a name or begin a comment; "
             "put it in quotes, or write '# ' before a comment and no row in it"
         )
 

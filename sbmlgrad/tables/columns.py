@@ -21,7 +21,7 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column is what: time, label of the trajectory, and (place, observable, statistic) of the rest."""
+    """Which column is what: time, label of the trajectory, and (position, observable, statistic) of the rest."""
 
     time: int
     label: int | None
@@ -40,7 +40,7 @@ class Layout:
                 f"or name it {_names('cell')} if it is what was measured"
             )
         apart = {time, *(header.index(name) for name in labels)}
-        measured = [(place, *_meaning(name)) for place, name in enumerate(header) if place not in apart]
+        measured = [(position, *_meaning(name)) for position, name in enumerate(header) if position not in apart]
         if not measured:
             also = f"; if {labels[0]!r} was measured, name it {_names(labels[0])}" if labels else ""
             raise TableError(
@@ -65,18 +65,18 @@ def _names(identifier: str) -> str:
 def _meaning(name: str) -> tuple[str, Statistic]:
     """The observable and statistic of a column; COPASI writes ``Values[k]`` and ``(r).Flux``."""
     observable, _, suffix = name.rpartition("-")
-    statistic = next((known for known in get_args(Statistic) if observable and suffix == known), None)
+    statistic = next((kind for kind in get_args(Statistic) if observable and suffix == kind), None)
     bare = observable if statistic else name
     copasi = _COPASI.fullmatch(bare)
     return copasi[copasi.lastindex or 0] if copasi else bare, statistic or "value"
 
 
 def _check_names(table: Table) -> None:
-    for place, name in enumerate(table.header):
+    for position, name in enumerate(table.header):
         if not name:
             remedy = "name it or remove it" if any(map(is_time, table.header)) else "name it 'time' if it is the time"
-            raise TableError(f"{table.source}: column {place + 1} has no name; {remedy}")
-        if name in table.header[:place]:
+            raise TableError(f"{table.source}: column {position + 1} has no name; {remedy}")
+        if name in table.header[:position]:
             also = f", as {_names(name)} where a species is called that" if name in RESERVED else ""
             raise TableError(f"{table.source}: there are two columns {name!r}; rename one{also}, or remove it")
     if "condition" in table.header:
@@ -87,14 +87,14 @@ def _check_names(table: Table) -> None:
 
 
 def _time(table: Table) -> int:
-    places = [place for place, name in enumerate(table.header) if is_time(name)]
+    positions = [position for position, name in enumerate(table.header) if is_time(name)]
     if "time" in table.header:
         return table.header.index("time")
-    if len(places) > 1:
-        names = [table.header[place] for place in places]
+    if len(positions) > 1:
+        names = [table.header[position] for position in positions]
         raise TableError(f"{table.source}: columns {listing(names)} may all be the time; rename it to 'time'")
-    if places:
-        return places[0]
+    if positions:
+        return positions[0]
     similar = [name for name in table.header if name.lower().startswith("time") or name.lower() == "t"]
     if similar:
         raise TableError(f"{table.source}: there is no column 'time'; rename {similar[0]!r} to 'time'")
@@ -106,9 +106,9 @@ def _time(table: Table) -> int:
 
 def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], labels: list[str]) -> None:
     """Raise where the columns of an observable cannot all be true."""
-    names = {(observable, statistic): table.header[place] for place, observable, statistic in measured}
-    for place, observable, statistic in measured:
-        name, same = table.header[place], names[observable, statistic]
+    names = {(observable, statistic): table.header[position] for position, observable, statistic in measured}
+    for position, observable, statistic in measured:
+        name, same = table.header[position], names[observable, statistic]
         single = names.get((observable, "value"))
         if name != same:
             raise TableError(f"{table.source}: columns {name!r} and {same!r} are the same; remove one of them")

@@ -87,13 +87,13 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
     for row in np.argsort(times, kind="stable").tolist():
         trajectories.setdefault(labels[row], []).append(row)
     series = []
-    for place, observable, statistic in layout.measured:
+    for position, observable, statistic in layout.measured:
         for label in dict.fromkeys(labels):  # in the order of the file
-            rows = [row for row in trajectories[label] if not math.isnan(values[place][row])]
-            kept = _without_repeats(table, place, times, values[place], rows, statistic, label)
+            rows = [row for row in trajectories[label] if not math.isnan(values[position][row])]
+            kept = _without_repeats(table, position, times, values[position], rows, statistic, label)
             if kept:
                 behind = 1 if statistic == "value" else None
-                series.append(Series(observable, statistic, times[kept], values[place][kept], behind, label))
+                series.append(Series(observable, statistic, times[kept], values[position][kept], behind, label))
     if not series:
         raise TableError(
             f"{table.source}: all cells beside {table.header[layout.time]!r} are blank; fill in what was measured"
@@ -110,17 +110,17 @@ def match(
     that the model gives to things, as COPASI calls its columns: a name that is no id stands for the only id it belongs
     to.
     """
-    known = {name for identifier in known_ids for name in (identifier, f"[{identifier}]")} | set(known_ids)
-    found: dict[tuple[str, Statistic, str | None], Series] = {}
+    ids = {name for identifier in known_ids for name in (identifier, f"[{identifier}]")} | set(known_ids)
+    by_meaning: dict[tuple[str, Statistic, str | None], Series] = {}
     for series in measurements.series:
-        identifier = series.observable if series.observable in known else _named(series.observable, names or {})
+        identifier = series.observable if series.observable in ids else _named(series.observable, names or {})
         where = f"{measurements.source}: column {series.column!r}"
-        if identifier not in known:
-            raise TableError(f"{where} matches nothing in the model; {_hint(series, known, known_ids)}")
-        other = found.setdefault((identifier, series.statistic, series.replicate), series)
+        if identifier not in ids:
+            raise TableError(f"{where} matches nothing in the model; {_hint(series, ids, known_ids)}")
+        other = by_meaning.setdefault((identifier, series.statistic, series.replicate), series)
         if other is not series:
             raise TableError(f"{where} and column {other.column!r} are both of {identifier!r}; remove one of them")
-    return replace(measurements, series=tuple(replace(s, observable=key[0]) for key, s in found.items()))
+    return replace(measurements, series=tuple(replace(s, observable=key[0]) for key, s in by_meaning.items()))
 
 
 def _named(observable: str, names: Mapping[str, Collection[str]]) -> str:
@@ -133,8 +133,8 @@ def _named(observable: str, names: Mapping[str, Collection[str]]) -> str:
     return f"[{identifier}]" if bracketed else identifier
 
 
-def _hint(series: Series, known: Collection[str], known_ids: Collection[str]) -> str:
-    columns = [column(name, statistic) for name in sorted(known) for statistic in ("value", "mean", "sd")]
+def _hint(series: Series, ids: Collection[str], known_ids: Collection[str]) -> str:
+    columns = [column(name, statistic) for name in sorted(ids) for statistic in ("value", "mean", "sd")]
     close = difflib.get_close_matches(series.column, columns, n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"it has {listing(sorted(known_ids))}"
     return f"{hint}; rename the column or remove it"
@@ -151,11 +151,11 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
 def _labels(table: Table, layout: Layout) -> list[str | None]:
     if layout.label is None:
         return [None] * len(table.rows)
-    place = layout.label
+    position = layout.label
     for row, cells in enumerate(table.rows):
-        if cells[place] == "":
-            raise table.error(row, place, "it is blank; say which trajectory the row belongs to")
-    return [_label(cells[place]) for cells in table.rows]
+        if cells[position] == "":
+            raise table.error(row, position, "it is blank; say which trajectory the row belongs to")
+    return [_label(cells[position]) for cells in table.rows]
 
 
 def _label(cell: Hashable) -> str:
@@ -165,7 +165,7 @@ def _label(cell: Hashable) -> str:
 
 def _without_repeats(
     table: Table,
-    place: int,
+    position: int,
     times: np.ndarray,
     values: np.ndarray,
     rows: Sequence[int],
@@ -180,9 +180,9 @@ def _without_repeats(
         elif values[row] != values[kept[-1]]:
             raise table.error(
                 row,
-                place,
-                f"time {times[row]:g} is there twice, with {values[kept[-1]]:g} ({table.places[kept[-1]]}) "
-                f"and {values[row]:g}; {_remedy(table.header[place], statistic, label)}",
+                position,
+                f"time {times[row]:g} is there twice, with {values[kept[-1]]:g} ({table.locations[kept[-1]]}) "
+                f"and {values[row]:g}; {_remedy(table.header[position], statistic, label)}",
             )
     return kept
 

@@ -23,35 +23,35 @@ _SLACK = 0.05  # relative, beside the rounding of the digits that are written
 
 def times(table: Table, layout: Layout) -> np.ndarray:
     """The times (rows,), all of them there and none negative."""
-    found = column_numbers(table, layout.time)
-    for row, time in enumerate(found):
+    numbers = column_numbers(table, layout.time)
+    for row, time in enumerate(numbers):
         if math.isnan(time):
             raise table.error(row, layout.time, "there is no time; fill it in or remove the row")
         if time < 0:
             raise table.error(row, layout.time, f"time {time:g} is negative; count time from 0")
-    return found
+    return numbers
 
 
 def values(table: Table, layout: Layout) -> dict[int, np.ndarray]:
-    """The numbers (rows,) of each measured column by its place, nan where missing, checked for what they mean."""
-    _check_decimals(table, [layout.time, *(place for place, _, _ in layout.measured)])
-    found = {place: column_numbers(table, place) for place, _, _ in layout.measured}
-    for place, _, statistic in layout.measured:
-        _check_range(table, place, statistic, found[place])
-    places: dict[str, dict[Statistic, int]] = {}
-    for place, observable, statistic in layout.measured:
-        places.setdefault(observable, {})[statistic] = place
-    for columns in places.values():
-        _check_agreement(table, columns, found)
-    return found
+    """The numbers (rows,) of each measured column by its index, nan where missing, checked for what they mean."""
+    _check_decimals(table, [layout.time, *(column for column, _, _ in layout.measured)])
+    numbers = {column: column_numbers(table, column) for column, _, _ in layout.measured}
+    for column, _, statistic in layout.measured:
+        _check_range(table, column, statistic, numbers[column])
+    by_observable: dict[str, dict[Statistic, int]] = {}
+    for column, observable, statistic in layout.measured:
+        by_observable.setdefault(observable, {})[statistic] = column
+    for columns in by_observable.values():
+        _check_agreement(table, columns, numbers)
+    return numbers
 
 
-def column_numbers(table: Table, place: int) -> np.ndarray:
+def column_numbers(table: Table, column: int) -> np.ndarray:
     """The numbers of a column (rows,), nan where missing."""
-    return np.array([_number(table, row, place, cells[place]) for row, cells in enumerate(table.rows)])
+    return np.array([_number(table, row, column, cells[column]) for row, cells in enumerate(table.rows)])
 
 
-def _number(table: Table, row: int, place: int, cell: Any) -> float:
+def _number(table: Table, row: int, column: int, cell: Any) -> float:
     value = _as_float(cell)
     if isinstance(cell, str) and not math.isfinite(value):
         text = cell.strip()
@@ -59,12 +59,12 @@ def _number(table: Table, row: int, place: int, cell: Any) -> float:
             return math.nan
         if table.decimal_comma and _COMMA.fullmatch(text):
             value = _as_float(text.replace(",", "."))
-        elif found := _FORTRAN.fullmatch(text):
-            value = _as_float(f"{found[1]}e{found[2]}")
+        elif match := _FORTRAN.fullmatch(text):
+            value = _as_float(f"{match[1]}e{match[2]}")
     if not math.isfinite(value):
         what = "finite number" if math.isinf(value) else "number"
         problem = f"{_shortened(str(cell))!r} is not a {what}; write one with a decimal point"
-        raise table.error(row, place, f"{problem}, or leave the cell blank if the value is missing")
+        raise table.error(row, column, f"{problem}, or leave the cell blank if the value is missing")
     return value
 
 
@@ -83,42 +83,42 @@ def _shortened(text: str, most: int = 40) -> str:
 # ---- what numbers mean ---------------------------------------------------------------------------------
 
 
-def _check_decimals(table: Table, places: Sequence[int]) -> None:
+def _check_decimals(table: Table, columns: Sequence[int]) -> None:
     """Raise where commas and points are both used, one of which must separate thousands."""
     if not table.decimal_comma:
         return
-    cells = [(row, place, str(cells[place])) for row, cells in enumerate(table.rows) for place in places]
+    cells = [(row, column, str(cells[column])) for row, cells in enumerate(table.rows) for column in columns]
     comma = next((item for item in cells if _COMMA.fullmatch(item[2])), None)
     point = next((item for item in cells if _POINT.fullmatch(item[2])), None)
     if comma and point:
-        row, place, text = comma
-        where = f"{table.places[point[0]]}, column {table.header[point[1]]!r}"
+        row, column, text = comma
+        where = f"{table.locations[point[0]]}, column {table.header[point[1]]!r}"
         problem = f"{text!r} has a comma, but {point[2]!r} ({where}) a point; write all numbers with a decimal point"
-        raise table.error(row, place, problem)
+        raise table.error(row, column, problem)
 
 
-def _check_range(table: Table, place: int, statistic: Statistic, numbers: np.ndarray) -> None:
+def _check_range(table: Table, column: int, statistic: Statistic, numbers: np.ndarray) -> None:
     for row, number in enumerate(numbers.tolist()):
         if statistic in _KINDS and number < 0:
             problem = f"{number:g} is negative, which no {_KINDS[statistic]} is; correct it"
-            raise table.error(row, place, problem)
+            raise table.error(row, column, problem)
         if statistic == "n" and (number < 1 or (not math.isnan(number) and not number.is_integer())):
             problem = f"{number:g} is no number of cells, which is whole and at least 1; correct it"
-            raise table.error(row, place, problem)
+            raise table.error(row, column, problem)
 
 
-def _check_agreement(table: Table, columns: Mapping[Statistic, int], found: Mapping[int, np.ndarray]) -> None:
+def _check_agreement(table: Table, columns: Mapping[Statistic, int], numbers: Mapping[int, np.ndarray]) -> None:
     """Raise where a standard error of the mean is not the standard deviation over the root of the cells."""
     if not {"sd", "sem", "n"} <= columns.keys():
         return
     sd, sem, n = columns["sd"], columns["sem"], columns["n"]
     for row, cells in enumerate(table.rows):
-        root = math.sqrt(found[n][row])
-        expected, given = float(found[sd][row]) / root, float(found[sem][row])
+        root = math.sqrt(numbers[n][row])
+        expected, given = float(numbers[sd][row]) / root, float(numbers[sem][row])
         rounding = _last_digit(cells[sem], table.decimal_comma) + _last_digit(cells[sd], table.decimal_comma) / root
         if abs(given - expected) > _SLACK * expected + rounding / 2:
             problem = (
-                f"{given:g} is not {found[sd][row]:g} ({table.header[sd]}) over the root of {found[n][row]:g} "
+                f"{given:g} is not {numbers[sd][row]:g} ({table.header[sd]}) over the root of {numbers[n][row]:g} "
                 f"({table.header[n]}), which is {expected:.3g}; correct one of the three or remove it"
             )
             raise table.error(row, sem, problem)

@@ -103,13 +103,13 @@ def case_folders(folder: str | Path, cases: Sequence[str] | None = None) -> list
         if ``folder`` holds no cases, or not one that is named.
     """
     folder = Path(folder)
-    found = {path.parent.name: path.parent for path in sorted(folder.glob("*/*-settings.txt"))}
-    if not found:
+    folders = {path.parent.name: path.parent for path in sorted(folder.glob("*/*-settings.txt"))}
+    if not folders:
         raise TableError(f"{folder}: no cases here; give the folder that holds 00001, 00002, ...")
-    unknown = [case for case in cases or () if case not in found]
+    unknown = [case for case in cases or () if case not in folders]
     if unknown:
-        raise TableError(f"{folder}: no case {', '.join(unknown)}; the cases are {min(found)} to {max(found)}")
-    return [found[case] for case in cases] if cases else list(found.values())
+        raise TableError(f"{folder}: no case {', '.join(unknown)}; the cases are {min(folders)} to {max(folders)}")
+    return [folders[case] for case in cases] if cases else list(folders.values())
 
 
 def kind_of(folder: Path) -> Kind:
@@ -154,12 +154,12 @@ def read_time_course(folder: Path, settings: dict[str, str], document: tuple[int
 
 
 def _model_file(folder: Path, document: tuple[int, int] | None) -> Path:
-    wanted = [document] if document else LEVELS
-    names = [f"{folder.name}-sbml-l{level}v{version}.xml" for level, version in wanted]
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
+    levels = [document] if document else LEVELS
+    names = [f"{folder.name}-sbml-l{level}v{version}.xml" for level, version in levels]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
         raise TableError(f"{folder}: no model {' or '.join(names)}; add one")
-    return found
+    return path
 
 
 def read_expected(folder: Path) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def _above_median(variable: str, expected: pd.DataFrame, formulas: dict[str, sym
 
 def _draws_cauchy(model: Model) -> bool:
     """Whether an event draws from a Cauchy distribution without bounds."""
-    cauchy = next(place for place, item in enumerate(DISTRIBUTIONS) if item.name == "cauchy")
+    cauchy = next(index for index, item in enumerate(DISTRIBUTIONS) if item.name == "cauchy")
     drawn = [d for e in model.elements.events for value in e.assignments.values() for d in value.atoms(draw)]
     return any(d.args[0] == cauchy and len(d.args) - 2 == DISTRIBUTIONS[cauchy].parameters for d in drawn)
 

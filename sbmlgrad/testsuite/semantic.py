@@ -110,7 +110,7 @@ def excess(expected: np.ndarray, values: np.ndarray, absolute: float, relative: 
     return np.where(same, 0.0, np.where(finite, ratio, np.inf))
 
 
-def judge(case: Case, expected: pd.DataFrame, found: pd.DataFrame) -> tuple[bool, str]:
+def judge(case: Case, expected: pd.DataFrame, actual: pd.DataFrame) -> tuple[bool, str]:
     """Whether all values of a case are right, and where the largest deviation is.
 
     Raises
@@ -120,14 +120,14 @@ def judge(case: Case, expected: pd.DataFrame, found: pd.DataFrame) -> tuple[bool
     """
     if not case.variables:
         return True, "it asks for no variables"
-    pairs = {name: (case.values(expected, name), case.values(found, name)) for name in case.variables}
+    pairs = {name: (case.values(expected, name), case.values(actual, name)) for name in case.variables}
     sizes = np.array([excess(*pair, case.absolute, case.relative) for pair in pairs.values()])
     column, row = np.unravel_index(sizes.argmax(), sizes.shape)
     name = case.variables[column]
-    wanted, value = (table[row] for table in pairs[name])
+    right, value = (table[row] for table in pairs[name])
     detail = (
         f"largest deviation {sizes[column, row]:.2g} times the allowed ({name}, t={case.times[row]:g}: "
-        f"{value:.6g} instead of {wanted:.6g}), {np.count_nonzero(sizes > 1)} of {sizes.size} outside"
+        f"{value:.6g} instead of {right:.6g}), {np.count_nonzero(sizes > 1)} of {sizes.size} outside"
     )
     return bool(sizes.max() <= 1), detail
 

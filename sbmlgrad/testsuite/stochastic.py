@@ -151,14 +151,14 @@ def judge(case: Case, mean: pd.DataFrame, sd: pd.DataFrame, n: int) -> list[Excu
     TableError
         if a variable or a time of the case is missing in ``mean``, ``sd`` or the expected table.
     """
-    found = []
+    excursions = []
     for (variable, moment), values in deviations(case, mean, sd, n).items():
         low, high = case.mean_range if moment == "mean" else case.sd_range
         for time, value in zip(case.times, values, strict=True):
             if not low <= value <= high:
                 gross = not GROSS * low <= value <= GROSS * high
-                found.append(Excursion(variable, moment, float(time), float(value), gross))
-    return found
+                excursions.append(Excursion(variable, moment, float(time), float(value), gross))
+    return excursions
 
 
 def tolerable(excursions: Iterable[Excursion]) -> bool:
@@ -246,9 +246,9 @@ def _describe(case: Case, values: dict[tuple[str, Moment], np.ndarray], excursio
             continue
         size = {v: np.nan_to_num(np.abs(course), nan=np.inf, posinf=np.inf) for v, course in courses.items()}
         worst = max(size, key=lambda v: float(size[v].max()))
-        place = int(size[worst].argmax())
+        index = int(size[worst].argmax())
         count = sum(e.moment == moment for e in excursions)
-        largest = f"largest {letter} {courses[worst][place]:.2f} ({worst}, t={case.times[place]:g})"
+        largest = f"largest {letter} {courses[worst][index]:.2f} ({worst}, t={case.times[index]:g})"
         parts.append(f"{largest}, {count} of {sum(map(len, courses.values()))} outside")
     return "; ".join(parts)
 

@@ -48,9 +48,9 @@ def in_workers(
     done: dict[int, Result | Lost] = {}
     workers: list[_Worker] = []
     try:
-        for place in range(len(items)):
-            while place not in done:
-                idle = sum(worker.place is None for worker in workers)
+        for index in range(len(items)):
+            while index not in done:
+                idle = sum(worker.index is None for worker in workers)
                 hired = min((processes or _cores()) - len(workers), len(waiting) - idle)
                 workers += [_Worker(work) for _ in range(hired)]
                 for worker in workers:
@@ -58,26 +58,26 @@ def in_workers(
                         worker.begin(*waiting.popleft(), limit)
                 done.update(_reported(workers))
                 workers = [worker for worker in workers if worker.alive]
-            yield done.pop(place)
+            yield done.pop(index)
     finally:
         for worker in workers:
             worker.end()
 
 
 def _reported(workers: Sequence[_Worker]) -> dict[int, Any]:
-    """What there is, by place, once a worker reports or runs over; those that are used up are ended."""
+    """What there is, by index, once a worker reports or runs over; those that are used up are ended."""
     soonest = min(worker.deadline for worker in workers)
     patience = None if soonest == math.inf else max(0.0, soonest - monotonic())
     speaking = connection.wait([worker.pipe for worker in workers], patience)
-    found: dict[int, Any] = {}
+    outcomes: dict[int, Any] = {}
     for worker in workers:
         if worker.pipe in speaking:
-            found.update(worker.receive())
+            outcomes.update(worker.receive())
         elif monotonic() >= worker.deadline:
-            found.update(worker.give_up(f"took longer than {worker.limit:g} s"))
+            outcomes.update(worker.give_up(f"took longer than {worker.limit:g} s"))
         if worker.ready and worker.items == ITEMS_OF_A_PROCESS:
             worker.end()
-    return found
+    return outcomes
 
 
 class _Worker:
@@ -90,7 +90,7 @@ class _Worker:
         with _interrupts_for_us_alone():
             self.process.start()
         theirs.close()  # so that the pipe ends when the process does
-        self.place: int | None = None  # of the item
+        self.index: int | None = None  # of the item
         self.began = self.limit = math.inf  # for the item; importing what the work needs does not count
         self.items = 0
         self.ready = False
@@ -101,10 +101,10 @@ class _Worker:
         """When the item must be done."""
         return self.began + self.limit
 
-    def begin(self, place: int, item: Any, limit: float) -> None:
+    def begin(self, index: int, item: Any, limit: float) -> None:
         with suppress(ConnectionError):  # it is gone, which receive() will notice
             self.pipe.send(item)
-        self.place, self.began, self.limit, self.ready = place, monotonic(), limit, False
+        self.index, self.began, self.limit, self.ready = index, monotonic(), limit, False
         self.items += 1
 
     def receive(self) -> dict[int, Any]:
@@ -114,13 +114,13 @@ class _Worker:
         except (EOFError, ConnectionError):
             self.process.join()
             return self.give_up(f"crashed: the process {_ending(self.process.exitcode)}")
-        place, self.place, self.began, self.ready = self.place, None, math.inf, True
-        return {} if place is None else {place: outcome}
+        index, self.index, self.began, self.ready = self.index, None, math.inf, True
+        return {} if index is None else {index: outcome}
 
     def give_up(self, reason: str) -> dict[int, Lost]:
         self.end()
-        if self.place is not None:
-            return {self.place: Lost(reason, monotonic() - self.began)}
+        if self.index is not None:
+            return {self.index: Lost(reason, monotonic() - self.began)}
         if self.ready:  # it had nothing to do: no loss
             return {}
         raise RuntimeError(f"before its first item, a worker {reason}")  # others would not get further

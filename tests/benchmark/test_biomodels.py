@@ -35,10 +35,10 @@ def reference(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 
     def replace(result: Callable[..., Any]) -> None:
         def call(path: Path, names: Sequence[str], end: float, sizes: Any, how: Any) -> Any:
-            found = result(end, how)
-            if isinstance(found, str):
-                raise RuntimeError(found)
-            return found
+            actual = result(end, how)
+            if isinstance(actual, str):
+                raise RuntimeError(actual)
+            return actual
 
         monkeypatch.setattr(script, "reference_course", call)
 
@@ -96,13 +96,13 @@ def test_own_results(script: ModuleType, text: Callable[..., str], tmp_path: Pat
     path = tmp_path / "model.xml"
     species = {"A": {"amount": 1.0}, "B": {}, "C": {"amount": 2.0, "boundary": True}}
     path.write_text(text(species, {"R": ("A -> B", "k*A*C")}, {"k": 0.1, "t": 0.0}, rules={"t": "A + B"}))
-    found = script.simulated(path)
-    assert (found.names, found.species) == (("A", "B", "t"), {"A", "B"})
-    assert found.exact is False
-    assert "'B': has no initial value" in found.exact_reason
-    assert found.reason == "1 species without an initial value start at 0 here"
-    assert [values.shape for values in found.courses] == [(50, 3), (50, 3)]
-    np.testing.assert_allclose(found.courses[1][-1], [np.exp(-20.0), 1.0 - np.exp(-20.0), 1.0], rtol=1e-6)
+    actual = script.simulated(path)
+    assert (actual.names, actual.species) == (("A", "B", "t"), {"A", "B"})
+    assert actual.exact is False
+    assert "'B': has no initial value" in actual.exact_reason
+    assert actual.reason == "1 species without an initial value start at 0 here"
+    assert [values.shape for values in actual.courses] == [(50, 3), (50, 3)]
+    np.testing.assert_allclose(actual.courses[1][-1], [np.exp(-20.0), 1.0 - np.exp(-20.0), 1.0], rtol=1e-6)
     path.write_text(text({"A": {"amount": 1.0}}, {"R": ("A -> ", "A")}, {"p": 0.0}, algebraic=["p - 1"]))
     refused = script.simulated(path)
     assert (refused.status, refused.courses) == ("refused", ())

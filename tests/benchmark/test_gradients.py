@@ -40,11 +40,11 @@ def test_unbiased_estimators_are(benchmark: ModuleType, name: str, cases: str) -
     for case in chosen:
         problem, (_, exact) = benchmark.posed(case), benchmark.exact(case)
         values = [float(case.network.parameters[p]) for p in case.parameters]
-        found = [
+        actual = [
             ESTIMATORS[name].estimate(problem, Task(values, np.array([case.time]), 4000, seed)) for seed in range(4)
         ]
-        off = np.mean([f.derivatives[:, 0, 0] - exact for f in found], axis=0)
-        error = np.sqrt(np.sum([f.stderr[:, 0, 0] ** 2 for f in found], axis=0)) / len(found)
+        off = np.mean([f.derivatives[:, 0, 0] - exact for f in actual], axis=0)
+        error = np.sqrt(np.sum([f.stderr[:, 0, 0] ** 2 for f in actual], axis=0)) / len(actual)
         largest = float(np.max(np.abs(off) / error))
         pvalues.append(min(1.0, len(exact) * 2 * stats.norm.sf(largest)))
     assert stats.combine_pvalues(pvalues).pvalue > 1e-3, dict(zip([c.name for c in chosen], pvalues, strict=True))
@@ -59,8 +59,8 @@ def test_intervals_cover(benchmark: ModuleType, name: str) -> None:
         problem, (_, exact) = benchmark.posed(case), benchmark.exact(case)
         values = [float(case.network.parameters[p]) for p in case.parameters]
         for seed in range(400):
-            found = ESTIMATORS[name].estimate(problem, Task(values, np.array([case.time]), 2000, seed))
-            inside.append(np.mean(np.abs(found.derivatives[:, 0, 0] - exact) < 1.959964 * found.stderr[:, 0, 0]))
+            actual = ESTIMATORS[name].estimate(problem, Task(values, np.array([case.time]), 2000, seed))
+            inside.append(np.mean(np.abs(actual.derivatives[:, 0, 0] - exact) < 1.959964 * actual.stderr[:, 0, 0]))
     assert 0.94 < np.mean(inside) < 0.96
 
 

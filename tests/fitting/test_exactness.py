@@ -32,8 +32,8 @@ def table(seed: int, **columns: Any) -> pd.DataFrame:
     """Moments of other cells at each time, whose numbers are Poisson, and columns made of mean and sd."""
     random = np.random.default_rng(seed)
     counts = random.poisson(mean(**TRUTH), (CELLS, len(TIMES)))
-    found = {"X-mean": counts.mean(axis=0), "X-sd": counts.std(axis=0, ddof=1)}
-    return pd.DataFrame({"time": TIMES, **{name: make(found) for name, make in columns.items()}})
+    actual = {"X-mean": counts.mean(axis=0), "X-sd": counts.std(axis=0, ddof=1)}
+    return pd.DataFrame({"time": TIMES, **{name: make(actual) for name, make in columns.items()}})
 
 
 def expected(variance: np.ndarray) -> np.ndarray:
@@ -47,11 +47,11 @@ def expected(variance: np.ndarray) -> np.ndarray:
     return np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian)))
 
 
-MEAN = {"X-mean": lambda found: found["X-mean"]}
+MEAN = {"X-mean": lambda actual: actual["X-mean"]}
 BARS = {
-    "cells": MEAN | {"X-n": lambda found: np.full(len(TIMES), CELLS)},
-    "standard errors": MEAN | {"X-sem": lambda found: found["X-sd"] / np.sqrt(CELLS)},
-    "measurement errors": MEAN | {"X-error": lambda found: found["X-sd"] / np.sqrt(CELLS)},
+    "cells": MEAN | {"X-n": lambda actual: np.full(len(TIMES), CELLS)},
+    "standard errors": MEAN | {"X-sem": lambda actual: actual["X-sd"] / np.sqrt(CELLS)},
+    "measurement errors": MEAN | {"X-error": lambda actual: actual["X-sd"] / np.sqrt(CELLS)},
 }
 
 
@@ -61,20 +61,20 @@ def test_error_bars_are_what_the_table_says(birth_death: sg.ReactionNetwork, wha
     """Whatever the residuals are; those of stated errors are as noisy as these, 5 % each."""
     fit = sg.fit(birth_death, table(1, **BARS[what]), dict.fromkeys(TRUTH), method=method, n=2000, seed=1)
     right = expected(mean(**TRUTH) / CELLS)
-    found = (fit.parameters["stderr"] / fit.parameters["estimate"]).to_numpy()
-    assert found == pytest.approx(right, rel=0.08 if method == "ode" else 0.25)  # which includes the simulation's
-    off = np.log(fit.parameters["estimate"] / pd.Series(TRUTH)) / found
+    actual = (fit.parameters["stderr"] / fit.parameters["estimate"]).to_numpy()
+    assert actual == pytest.approx(right, rel=0.08 if method == "ode" else 0.25)  # which includes the simulation's
+    off = np.log(fit.parameters["estimate"] / pd.Series(TRUTH)) / actual
     assert np.abs(off).max() < 4
     limits = fit.parameters[["ci_lower", "ci_upper"]].to_numpy()
-    ratio = np.log(limits / fit.parameters["estimate"].to_numpy()[:, None]) / found[:, None]
+    ratio = np.log(limits / fit.parameters["estimate"].to_numpy()[:, None]) / actual[:, None]
     assert ratio == pytest.approx(np.array([[-1.96, 1.96]] * 2), rel=0.01)
     assert fit.warnings == ()
 
 
 def test_a_deviation_beside_a_standard_error_tells_the_cells(birth_death: sg.ReactionNetwork) -> None:
-    both = {"X-mean": MEAN["X-mean"], "X-sd": lambda found: found["X-sd"]}
-    sem = both | {"X-sem": lambda found: found["X-sd"] / np.sqrt(CELLS)}
-    n = both | {"X-n": lambda found: np.full(len(TIMES), CELLS)}
+    both = {"X-mean": MEAN["X-mean"], "X-sd": lambda actual: actual["X-sd"]}
+    sem = both | {"X-sem": lambda actual: actual["X-sd"] / np.sqrt(CELLS)}
+    n = both | {"X-n": lambda actual: np.full(len(TIMES), CELLS)}
     fits = [sg.fit(birth_death, table(2, **columns), dict.fromkeys(TRUTH), n=400, seed=3) for columns in (sem, n)]
     for column in ("estimate", "stderr"):
         assert fits[0].parameters[column].to_numpy() == pytest.approx(fits[1].parameters[column].to_numpy(), rel=1e-6)
@@ -101,14 +101,14 @@ def test_errors_of_values_are_those_of_weighted_least_squares() -> None:
 
 
 def test_a_model_that_the_errors_do_not_allow_is_told(birth_death: sg.ReactionNetwork) -> None:
-    bars = MEAN | {"X-sem": lambda found: np.full(len(TIMES), 0.02)}
+    bars = MEAN | {"X-sem": lambda actual: np.full(len(TIMES), 0.02)}
     fit = sg.fit(birth_death, table(5, **bars), dict.fromkeys(TRUTH), method="ode")
     assert any("as large as the numbers of cells, or errors, in the table allow" in text for text in fit.warnings)
     assert "contradict" in fit.message
 
 
 def test_errors_of_nothing_are_refused(birth_death: sg.ReactionNetwork) -> None:
-    bars = MEAN | {"X-sem": lambda found: np.zeros(len(TIMES))}
+    bars = MEAN | {"X-sem": lambda actual: np.zeros(len(TIMES))}
     with pytest.raises(TableError, match="'X-sem': all errors are 0"):
         sg.fit(birth_death, table(6, **bars), dict.fromkeys(TRUTH), method="ode")
 

@@ -53,7 +53,7 @@ def test_a_fit_writes_report_picture_and_json(recovered: sg.Fit, tmp_path: Path)
     assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((tmp_path / "fit.json").read_text())
     assert set(content) == {"parameters", "loss", "seconds", "seed", "version"}
-    assert set(content["parameters"]["c1"]) == {"estimate", "stderr", "lower", "upper"}
+    assert set(content["parameters"]["c1"]) == {"estimate", "stderr", "lower", "upper", "ci_lower", "ci_upper"}
 
 
 def test_the_same_seed_gives_the_same_fit(dimerisation: sg.Model, models_dir: Path) -> None:
@@ -107,8 +107,8 @@ def test_concentrations_local_parameters_and_sizes_are_fitted() -> None:
     model = sg.read_sbml(VOLUME)
     times = np.linspace(0.2, 4, 10)
     data = sg.simulate(model, times, n=20_000, seed=5, select=["A", "[A]"]).to_table()
-    wanted = {"pair.k": (1e-4, 1.0), "cell": (0.5, 10.0), "[A]": (10.0, 200.0)}
-    result = sg.fit(model, data, wanted, init={"pair.k": 0.02, "cell": 3.0, "[A]": 40.0}, n=2000, seed=6)
+    bounds = {"pair.k": (1e-4, 1.0), "cell": (0.5, 10.0), "[A]": (10.0, 200.0)}
+    result = sg.fit(model, data, bounds, init={"pair.k": 0.02, "cell": 3.0, "[A]": 40.0}, n=2000, seed=6)
     truth = pd.Series({"pair.k": 0.01, "cell": 2.0, "[A]": 50.0})
     assert np.all(np.abs(result.parameters["estimate"] / truth - 1) < 0.03)
     assert result.model.quantities()["pair.k"] == result.parameters["estimate"]["pair.k"]

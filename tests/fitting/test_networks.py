@@ -67,5 +67,5 @@ def test_derivatives_of_its_rate_equations(network: sg.ReactionNetwork) -> None:
     k, g, t = 8.0, 1.2, TIMES[1:]
     due = {"k": (1 - np.exp(-g * t)) / g, "g": k * t * np.exp(-g * t) / g - k * (1 - np.exp(-g * t)) / g**2}
     for name, values in due.items():
-        found = table[table["parameter"] == name]["sensitivity"].to_numpy()
-        np.testing.assert_allclose(found, values, rtol=1e-6)
+        actual = table[table["parameter"] == name]["sensitivity"].to_numpy()
+        np.testing.assert_allclose(actual, values, rtol=1e-6)

@@ -155,10 +155,10 @@ def test_models_of_more_than_counts_are_weighed_too(model: Callable[..., sg.Mode
                 "A": (clean + noise * np.sqrt(clean)).ravel(),
             }
         )
-        found = sg.fit(dosed, data, {"g": None, "dose": None}, method="ode").parameters
-        z = (found["estimate"] - [0.5, 100.0]) / found["stderr"]
+        actual = sg.fit(dosed, data, {"g": None, "dose": None}, method="ode").parameters
+        z = (actual["estimate"] - [0.5, 100.0]) / actual["stderr"]
         assert np.all(np.abs(z) < 4)  # a false alarm in 1,000, with few degrees of freedom
-        assert np.all(found["stderr"] / found["estimate"] < 0.2 / np.sqrt(count))
+        assert np.all(actual["stderr"] / actual["estimate"] < 0.2 / np.sqrt(count))
 
 
 def test_many_molecules_leave_measurement_errors(model: Callable[..., sg.Model]) -> None:

@@ -68,12 +68,12 @@ class Case:
         return np.array([float(state == self.x0) for state in self.states])
 
     def _generator(self, values: Sequence[float]) -> np.ndarray:
-        place = {state: i for i, state in enumerate(self.states)}
-        generator = np.zeros((len(place), len(place)))
-        for state, i in place.items():
+        index = {state: i for i, state in enumerate(self.states)}
+        generator = np.zeros((len(index), len(index)))
+        for state, i in index.items():
             rates = self.propensities(np.array(state, float), values)
             for jump, rate in zip(self.jumps.T, rates, strict=True):
-                target = place.get(tuple(int(s) for s in np.array(state) + jump))
+                target = index.get(tuple(int(s) for s in np.array(state) + jump))
                 if target is not None:
                     generator[target, i] += rate
                     generator[i, i] -= rate
@@ -81,7 +81,7 @@ class Case:
 
 
 @cache
-def known(name: str, time: float) -> Case:
+def case_of(name: str, time: float) -> Case:
     """The networks of the project's measurements of gradient estimators."""
     if name == "birth":
         states = tuple((i,) for i in range(61))
@@ -112,10 +112,10 @@ CASES = [
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]:g}")
 def case(request: pytest.FixtureRequest) -> Case:
     """Each of the cases in turn."""
-    return known(*request.param)
+    return case_of(*request.param)
 
 
 @pytest.fixture
 def cases() -> list[Case]:
     """All of them."""
-    return [known(*which) for which in CASES]
+    return [case_of(*which) for which in CASES]

@@ -94,10 +94,10 @@ def test_errors_in_standard_errors_are_standard_normal(cases: list[Any], name: s
                     error = result.stderr[parameter, function, 0]
                     if error > 1e-9:  # some derivatives are exact, see below
                         pools.setdefault((parameter, moment), []).append(off[parameter, function] / error)
-    for place, z in pools.items():
+    for key, z in pools.items():
         assert len(z) >= 80
-        assert stats.kstest(z, "norm").pvalue > 1e-3, place
-        assert 5e-4 < stats.chi2.cdf(np.sum(np.square(z)), len(z)) < 1 - 5e-4, place
+        assert stats.kstest(z, "norm").pvalue > 1e-3, key
+        assert 5e-4 < stats.chi2.cdf(np.sum(np.square(z)), len(z)) < 1 - 5e-4, key
 
 
 def test_a_birth_at_a_constant_rate_has_an_exact_derivative(cases: list[Any]) -> None:

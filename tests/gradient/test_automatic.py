@@ -1,4 +1,4 @@
-"""What the default chooses, and the comparison of estimators."""
+"""What the default chooses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import sbmlgrad as sg
-from sbmlgrad.cli import main
-from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.gradient import automatic
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.estimator import Task
@@ -66,57 +63,21 @@ def test_a_search_prefers_little_noise_where_nothing_is_wrong_with_it(models_dir
     from sbmlgrad.network import discretise
 
     smooth = chain(2)
-    assert Automatic(searching=True).choose(smooth, task(smooth)).estimator.name in (
+    assert Automatic(descending=True).choose(smooth, task(smooth)).estimator.name in (
         "controlled_score",
         "straight_through",
     )
     model = discretise(sg.read_sbml(models_dir / "telegraph" / "model.xml"), ["M"])
     burst = differentiable(model, ["k_on"])
-    chosen = Automatic(searching=True).choose(burst, Task([model.quantities["k_on"]], np.array([24.0]), 1000, 1))
+    chosen = Automatic(descending=True).choose(burst, Task([model.quantities["k_on"]], np.array([24.0]), 1000, 1))
     assert chosen.estimator.name == "controlled_score"  # straight-through explodes here
 
 
 def test_a_choice_that_a_parameter_at_0_rules_out_is_not_the_end() -> None:
     """As where a fit is driven to a bound after its estimator has been chosen."""
     problem = chain(2)
-    settled = Automatic().settled(problem, task(problem, 2000))
-    assert settled.made is not None
-    estimate = settled.estimate(problem, Task([10.0, 0.0], np.array([1.0]), 2000, seed=1))
+    with_choice = Automatic().with_choice(problem, task(problem, 2000))
+    assert with_choice.choice is not None
+    estimate = with_choice.estimate(problem, Task([10.0, 0.0], np.array([1.0]), 2000, seed=1))
     assert estimate.note.startswith("alternative_path: ")
     assert np.all(estimate.stderr > 0)
-
-
-def test_comparison_warns_of_straight_through(models_dir: Path) -> None:
-    model = sg.read_sbml(models_dir / "telegraph" / "model.xml")
-    found = sg.check(model, [24.0], ["k_on"], n=4000, seed=1, select=["M"])
-    assert found.judge == "exact"
-    assert found.recommended in ("controlled_score", "coupled_fd")
-    assert any("straight_through" in warning and "d M / d k_on" in warning for warning in found.warnings)
-    table = found.table
-    assert list(table.columns) == ["bias", "bias_z", "stderr", "seconds", "efficiency", "remark"]
-    assert table.loc["score", "efficiency"] == 1
-    assert table.loc["controlled_score", "stderr"] < table.loc["score", "stderr"]
-    assert "biased here" in table.loc["straight_through_plain", "remark"]
-
-
-def test_comparison_without_an_exact_judge(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sbmlgrad.gradient.compare._JUDGE_STATES", 3)
-    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
-    found = sg.check(model, [1.0], ["k", "X"], n=2000, seed=1)
-    assert found.judge == "alternative_path"  # the only unbiased one for initial amounts
-    assert "initial amounts" in found.table.loc["score", "remark"]
-    with pytest.raises(SbmlgradError, match="all these derivatives are zero"):
-        sg.check(model, [0.0], ["k"], n=100)
-
-
-def test_the_command_line_prints_the_comparison(models_dir: Path, tmp_path: Path) -> None:
-    path, output = models_dir / "birth_death" / "model.xml", tmp_path / "check.csv"
-    asked = ["sensitivity", str(path), "--end", "2", "--points", "3", "-p", "k", "-n", "2000", "--check"]
-    result = CliRunner().invoke(main, [*asked, "-o", str(output)])
-    assert result.exit_code == 0, result.output
-    assert "recommended: controlled_score" in result.stdout
-    assert output.read_text().startswith("estimator,bias,bias_z,stderr,seconds,efficiency,remark\n")
-    assert "warning: " in result.stderr
-    assert "straight_through_plain is not to be trusted here: d X / d k at time" in result.stderr
-    refused = CliRunner().invoke(main, [*asked, "--method", "ode"])
-    assert refused.exit_code == 2

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import sbmlgrad as sg
-from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnsupportedError
+from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnknownIdError, UnsupportedError
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.gradient.score import Score
@@ -108,16 +108,16 @@ def test_models_with_events_and_rates_over_time_have_derivatives(
     model: Callable[..., sg.Model], estimator: str, note: str
 ) -> None:
     """Birth at k (1 + t), death at g, X doubled at t = 1: E X obeys a linear equation whose derivatives are known."""
-    made = model(
+    system = model(
         {"X": {"amount": 0}},
         {"birth": ("-> X", "k * (1 + time)"), "death": ("X ->", "g * X")},
         {"k": 20.0, "g": 0.5},
         events={"double": {"trigger": "time >= 1", "set": {"X": "2 * X"}}},
     )
     times, chosen = np.array([0.5, 2.0]), ["X", sg.Moment("X", "X")]
-    table = sg.sensitivity(made, times, ["k", "g"], n=4000, seed=1, select=chosen, estimator=estimator)
+    table = sg.sensitivity(system, times, ["k", "g"], n=4000, seed=1, select=chosen, estimator=estimator)
     assert note in table.attrs["note"]
-    smooth = sg.sensitivity(made, times, ["k", "g"], method="ode", select=["X"])  # the mean's own equation
+    smooth = sg.sensitivity(system, times, ["k", "g"], method="ode", select=["X"])  # the mean's own equation
     drawn = table[table["species"] == "X"].reset_index(drop=True)
     off = (drawn["sensitivity"] - smooth["sensitivity"]).abs()
     assert (off < 0.01 * smooth["sensitivity"].abs() + 4.5 * drawn["stderr"]).all()  # false alarms: 7e-6 each
@@ -125,22 +125,22 @@ def test_models_with_events_and_rates_over_time_have_derivatives(
 
 
 def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.Model]) -> None:
-    made = model(
+    system = model(
         {"X": {"amount": 3}},
         {"death": ("X ->", "g * X")},
         {"g": 0.5, "T": 1.0},
         events={"double": {"trigger": "time >= T", "set": {"X": "2 * X"}}},
     )
     with pytest.raises(EstimatorError, match="'score': 'T' moves the time of event 'double', .*use 'auto'"):
-        sg.sensitivity(made, [2.0], ["T"], estimator="score")
+        sg.sensitivity(system, [2.0], ["T"], estimator="score")
     with pytest.raises(EstimatorError, match="'score': 'X' moves the initial number of 'X'"):
-        sg.sensitivity(made, [2.0], ["X"], estimator="score")
+        sg.sensitivity(system, [2.0], ["X"], estimator="score")
     with pytest.raises(EstimatorError, match="'score': 'g' is 0 and switches 'death' off"):
-        sg.sensitivity(made.with_parameters({"g": 0.0}), [2.0], ["g"], estimator="score")
+        sg.sensitivity(system.with_parameters({"g": 0.0}), [2.0], ["g"], estimator="score")
     with pytest.raises(EstimatorError, match="'straight_through'.*use 'auto'"):
-        sg.sensitivity(made, [2.0], ["g"], estimator="straight_through")
+        sg.sensitivity(system, [2.0], ["g"], estimator="straight_through")
     with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
-        sg.sensitivity(made, [2.0], ["g"], select=[sg.TimeAverage("X")])
+        sg.sensitivity(system, [2.0], ["g"], select=[sg.TimeAverage("X")])
 
 
 def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
@@ -172,17 +172,40 @@ class Halved:
     unbiased: bool = False
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
-        found = Score().estimate(problem, task)
-        return replace(found, derivatives=found.derivatives / 2)
+        actual = Score().estimate(problem, task)
+        return replace(actual, derivatives=actual.derivatives / 2)
 
 
 def test_an_estimator_may_be_handed_in(model: Callable[..., sg.Model], tmp_path: Path) -> None:
-    made = model({"X": {"amount": 20}}, {"death": ("X ->", "g * X")}, {"g": 0.5})
+    system = model({"X": {"amount": 20}}, {"death": ("X ->", "g * X")}, {"g": 0.5})
     path = tmp_path / "death.xml"
-    sg.write_sbml(made, path)
+    sg.write_sbml(system, path)
     whole, same, half = (
         sg.sensitivity(given, [1.0], ["g"], n=500, seed=1, estimator=estimator)["sensitivity"]
-        for given, estimator in ((made, "score"), (str(path), Score()), (path, Halved()))
+        for given, estimator in ((system, "score"), (str(path), Score()), (path, Halved()))
     )
     np.testing.assert_array_equal(whole, same)
     np.testing.assert_array_equal(whole / 2, half)
+
+
+def test_sensitivities_are_a_table_without_errors(models_dir: Path) -> None:
+    # dX/dt = k - g X from 0: X = k/g (1 - exp(-g t))
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    table = sg.sensitivity(model, [0.5, 2.0], ["k", "g"], method="ode")
+    assert list(table.columns) == ["time", "species", "parameter", "sensitivity", "stderr"]
+    assert (table["stderr"] == 0).all()
+    wide = table.pivot(index="time", columns="parameter", values="sensitivity")
+    k, g, t = 10.0, 1.0, wide.index.to_numpy()
+    assert wide["k"].to_numpy() == pytest.approx((1 - np.exp(-g * t)) / g, rel=1e-6)
+    assert wide["g"].to_numpy() == pytest.approx(k * (np.exp(-g * t) * (g * t + 1) - 1) / g**2, rel=1e-6)
+
+
+def test_what_cannot_be_differentiated_is_an_error(models_dir: Path) -> None:
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    with pytest.raises(UnknownIdError, match="no parameter, compartment or species 'nothing'|'nothing'"):
+        sg.sensitivity(model, [1.0], ["nothing"], method="ode")
+    with pytest.raises(SbmlgradError, match="method 'euler'"):
+        sg.sensitivity(model, [1.0], ["k"], method="euler")
+    network = sg.ReactionNetwork([[1]], lambda x, p: np.ones(1), x0=[0], parameters={"k": [1.0]})
+    with pytest.raises(SbmlgradError, match="not a single number"):
+        sg.sensitivity(network, [1.0], ["k"], method="ode")

@@ -18,11 +18,11 @@ Make = Callable[..., sg.Model]
 NAMES = ("w", "x", "y", "z")
 
 
-def values_of(model: sg.Model, seed: int = 0, **known: float) -> dict[str, float]:
+def values_of(model: sg.Model, seed: int = 0, **given: float) -> dict[str, float]:
     """All symbols: random numbers, and what the assignment rules make of them."""
     rules = model.elements.assignment_rules
     random = np.random.default_rng(seed)
-    values = {name: float(random.uniform(0.5, 3)) for name in model.initial_values()} | known
+    values = {name: float(random.uniform(0.5, 3)) for name in model.initial_values()} | given
     for identifier in model.assignment_order:
         values[identifier] = evaluate(rules[identifier], values)
     return values
@@ -53,15 +53,15 @@ SOLVABLE: dict[str, tuple[Sequence[str], str, str]] = {
 @pytest.mark.parametrize("name", SOLVABLE)
 def test_rules_hold_for_what_they_determine(model: Make, name: str) -> None:
     rules, varying, determined = SOLVABLE[name]
-    parameters = {name: 1.0 + 0.3 * place for place, name in enumerate((*NAMES, "a", "b"))}
-    made = model({}, parameters=parameters, algebraic=rules, varying=list(varying))
-    assert made.elements.algebraic_rules == ()
-    assert len(made.elements.assignment_rules) == len(rules)
-    assert set(made.elements.assignment_rules) == set(determined)
+    parameters = {name: 1.0 + 0.3 * index for index, name in enumerate((*NAMES, "a", "b"))}
+    system = model({}, parameters=parameters, algebraic=rules, varying=list(varying))
+    assert system.elements.algebraic_rules == ()
+    assert len(system.elements.assignment_rules) == len(rules)
+    assert set(system.elements.assignment_rules) == set(determined)
     for seed in range(3):
-        values = values_of(made, seed)
+        values = values_of(system, seed)
         assert all(holds(rule, values) for rule in rules), values
-    initial = made.initial_values()
+    initial = system.initial_values()
     assert all(holds(rule, initial) for rule in rules), "and so they do at the start"
 
 
@@ -75,27 +75,27 @@ def test_linear_systems_are_solved(model: Make, matrix: list[list[int]], right: 
     assume(abs(np.linalg.det(matrix)) > 0.5)
     rows = [" + ".join(f"({c})*{name}" for c, name in zip(row, "xyz", strict=True) if c) for row in matrix]
     rules = [f"{row} - ({value})" for row, value in zip(rows, right, strict=True)]
-    made = model({}, parameters=dict.fromkeys("xyz", 0.0), algebraic=rules, varying=["x", "y", "z"])
-    found = [made.initial_values()[name] for name in "xyz"]
-    np.testing.assert_allclose(found, np.linalg.solve(matrix, right), rtol=1e-9, atol=1e-9)
+    system = model({}, parameters=dict.fromkeys("xyz", 0.0), algebraic=rules, varying=["x", "y", "z"])
+    actual = [system.initial_values()[name] for name in "xyz"]
+    np.testing.assert_allclose(actual, np.linalg.solve(matrix, right), rtol=1e-9, atol=1e-9)
 
 
 def test_species_and_compartments_are_determined_too(model: Make) -> None:
     """What reactions change is given; a boundary species is not, and neither is a compartment that may vary."""
     species = {"S": {"amount": 3.0}, "B": {"amount": 0.0, "boundary": True}}
     rules = ["B + S - 5", "cell - 2*S"]
-    made = model(species, {"r": ("S -> B", "S")}, algebraic=rules, compartments={"cell": 1.0}, varying=["cell"])
-    assert set(made.elements.assignment_rules) == {"B", "cell"}
-    assert values_of(made, S=3.0)["B"] == 2.0
-    assert values_of(made, S=3.0)["cell"] == 6.0
-    found = sg.simulate(made, [0.0, 1.0], method="ode", select=["S", "B", "cell"]).mean
-    np.testing.assert_allclose(found["S"], 3 * np.exp([0, -1]), rtol=1e-7)
-    np.testing.assert_allclose(found["B"], 5 - found["S"], rtol=1e-12)
-    np.testing.assert_allclose(found["cell"], 2 * found["S"], rtol=1e-12)
+    system = model(species, {"r": ("S -> B", "S")}, algebraic=rules, compartments={"cell": 1.0}, varying=["cell"])
+    assert set(system.elements.assignment_rules) == {"B", "cell"}
+    assert values_of(system, S=3.0)["B"] == 2.0
+    assert values_of(system, S=3.0)["cell"] == 6.0
+    actual = sg.simulate(system, [0.0, 1.0], method="ode", select=["S", "B", "cell"]).mean
+    np.testing.assert_allclose(actual["S"], 3 * np.exp([0, -1]), rtol=1e-7)
+    np.testing.assert_allclose(actual["B"], 5 - actual["S"], rtol=1e-12)
+    np.testing.assert_allclose(actual["cell"], 2 * actual["S"], rtol=1e-12)
 
 
 def test_what_other_rules_set_is_not_free(model: Make) -> None:
-    made = model(
+    system = model(
         {},
         parameters=dict.fromkeys("xyz", 1.0),
         rules={"x": "2"},
@@ -103,8 +103,8 @@ def test_what_other_rules_set_is_not_free(model: Make) -> None:
         algebraic=["x + y + z"],
         varying=["z"],
     )
-    assert set(made.elements.assignment_rules) == {"x", "z"}
-    assert values_of(made, y=5.0)["z"] == -7.0
+    assert set(system.elements.assignment_rules) == {"x", "z"}
+    assert values_of(system, y=5.0)["z"] == -7.0
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_what_cannot_be_solved_is_named_when_it_is_simulated(
     model: Make, rules: list[str], varying: str, reason: str
 ) -> None:
     parameters = {"a": 4.0, "b": 1.0, "x": 2.0, "t": 0.0}
-    made = model({}, parameters=parameters, rates={"t": "1"}, algebraic=rules, varying=list(varying))
-    assert len(made.elements.algebraic_rules) == 1
+    system = model({}, parameters=parameters, rates={"t": "1"}, algebraic=rules, varying=list(varying))
+    assert len(system.elements.algebraic_rules) == 1
     for method in ("ode", "ssa"):
         with pytest.raises(UnsupportedError, match=reason):
-            sg.simulate(made, [1.0], n=1, method=method)
+            sg.simulate(system, [1.0], n=1, method=method)

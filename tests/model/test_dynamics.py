@@ -75,40 +75,45 @@ def test_a_concentration_changes_with_its_amount_and_its_volume(chemistry: sg.Mo
     t = sympy.Symbol("t")
     n, size = sympy.Function("n")(t), sympy.Function("V")(t)
     growth = values["k"] * values["cell"] ** 2
-    made = {**amounts_per_time(values), "idle": 0.0}
+    rates = {**amounts_per_time(values), "idle": 0.0}
     for name in ("S", "U", "idle"):
-        known = {n.diff(t): made[name], size.diff(t): growth, n: values[name] * values["cell"], size: values["cell"]}
-        expected = float((n / size).diff(t).subs(known))
-        found = rate(chemistry.elements, name)
-        assert found is not None
-        assert evaluate(found, values) == pytest.approx(expected, rel=1e-13)
+        substitutions = {
+            n.diff(t): rates[name],
+            size.diff(t): growth,
+            n: values[name] * values["cell"],
+            size: values["cell"],
+        }
+        expected = float((n / size).diff(t).subs(substitutions))
+        actual = rate(chemistry.elements, name)
+        assert actual is not None
+        assert evaluate(actual, values) == pytest.approx(expected, rel=1e-13)
 
 
 def test_rates_of_everything_else(chemistry: sg.Model, values: dict[str, float]) -> None:
-    elements, made = chemistry.elements, amounts_per_time(values)
+    elements, rates = chemistry.elements, amounts_per_time(values)
     expected = {
-        **{"T": made["T"], "W": made["W"], "fixed": 0.0, "still": 0.0, "k": 0.0, "own": 0.0},
+        **{"T": rates["T"], "W": rates["W"], "fixed": 0.0, "still": 0.0, "k": 0.0, "own": 0.0},
         **{"cell": values["k"] * values["cell"] ** 2, "size": values["T"], "driven": values["k"] * values["T"]},
     }
     for name, value in expected.items():
-        found = rate(elements, name)
-        assert found is not None
-        assert evaluate(found, values) == pytest.approx(value, rel=1e-13), name
+        actual = rate(elements, name)
+        assert actual is not None
+        assert evaluate(actual, values) == pytest.approx(value, rel=1e-13), name
     for name in ("said", "swelling", "V"):  # set by rules, or concentrations where one sets the size
         assert rate(elements, name) is None
 
 
 def test_conversion_factors_reach_the_solution(model: Make) -> None:
     """Extent k*A per time makes five of B and two of C for each that A loses three of."""
-    made = model(
+    rates = model(
         {"A": {"amount": 1.0, "conversion": "three"}, "B": {"amount": 0.0}, "C": {"amount": 0.0, "conversion": "two"}},
         {"r": ("A -> B + C", "k*A")},
         {"k": 0.5, "two": 2.0, "three": 3.0, "five": 5.0},
         conversion="five",
     )
     times = np.array([0.0, 0.4, 1.0])
-    found = sg.simulate(made, times, method="ode").mean
+    actual = sg.simulate(rates, times, method="ode").mean
     left = np.exp(-1.5 * times)
-    np.testing.assert_allclose(found["A"], left, rtol=1e-7)
-    np.testing.assert_allclose(found["B"], (1 - left) * 5 / 3, rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(found["C"], (1 - left) * 2 / 3, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(actual["A"], left, rtol=1e-7)
+    np.testing.assert_allclose(actual["B"], (1 - left) * 5 / 3, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(actual["C"], (1 - left) * 2 / 3, rtol=1e-7, atol=1e-12)

@@ -3,17 +3,13 @@
 import math
 
 import pytest
-import sympy
 
 from sbmlgrad.errors import SbmlError, UnknownIdError
 from sbmlgrad.model import Model
-from sbmlgrad.model.evaluate import assignment_order, evaluate
-from sbmlgrad.model.functions import build, quotient, rem, substitute
 from sbmlgrad.sbml.read import read_sbml
 
 MATHML = 'xmlns="http://www.w3.org/1998/Math/MathML"'
 FLAGS = 'boundaryCondition="false" constant="false"'
-x, y = sympy.symbols("x y")
 
 
 def assignment(kind: str, target: str, formula: str) -> str:
@@ -225,51 +221,6 @@ def test_a_compartment_may_depend_on_what_it_does_not_convert() -> None:
     head, tail = TEXT.split("<listOfInitialAssignments>")
     size = assignment("initialAssignment", "cell", "<ci>given</ci>")
     assert read_sbml(f"{head}<listOfInitialAssignments>{size}{tail}").initial_values()["conc"] == 6 / 5
-
-
-def test_order_of_assignments() -> None:
-    assert assignment_order({"a": ["b", "elsewhere"], "b": ["c"], "c": []}, "f.xml") == ("c", "b", "a")
-    with pytest.raises(SbmlError, match=r"f\.xml: the assignments of (a -> b -> a|b -> a -> b) "):
-        assignment_order({"a": ["b"], "b": ["a"]}, "f.xml")
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        (build(sympy.Pow, x, sympy.Integer(-1)), math.inf),
-        (build(sympy.Mul, x, build(sympy.Pow, x, sympy.Integer(-1))), math.nan),
-        (build(sympy.log, x), -math.inf),
-        (build(sympy.exp, build(sympy.Mul, y, sympy.Integer(1000))), math.inf),
-        (build(sympy.Pow, sympy.Integer(-8), sympy.Float(1 / 3)), math.nan),
-        (build(sympy.Pow, x, x), 1.0),
-        (build(sympy.sqrt(y).func, sympy.Integer(-1), sympy.S.Half), math.nan),
-        (build(sympy.factorial, sympy.Float(0.5)), math.gamma(1.5)),
-        (build(sympy.factorial, sympy.Integer(-1)), math.nan),
-        (build(quotient, sympy.Integer(-7), y), -3.0),
-        (build(rem, sympy.Integer(-7), y), -1.0),
-        (build(sympy.Max, x, sympy.nan), math.nan),
-        (sympy.pi, math.pi),
-        (sympy.zoo, math.inf),
-        (sympy.true, 1.0),
-    ],
-)
-def test_evaluation_is_ieee(expression: sympy.Basic, expected: float) -> None:
-    assert evaluate(expression, {"x": 0.0, "y": 2.0}) == pytest.approx(expected, nan_ok=True, rel=1e-15)
-
-
-def test_division_rounds_once() -> None:
-    assert evaluate(build(sympy.Mul, x, build(sympy.Pow, y, sympy.Integer(-1))), {"x": 5.0, "y": 3.0}) == 5 / 3
-
-
-def test_substitution_evaluates_nothing() -> None:
-    expression = build(sympy.Mul, x, build(sympy.Pow, y, sympy.Integer(-1)))
-    assert math.isnan(evaluate(substitute(expression, {y: x}), {"x": 0.0}))
-    assert substitute(expression, {sympy.Symbol("z"): x}) is expression
-
-
-def test_nothing_of_an_unknown_kind_is_evaluated() -> None:
-    with pytest.raises(TypeError, match="zeta"):
-        evaluate(sympy.zeta(x), {"x": 1.0})
 
 
 def test_what_is_frozen_is_frozen(model: Model) -> None:

@@ -127,8 +127,8 @@ def test_rounding_is_nothing_left(model: Callable[..., sg.Model]) -> None:
         reactions={"off": ("G ->", "0.01*G")},
     )
     assert difference(read).sure
-    found = sg.simulate(read, [0, 50], n=200, seed=1)
-    assert found.mean["G"].iloc[-1] <= 3
+    actual = sg.simulate(read, [0, 50], n=200, seed=1)
+    assert actual.mean["G"].iloc[-1] <= 3
 
 
 def test_what_runs_as_two_against_the_document_is_said_once(text: Callable[..., str], tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ print(sg.simulate(network, [0.0, 5.0], n=16).mean.iloc[-1, 0], jax.config.jax_co
 
 def run(folder: Path, **environment: str) -> tuple[float, str]:
     """The mean that a process of its own simulates, and the cache folder of JAX in it."""
-    known = {**os.environ, "SBMLGRAD_CACHE": str(folder), **environment}
-    known.pop("JAX_ENABLE_X64", None)
-    done = subprocess.run([sys.executable, "-c", SCRIPT], env=known, capture_output=True, text=True, check=True)
+    variables = {**os.environ, "SBMLGRAD_CACHE": str(folder), **environment}
+    variables.pop("JAX_ENABLE_X64", None)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=variables, capture_output=True, text=True, check=True)
     assert not done.stderr
-    mean, place = done.stdout.split()
-    return float(mean), place
+    mean, cache = done.stdout.split()
+    return float(mean), cache
 
 
 def kept(folder: Path) -> set[str]:
@@ -32,11 +32,11 @@ def kept(folder: Path) -> set[str]:
 
 
 def test_the_second_process_finds_what_the_first_compiled(tmp_path: Path) -> None:
-    first, place = run(tmp_path, SBMLGRAD_COMPILED_MB="64")
+    first, folder = run(tmp_path, SBMLGRAD_COMPILED_MB="64")
     compiled = kept(tmp_path)
     assert compiled
-    assert Path(place).is_relative_to(tmp_path / "compiled")
-    assert run(tmp_path, SBMLGRAD_COMPILED_MB="64") == (first, place)
+    assert Path(folder).is_relative_to(tmp_path / "compiled")
+    assert run(tmp_path, SBMLGRAD_COMPILED_MB="64") == (first, folder)
     assert kept(tmp_path) == compiled
 
 

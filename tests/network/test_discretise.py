@@ -71,14 +71,14 @@ def test_changing_a_volume_changes_what_was_given_as_concentration(model: Make) 
             compartments={"cell": 4.0},
         )
     )
-    places = list(discrete.quantities)
+    indices = list(discrete.quantities)
     values = {**discrete.quantities, "cell": 8.0}
     counts, _ = discrete.start(tuple(values.values()))
     assert [float(c) for c in counts] == [24.0, 12.0]
     assert rates_at(discrete, cell=8.0) == {"a": 3.0, "b": 1.5}
     derivative = jax.jacfwd(lambda v: discrete.start(tuple(v))[0])(jnp.array(list(discrete.quantities.values())))
-    assert float(derivative[0][places.index("cell")]) == 3.0
-    assert float(derivative[0][places.index("[A]")]) == 4.0
+    assert float(derivative[0][indices.index("cell")]) == 3.0
+    assert float(derivative[0][indices.index("[A]")]) == 4.0
 
 
 @pytest.mark.parametrize(("scale", "amount"), [(0, 50 / AVOGADRO), (-9, 50e9 / AVOGADRO), (-15, 50e15 / AVOGADRO)])
@@ -98,13 +98,13 @@ def test_moles_are_molecules_times_avogadro(model: Make, scale: int, amount: flo
 
 
 def test_molecules_per_unit_overrides_the_units(model: Make) -> None:
-    made = (
+    system = (
         {"A": {"concentration": 2.0, "only": False}},
         {"r": ("A -> ", "k*A*cell")},
         {"k": 3.0},
         {"cell": 5.0},
     )
-    discrete = discretise(model(*made, molecules_per_unit=100.0))
+    discrete = discretise(model(*system, molecules_per_unit=100.0))
     assert discrete.network.x0.tolist() == [1000.0]
     assert rates_at(discrete)["r"] == pytest.approx(3.0 * 2.0 * 5.0 * 100)
     assert jumps(discrete) == {"r": {"A": -1}}
@@ -112,20 +112,20 @@ def test_molecules_per_unit_overrides_the_units(model: Make) -> None:
 
 
 def test_conversion_factors_scale_the_jumps(model: Make) -> None:
-    made = ({"A": {"amount": 90.0, "conversion": "three"}, "B": {"amount": 0.0}}, {"r": ("A -> B", "k*A")})
-    one = discretise(model(*made, {"k": 1.0, "three": 3.0, "two": 2.0}, conversion="two"))
+    system = ({"A": {"amount": 90.0, "conversion": "three"}, "B": {"amount": 0.0}}, {"r": ("A -> B", "k*A")})
+    one = discretise(model(*system, {"k": 1.0, "three": 3.0, "two": 2.0}, conversion="two"))
     assert jumps(one) == {"r": {"A": -3, "B": 2}}
     assert one.structural == {"three", "two"}
     assert rates_at(one, {"A": 2.0}) == {"r": 0.0}, "three molecules of A are needed"
     assert rates_at(one, {"A": 3.0}) == {"r": 3.0}
     with pytest.raises(UnsupportedError, match=r"'r': changes 'A' by -1\.5 molecules.*conversion factor"):
-        discretise(model(*made, {"k": 1.0, "three": 1.5, "two": 2.0}, conversion="two"))
+        discretise(model(*system, {"k": 1.0, "three": 1.5, "two": 2.0}, conversion="two"))
 
 
 def test_a_changed_conversion_factor_makes_another_network(model: Make) -> None:
-    made = model({"A": {"amount": 60.0, "conversion": "f"}}, {"r": ("A -> ", "A/A")}, {"f": 2.0})
-    assert sg.simulate(made, [1e3], n=4).mean.loc[1e3, "A"] == 0
-    assert sg.simulate(made, [1e3], n=4, parameters={"f": 7.0}).mean.loc[1e3, "A"] == 4
+    system = model({"A": {"amount": 60.0, "conversion": "f"}}, {"r": ("A -> ", "A/A")}, {"f": 2.0})
+    assert sg.simulate(system, [1e3], n=4).mean.loc[1e3, "A"] == 0
+    assert sg.simulate(system, [1e3], n=4, parameters={"f": 7.0}).mean.loc[1e3, "A"] == 4
 
 
 @pytest.mark.parametrize("equation", ["1.5 A -> ", " -> 0.1 A", "A -> 1.25 A"])
@@ -233,8 +233,8 @@ def test_a_net_law_becomes_two_reactions(model: Make) -> None:
 
 def test_the_noise_of_a_net_law_is_that_of_two_reactions(model: Make) -> None:
     """At equilibrium each molecule is A or B by the toss of a coin: a binomial variance, not a smaller one."""
-    made = model({"A": {"amount": 100.0}, "B": {"amount": 0.0}}, {"r": ("A -> B", "k*(A - B/2)")}, {"k": 1.0})
-    counts = sg.simulate(made, [20.0], n=4000, seed=1).counts[:, 0, 0]
+    system = model({"A": {"amount": 100.0}, "B": {"amount": 0.0}}, {"r": ("A -> B", "k*(A - B/2)")}, {"k": 1.0})
+    counts = sg.simulate(system, [20.0], n=4000, seed=1).counts[:, 0, 0]
     assert abs(counts.mean() - 100 / 3) < 4 * np.sqrt(200 / 9 / 4000)
     assert counts.var() / (200 / 9) == pytest.approx(1, abs=4 * np.sqrt(2 / 4000))
 
@@ -254,31 +254,31 @@ def test_the_noise_of_a_net_law_is_that_of_two_reactions(model: Make) -> None:
 def test_no_reaction_fires_without_its_reactants(
     model: Make, equation: str, formula: str, start: int, end: int
 ) -> None:
-    made = model({"X": {"amount": start}}, {"r": (equation, formula)}, {"k": 10.0})
-    sim = sg.simulate(made, np.linspace(0.01, 50, 100), n=200)
+    system = model({"X": {"amount": start}}, {"r": (equation, formula)}, {"k": 10.0})
+    sim = sg.simulate(system, np.linspace(0.01, 50, 100), n=200)
     assert sim.counts.min() == end
     assert np.all(sim.counts[:, -1] == end)
 
 
 def test_a_law_is_taken_verbatim_where_its_reactants_are_there(model: Make) -> None:
-    made = model({"X": {"amount": 5}}, {"r": ("2 X -> ", "k*X*X")}, {"k": 10.0})
-    discrete = discretise(made)
+    system = model({"X": {"amount": 5}}, {"r": ("2 X -> ", "k*X*X")}, {"k": 10.0})
+    discrete = discretise(system)
     assert [rates_at(discrete, {"X": float(x)})["r"] for x in range(4)] == [0, 0, 40, 90]
 
 
 def test_a_net_law_that_cannot_be_split_and_goes_negative_is_refused(model: Make) -> None:
     """The reverse part does not need the product, so it is not a reaction of its own."""
-    made = model({"A": {"amount": 5}, "B": {"amount": 0}}, {"net": ("A -> B", "kf*A - kr")}, {"kf": 1.0, "kr": 2.5})
-    assert not discretise(made).network.nonnegative
+    system = model({"A": {"amount": 5}, "B": {"amount": 0}}, {"net": ("A -> B", "kf*A - kr")}, {"kf": 1.0, "kr": 2.5})
+    assert not discretise(system).network.nonnegative
     with pytest.raises(PropensityError, match="reaction 'net': its propensity is -0.5"):
-        sg.simulate(made, [100.0], n=20)
+        sg.simulate(system, [100.0], n=20)
 
 
 @pytest.mark.parametrize("formula", ["k*A", "k*(A - B/2)", "A*k*2 + A"], ids=["rate", "net", "sum"])
 @pytest.mark.parametrize("how", ["value", "changed", "initial assignment", "rule"])
 def test_a_negative_parameter_is_never_taken_for_a_positive_one(model: Make, formula: str, how: str) -> None:
     """Symbols are taken to be non-negative, but only where they are."""
-    made = model(
+    system = model(
         {"A": {"amount": 5}, "B": {"amount": 5}},
         {"r": ("A -> B", formula), "s": ("B -> ", "B")},
         {"k": -1.0 if how == "value" else 1.0, "a": 1.0},
@@ -286,21 +286,21 @@ def test_a_negative_parameter_is_never_taken_for_a_positive_one(model: Make, for
         rules={"k": "a - 2"} if how == "rule" else None,
     )
     with pytest.raises(PropensityError, match="reaction 'r"):
-        sg.simulate(made, [100.0], n=20, parameters={"k": -1.0} if how == "changed" else None)
+        sg.simulate(system, [100.0], n=20, parameters={"k": -1.0} if how == "changed" else None)
 
 
 def test_a_law_that_changes_its_sign_with_a_real_number_is_found(model: Make) -> None:
     """h*(h - 1) is a falling factorial for a count; for the parameter h = 0.5 it is negative."""
-    made = model({"A": {"amount": 5}}, {"r": ("A -> ", "h*(h - 1)*A"), "s": ("A -> ", "A")}, {"h": 0.5})
+    system = model({"A": {"amount": 5}}, {"r": ("A -> ", "h*(h - 1)*A"), "s": ("A -> ", "A")}, {"h": 0.5})
     with pytest.raises(PropensityError, match="reaction 'r'"):
-        sg.simulate(made, [1.0], n=20)
+        sg.simulate(system, [1.0], n=20)
 
 
 # ---- refusals and odd inputs ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("system", "message"),
     [
         (({"A": {"amount": 1}}, {"r": ("A -> ", "A*time")}), "'r' depends on time: here only reactions"),
         (
@@ -312,9 +312,9 @@ def test_a_law_that_changes_its_sign_with_a_real_number_is_found(model: Make) ->
         (({"A": {"amount": 1e13}}, {"r": ("A -> ", "A")}), "'A': starts with 1e\\+13 molecules, .* hopeless"),
     ],
 )
-def test_what_cannot_be_simulated_is_named(model: Make, made: tuple[Any, ...], message: str) -> None:
+def test_what_cannot_be_simulated_is_named(model: Make, system: tuple[Any, ...], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message) as error:
-        discretise(model(*made))
+        discretise(model(*system))
     assert "\n" not in str(error.value)
     assert str(error.value).startswith("<text>: ")
 
@@ -326,10 +326,10 @@ def test_all_reasons_come_at_once(model: Make) -> None:
 
 
 def test_an_observable_that_does_not_exist_is_named(model: Make) -> None:
-    made = model({"A": {"amount": 1}}, {"r": ("A -> ", "A")})
+    system = model({"A": {"amount": 1}}, {"r": ("A -> ", "A")})
     for name in ("Z", "[Z]", "[cell]", "[r]"):
         with pytest.raises(UnknownIdError, match="to look at"):
-            discretise(made, [name])
+            discretise(system, [name])
 
 
 def test_a_model_in_which_nothing_changes_is_refused(model: Make) -> None:
@@ -339,19 +339,19 @@ def test_a_model_in_which_nothing_changes_is_refused(model: Make) -> None:
 
 def test_a_division_by_a_number_that_is_zero_is_infinite(model: Make) -> None:
     """A parameter that is set to the number 0 and divides another: infinity is named, nothing crashes."""
-    made = model(
+    system = model(
         {"A": {"amount": 5}},
         {"r": ("A -> ", "A*life")},
         {"zero": 1.0, "life": 1.0},
         initial={"zero": "0", "life": "1/zero"},
     )
     with pytest.raises(PropensityError, match="'r': its propensity is inf"):
-        sg.simulate(made, [1.0], n=5)
+        sg.simulate(system, [1.0], n=5)
 
 
 def test_a_law_with_a_branch_missing_is_simulated_where_it_is_defined(model: Make) -> None:
-    made = model({"A": {"amount": 5}}, {"r": ("A -> ", "piecewise(A, A > 0.5, 0, A < 0.5)")})
-    assert sg.simulate(made, [50.0], n=5).mean.loc[50.0, "A"] == 0
+    system = model({"A": {"amount": 5}}, {"r": ("A -> ", "piecewise(A, A > 0.5, 0, A < 0.5)")})
+    assert sg.simulate(system, [50.0], n=5).mean.loc[50.0, "A"] == 0
 
 
 def test_ids_that_are_words_of_python_or_sympy(model: Make) -> None:

@@ -47,22 +47,22 @@ def test_values_are_between_the_bounds(name: str) -> None:
         ends[0, :, :160] = np.abs(ends[0, :, :160])
         ends = np.sort(ends, axis=1)
     graph = Graph()
-    places = [graph.input(f"x{k}") for k in range(count)]
-    node = graph.add(name, *places)
-    found = enclosures(graph, [node], {p: (e[0], e[1]) for p, e in zip(places, ends, strict=True)})[node]
+    indices = [graph.input(f"x{k}") for k in range(count)]
+    node = graph.add(name, *indices)
+    actual = enclosures(graph, [node], {p: (e[0], e[1]) for p, e in zip(indices, ends, strict=True)})[node]
     share = rng.uniform(0, 1, (SAMPLES, count, 300))
     share[0], share[1] = 0.0, 1.0
     inner = ends[:, 0] + share * (ends[:, 1] - ends[:, 0])
     if name in TRUTHS:
         inner = np.round(inner)
     values = np.array([function(*(jnp.asarray(x) for x in sample)) for sample in inner])
-    known = np.isfinite(values)
-    values = np.where(known, values, 0.0)
+    finite = np.isfinite(values)
+    values = np.where(finite, values, 0.0)
     slack = 1e-12 * np.maximum(1.0, np.abs(values))
-    assert np.all((values >= found[0] - slack)[known])
-    assert np.all((values <= found[1] + slack)[known])
+    assert np.all((values >= actual[0] - slack)[finite])
+    assert np.all((values <= actual[1] + slack)[finite])
     if name not in ("div", "quotient", "pow", "tan", "factorial", "arctanh"):
-        assert np.mean(np.isfinite(found[0]) & np.isfinite(found[1])) > 0.95  # they say something
+        assert np.mean(np.isfinite(actual[0]) & np.isfinite(actual[1])) > 0.95  # they say something
 
 
 def _takes(function: object, count: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 import sbmlgrad as sg
 from sbmlgrad.network.assembly import rate_equations
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.jacobian import Jacobian
 
 LONG = 60
@@ -24,15 +24,15 @@ def chain(model: Callable[..., sg.Model], more: Mapping[str, float] | None = Non
 
 def compared(equations: HybridModel) -> Jacobian:
     """The derivative, after a comparison with that of every direction for itself at a random place."""
-    made = equations.jacobian
-    assert made is not None
+    system = equations.jacobian
+    assert system is not None
     coefficients = equations.start(jnp.array(list(equations.quantities.values())))[1]
-    state, time = jnp.asarray(np.random.default_rng(1).uniform(0.5, 2.0, made.size)), jnp.float64(0.7)
-    jacobian, slope = made(time, state, coefficients)
+    state, time = jnp.asarray(np.random.default_rng(1).uniform(0.5, 2.0, system.size)), jnp.float64(0.7)
+    jacobian, slope = system(time, state, coefficients)
     by_time, by_state = jax.jacfwd(equations.flow, argnums=(0, 1))(time, state, coefficients)
     np.testing.assert_allclose(jacobian, by_state, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(slope, by_time, rtol=1e-12, atol=1e-14)
-    return made
+    return system
 
 
 def test_neighbours_need_few_directions(model: Callable[..., sg.Model]) -> None:

@@ -228,34 +228,34 @@ LEVEL_2 = """<?xml version="1.0" encoding="UTF-8"?>
 
 def assert_agrees(read: sg.Model, truth: Jumps, parameters: Mapping[str, float] | None = None) -> None:
     """Means and standard deviations of the first species at the end, within 4 standard errors of the exact ones."""
-    found = sg.simulate(read, [0.0, END], n=TRAJECTORIES, seed=26, parameters=parameters)
+    actual = sg.simulate(read, [0.0, END], n=TRAJECTORIES, seed=26, parameters=parameters)
     species = chemistry_of(read).state
-    start = [round(found.mean[name].iloc[0]) for name in species]
+    start = [round(actual.mean[name].iloc[0]) for name in species]
     values, chance = distribution(truth, start, largest=40)
     mean = chance @ values
     second, fourth = (chance @ (values - mean) ** power for power in (2, 4))
     sd = np.sqrt(second)
     for i, name in enumerate(species):
-        assert abs(found.mean[name].iloc[-1] - mean[i]) < 4 * sd[i] / np.sqrt(TRAJECTORIES), name
+        assert abs(actual.mean[name].iloc[-1] - mean[i]) < 4 * sd[i] / np.sqrt(TRAJECTORIES), name
         error = np.sqrt((fourth[i] - second[i] ** 2) / TRAJECTORIES) / (2 * sd[i])
-        assert abs(found.sd[name].iloc[-1] - sd[i]) < 4 * error + 1e-12, name
+        assert abs(actual.sd[name].iloc[-1] - sd[i]) < 4 * error + 1e-12, name
 
 
 def distribution(truth: Jumps, start: Sequence[int], largest: int) -> tuple[np.ndarray, np.ndarray]:
     """States and their probabilities at the end, from the master equation over what is reached up to ``largest``."""
-    states, places = [tuple(start)], {tuple(start): 0}
+    states, indices = [tuple(start)], {tuple(start): 0}
     entries: list[tuple[int, int, float]] = []
-    for place, state in enumerate(states):  # grows as new ones are found
+    for index, state in enumerate(states):  # grows as new ones are found
         for change, rate in truth:
             after = tuple(x + dx for x, dx in zip(state, change, strict=True))
             if rate(*state) == 0 or max(after) > largest:
                 continue
             assert rate(*state) > 0
             assert min(after) >= 0
-            if after not in places:
-                places[after] = len(states)
+            if after not in indices:
+                indices[after] = len(states)
                 states.append(after)
-            entries += [(places[after], place, rate(*state)), (place, place, -rate(*state))]
+            entries += [(indices[after], index, rate(*state)), (index, index, -rate(*state))]
     rows, columns, values = zip(*entries, strict=True)
     generator = csr_array((values, (rows, columns)), shape=(len(states), len(states)))
     return np.array(states), expm_multiply(generator * END, np.eye(len(states))[0])
@@ -263,13 +263,13 @@ def distribution(truth: Jumps, start: Sequence[int], largest: int) -> tuple[np.n
 
 @pytest.mark.parametrize("name", CASES)
 def test_laws_agree_with_the_master_equation(model: Callable[..., sg.Model], name: str) -> None:
-    made = CASES[name]
-    read = model(**made["arguments"])
+    system = CASES[name]
+    read = model(**system["arguments"])
     differences = chemistry_of(read).differences
-    assert [r for r, d in differences.items() if not d.split] == list(made["whole"])
-    assert [r for r, d in differences.items() if d.split] == list(made["split"])
+    assert [r for r, d in differences.items() if not d.split] == list(system["whole"])
+    assert [r for r, d in differences.items() if d.split] == list(system["split"])
     assert all(difference.sure for difference in differences.values())
-    assert_agrees(read, made["truth"])
+    assert_agrees(read, system["truth"])
 
 
 def test_level_2_without_the_attribute() -> None:
@@ -293,8 +293,8 @@ def test_a_law_whose_room_events_move_stays_whole(model: Callable[..., sg.Model]
     reactions = {"on": (f"{arrow} G", "kon*(N - G)"), **OFF}
     lose = {"lose": {"trigger": "time >= 1", "set": {"G": "0", "N": "5"}}}
     read = model(G, reactions, RATES, events=lose)
-    found = chemistry_of(read).differences["on"]
-    assert (found.split, found.sure, found.why) == (False, False, "an event or a random number sets G, N")
+    actual = chemistry_of(read).differences["on"]
+    assert (actual.split, actual.sure, actual.why) == (False, False, "an event or a random number sets G, N")
     simulation = sg.simulate(read, [END], n=TRAJECTORIES, seed=26)
     chance = 0.4 * (1 - np.exp(-1.0))  # 5 copies are on or off after 1
     variance = 5 * chance * (1 - chance)

@@ -21,32 +21,32 @@ def simulated(problem: Path, **parameters: float) -> list[float]:
 
 
 def test_a_problem_of_version_1_is_what_its_solution_says(decay: Problem) -> None:
-    found = decay.evaluate()
+    evaluation = decay.evaluate()
     expected = np.array([8.0, 8 * math.exp(-0.5)])
-    assert list(found.simulations["simulation"]) == pytest.approx(list(expected), rel=1e-7)
+    assert list(evaluation.simulations["simulation"]) == pytest.approx(list(expected), rel=1e-7)
     residuals = (expected - [8.0, 3.0]) / 0.5
-    assert found.chi2 == pytest.approx(float(residuals @ residuals), rel=1e-6)
-    assert found.llh == pytest.approx(-0.5 * found.chi2 - 2 * math.log(0.5 * math.sqrt(2 * math.pi)))
-    assert (found.n_data, found.log_prior, found.log_posterior) == (2, None, None)
+    assert evaluation.chi2 == pytest.approx(float(residuals @ residuals), rel=1e-6)
+    assert evaluation.llh == pytest.approx(-0.5 * evaluation.chi2 - 2 * math.log(0.5 * math.sqrt(2 * math.pi)))
+    assert (evaluation.n_data, evaluation.log_prior, evaluation.log_posterior) == (2, None, None)
 
 
 def test_other_parameters_replace_nominal_ones(decay: Problem) -> None:
-    found = decay.evaluate({"k_slow": 0.5, "s": 2.0}).simulations["simulation"]
-    assert list(found) == pytest.approx([16.0, 16 * math.exp(-1.0)], rel=1e-7)
+    evaluation = decay.evaluate({"k_slow": 0.5, "s": 2.0}).simulations["simulation"]
+    assert list(evaluation) == pytest.approx([16.0, 16 * math.exp(-1.0)], rel=1e-7)
     with pytest.raises(UnknownIdError, match=r"problem.yaml: the parameter table has no 'k'; it has k_slow, s"):
         decay.evaluate({"k": 1.0})
 
 
 def test_files_hold_what_was_found(decay: Problem, tmp_path: Path) -> None:
-    found = decay.evaluate()
-    found.save_json(tmp_path / "found.json")
-    found.write(tmp_path / "out")
+    evaluation = decay.evaluate()
+    evaluation.save_json(tmp_path / "found.json")
+    evaluation.write(tmp_path / "out")
     written = json.loads((tmp_path / "found.json").read_text())
-    assert (written["chi2"], written["llh"], written["n_data"]) == (found.chi2, found.llh, 2)
+    assert (written["chi2"], written["llh"], written["n_data"]) == (evaluation.chi2, evaluation.llh, 2)
     assert written["parameters"] == {"k_slow": 0.25, "s": 1.0}
     table = pd.read_csv(tmp_path / "out" / "simulations.tsv", sep="\t")
     assert list(table.columns) == ["observableId", "simulationConditionId", "time", "simulation"]
-    assert list(table["simulation"]) == pytest.approx(list(found.simulations["simulation"]))
+    assert list(table["simulation"]) == pytest.approx(list(evaluation.simulations["simulation"]))
 
 
 def test_periods_follow_each_other(version2: Write) -> None:
@@ -116,9 +116,9 @@ def test_placeholders_are_measurement_by_measurement(version1: Write) -> None:
         measurements="observableId | simulationConditionId | time | measurement | observableParameters | "
         "noiseParameters\na | fast | 0 | 10 | 1;2 | 0.1\na | fast | 0 | 10 | s;0 | 0.2",
     )
-    found = sg.read_petab(problem).evaluate({"s": 0.5})
-    assert list(found.simulations["simulation"]) == [10.0, 4.0]
-    assert found.chi2 == pytest.approx((math.log10(10 / 4) / (0.2 * 4)) ** 2)
+    evaluation = sg.read_petab(problem).evaluate({"s": 0.5})
+    assert list(evaluation.simulations["simulation"]) == [10.0, 4.0]
+    assert evaluation.chi2 == pytest.approx((math.log10(10 / 4) / (0.2 * 4)) ** 2)
 
 
 def test_a_mapping_names_a_local_parameter(version2: Write) -> None:
@@ -163,9 +163,9 @@ def test_published_simulations_are_met(data_dir: Path, name: str) -> None:
     (published,) = folder.glob("simulatedData*.tsv")
     keys = ["observableId", "simulationConditionId", "time"]
     expected = pd.read_csv(published, sep="\t").drop_duplicates(keys).set_index(keys)["simulation"]
-    found = sg.read_petab(folder / f"{name}.yaml").evaluate().simulations
-    if "observableParameters" in found and found["observableParameters"].notna().any():
+    evaluation = sg.read_petab(folder / f"{name}.yaml").evaluate().simulations
+    if "observableParameters" in evaluation and evaluation["observableParameters"].notna().any():
         rows = pd.read_csv(published, sep="\t")["simulation"].to_numpy()  # in the order of the measurements
     else:
-        rows = expected.loc[list(found[keys].itertuples(index=False, name=None))].to_numpy()
-    np.testing.assert_allclose(found["simulation"], rows, rtol=1e-4, atol=1e-9 * np.abs(rows).max())
+        rows = expected.loc[list(evaluation[keys].itertuples(index=False, name=None))].to_numpy()
+    np.testing.assert_allclose(evaluation["simulation"], rows, rtol=1e-4, atol=1e-9 * np.abs(rows).max())

@@ -51,8 +51,8 @@ def event_of(text: str) -> Event:
 
 
 def events_of(model: Make, **attributes: Any) -> Event:
-    made = model({}, parameters={"x": 1.0, "y": 2.0}, events={"e": {"trigger": "x > y", **attributes}}, varying="xy")
-    (event,) = made.elements.events
+    system = model({}, parameters={"x": 1.0, "y": 2.0}, events={"e": {"trigger": "x > y", **attributes}}, varying="xy")
+    (event,) = system.elements.events
     return event
 
 
@@ -60,7 +60,7 @@ def events_of(model: Make, **attributes: Any) -> Event:
 
 
 def test_everything_that_an_event_says(model: Make) -> None:
-    found = events_of(
+    event = events_of(
         model,
         trigger="x > y && time > 2",
         set={"x": "x + 1", "y": "time"},
@@ -70,48 +70,48 @@ def test_everything_that_an_event_says(model: Make) -> None:
         persistent=False,
         from_trigger=False,
     )
-    assert found.id == "e"
+    assert event.id == "e"
     values = {"x": 3.0, "y": 2.0, TIME.name: 5.0}
-    assert evaluate(found.trigger, values) == 1
-    assert evaluate(found.trigger, {**values, TIME.name: 2.0}) == 0
-    assert {name: evaluate(e, values) for name, e in found.assignments.items()} == {"x": 4.0, "y": 5.0}
-    assert evaluate(found.delay, values) == 1.0
-    assert evaluate(found.priority, values) == -3.0
-    assert (found.initial_value, found.persistent, found.values_from_trigger_time) == (False, False, False)
+    assert evaluate(event.trigger, values) == 1
+    assert evaluate(event.trigger, {**values, TIME.name: 2.0}) == 0
+    assert {name: evaluate(e, values) for name, e in event.assignments.items()} == {"x": 4.0, "y": 5.0}
+    assert evaluate(event.delay, values) == 1.0
+    assert evaluate(event.priority, values) == -3.0
+    assert (event.initial_value, event.persistent, event.values_from_trigger_time) == (False, False, False)
 
 
 def test_what_an_event_does_not_say(model: Make) -> None:
-    found = events_of(model, set={"x": "0"})
-    assert (found.delay, found.priority) == (None, None)
-    assert (found.initial_value, found.persistent, found.values_from_trigger_time) == (True, True, True)
+    event = events_of(model, set={"x": "0"})
+    assert (event.delay, event.priority) == (None, None)
+    assert (event.initial_value, event.persistent, event.values_from_trigger_time) == (True, True, True)
 
 
 def test_events_of_level_2() -> None:
     """Triggers are true before time 0, persist, and events may have no ids."""
     content = f"<trigger>{math(AFTER_2)}</trigger><delay>{math('<cn>3</cn>')}</delay>{SET_X.format(math('<ci>y</ci>'))}"
-    found = event_of(raw(f"<event>{content}</event>", 2, 1).replace("level2/version1", "level2"))
-    assert found == Event("event 1", sympy.Gt(TIME, 2), {"x": Y}, delay=sympy.Integer(3))
-    found = event_of(raw(f'<event id="a" useValuesFromTriggerTime="false">{content}</event>', 2, 4))
-    assert (found.id, found.values_from_trigger_time) == ("a", False)
+    event = event_of(raw(f"<event>{content}</event>", 2, 1).replace("level2/version1", "level2"))
+    assert event == Event("event 1", sympy.Gt(TIME, 2), {"x": Y}, delay=sympy.Integer(3))
+    event = event_of(raw(f'<event id="a" useValuesFromTriggerTime="false">{content}</event>', 2, 4))
+    assert (event.id, event.values_from_trigger_time) == ("a", False)
 
 
 def test_numbers_and_truth_values_are_either() -> None:
     """A trigger that is a number is true where it is not 0, and a value that is a condition is 1 or 0."""
     opening = '<event id="e" useValuesFromTriggerTime="true"><trigger initialValue="true" persistent="true">'
-    found = event_of(raw(f"{opening}{math('<ci>x</ci>')}</trigger>{SET_X.format(math(AFTER_2))}</event>"))
-    assert found.trigger == sympy.Ne(X, 0, evaluate=False)
-    assert [evaluate(found.assignments["x"], {TIME.name: time}) for time in (2.0, 3.0)] == [0, 1]
+    event = event_of(raw(f"{opening}{math('<ci>x</ci>')}</trigger>{SET_X.format(math(AFTER_2))}</event>"))
+    assert event.trigger == sympy.Ne(X, 0, evaluate=False)
+    assert [evaluate(event.assignments["x"], {TIME.name: time}) for time in (2.0, 3.0)] == [0, 1]
 
 
 def test_what_level_3_version_2_may_leave_out() -> None:
     """No trigger never fires, no mathematics assigns nothing, and an event need not assign anything."""
-    found = event_of(raw(f'<event id="e" useValuesFromTriggerTime="true">{SET_X.format("")}</event>', version=2))
-    assert (found.trigger, found.assignments) == (sympy.false, {})
+    event = event_of(raw(f'<event id="e" useValuesFromTriggerTime="true">{SET_X.format("")}</event>', version=2))
+    assert (event.trigger, event.assignments) == (sympy.false, {})
     assert event_of(raw('<event id="e" useValuesFromTriggerTime="true"/>', version=2)).assignments == {}
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("content", "message"),
     [
         ({"events": {"e": {"trigger": "x > 1", "set": {"z": "1"}}}}, "assignment in event 'e' of 'z' sets an id"),
         ({"events": {"e": {"trigger": "z > 1", "set": {}}}}, "the trigger of event 'e' uses 'z'"),
@@ -130,9 +130,9 @@ def test_what_level_3_version_2_may_leave_out() -> None:
         ({"rates": {"z": "1"}}, "the rate rule of 'z' sets an id that is not declared"),
     ],
 )
-def test_errors_name_the_event_and_the_id(model: Make, made: dict[str, Any], message: str) -> None:
+def test_errors_name_the_event_and_the_id(model: Make, content: dict[str, Any], message: str) -> None:
     with pytest.raises(SbmlError, match=message) as caught:
-        model({}, parameters={"x": 1.0, "y": 2.0}, **made)
+        model({}, parameters={"x": 1.0, "y": 2.0}, **content)
     assert "\n" not in str(caught.value)
 
 
@@ -140,14 +140,14 @@ def test_errors_name_the_event_and_the_id(model: Make, made: dict[str, Any], mes
 
 
 def test_rate_rules_are_read(model: Make) -> None:
-    made = model({}, parameters={"x": 1.0, "y": 2.0}, rates={"x": "y - x", "y": "time"})
-    assert dict(made.elements.rate_rules) == {"x": sympy.Add(Y, -X), "y": TIME}
-    assert made.initial_values()["x"] == 1.0
-    assert made.quantities() == {"x": 1.0, "y": 2.0, "cell": 1.0}, "initial values can be set and fitted"
+    system = model({}, parameters={"x": 1.0, "y": 2.0}, rates={"x": "y - x", "y": "time"})
+    assert dict(system.elements.rate_rules) == {"x": sympy.Add(Y, -X), "y": TIME}
+    assert system.initial_values()["x"] == 1.0
+    assert system.quantities() == {"x": 1.0, "y": 2.0, "cell": 1.0}, "initial values can be set and fitted"
 
 
 def test_rates_of_change_in_formulas(model: Make) -> None:
-    made = model(
+    system = model(
         {"S": {"amount": 6.0, "only": False}},
         {"decay": ("S -> ", "k*S*cell")},
         {"k": 0.5, "x": 3.0, **dict.fromkeys(("of_x", "of_S", "of_k", "of_both"), 0.0)},
@@ -160,14 +160,14 @@ def test_rates_of_change_in_formulas(model: Make) -> None:
             "of_both": "rateOf(x) - rateOf(S)",
         },
     )
-    start = made.initial_values()
+    start = system.initial_values()
     slope = -0.5 * 3.0 - 0.1 * 3.0  # a concentration of 3 that decays and is diluted
     assert start["of_x"] == 6.0
     assert start["of_S"] == pytest.approx(slope, rel=1e-14)
     assert start["of_k"] == 0.0
     assert start["of_both"] == pytest.approx(6.0 - slope, rel=1e-14)
-    found = sg.simulate(made, [0.0, 1.0], method="ode", select=["[S]", "of_S"]).mean
-    assert found["of_S"].iloc[1] == pytest.approx(-0.6 * found["[S]"].iloc[1], rel=1e-12)
+    event = sg.simulate(system, [0.0, 1.0], method="ode", select=["[S]", "of_S"]).mean
+    assert event["of_S"].iloc[1] == pytest.approx(-0.6 * event["[S]"].iloc[1], rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_a_rate_that_needs_itself_is_a_circle(model: Make) -> None:
 
 
 def test_exact_simulation_refuses_the_rate_of_what_jumps(model: Make) -> None:
-    made = model({"S": {"amount": 6.0}}, {"decay": ("S -> ", "S")}, {"x": 0.0}, rules={"x": "rateOf(S)"})
+    system = model({"S": {"amount": 6.0}}, {"decay": ("S -> ", "S")}, {"x": 0.0}, rules={"x": "rateOf(S)"})
     with pytest.raises(UnsupportedError, match="the rule of 'x' uses the rate of 'S', which jumps and so has none"):
-        sg.simulate(made, [1.0], n=2)
-    assert sg.simulate(made, [1.0], method="ode", select=["x"]).mean["x"].iloc[0] == pytest.approx(-6 * 0.36787944117)
+        sg.simulate(system, [1.0], n=2)
+    assert sg.simulate(system, [1.0], method="ode", select=["x"]).mean["x"].iloc[0] == pytest.approx(-6 * 0.36787944117)
 
 
 # ---- the past and chance -------------------------------------------------------------------------------
@@ -203,24 +203,26 @@ def test_values_of_the_past_are_read(model: Make) -> None:
     assert evaluate(rule, {"y": 5.0}) == 6.0, "where nothing is known of it, the past is what is now"
 
 
-@pytest.mark.parametrize("place", range(len(DISTRIBUTIONS)), ids=lambda place: DISTRIBUTIONS[place].name)
-def test_random_numbers_are_read(model: Make, place: int) -> None:
+@pytest.mark.parametrize("index", range(len(DISTRIBUTIONS)), ids=lambda index: DISTRIBUTIONS[index].name)
+def test_random_numbers_are_read(model: Make, index: int) -> None:
     """Each by its kind, with bounds where there are some; evaluated, they are their means."""
-    distribution = DISTRIBUTIONS[place]
+    distribution = DISTRIBUTIONS[index]
     own = ["3", "0.5"][-distribution.parameters :]
     bounded = [] if distribution.name in ("uniform", "bernoulli") else ["0", "y"]
     formulas = {"x": own, "z": [*own, *bounded]}
     initial = {name: f"{distribution.name}({', '.join(arguments)})" for name, arguments in formulas.items()}
-    made = model({}, parameters={"x": 1.0, "y": 2.0, "z": 3.0}, initial=initial)
-    first, second = (made.elements.initial_assignments[name] for name in "xz")
-    assert (first.func, list(map(float, first.args))) == (draw, [place, 1, *map(float, own)])
+    system = model({}, parameters={"x": 1.0, "y": 2.0, "z": 3.0}, initial=initial)
+    first, second = (system.elements.initial_assignments[name] for name in "xz")
+    assert (first.func, list(map(float, first.args))) == (draw, [index, 1, *map(float, own)])
     assert list(second.args[2:]) == [*first.args[2:], *([0, Y] if bounded else [])]
     assert evaluate(first, {}) == pytest.approx(distribution.mean(*map(float, own)))
 
 
 def test_each_place_in_a_document_draws_its_own_number(model: Make) -> None:
-    made = model({}, parameters={"x": 1.0, "y": 2.0}, initial={"x": "normal(0, 1) - normal(0, 1)", "y": "normal(0, 1)"})
-    drawn = [node for e in made.elements.initial_assignments.values() for node in e.atoms(draw)]
+    system = model(
+        {}, parameters={"x": 1.0, "y": 2.0}, initial={"x": "normal(0, 1) - normal(0, 1)", "y": "normal(0, 1)"}
+    )
+    drawn = [node for e in system.elements.initial_assignments.values() for node in e.atoms(draw)]
     assert sorted(int(node.args[1]) for node in drawn) == [1, 2, 3]
 
 
@@ -234,8 +236,8 @@ def test_an_argument_of_a_function_is_drawn_once_and_each_call_draws() -> None:
     assigned = SET_X.format(math(f"<apply><minus/>{call}{call}</apply>"))
     event = f'<event id="e" useValuesFromTriggerTime="true">{assigned}</event>'
     text = raw(event, version=2, functions=f"<listOfFunctionDefinitions>{function}</listOfFunctionDefinitions>")
-    found = event_of(text).assignments["x"]
-    assert len({node.args[1] for node in found.atoms(draw)}) == 4
+    actual = event_of(text).assignments["x"]
+    assert len({node.args[1] for node in actual.atoms(draw)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -249,7 +251,7 @@ def test_random_numbers_with_a_wrong_number_of_arguments(name: str, count: int) 
 
 
 @pytest.mark.parametrize(
-    ("made", "where"),
+    ("content", "where"),
     [
         ({"rules": {"x": "normal(0, 1)"}}, "the rule of 'x'"),
         ({"rates": {"x": "normal(0, 1)"}}, "the rule of 'x'"),
@@ -257,8 +259,8 @@ def test_random_numbers_with_a_wrong_number_of_arguments(name: str, count: int) 
         ({"reactions": {"r": ("S -> ", "poisson(3)")}}, "reaction 'r'"),
     ],
 )
-def test_numbers_that_would_be_drawn_all_the_time_are_refused(model: Make, made: dict[str, Any], where: str) -> None:
-    read = model({"S": {"amount": 6.0}}, parameters={"x": 1.0}, **made)
+def test_numbers_that_would_be_drawn_all_the_time_are_refused(model: Make, content: dict[str, Any], where: str) -> None:
+    read = model({"S": {"amount": 6.0}}, parameters={"x": 1.0}, **content)
     with pytest.raises(UnsupportedError, match=f"{where} draws random numbers all the time"):
         sg.simulate(read, [1.0], n=2)
     with pytest.raises(UnsupportedError, match=f"{where} draws random numbers, which only exact simulation"):

@@ -54,9 +54,9 @@ def changed(old: str, new: str, model: str = MODEL) -> str:
     return model.replace(old, new, 1)
 
 
-def within(place: str, content: str, model: str = MODEL) -> str:
+def within(anchor: str, content: str, model: str = MODEL) -> str:
     """The model with content put directly before a tag."""
-    return changed(place, content + place, model)
+    return changed(anchor, content + anchor, model)
 
 
 def warnings(text: str) -> tuple[str, ...]:
@@ -93,10 +93,10 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("form", ["<{0}/>", "<{0}>\n</{0}>"], ids=["closed", "open"])
-@pytest.mark.parametrize(("place", "name", "owner"), EMPTY, ids=[name for _, name, _ in EMPTY])
-def test_empty_lists_are_named(place: str, name: str, owner: str, form: str) -> None:
-    (warning,) = warnings(within(place, "\n" + form.format(name)))
-    line = MODEL[: MODEL.index(place)].count("\n") + 2
+@pytest.mark.parametrize(("anchor", "name", "owner"), EMPTY, ids=[name for _, name, _ in EMPTY])
+def test_empty_lists_are_named(anchor: str, name: str, owner: str, form: str) -> None:
+    (warning,) = warnings(within(anchor, "\n" + form.format(name)))
+    line = MODEL[: MODEL.index(anchor)].count("\n") + 2
     assert warning == f"line {line}: <{name}> of {owner} is empty, which SBML does not allow here"
 
 
@@ -160,9 +160,9 @@ def test_a_list_that_is_there_twice_is_named() -> None:
 )
 def test_attributes_that_the_mathematics_does_not_need(attribute: str, warning: str) -> None:
     rest = attribute.partition("/>")
-    (found,) = warnings(changed(attribute, rest[1] + rest[2]))
-    assert found.startswith(warning)
-    assert found.endswith("which SBML requires; the mathematics does not need it")
+    (actual,) = warnings(changed(attribute, rest[1] + rest[2]))
+    assert actual.startswith(warning)
+    assert actual.endswith("which SBML requires; the mathematics does not need it")
 
 
 @pytest.mark.parametrize(
@@ -267,9 +267,9 @@ def test_ids_that_no_formula_names() -> None:
     ],
 )
 def test_annotations_and_notes(content: str, model: str) -> None:
-    found = warnings(within("<listOfReactants>", content, model))
-    assert found
-    for warning in found:
+    actual = warnings(within("<listOfReactants>", content, model))
+    assert actual
+    for warning in actual:
         assert warning.startswith("line 11: ")
         assert "reaction" in warning
         assert warning.endswith("this part is not read")
@@ -304,9 +304,9 @@ def with_package(name: str, required: str, content: str = "", version: int = 1, 
 def test_faults_in_packages_that_are_not_needed_or_read_anyway(
     name: str, required: str, content: str, version: int
 ) -> None:
-    found = warnings(with_package(name, required, content, version))
-    assert found[0].startswith("line ")
-    assert f"the package '{name}'" in found[0]
+    actual = warnings(with_package(name, required, content, version))
+    assert actual[0].startswith("line ")
+    assert f"the package '{name}'" in actual[0]
 
 
 def test_a_package_may_be_strange_to_the_level() -> None:
@@ -316,8 +316,8 @@ def test_a_package_may_be_strange_to_the_level() -> None:
 
 def test_strange_elements_of_a_package_are_its_own() -> None:
     inside = f'<listOfLayouts xmlns="{PACKAGE.format("layout", 1)}"><layout id="l"><nonsense/></layout></listOfLayouts>'
-    found = warnings(with_package("layout", '"false"', inside))
-    assert all("layout" in warning for warning in found)
+    actual = warnings(with_package("layout", '"false"', inside))
+    assert all("layout" in warning for warning in actual)
 
 
 @pytest.mark.parametrize("name", ["qual", "multi", "spatial", "arrays", "nobodyknows"])
@@ -351,9 +351,9 @@ def test_files_at_hand_load_with_a_warning(data_dir: Path) -> None:
     if not all(path.is_file() for path in paths):
         pytest.skip("no files with such faults among the data sets")
     for path in paths:
-        found = describe(path)
-        assert found.exact
-        assert any(warning.startswith("line ") for warning in found.warnings), path
+        actual = describe(path)
+        assert actual.exact
+        assert any(warning.startswith("line ") for warning in actual.warnings), path
 
 
 def test_a_document_with_faults_is_written_with_its_faults(tmp_path: Path) -> None:

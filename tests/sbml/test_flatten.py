@@ -141,8 +141,8 @@ OUTSIDE = [
 
 @pytest.mark.parametrize("source", OUTSIDE)
 def test_only_files_beside_are_opened(tmp_path: Path, source: str) -> None:
-    place = source.format(folder=tmp_path, name=tmp_path.name)
-    path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external(place)), part=document(DECAY))
+    location = source.format(folder=tmp_path, name=tmp_path.name)
+    path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external(location)), part=document(DECAY))
     with pytest.raises(SbmlError, match="'part' refers to .*; only files beside the model's own file are") as caught:
         read_sbml(path)
     assert str(caught.value).startswith(str(path))

@@ -289,14 +289,14 @@ def test_species_references_and_stoichiometry() -> None:
         reactions=reaction(law="<apply><plus/><ci>n</ci><ci>v</ci></apply>", inside=references),
     )
     model = read_sbml(document(content))
-    found = model.elements.reactions["R"]
-    assert [(item.id, item.stoichiometry) for item in (*found.reactants, *found.products)] == [
+    actual = model.elements.reactions["R"]
+    assert [(item.id, item.stoichiometry) for item in (*actual.reactants, *actual.products)] == [
         (None, 2),
         ("n", sympy.Symbol("n")),
         ("v", 3),
         (None, 1),
     ]
-    assert found.modifiers == ("S",)
+    assert actual.modifiers == ("S",)
     assert any("stoichiometry of 'S' open" in warning for warning in model.elements.warnings)
     assert model.reaction_rates()["R"] == 10
 
@@ -375,9 +375,9 @@ def test_molecules_in_a_unit(definition: str, molecules: float, warns: bool) -> 
 
 def test_units_of_a_species_come_before_those_of_the_model() -> None:
     content = lists(compartments=CELL, species=species(substanceUnits="item") + species("T"))
-    found = read_sbml(document(content, model='substanceUnits="mole" extentUnits="item"')).elements
-    assert [item.molecules_per_unit for item in found.species.values()] == [1.0, AVOGADRO]
-    assert found.extent_molecules == 1.0
+    actual = read_sbml(document(content, model='substanceUnits="mole" extentUnits="item"')).elements
+    assert [item.molecules_per_unit for item in actual.species.values()] == [1.0, AVOGADRO]
+    assert actual.extent_molecules == 1.0
 
 
 def test_undeclared_units_are_molecules_with_one_warning() -> None:

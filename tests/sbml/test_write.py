@@ -459,14 +459,14 @@ def stored_numbers(text: str) -> dict[str, float]:
     rules = [e.get("variable") for e in model.findall("{*}listOfRules/{*}assignmentRule")]
     initial = [e.get("symbol") for e in model.findall("{*}listOfInitialAssignments/*")]
     lists = ("Parameters", "Compartments", "Species")
-    found = [(e.get("id"), e) for name in lists for e in model.findall(f"{{*}}listOf{name}/*")]
+    actual = [(e.get("id"), e) for name in lists for e in model.findall(f"{{*}}listOf{name}/*")]
     for reaction in model.findall("{*}listOfReactions/{*}reaction"):
         local = [e for e in reaction.findall("{*}kineticLaw/*/*") if e.get("value") is not None]
-        found += [(f"{reaction.get('id')}.{e.get('id')}", e) for e in local]
+        actual += [(f"{reaction.get('id')}.{e.get('id')}", e) for e in local]
     forms = {"value": "{}", "size": "{}", "initialAmount": "{}", "initialConcentration": "[{}]"}
     return {
         form.format(name): float(element.get(attribute))
-        for name, element in found
+        for name, element in actual
         for attribute, form in forms.items()
         if element.get(attribute) is not None and name not in [*rules, *initial]
     }

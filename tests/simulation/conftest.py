@@ -21,11 +21,11 @@ def counts_fit(observed: np.ndarray, probabilities: np.ndarray) -> bool:
     expected = probabilities * observed.sum()
     assert observed[probabilities < 1e-15].sum() == 0, "an impossible state was observed"
     groups: list[list[float]] = [[0.0, 0.0]]
-    for place in np.argsort(expected):
+    for index in np.argsort(expected):
         if groups[-1][1] >= _FEWEST:
             groups.append([0.0, 0.0])
-        groups[-1][0] += observed[place]
-        groups[-1][1] += expected[place]
+        groups[-1][0] += observed[index]
+        groups[-1][1] += expected[index]
     if groups[-1][1] < _FEWEST:
         groups[-2:] = [list(np.sum(groups[-2:], axis=0))]
     seen, due = np.array(groups).T

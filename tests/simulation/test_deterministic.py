@@ -1,6 +1,7 @@
 """Rate equations at the edges: laws that fail just below 0, values that are missing, many equations."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,8 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import SimulationError, UnknownIdError
+from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
+from sbmlgrad.simulation.path import Settings
 
 TIMES = np.linspace(0.0, 1.0, 6)
 
@@ -44,9 +47,39 @@ def test_a_network_from_python_has_rate_equations_too() -> None:
 
     network = sg.ReactionNetwork([[-1, 1], [1, -1]], propensities, [10.5, 0], {"k": [2.0, 1.0]}, ("A", "B"))
     for rates in ([2.0, 1.0], [0.5, 0.25]):
-        found = sg.simulate(network, TIMES, method="ode", parameters={"k": rates}, select=["B"]).mean["B"]
+        actual = sg.simulate(network, TIMES, method="ode", parameters={"k": rates}, select=["B"]).mean["B"]
         total = sum(rates)
         exact = 10.5 * rates[0] / total * (1 - np.exp(-total * TIMES))
-        np.testing.assert_allclose(found, exact, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(actual, exact, rtol=1e-6, atol=1e-9)
     with pytest.raises(UnknownIdError, match="the network has no 'C'"):
         sg.simulate(network, TIMES, method="ode", select=["C"])
+
+
+# Cases of the SBML Test Suite with events: triggers on time and on the state, delays, priorities, values from the
+# time of the trigger, two compartments.
+QUICK = ("00026", "00351")
+CASES = ("00071", "00354", "00370", "00373", "00421", "00612", "00651", "00930")
+TOLERANCE = 1e-5
+
+
+@pytest.mark.parametrize("case", [*QUICK, *(pytest.param(case, marks=pytest.mark.slow) for case in CASES)])
+def test_derivatives_across_events_are_those_of_differences(case: str, data_dir: Path) -> None:
+    path = data_dir / "sbml-test-suite" / "semantic" / case / f"{case}-sbml-l3v1.xml"
+    if not path.is_file():
+        pytest.skip(f"no case {case} of the SBML Test Suite at {path}")
+    model = sg.read_sbml(path)
+    assert model.elements.events
+    equations, quantities = prepare_equations(model, None, None)
+    times = np.linspace(0, 5, 14) + 0.0123  # away from round times, at which events happen in these cases
+    indices = [p for p, value in enumerate(quantities) if np.isfinite(value) and value != 0][:4]
+    values, slopes = sensitivities(equations, quantities, indices, times)
+    assert values == pytest.approx(solve(equations, quantities, times), nan_ok=True)
+    tight = Settings(relative=1e-11)
+    for index, slope in zip(indices, slopes, strict=True):
+        step = np.zeros(len(quantities))
+        step[index] = 1e-5 * quantities[index]
+        above, below = (solve(equations, quantities + s, times, settings=tight) for s in (step, -step))
+        difference = (above - below) / (2 * step[index])
+        # of the largest derivative by this quantity, or of what its own size would make of the values
+        scale = max(np.abs(difference).max(), 1e-6 * np.abs(values).max() / abs(quantities[index]))
+        assert np.abs(slope - difference).max() <= TOLERANCE * scale, equations.observables

@@ -15,8 +15,8 @@ import pytest
 from scipy.linalg import expm
 
 import sbmlgrad as sg
-from sbmlgrad.network.hybrid import HybridModel
-from sbmlgrad.simulation import hybrid
+from sbmlgrad.network.hybrid_model import HybridModel
+from sbmlgrad.simulation import hybrid_ensemble
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.methods import SSA
 
@@ -49,19 +49,19 @@ class Case:
     def law(self, time: float) -> np.ndarray:
         """The probabilities of 0, 1, ... molecules at a time, right after what happens then."""
         p, now = np.eye(SIZE)[3], 0.0
-        for place, end in enumerate((*self.breaks, np.inf)):
-            p = p @ self._moved(now, place, min(end, time) - now)
+        for index, end in enumerate((*self.breaks, np.inf)):
+            p = p @ self._moved(now, index, min(end, time) - now)
             if time < end:
                 return p
             if self.events:
-                p = p @ _moves([self.events[place](x) for x in range(SIZE)])
+                p = p @ _moves([self.events[index](x) for x in range(SIZE)])
             p, now = p @ _moves([self.lands(end, x) for x in range(SIZE)]), end
         raise AssertionError
 
-    def _moved(self, begin: float, place: int, span: float) -> np.ndarray:
+    def _moved(self, begin: float, index: int, span: float) -> np.ndarray:
         generator = np.zeros((SIZE, SIZE))
         for x in range(SIZE):
-            for after, rate in ((x + 1, self.births[place]), (x - 1, RATES["g"] * x)):
+            for after, rate in ((x + 1, self.births[index]), (x - 1, RATES["g"] * x)):
                 if rate and after < SIZE:
                     generator[x, self.lands(begin, after)] += rate
                     generator[x, x] -= rate
@@ -109,25 +109,25 @@ CASES = {
 def test_counts_follow_the_master_equation(name: str, model: Make, fits: Fits) -> None:
     case = CASES[name]
     sim = sg.simulate(case.document(model), TIMES, n=20_000, seed=7)
-    for place, time in enumerate(TIMES):
-        found = np.bincount(sim.counts[:, place, 0], minlength=SIZE)
-        assert fits(found, case.law(time)), (name, time)
+    for index, time in enumerate(TIMES):
+        actual = np.bincount(sim.counts[:, index, 0], minlength=SIZE)
+        assert fits(actual, case.law(time)), (name, time)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_whatever_the_times_of_observation_and_the_layout(name: str, model: Make) -> None:
     """A trajectory belongs to its number alone; and known times are met wherever observations fall."""
-    made = CASES[name].document(model)
-    many, few = (sg.simulate(made, TIMES, n=n, seed=5).counts for n in (700, 300))
+    system = CASES[name].document(model)
+    many, few = (sg.simulate(system, TIMES, n=n, seed=5).counts for n in (700, 300))
     np.testing.assert_array_equal(many[:300], few)
-    fine = sg.simulate(made, np.linspace(0.05, 3.0, 60), n=4000, seed=8)
-    coarse = sg.simulate(made, [3.0], n=4000, seed=9)
+    fine = sg.simulate(system, np.linspace(0.05, 3.0, 60), n=4000, seed=8)
+    coarse = sg.simulate(system, [3.0], n=4000, seed=9)
     spread = float(np.hypot(fine.sd["X"].iloc[-1], coarse.sd["X"].iloc[-1])) / 4000**0.5
     assert abs(fine.mean["X"].iloc[-1] - coarse.mean["X"].iloc[-1]) < 5 * spread
 
 
 def process_of(model: sg.Model) -> HybridModel:
-    return hybrid.prepare_hybrid(model, None, None)[0]
+    return hybrid_ensemble.prepare_hybrid(model, None, None)[0]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -149,13 +149,13 @@ def test_these_are_seen_to_move_in_steps(name: str, model: Make) -> None:
 )
 def test_what_moves_between_known_times_is_not(extra: dict[str, Any], model: Make) -> None:
     birth = extra.pop("birth", "k")
-    made = model({"X": {"amount": 3}}, {**BOTH, "birth": (" -> X", birth)}, {**RATES, "y": 1.0}, **extra)
-    assert process_of(made).stepwise is None
+    system = model({"X": {"amount": 3}}, {**BOTH, "birth": (" -> X", birth)}, {**RATES, "y": 1.0}, **extra)
+    assert process_of(system).stepwise is None
 
 
 def test_both_loops_mean_the_same(model: Make, fits: Fits) -> None:
     """Delays, priorities, chance, times that events set: as where the flow is followed."""
-    made = model(
+    system = model(
         {"X": {"amount": 3}, "Y": {"amount": 0}},
         {**BOTH, "turn": ("X -> Y", "0.5*X")},
         {**RATES, "next": 0.5, "gap": 0.6},
@@ -166,16 +166,16 @@ def test_both_loops_mean_the_same(model: Make, fits: Fits) -> None:
             "other": {"trigger": "time >= 2", "priority": "1", "set": {"Y": "2*Y"}},
         },
     )
-    process, quantities = hybrid.prepare_hybrid(made, None, None)
-    found = []
+    process, quantities = hybrid_ensemble.prepare_hybrid(system, None, None)
+    actual = []
     for seed, loop in enumerate((process, replace(process, stepwise=None))):
         experiment = Experiment(np.asarray(TIMES), n=10_000, seed=seed)
-        chunks = hybrid.run_hybrid(loop, quantities, experiment, SSA().settings)
+        chunks = hybrid_ensemble.run_hybrid(loop, quantities, experiment, SSA().settings)
         states = np.concatenate([chunk.states for chunk in chunks], axis=-1)
-        found.append(dict(zip(process.variables, states, strict=True)))
-    np.testing.assert_allclose(found[0]["next"], found[1]["next"], rtol=1e-12)
-    for place in range(len(TIMES)):
-        pairs = [(100 * part["X"] + part["Y"])[place].astype(int) for part in found]
+        actual.append(dict(zip(process.variables, states, strict=True)))
+    np.testing.assert_allclose(actual[0]["next"], actual[1]["next"], rtol=1e-12)
+    for index in range(len(TIMES)):
+        pairs = [(100 * part["X"] + part["Y"])[index].astype(int) for part in actual]
         seen = [np.bincount(pair, minlength=max(map(np.max, pairs)) + 1) for pair in pairs]
         both = (seen[0] + seen[1]) / 20_000
-        assert fits(seen[0], both), TIMES[place]
+        assert fits(seen[0], both), TIMES[index]

@@ -43,18 +43,18 @@ CASES: dict[str, list[tuple[tuple[float, ...], Any]]] = {
 BOUNDS = {"binomial": (1.0, 2.0), "bernoulli": (0.5, 2.0), "poisson": (1.0, 2.0)}
 
 
-def drawn(name: str, parameters: tuple[float, ...], place: int = 1) -> np.ndarray:
+def drawn(name: str, parameters: tuple[float, ...], index: int = 1) -> np.ndarray:
     """One number for each of many trajectories, as the simulation draws them."""
     kind = next(kind for kind, distribution in enumerate(DISTRIBUTIONS) if distribution.name == name)
-    return np.asarray(_many(kind, place, len(parameters))(jnp.asarray(parameters)))
+    return np.asarray(_many(kind, index, len(parameters))(jnp.asarray(parameters)))
 
 
 @cache
-def _many(kind: int, place: int, count: int) -> Any:
+def _many(kind: int, index: int, count: int) -> Any:
     stream = streams(1).drawing
 
     def one(parameters: Any, trajectory: Any) -> Any:
-        return sample(key(stream, trajectory, jnp.uint32(0)), kind, place, tuple(parameters[i] for i in range(count)))
+        return sample(key(stream, trajectory, jnp.uint32(0)), kind, index, tuple(parameters[i] for i in range(count)))
 
     def all_of_them(parameters: Any) -> Any:
         return jax.vmap(partial(one, parameters))(jnp.arange(N, dtype=jnp.uint32))
@@ -101,7 +101,7 @@ def test_numbers_stay_within_their_bounds(name: str, fits: Fits) -> None:
 
 
 def test_each_place_has_its_own_number() -> None:
-    one, two, again = (drawn("normal", (0.0, 1.0), place) for place in (1, 2, 1))
+    one, two, again = (drawn("normal", (0.0, 1.0), index) for index in (1, 2, 1))
     np.testing.assert_array_equal(one, again)
     assert stats.pearsonr(one, two).pvalue > ALARM
 

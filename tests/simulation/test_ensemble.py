@@ -82,7 +82,7 @@ def reference() -> Simulation:
 
 
 @pytest.mark.parametrize(
-    ("workers", "lanes", "block", "window", "segment"),
+    ("workers", "batch_size", "block", "window", "segment"),
     [
         (1, 256, 16, 4, 64),
         (3, 512, 4, 4, 64),
@@ -97,12 +97,12 @@ def test_no_layout_changes_a_bit(
     reference: Simulation,
     monkeypatch: pytest.MonkeyPatch,
     workers: int,
-    lanes: int,
+    batch_size: int,
     block: int,
     window: int,
     segment: int,
 ) -> None:
-    monkeypatch.setattr(ensemble, "layout", lambda *_: (workers, lanes))
+    monkeypatch.setattr(ensemble, "layout", lambda *_: (workers, batch_size))
     monkeypatch.setattr(ensemble, "_block", lambda _: block)
     monkeypatch.setattr(ensemble, "_WINDOW", window)
     monkeypatch.setattr(ensemble, "_SEGMENT", segment)
@@ -116,9 +116,9 @@ def test_no_layout_changes_a_bit(
 @pytest.mark.parametrize("n", [1, 2, 255, 256, 257, 4096, 10_001, 300_000])
 def test_chunks_are_whole_grains(n: int) -> None:
     for arrays in (4, 100, 10_000):
-        workers, lanes = ensemble.layout(n, arrays)
+        workers, batch_size = ensemble.layout(n, arrays)
         assert workers >= 1
-        assert lanes % ensemble.GRAIN == 0 or lanes >= n
+        assert batch_size % ensemble.GRAIN == 0 or batch_size >= n
 
 
 def test_moments_are_those_of_the_trajectories(reference: Simulation) -> None:
@@ -175,15 +175,15 @@ def test_one_trajectory_has_no_deviation() -> None:
     ],
     ids=["negative", "nan", "inf", "-inf"],
 )
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_propensity_that_is_no_rate_is_named(law: Callable[[Any], Any], value: str, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_a_propensity_that_is_no_rate_is_named(law: Callable[[Any], Any], value: str, index: int) -> None:
     """Both laws hold up to a count of five; births come at a rate of 1000, so that is early on."""
     laws = [lambda x: 1000.0, lambda x: 0.0]
-    laws.insert(place, law)
+    laws.insert(index, law)
     jumps = [1, 1]
-    jumps.insert(place, 0)
+    jumps.insert(index, 0)
     names = ["birth", "never"]
-    names.insert(place, "culprit")
+    names.insert(index, "culprit")
     net = network([jumps], lambda x: [a(x[0]) for a in laws], [0], reactions=tuple(names), species=("S",))
     with pytest.raises(PropensityError) as error:
         sg.simulate(net, [50.0], n=300)

@@ -51,15 +51,15 @@ def is_poisson(count: float, mean: float) -> bool:
 FAST = 1000  # molecules of A and B, so the total propensity of A <-> B is 1000 whatever the state
 
 
-def count_rare(share: float, place: int, trajectories: int) -> tuple[int, int]:
+def count_rare(share: float, index: int, trajectories: int) -> tuple[int, int]:
     """How often a reaction with this share of the total propensity fires, and all events, in 5000 a trajectory."""
     jumps = [[-1, 1], [1, -1], [0, 0]]
     for row, jump in zip(jumps, (0, 0, 1), strict=True):
-        row.insert(place, jump)
+        row.insert(index, jump)
 
     def propensities(x: Array) -> list[Any]:
         values: list[Any] = [x[0], x[1]]
-        values.insert(place, share * FAST)
+        values.insert(index, share * FAST)
         return values
 
     rare = network(jumps, propensities, [FAST, 0, 0])
@@ -67,18 +67,18 @@ def count_rare(share: float, place: int, trajectories: int) -> tuple[int, int]:
     return int(sim.counts[:, 0, 2].sum()), sim.events
 
 
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["first", "between", "last"])
-def test_a_reaction_with_3e_8_of_the_total_fires_at_its_rate(place: int) -> None:
-    count, events = count_rare(3e-8, place, 80_000)
+@pytest.mark.parametrize("index", [0, 1, 2], ids=["first", "between", "last"])
+def test_a_reaction_with_3e_8_of_the_total_fires_at_its_rate(index: int) -> None:
+    count, events = count_rare(3e-8, index, 80_000)
     assert events == pytest.approx(4e8, rel=1e-3)
     assert is_poisson(count, 3e-8 * 4e8)  # 12, so that both never and ten times too often are excluded
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", [0, 2], ids=["first", "last"])
-def test_a_reaction_with_3e_8_of_the_total_fires_at_its_rate_in_1e9_events(place: int) -> None:
-    count, events = count_rare(3e-8, place, 200_000)
-    print(f"rare reaction listed at {place}: fired {count} times in {events:,} events, expected 30")
+@pytest.mark.parametrize("index", [0, 2], ids=["first", "last"])
+def test_a_reaction_with_3e_8_of_the_total_fires_at_its_rate_in_1e9_events(index: int) -> None:
+    count, events = count_rare(3e-8, index, 200_000)
+    print(f"rare reaction listed at {index}: fired {count} times in {events:,} events, expected 30")
     assert events == pytest.approx(1e9, rel=1e-3)
     assert is_poisson(count, 3e-8 * 1e9)
 
@@ -116,13 +116,13 @@ def chances(propensities: Sequence[float]) -> np.ndarray:
     return np.diff(high, prepend=0) / 2.0**53
 
 
-@pytest.mark.parametrize("place", [0, 7, 19])
-def test_a_reaction_with_1e_12_of_the_total_has_its_chance(place: int) -> None:
+@pytest.mark.parametrize("index", [0, 7, 19])
+def test_a_reaction_with_1e_12_of_the_total_has_its_chance(index: int) -> None:
     propensities = [17.0, 0.3, 250.0] * 6 + [80.0]
-    propensities.insert(place, 1e-12 * sum(propensities))
+    propensities.insert(index, 1e-12 * sum(propensities))
     chance = chances(propensities)
     exact = np.array(propensities) / np.sum(propensities)
-    assert chance[place] == pytest.approx(exact[place], rel=1e-3)
+    assert chance[index] == pytest.approx(exact[index], rel=1e-3)
     np.testing.assert_allclose(chance, exact, rtol=1e-3)
 
 
@@ -283,15 +283,15 @@ SCHEDULES: dict[str, tuple[np.ndarray, list[int], float]] = {
 def distributions(case: Case, times: Sequence[float]) -> list[np.ndarray]:
     """Probabilities of the states at the times, by the matrix exponential of the generator."""
     jumps, propensities, x0, states = case
-    place = {state: i for i, state in enumerate(states)}
+    index = {state: i for i, state in enumerate(states)}
     generator = np.zeros((len(states), len(states)))
-    for state, i in place.items():
+    for state, i in index.items():
         for j, rate in enumerate(propensities(np.array(state, float))):
             target = tuple(int(s + row[j]) for s, row in zip(state, jumps, strict=True))
-            if rate > 0 and target in place:
-                generator[place[target], i] += rate
+            if rate > 0 and target in index:
+                generator[index[target], i] += rate
                 generator[i, i] -= rate
-    return [expm(generator * t)[:, place[tuple(x0)]] for t in times]
+    return [expm(generator * t)[:, index[tuple(x0)]] for t in times]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -303,8 +303,8 @@ def test_distributions_solve_the_master_equation(name: str, schedule: str, fits:
     assert sim.counts.min() >= 0
     for index, exact in zip(compared, distributions(case, times[compared] - start), strict=True):
         codes = {state: i for i, state in enumerate(states)}
-        found = np.array([codes[tuple(state)] for state in sim.counts[:, index].tolist()])
-        assert fits(np.bincount(found, minlength=len(states)), exact), f"at time {times[index]:g}"
+        actual = np.array([codes[tuple(state)] for state in sim.counts[:, index].tolist()])
+        assert fits(np.bincount(actual, minlength=len(states)), exact), f"at time {times[index]:g}"
 
 
 def test_the_comparison_sees_small_differences(fits: Fits) -> None:

@@ -143,9 +143,9 @@ def test_derivatives_are_those_of_the_dense_exponential(toggle: ReactionNetwork,
     by_values, by_start = differentiate(mean, argnums=(0, 1))(values, jnp.asarray(start))
     dense = generator(space, np.asarray(space.rates(toggle, values)))
     changes = jax.jacfwd(lambda coefficients: space.rates(toggle, coefficients))(values)
-    for found, change in zip(by_values, changes, strict=True):
+    for actual, change in zip(by_values, changes, strict=True):
         frechet = expm_frechet(dense * TIME, generator(space, np.asarray(change)) * TIME, compute_expm=False)
-        np.testing.assert_allclose(found, space.x[0] @ frechet @ start, rtol=1e-10)
+        np.testing.assert_allclose(actual, space.x[0] @ frechet @ start, rtol=1e-10)
     np.testing.assert_allclose(by_start, space.x[0] @ expm(dense * TIME), rtol=1e-10)
 
 

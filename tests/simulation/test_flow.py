@@ -26,8 +26,8 @@ HALF_TIME = np.log(2)
 def event(trigger: str, /, **attributes: Any) -> dict[str, Any]:
     """An event; attributes that are no settings of its are assignments."""
     settings = {"delay", "priority", "initial", "persistent", "from_trigger"}
-    known = {name: value for name, value in attributes.items() if name in settings}
-    return {"trigger": trigger, "set": {k: v for k, v in attributes.items() if k not in settings}, **known}
+    options = {name: value for name, value in attributes.items() if name in settings}
+    return {"trigger": trigger, "set": {k: v for k, v in attributes.items() if k not in settings}, **options}
 
 
 def solved(model: sg.Model, times: Any, **options: Any) -> pd.DataFrame:
@@ -147,10 +147,10 @@ def test_rates_that_jump(course: pd.DataFrame) -> None:
 def test_events_of_equal_rank_come_in_an_order_that_chance_decides(model: Make) -> None:
     """Both orders in 20 runs, but for one chance in 500,000; the same seed has the same order."""
     events = {name: event("time > 1", from_trigger=False, order=f"10*order + {name[1]}") for name in ("e1", "e2")}
-    made = model({}, parameters={"order": 0.0}, events=events)
-    orders = [solved(made, [2.0], seed=seed)["order"].iloc[0] for seed in range(20)]
+    system = model({}, parameters={"order": 0.0}, events=events)
+    orders = [solved(system, [2.0], seed=seed)["order"].iloc[0] for seed in range(20)]
     assert set(orders) == {12, 21}
-    assert orders[:5] == [solved(made, [2.0], seed=seed)["order"].iloc[0] for seed in range(5)]
+    assert orders[:5] == [solved(system, [2.0], seed=seed)["order"].iloc[0] for seed in range(5)]
 
 
 def test_one_event_may_wait_many_times(model: Make) -> None:
@@ -159,8 +159,8 @@ def test_one_event_may_wait_many_times(model: Make) -> None:
         "tick": event("clock > 0.1", clock="clock - 0.1"),
         "wait": event("clock > 0.1", delay="1", from_trigger=False, count="count + 1"),
     }
-    made = model({}, parameters={"clock": 0.0, "count": 0.0}, rates={"clock": "1"}, events=events)
-    assert solved(made, [0.55, 1.05, 1.55, 3.05])["count"].tolist() == [0, 0, 5, 20]
+    system = model({}, parameters={"clock": 0.0, "count": 0.0}, rates={"clock": "1"}, events=events)
+    assert solved(system, [0.55, 1.05, 1.55, 3.05])["count"].tolist() == [0, 0, 5, 20]
 
 
 def test_a_later_start_has_its_own_beginning(model: Make) -> None:
@@ -172,13 +172,13 @@ def test_a_later_start_has_its_own_beginning(model: Make) -> None:
     }
     names = dict.fromkeys(("past", "at_once", "later", "stepped"), 0.0)
     rates = {"decaying": "-decaying", "stepped": "piecewise(1, time > 7, 0)"}
-    made = model({}, parameters={**names, "decaying": 1.0}, rates=rates, events=events)
-    found = solved(made, [5.0, 6.0, 8.0], start=5.0)
-    close(found["decaying"], np.exp([0, -1, -3]))
-    close(found["stepped"], [0, 0, 1])
-    assert found["past"].tolist() == [0, 0, 0]
-    close(found["at_once"], [5, 5, 5])
-    close(found["later"], [0, 0, 7.5])
+    system = model({}, parameters={**names, "decaying": 1.0}, rates=rates, events=events)
+    actual = solved(system, [5.0, 6.0, 8.0], start=5.0)
+    close(actual["decaying"], np.exp([0, -1, -3]))
+    close(actual["stepped"], [0, 0, 1])
+    assert actual["past"].tolist() == [0, 0, 0]
+    close(actual["at_once"], [5, 5, 5])
+    close(actual["later"], [0, 0, 7.5])
 
 
 # ---- chemistry -----------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_a_later_start_has_its_own_beginning(model: Make) -> None:
 
 def test_compartments_grow_and_jump_while_amounts_stay(model: Make) -> None:
     """A cell doubles in time ln 2 and halves at an event at 1; S decays, [S] is also diluted, T is given anew."""
-    made = model(
+    system = model(
         {"S": {"concentration": 3.0, "only": False}, "T": {"amount": 4.0}, "U": {"amount": 2.0, "only": False}},
         {"decay": ("S -> ", "0.5*S*cell")},
         compartments={"cell": 2.0},
@@ -195,21 +195,21 @@ def test_compartments_grow_and_jump_while_amounts_stay(model: Make) -> None:
     )
     times = np.array([0.0, 0.5, 1.0, 2.0])
     names = ["S", "[S]", "T", "[T]", "U", "[U]", "cell"]
-    found = sg.simulate(made, times, method="ode", select=names).mean
+    actual = sg.simulate(system, times, method="ode", select=names).mean
     size = 2 * np.exp(times) / np.where(times < 1, 1, 2)
-    close(found["cell"], size)
-    close(found["S"], 6 * np.exp(-0.5 * times))
-    close(found["[S]"], 6 * np.exp(-0.5 * times) / size)
+    close(actual["cell"], size)
+    close(actual["S"], 6 * np.exp(-0.5 * times))
+    close(actual["[S]"], 6 * np.exp(-0.5 * times) / size)
     given = times >= 1.5
-    close(found["T"], 4 + given * np.exp(1.5))
-    close(found["[T]"], (4 + given * np.exp(1.5)) / size)
-    close(found["U"], np.where(given, 7 * np.exp(1.5), 2))  # a concentration of 7 in a cell of exp(1.5)
-    close(found["[U]"], found["U"] / size)
+    close(actual["T"], 4 + given * np.exp(1.5))
+    close(actual["[T]"], (4 + given * np.exp(1.5)) / size)
+    close(actual["U"], np.where(given, 7 * np.exp(1.5), 2))  # a concentration of 7 in a cell of exp(1.5)
+    close(actual["[U]"], actual["U"] / size)
 
 
 def test_a_stiff_problem_against_scipy(model: Make) -> None:
     """Robertson's: rate constants from 0.04 to 3e7, and 1e5 units of time."""
-    made = model(
+    system = model(
         {"A": {"amount": 1.0}, "B": {"amount": 0.0}, "C": {"amount": 0.0}},
         {"one": ("A -> B", "0.04*A"), "two": ("2 B -> B + C", "3e7*B^2"), "three": ("B + C -> A + C", "1e4*B*C")},
     )
@@ -219,17 +219,17 @@ def test_a_stiff_problem_against_scipy(model: Make) -> None:
         return [three - one, one - two - three, two]
 
     times = np.array([1e-4, 0.4, 40.0, 4e3, 1e5])
-    found = sg.simulate(made, times, method="ode").mean
+    actual = sg.simulate(system, times, method="ode").mean
     exact = solve_ivp(flow, (0, 1e5), [1.0, 0.0, 0.0], "Radau", times, rtol=1e-10, atol=1e-14).y.T
-    np.testing.assert_allclose(found, exact, rtol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=1), 1.0, rtol=1e-9)
+    np.testing.assert_allclose(actual, exact, rtol=1e-6)
+    np.testing.assert_allclose(actual.sum(axis=1), 1.0, rtol=1e-9)
 
 
 # ---- what cannot be done -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("system", "message"),
     [
         ({"parameters": {"x": None}, "rates": {"x": "1"}}, "'x' has no finite initial value; .* x=value"),
         ({"parameters": {"x": 1.0}, "rates": {"x": "x^2"}}, "beyond time 1, .*the largest is 'x'"),
@@ -243,15 +243,15 @@ def test_a_stiff_problem_against_scipy(model: Make) -> None:
     ],
     ids=["unset", "blow-up", "endless events"],
 )
-def test_what_cannot_be_followed_is_named(model: Make, made: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_followed_is_named(model: Make, system: dict[str, Any], message: str) -> None:
     with pytest.raises(SimulationError, match=message) as caught:
-        solved(model({}, **made), [0.5, 2.0])
+        solved(model({}, **system), [0.5, 2.0])
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, SbmlgradError)
 
 
 def test_too_many_steps_are_said(model: Make) -> None:
-    made = model({}, parameters={"x": 1.0, "y": 0.0}, rates={"x": "100*y", "y": "-100*x"})
-    equations, quantities = deterministic.prepare_equations(made, None, None)
+    system = model({}, parameters={"x": 1.0, "y": 0.0}, rates={"x": "100*y", "y": "-100*x"})
+    equations, quantities = deterministic.prepare_equations(system, None, None)
     with pytest.raises(TruncationError, match="the solver has taken 50 steps"):
         deterministic.solve(equations, quantities, np.array([100.0]), settings=Settings(most_steps=50))

@@ -55,47 +55,49 @@ def test_cases(data_dir: Path, file: str, species: str, mean: float) -> None:
 
 def test_whole_but_for_rounding() -> None:
     values = np.array([6.000000000001, 5.999999999999, 0.0, 7.5, 7.5, 1e9 + 1e-3])
-    found = whole(values, np.array([0.0, 1.0, 0.5, 0.49, 0.51, 0.0]))
-    np.testing.assert_array_equal(found, [6, 6, 0, 8, 7, 1e9])
+    actual = whole(values, np.array([0.0, 1.0, 0.5, 0.49, 0.51, 0.0]))
+    np.testing.assert_array_equal(actual, [6, 6, 0, 8, 7, 1e9])
 
 
 def test_a_start_in_a_concentration(model: Make) -> None:
     """200 nM in 1 fL are 120.44 molecules."""
-    made = model(
+    system = model(
         {"A": {"concentration": 2e-7}}, {"r": ("A ->", "0*A")}, compartments={"cell": 1e-15}, substance=("mole", 0)
     )
     with said("'A' starts"):
-        simulation = sg.simulate(made, [0.0, 1.0], n=N, seed=2)
+        simulation = sg.simulate(system, [0.0, 1.0], n=N, seed=2)
     assert_between(simulation.counts[:, 0, 0], 120.44283)
     np.testing.assert_array_equal(simulation.counts[:, 0], simulation.counts[:, 1])
 
 
 @pytest.mark.parametrize("more", [{}, {"rates": {"z": "-z"}}], ids=["plain", "with what flows"])
 def test_a_start_that_is_set(model: Make, more: dict[str, dict[str, str]]) -> None:
-    made = model({"S": {"amount": 3}}, {"r": ("S ->", "0*S")}, {"z": 1.0}, **more)
+    system = model({"S": {"amount": 3}}, {"r": ("S ->", "0*S")}, {"z": 1.0}, **more)
     with said("'S' starts"):
-        simulation = sg.simulate(made, [1.0], n=N, seed=3, parameters={"S": 0.4})
+        simulation = sg.simulate(system, [1.0], n=N, seed=3, parameters={"S": 0.4})
     assert_between(simulation.counts[:, 0, 0], 0.4)
 
 
 def test_a_start_that_is_assigned(model: Make) -> None:
-    made = model({"S": {"amount": None}}, {"r": ("S ->", "0*S")}, {"k": 5.0}, initial={"S": "k/2"})
+    system = model({"S": {"amount": None}}, {"r": ("S ->", "0*S")}, {"k": 5.0}, initial={"S": "k/2"})
     with said("'S' starts"):
-        simulation = sg.simulate(made, [1.0], n=N, seed=4)
+        simulation = sg.simulate(system, [1.0], n=N, seed=4)
     assert_between(simulation.counts[:, 0, 0], 2.5)
 
 
 def test_whole_starts_say_nothing(model: Make) -> None:
-    made = model({"S": {"amount": 3}}, {"r": ("S ->", "S")}, events={"e": {"trigger": "time > 1", "set": {"S": "2*S"}}})
+    system = model(
+        {"S": {"amount": 3}}, {"r": ("S ->", "S")}, events={"e": {"trigger": "time > 1", "set": {"S": "2*S"}}}
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sg.simulate(made, [2.0], n=100)
-        sg.simulate(made, [2.0], method="ode")
+        sg.simulate(system, [2.0], n=100)
+        sg.simulate(system, [2.0], method="ode")
 
 
 def test_events_draw_anew(model: Make) -> None:
     """Two events, two species, two kinds of assignment: all draws are independent."""
-    made = model(
+    system = model(
         {"A": {"amount": 7}, "B": {"amount": 9}},
         {"r": ("A -> B", "0*A*B")},
         events={
@@ -104,7 +106,7 @@ def test_events_draw_anew(model: Make) -> None:
         },
     )
     with said("events set 'A', 'B'"):
-        simulation = sg.simulate(made, [1.5, 3.0], n=N, seed=5)
+        simulation = sg.simulate(system, [1.5, 3.0], n=N, seed=5)
     a, b = (simulation.counts[:, :, simulation.species.index(s)] for s in "AB")
     assert_between(a[:, 0], 3.5)
     assert_between(b[:, 0], 4.5)
@@ -124,21 +126,21 @@ def test_a_network_from_python() -> None:
 
 def test_the_same_in_derivatives(model: Make) -> None:
     """Simulation, sensitivities and the exact projection begin alike: E[S] is 0.4 exp(-k t)."""
-    made = model({"S": {"amount": 0.4}}, {"r": ("S ->", "k*S")}, {"k": 0.5})
+    system = model({"S": {"amount": 0.4}}, {"r": ("S ->", "k*S")}, {"k": 0.5})
     with said("'S' starts"):
-        simulation = sg.simulate(made, [1.0], n=N, seed=7)
+        simulation = sg.simulate(system, [1.0], n=N, seed=7)
     assert abs(simulation.mean["S"].iloc[0] - 0.4 * np.exp(-0.5)) <= 4 * 0.5 / np.sqrt(N)
     for estimator in ("auto", "exact"):
         with said("'S' starts"):
-            table = sg.sensitivity(made, [1.0], parameters=["k"], n=N, seed=8, estimator=estimator)
+            table = sg.sensitivity(system, [1.0], parameters=["k"], n=N, seed=8, estimator=estimator)
         slope, stderr = table.loc[0, ["sensitivity", "stderr"]]
         assert abs(slope + 0.4 * np.exp(-0.5)) <= 4 * stderr + 1e-6
 
 
 def test_the_same_seed_gives_the_same_bits(model: Make) -> None:
-    made = model(
+    system = model(
         {"S": {"amount": 7}}, {"r": ("S ->", "0.1*S")}, events={"e": {"trigger": "time > 1", "set": {"S": "S/2"}}}
     )
     with pytest.warns(sg.SbmlgradWarning):
-        few, many = (sg.simulate(made, [2.0], n=n, seed=9).counts for n in (300, 3000))
+        few, many = (sg.simulate(system, [2.0], n=n, seed=9).counts for n in (300, 3000))
     np.testing.assert_array_equal(few, many[:300])

@@ -16,9 +16,9 @@ APART = np.abs(TIMES[:, None] - TIMES[None, :])
 
 def covariance(network: ReactionNetwork, times: np.ndarray) -> np.ndarray:
     """Of all counts (species, times, species, times)."""
-    found = linear_noise(network, network.x0, network.coefficients, times)
+    actual = linear_noise(network, network.x0, network.coefficients, times)
     size = len(network.species)
-    return found.covariance(np.repeat(np.eye(size)[None], len(times), axis=0))
+    return actual.covariance(np.repeat(np.eye(size)[None], len(times), axis=0))
 
 
 def test_birth_death_from_nothing_is_poisson() -> None:
@@ -28,8 +28,8 @@ def test_birth_death_from_nothing_is_poisson() -> None:
         np.array([[1, -1]]), lambda x, p: jnp.array([p["k"], p["g"] * x[0]]), [0], {"k": k, "g": g}
     )
     mean = k / g * (1 - np.exp(-g * TIMES))
-    found = linear_noise(network, network.x0, network.coefficients, TIMES)
-    assert found.mean[:, 0] == pytest.approx(mean, rel=1e-6)
+    actual = linear_noise(network, network.x0, network.coefficients, TIMES)
+    assert actual.mean[:, 0] == pytest.approx(mean, rel=1e-6)
     assert covariance(network, TIMES)[0, :, 0, :] == pytest.approx(mean[EARLIER] * np.exp(-g * APART), rel=1e-5)
 
 
@@ -45,9 +45,9 @@ def test_isomerisation_is_binomial() -> None:
     total = forth + back
     p = (back + forth * np.exp(-total * TIMES)) / total
     expected = n * (p * (1 - p))[EARLIER] * np.exp(-total * APART)
-    found = covariance(network, TIMES)
-    assert found[0, :, 0, :] == pytest.approx(expected, rel=1e-5, abs=1e-9)
-    assert found[0, :, 1, :] == pytest.approx(-expected, rel=1e-5, abs=1e-9)
+    actual = covariance(network, TIMES)
+    assert actual[0, :, 0, :] == pytest.approx(expected, rel=1e-5, abs=1e-9)
+    assert actual[0, :, 1, :] == pytest.approx(-expected, rel=1e-5, abs=1e-9)
 
 
 def test_a_nonlinear_stiff_network_follows_its_equations() -> None:
@@ -83,9 +83,9 @@ def test_a_nonlinear_stiff_network_follows_its_equations() -> None:
 
     times = np.array([0.01, 0.5, 2.0, 10.0])
     expected = solve_ivp(slope, (0, 10), np.append([1, 0, 5], np.zeros(9)), "Radau", times, rtol=1e-9, atol=1e-9).y
-    found = covariance(network, times)
+    actual = covariance(network, times)
     for i in range(len(times)):
-        assert found[:, i, :, i] == pytest.approx(expected[3:, i].reshape(3, 3), rel=1e-3, abs=1e-4)
+        assert actual[:, i, :, i] == pytest.approx(expected[3:, i].reshape(3, 3), rel=1e-3, abs=1e-4)
 
 
 def test_fractions_at_the_start_vary_as_simulations_draw_them() -> None:

@@ -32,8 +32,8 @@ class FirstReaction:
         rates = jax.jit(network.rates)
         counts = np.stack([self._trajectory(network, rates, experiment, random) for _ in range(experiment.n)])
         names = list(experiment.select or network.species)
-        places = [network.species.index(name) for name in names]
-        mean, sd = counts[..., places].mean(axis=0), counts[..., places].std(axis=0, ddof=1)
+        indices = [network.species.index(name) for name in names]
+        mean, sd = counts[..., indices].mean(axis=0), counts[..., indices].std(axis=0, ddof=1)
         return sg.Simulation(
             times=experiment.times,
             mean=by_time(experiment.times, names, mean.T),
@@ -74,13 +74,13 @@ def death() -> sg.ReactionNetwork:
 def test_all_methods_agree_on_a_linear_network(death: sg.ReactionNetwork, method: Method) -> None:
     """20 molecules that decay: 4.5 standard errors, 7e-6 for each of 6 numbers."""
     experiment = sg.Experiment(TIMES, select=["B", "A"], n=400, seed=3)
-    found = sg.simulate(death, experiment, method=method)
-    assert list(found.mean.columns) == ["B", "A"]
-    assert list(found.mean.index) == list(found.sd.index) == list(TIMES)
+    actual = sg.simulate(death, experiment, method=method)
+    assert list(actual.mean.columns) == ["B", "A"]
+    assert list(actual.mean.index) == list(actual.sd.index) == list(TIMES)
     share = np.exp(-0.7 * TIMES)
-    error = np.sqrt(20 * share * (1 - share) / 400) if found.n == 400 else 1e-8
-    assert np.all(np.abs(found.mean["A"] - 20 * share) < 4.5 * error)
-    np.testing.assert_allclose(found.mean["A"] + found.mean["B"], 20)
+    error = np.sqrt(20 * share * (1 - share) / 400) if actual.n == 400 else 1e-8
+    assert np.all(np.abs(actual.mean["A"] - 20 * share) < 4.5 * error)
+    np.testing.assert_allclose(actual.mean["A"] + actual.mean["B"], 20)
 
 
 def test_an_experiment_says_what_keywords_say(death: sg.ReactionNetwork) -> None:
@@ -95,11 +95,11 @@ def test_an_experiment_says_what_keywords_say(death: sg.ReactionNetwork) -> None
 
 
 def test_sensitivities_of_an_experiment(model: Callable[..., sg.Model]) -> None:
-    made = model({"A": {"amount": 20}}, {"death": ("A ->", "g * A")}, {"g": 0.5})
+    system = model({"A": {"amount": 20}}, {"death": ("A ->", "g * A")}, {"g": 0.5})
     experiment = sg.Experiment(TIMES, parameters={"A": 30}, n=500, seed=2)
     for method in ("ssa", "ode"):
-        one = sg.sensitivity(made, experiment, ["g"], method=method)
-        other = sg.sensitivity(made.with_parameters({"A": 30}), TIMES, ["g"], n=500, seed=2, method=method)
+        one = sg.sensitivity(system, experiment, ["g"], method=method)
+        other = sg.sensitivity(system.with_parameters({"A": 30}), TIMES, ["g"], n=500, seed=2, method=method)
         np.testing.assert_array_equal(one["sensitivity"], other["sensitivity"])
     assert np.abs(one["sensitivity"] + 30 * TIMES * np.exp(-0.5 * TIMES)).max() < 1e-5
 

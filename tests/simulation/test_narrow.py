@@ -138,12 +138,12 @@ def test_random_pulses(name: str, number: int, model: Make) -> None:
     end = 400.0
     t = (np.arange(POINTS) + 0.5) * (end / POINTS)
     course = 40.0 * function(t, values["p"], values["f"], values["w"])
-    for made, variable, weight in ((in_law, "Z", 1.0), (in_rule, "Z", 1.0), (flowing, "z", np.exp(-0.01 * t))):
-        found = ends(made, variable, end, (2, 97), method="ode")
-        wanted = float(np.mean(weight * course) * end)
-        np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+    for system, variable, weight in ((in_law, "Z", 1.0), (in_rule, "Z", 1.0), (flowing, "z", np.exp(-0.01 * t))):
+        actual = ends(system, variable, end, (2, 97), method="ode")
+        expected = float(np.mean(weight * course) * end)
+        np.testing.assert_allclose(actual[0], actual[1], rtol=1e-6)
         # the sum over points misses half a distance of them at each edge of a pulse
-        np.testing.assert_allclose(found[0], wanted, rtol=1e-6, atol=160.0 * (end / POINTS) * end / values["p"])
+        np.testing.assert_allclose(actual[0], expected, rtol=1e-6, atol=160.0 * (end / POINTS) * end / values["p"])
 
 
 def drawn(name: str, number: int) -> dict[str, float]:
@@ -160,54 +160,54 @@ def test_random_pulses_trigger(name: str, number: int, model: Make) -> None:
     law, function = PULSES[name]
     values = drawn(name, number)
     event = {"e": {"trigger": f"{law} > 20", "set": {"hits": "hits + 1"}}}
-    made = model({"Z": {"amount": 1}}, {"r": ("Z ->", "0*Z")}, {**values, "hits": 0.0}, events=event)
+    system = model({"Z": {"amount": 1}}, {"r": ("Z ->", "0*Z")}, {**values, "hits": 0.0}, events=event)
     end = 400.0
     t = np.arange(POINTS + 1) * (end / POINTS)
     on = 40.0 * function(t, values["p"], values["f"], values["w"]) > 20
-    wanted = np.count_nonzero(on[1:] & ~on[:-1])
-    np.testing.assert_array_equal(ends(made, "hits", end, (2, 97), method="ode"), wanted)
-    np.testing.assert_array_equal(ends(made, "hits", end, (2,), n=20), wanted)
+    expected = np.count_nonzero(on[1:] & ~on[:-1])
+    np.testing.assert_array_equal(ends(system, "hits", end, (2, 97), method="ode"), expected)
+    np.testing.assert_array_equal(ends(system, "hits", end, (2,), n=20), expected)
 
 
 def test_equality_with_multiples_of_time(model: Make) -> None:
     event = {"e": {"trigger": "rem(time, 10) == 0 && time > 0", "set": {"Z": "Z + 1"}}}
-    made = model({"Z": {"amount": 0}}, {"r": ("Z ->", "0*Z")}, events=event)
+    system = model({"Z": {"amount": 0}}, {"r": ("Z ->", "0*Z")}, events=event)
     for method in ("ode", "ssa"):
-        np.testing.assert_array_equal(ends(made, "Z", 95.0, method=method, n=20), 9)
+        np.testing.assert_array_equal(ends(system, "Z", 95.0, method=method, n=20), 9)
 
 
 def test_a_window_that_begins_at_an_event(model: Make) -> None:
     """Its place in time is a variable that the event sets."""
     event = {"e": {"trigger": "sin(2*pi*time/10) > 0.5", "set": {"last": "time"}}}
     law = "piecewise(4000, time > last && time - last < 0.01, 0)"
-    made = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"last": -100.0}, events=event)
-    np.testing.assert_allclose(ends(made, "Z", 100.0, method="ode"), 400.0, rtol=1e-6)
+    system = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"last": -100.0}, events=event)
+    np.testing.assert_allclose(ends(system, "Z", 100.0, method="ode"), 400.0, rtol=1e-6)
     n = 500
-    np.testing.assert_allclose(ends(made, "Z", 100.0, n=n, seed=2), 400.0, atol=4 * (400 / n) ** 0.5)
+    np.testing.assert_allclose(ends(system, "Z", 100.0, n=n, seed=2), 400.0, atol=4 * (400 / n) ** 0.5)
 
 
 def test_a_window_at_random(model: Make) -> None:
     """Its place differs from trajectory to trajectory."""
     law = "piecewise(4000, time > s && time < s + 0.01, 0)"
-    made = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"s": 50.0}, initial={"s": "uniform(20, 80)"})
+    system = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"s": 50.0}, initial={"s": "uniform(20, 80)"})
     n = 2000
-    np.testing.assert_allclose(ends(made, "Z", 100.0, n=n, seed=3), 40.0, atol=4 * (40 / n) ** 0.5)
+    np.testing.assert_allclose(ends(system, "Z", 100.0, n=n, seed=3), 40.0, atol=4 * (40 / n) ** 0.5)
 
 
 def test_a_law_with_a_window_in_a_variable(model: Make) -> None:
     """The oscillator is above the line for a while in each of ten periods, in the law of a reaction."""
     law = "piecewise(1000, x > 0.999, 0)"
-    made = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"x": 0.0, "v": 1.0}, rates={"x": "v", "v": "-x"})
-    wanted = 1000 * 10 * 2 * np.arccos(0.999)
-    np.testing.assert_allclose(ends(made, "Z", 63.0, method="ode"), wanted, rtol=1e-6)
+    system = model({"Z": {"amount": 0}}, {"r": ("-> Z", law)}, {"x": 0.0, "v": 1.0}, rates={"x": "v", "v": "-x"})
+    expected = 1000 * 10 * 2 * np.arccos(0.999)
+    np.testing.assert_allclose(ends(system, "Z", 63.0, method="ode"), expected, rtol=1e-6)
     n = 200
-    np.testing.assert_allclose(ends(made, "Z", 63.0, n=n, seed=4), wanted, atol=4 * (wanted / n) ** 0.5)
+    np.testing.assert_allclose(ends(system, "Z", 63.0, n=n, seed=4), expected, atol=4 * (expected / n) ** 0.5)
 
 
 def test_derivatives_of_what_happens_at_thresholds(model: Make) -> None:
     """By the height of a threshold in a law: x' = 1 becomes x' = 3 where x passes h, so x(2) = h + 3 (2 - h)."""
-    made = model({}, {}, {"x": 0.0, "h": 0.7}, rates={"x": "piecewise(3, x > h, 1)"})
-    table = sg.sensitivity(made, [0.5, 2.0], parameters=["h"], method="ode", select=["x"])
+    system = model({}, {}, {"x": 0.0, "h": 0.7}, rates={"x": "piecewise(3, x > h, 1)"})
+    table = sg.sensitivity(system, [0.5, 2.0], parameters=["h"], method="ode", select=["x"])
     np.testing.assert_allclose(table["sensitivity"], [0.0, -2.0], atol=1e-6)
 
 
@@ -216,27 +216,27 @@ def test_derivatives_of_pulses(name: str, model: Make) -> None:
     """By period, phase and width, on what decays after it was made, against central differences."""
     law, _ = PULSES[name]
     values = {"p": 23.0, "f": 1.3, "w": 0.7, "a": 40.0}
-    made = model({"Z": {"amount": 0}}, {"r": ("-> Z", law), "d": ("Z ->", "0.05*Z")}, values)
+    system = model({"Z": {"amount": 0}}, {"r": ("-> Z", law), "d": ("Z ->", "0.05*Z")}, values)
     names = [n for n in ("p", "f", "w") if n != "w" or name != "steps of a wave"]
-    table = sg.sensitivity(made, [50.0, 100.0], parameters=names, method="ode", select=["Z"])
+    table = sg.sensitivity(system, [50.0, 100.0], parameters=names, method="ode", select=["Z"])
 
     def level(changes: Mapping[str, float]) -> np.ndarray:
-        return sg.simulate(made, [50.0, 100.0], method="ode", select=["Z"], parameters=changes).mean["Z"].to_numpy()
+        return sg.simulate(system, [50.0, 100.0], method="ode", select=["Z"], parameters=changes).mean["Z"].to_numpy()
 
     for parameter in names:
         step = 1e-5 * values[parameter]
         above, below = (level({parameter: values[parameter] + sign * step}) for sign in (1, -1))
-        found = table[table["parameter"] == parameter]["sensitivity"]
-        np.testing.assert_allclose(found, (above - below) / (2 * step), rtol=2e-4, atol=1e-4)
+        actual = table[table["parameter"] == parameter]["sensitivity"]
+        np.testing.assert_allclose(actual, (above - below) / (2 * step), rtol=2e-4, atol=1e-4)
 
 
 def test_too_fast_to_be_followed(model: Make) -> None:
-    made = model({"Z": {"amount": 0}}, {"quick": ("-> Z", "40*(1 + sin(1e9*time))")})
+    system = model({"Z": {"amount": 0}}, {"quick": ("-> Z", "40*(1 + sin(1e9*time))")})
     for method in ("ode", "ssa"):
         with pytest.raises(SimulationError, match=r"reaction 'quick' varies too fast with time .* from 0 to 10"):
-            sg.simulate(made, [0.0, 10.0], method=method, n=10)
+            sg.simulate(system, [0.0, 10.0], method=method, n=10)
 
 
 def test_many_periods_are_followed(model: Make) -> None:
-    made = model({"Z": {"amount": 0}}, {"r": ("-> Z", "1 + sin(200*time)")})
-    np.testing.assert_allclose(ends(made, "Z", 100.0, (2,), method="ode"), 100 + (1 - np.cos(2e4)) / 200, rtol=1e-8)
+    system = model({"Z": {"amount": 0}}, {"r": ("-> Z", "1 + sin(200*time)")})
+    np.testing.assert_allclose(ends(system, "Z", 100.0, (2,), method="ode"), 100 + (1 - np.cos(2e4)) / 200, rtol=1e-8)

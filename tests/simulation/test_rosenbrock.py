@@ -34,8 +34,8 @@ def test_a_forced_stiff_equation_returns_to_its_course() -> None:
 
     step = jax.jit(lambda t, y: rosenbrock_step(flow, t, jnp.float64(0.1), y)[0])
     state = jnp.array([3.0])
-    for place in range(20):
-        state = step(jnp.float64(0.1 * place), state)
+    for index in range(20):
+        state = step(jnp.float64(0.1 * index), state)
     np.testing.assert_allclose(state, np.cos(2.0), rtol=1e-6)
 
 
@@ -64,10 +64,10 @@ def test_derivatives_through_a_step() -> None:
 
         return rosenbrock_step(flow, jnp.float64(0.3), size, jnp.stack([start, jnp.float64(0.7)]))[0]
 
-    place, small = np.array([1.3, 2.0, 0.2]), 1e-5
-    found = jax.jit(jax.jacfwd(end))(jnp.asarray(place))
-    differences = [(end(place + d) - end(place - d)) / (2 * small) for d in small * np.eye(3)]
-    np.testing.assert_allclose(found, np.array(differences).T, rtol=1e-7, atol=1e-9)
+    index, small = np.array([1.3, 2.0, 0.2]), 1e-5
+    actual = jax.jit(jax.jacfwd(end))(jnp.asarray(index))
+    differences = [(end(index + d) - end(index - d)) / (2 * small) for d in small * np.eye(3)]
+    np.testing.assert_allclose(actual, np.array(differences).T, rtol=1e-7, atol=1e-9)
 
 
 def test_what_is_absent_stays_absent() -> None:
@@ -75,9 +75,9 @@ def test_what_is_absent_stays_absent() -> None:
 
     def flow(time: Array, state: Array) -> Array:
         first, resource, second, waste = state
-        made = 1e4 * resource * second
+        product = 1e4 * resource * second
         return jnp.stack(
-            [made - first, 1.0 - made - resource, 1e4 * resource * first - second, resource + made - waste]
+            [product - first, 1.0 - product - resource, 1e4 * resource * first - second, resource + product - waste]
         )
 
     step = jax.jit(lambda y: rosenbrock_step(flow, jnp.float64(0), jnp.float64(0.1), y)[0])

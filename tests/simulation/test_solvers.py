@@ -122,14 +122,14 @@ def test_a_step_smaller_than_the_rounding_of_time_is_harmless(solver: Solver) ->
 
 @pytest.mark.parametrize("solver", WITH_ERRORS, ids=named)
 def test_a_solver_may_be_handed_in(solver: Solver, model: Callable[..., sg.Model]) -> None:
-    """x' = 1 - x / 2 beside a hazard of x / 10: both loops use it, and its tolerance is what is asked for."""
+    """x' = 1 - x / 2 beside a propensity of x / 10: both loops use it, and its tolerance is what is asked for."""
     decaying = model({"N": {"amount": 0}}, {"r": ("-> N", "x / 10")}, {"x": 0}, rates={"x": "1 - x / 2"})
     times = np.linspace(0, 5, 6)
     right = 2 - 2 * np.exp(-times / 2)
     for rtol in (1e-4, 1e-9):
-        found = sg.simulate(decaying, times, method=sg.ODE(solver=solver, rtol=rtol), select=["x"]).mean["x"]
-        off = np.abs(found - right)[1:].max()
+        actual = sg.simulate(decaying, times, method=sg.ODE(solver=solver, rtol=rtol), select=["x"]).mean["x"]
+        off = np.abs(actual - right)[1:].max()
         assert off < 20 * rtol
     mean = (times - right) / 5  # the integral of x / 10
-    found = sg.simulate(decaying, times, n=4000, method=sg.SSA(solver=solver, rtol=1e-6), select=["N"])
-    assert np.all(np.abs(found.mean["N"] - mean) <= 4.5 * np.sqrt(mean / 4000))  # Poisson: 7e-6 each
+    actual = sg.simulate(decaying, times, n=4000, method=sg.SSA(solver=solver, rtol=1e-6), select=["N"])
+    assert np.all(np.abs(actual.mean["N"] - mean) <= 4.5 * np.sqrt(mean / 4000))  # Poisson: 7e-6 each

@@ -48,8 +48,8 @@ def test_a_trajectory_has_one_series_a_column(tmp_path: Path) -> None:
 
 def test_moments_are_means_and_sds(tmp_path: Path) -> None:
     result = read(tmp_path, "time,A-mean,A-sd,[B]-mean\n0,1,0,5\n2,3,1.5,6\n")
-    found = [(s.observable, s.statistic, s.column, s.replicates) for s in result.series]
-    assert found == [
+    actual = [(s.observable, s.statistic, s.column, s.replicates) for s in result.series]
+    assert actual == [
         ("A", "mean", "A-mean", None),
         ("A", "sd", "A-sd", None),
         ("[B]", "mean", "[B]-mean", None),
@@ -184,25 +184,25 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
 
 
 def test_columns_must_match_the_model(tmp_path: Path) -> None:
-    known = {"Susceptible", "Infected", "total"}
-    match(read(tmp_path, "time,Infected-mean,[Susceptible],total\n0,1,2,3\n"), known)
+    ids = {"Susceptible", "Infected", "total"}
+    match(read(tmp_path, "time,Infected-mean,[Susceptible],total\n0,1,2,3\n"), ids)
     with pytest.raises(TableError, match=r"column 'Infectd' matches nothing in the model; did you mean Infected"):
-        match(read(tmp_path, "time,Infectd\n0,1\n"), known)
+        match(read(tmp_path, "time,Infectd\n0,1\n"), ids)
     with pytest.raises(TableError, match=r"column 'Infected-std' .* did you mean Infected-sd"):
-        match(read(tmp_path, "time,Infected-std\n0,1\n"), known)
+        match(read(tmp_path, "time,Infected-std\n0,1\n"), ids)
     with pytest.raises(TableError, match=r"column 'x' .* it has 'Infected', 'Susceptible', 'total'; rename"):
-        match(read(tmp_path, "time,x\n0,1\n"), known)
+        match(read(tmp_path, "time,x\n0,1\n"), ids)
 
 
 def test_columns_may_be_called_by_names_of_the_model(tmp_path: Path) -> None:
     names = {"Active receptor": {"R1"}, "twice": {"A", "B"}, "S": {"other"}}
-    known = {"R1", "A", "B", "S", "other"}
-    found = match(read(tmp_path, "time,[Active receptor]-mean,Active receptor-sd,S-mean\n0,1,2,3\n"), known, names)
-    assert [series.column for series in found.series] == ["[R1]-mean", "R1-sd", "S-mean"]  # an id comes before a name
+    ids = {"R1", "A", "B", "S", "other"}
+    actual = match(read(tmp_path, "time,[Active receptor]-mean,Active receptor-sd,S-mean\n0,1,2,3\n"), ids, names)
+    assert [series.column for series in actual.series] == ["[R1]-mean", "R1-sd", "S-mean"]  # an id comes before a name
     with pytest.raises(TableError, match="column 'twice' matches nothing in the model"):
-        match(read(tmp_path, "time,twice\n0,1\n"), known, names)
+        match(read(tmp_path, "time,twice\n0,1\n"), ids, names)
     with pytest.raises(TableError, match="column 'Active receptor' and column 'R1' are both of 'R1'; remove one"):
-        match(read(tmp_path, "time,R1,Active receptor\n0,1,1\n"), known, names)
+        match(read(tmp_path, "time,R1,Active receptor\n0,1,1\n"), ids, names)
 
 
 # ---- tables out ----------------------------------------------------------------------------------------
@@ -236,8 +236,8 @@ def test_a_table_goes_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("place", ["no/folder/out.csv", "."])
-def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("target", ["no/folder/out.csv", "."])
+def test_a_table_that_cannot_be_written_is_one_line(tmp_path: Path, target: str) -> None:
     with pytest.raises(SbmlgradError, match=r"cannot be written: [^\n]+; choose another place$"):
-        write_table(pd.DataFrame({"time": [0.0]}), tmp_path / place)
+        write_table(pd.DataFrame({"time": [0.0]}), tmp_path / target)
     assert not list(tmp_path.iterdir())

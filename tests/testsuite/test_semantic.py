@@ -282,10 +282,10 @@ def process_of(item):
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A module that other processes can import: the stand-ins for what the cases need."""
-    place = tmp_path / "modules"
-    place.mkdir()
-    (place / "semantic_stand_in.py").write_text(STAND_IN)
-    monkeypatch.syspath_prepend(place)
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    (folder / "semantic_stand_in.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(folder)
     yield importlib.import_module("semantic_stand_in")
     sys.modules.pop("semantic_stand_in")
 

@@ -62,10 +62,10 @@ class Moments:
 def moments(z: dict[int, float] | None = None, y: dict[int, float] | None = None) -> Moments:
     """Moments that deviate by Z or Y of the given size at the given times (indices)."""
     mean, variance = MEAN.copy(), SD**2
-    for place, value in (z or {}).items():
-        mean[place] += value * SD[place] / np.sqrt(N)
-    for place, value in (y or {}).items():
-        variance[place] *= 1 + value / np.sqrt(N / 2)
+    for cell, value in (z or {}).items():
+        mean[cell] += value * SD[cell] / np.sqrt(N)
+    for cell, value in (y or {}).items():
+        variance[cell] *= 1 + value / np.sqrt(N / 2)
     index = pd.Index(TIMES, name="time")
     return Moments(
         pd.DataFrame({"X": mean, "[Y]": MEAN / 2}, index=index),

@@ -54,15 +54,15 @@ class Case:
     def expectations(self, values: Values) -> np.ndarray:
         """The functions (functions, times)."""
         start = int(values.get("X", self.start))
-        p, now, found = np.eye(MOST)[start], 0.0, []
+        p, now, actual = np.eye(MOST)[start], 0.0, []
         for time, move in sorted([*((t, None) for t in TIMES), *self.events(values)], key=lambda pair: pair[0]):
             p = self._solved(p, now, time, values)
             now = time
             if move is None:
-                found.append(SEEN @ p)
+                actual.append(SEEN @ p)
             else:
                 p = sum(weight * np.eye(MOST)[move(x)] for x, weight in enumerate(p) if x < MOST - 10)
-        return np.array(found).T
+        return np.array(actual).T
 
     def _solved(self, p: np.ndarray, begin: float, end: float, values: Values) -> np.ndarray:
         def change(time: float, p: np.ndarray) -> np.ndarray:
@@ -84,11 +84,11 @@ class Case:
 
     def derivatives(self, names: Sequence[str]) -> np.ndarray:
         """By each parameter (parameters, functions, times)."""
-        known = {**self.parameters, "X": float(self.start)}
+        values = {**self.parameters, "X": float(self.start)}
         rows = []
         for name in names:
-            step = 1e-3 * known[name]
-            above, below = (self.expectations({**known, name: known[name] + s}) for s in (step, -step))
+            step = 1e-3 * values[name]
+            above, below = (self.expectations({**values, name: values[name] + s}) for s in (step, -step))
             rows.append((above - below) / (2 * step))
         return np.array(rows)
 
@@ -190,9 +190,9 @@ def test_derivatives_are_those_of_the_master_equation(name: str, model: Make) ->
     by = list(case.by or case.parameters)
     exact = case.derivatives(by)
     table = sg.sensitivity(case.document(model), TIMES, by, n=N, seed=3, select=FUNCTIONS)
-    found, error = (by_parameter(table, column, by) for column in ("sensitivity", "stderr"))
-    worst = np.abs(found - exact) - ALARM * error - 2e-3 * np.abs(exact)  # differences have a bias of their step
-    assert np.all(worst <= 1e-9), (found, exact, error)
+    actual, error = (by_parameter(table, column, by) for column in ("sensitivity", "stderr"))
+    worst = np.abs(actual - exact) - ALARM * error - 2e-3 * np.abs(exact)  # differences have a bias of their step
+    assert np.all(worst <= 1e-9), (actual, exact, error)
     assert np.median(error / np.maximum(np.abs(exact), 0.1)) < 0.3, "the noise hides everything"
     for parameter in by:
         assert (f"'{parameter}'" in table.attrs["note"]) == (parameter in case.unseen), table.attrs["note"]
@@ -206,12 +206,12 @@ def test_derivatives_by_a_hundred_thousand_trajectories(name: str, model: Make) 
     by = list(case.by or case.parameters)
     exact = case.derivatives(by)
     table = sg.sensitivity(case.document(model), TIMES, by, n=100_000, seed=5, select=FUNCTIONS)
-    found, error = (by_parameter(table, column, by) for column in ("sensitivity", "stderr"))
-    off = np.abs(found - exact)
+    actual, error = (by_parameter(table, column, by) for column in ("sensitivity", "stderr"))
+    off = np.abs(actual - exact)
     z = off / error
     near = (off <= 0.02 * np.abs(exact)) | (z <= 1.0)
     print(f"\n{name}: {near.sum()} of {near.size} within 2 % or one standard error, rms z {np.sqrt((z**2).mean()):.2f}")
-    assert np.all((off <= 0.02 * np.abs(exact)) | (z <= ALARM)), (found, exact, error)
+    assert np.all((off <= 0.02 * np.abs(exact)) | (z <= ALARM)), (actual, exact, error)
     assert near.mean() > 0.6
     assert np.sqrt((z**2).mean()) < 2.0  # derivatives of one ensemble are correlated
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation.deterministic import landmarks, with_values
 from sbmlgrad.simulation.direct import DirectMethod
@@ -28,15 +28,15 @@ from sbmlgrad.simulation.ensemble import layout
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.flow import Trajectory
 from sbmlgrad.simulation.path import (
-    BAD_HAZARD,
+    BAD_PROPENSITY,
     DONE,
     ENDLESS_EVENTS,
     QUEUE_FULL,
     RUNNING,
     TOO_MANY_STEPS,
-    Lane,
     Marks,
     Path,
+    Realisation,
     Settings,
 )
 from sbmlgrad.simulation.random import Streams, key, streams
@@ -82,18 +82,18 @@ def prepare_hybrid(
 ) -> tuple[HybridModel, np.ndarray]:
     """The jump process of a model and a vector of all quantities, for these values of some of them."""
 
-    def made(changed: Model) -> HybridModel:
-        known = ("jump process", tuple(select) if select is not None else None)
-        if known not in changed.derived:
-            changed.derived[known] = jump_process(chemistry_of(changed), select)
-        process: HybridModel = changed.derived[known]
+    def build(changed: Model) -> HybridModel:
+        key = ("jump process", tuple(select) if select is not None else None)
+        if key not in changed.derived:
+            changed.derived[key] = jump_process(chemistry_of(changed), select)
+        process: HybridModel = changed.derived[key]
         return process
 
     values = dict(parameters or {})
     structural = chemistry_of(model).structural
     if any(name in structural for name in values):  # they make other jumps
         model, values = model.with_parameters(values), {}
-    return with_values(model, values, made)
+    return with_values(model, values, build)
 
 
 def run_hybrid(
@@ -112,23 +112,23 @@ def run_hybrid(
     TruncationError
         if more reactions fire in a trajectory than are allowed, or it needs more steps of the solver than are allowed.
     PropensityError
-        if a hazard is negative or not finite.
+        if a propensity is negative or not finite.
     SimulationError
         if the flow cannot be followed, or an initial value is missing.
     """
     settings = _suited(model, quantities, experiment, settings)
     n, start, times = experiment.n, experiment.start, experiment.times
-    workers, lanes = layout(n, _arrays(model, settings))
+    workers, batch_size = layout(n, _arrays(model, settings))
     keys = streams(experiment.seed)
     with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-        one = partial(_run_chunk, model, quantities, marks, lanes, n, keys, start, experiment.max_events)
+        one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events)
         first = one(settings, 0)  # compiles, and finds the settings that serve
         settings, chunk = first
         bar.update(chunk.states.shape[-1])
         yield chunk
         with ThreadPoolExecutor(workers) as pool:
-            for _, chunk in pool.map(partial(one, settings), range(lanes, n, lanes)):
+            for _, chunk in pool.map(partial(one, settings), range(batch_size, n, batch_size)):
                 bar.update(chunk.states.shape[-1])
                 yield chunk
 
@@ -148,12 +148,12 @@ def run_scored(
     """
     settings = replace(_suited(model, quantities, experiment, settings), scored=True)
     n, start, times, max_events = experiment.n, experiment.start, experiment.times, experiment.max_events
-    _, lanes = layout(n, _arrays(model, settings) * (len(directions) + 1))
+    _, batch_size = layout(n, _arrays(model, settings) * (len(directions) + 1))
     marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
     fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(experiment.seed))
-    for first in range(0, n, lanes):
-        count = min(lanes, n - first)
-        trajectory = jnp.asarray((first + np.arange(lanes)).astype(np.uint32))
+    for first in range(0, n, batch_size):
+        count = min(batch_size, n - first)
+        trajectory = jnp.asarray((first + np.arange(batch_size)).astype(np.uint32))
         while True:
             run = _compiled_scores(model, settings)
             (values, slopes), paths, coefficients = run(*fixed, trajectory, count, jnp.float64(start), max_events)
@@ -166,9 +166,9 @@ def run_scored(
 
 
 def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
-    """Observables and, last, the logarithm of the density (observables + 1, times, lanes), with their derivatives."""
-    known = ("scores", settings)
-    if known not in model.compiled:
+    """Observables and, last, the logarithm of the density (observables + 1, times, batch), with their derivatives."""
+    key = ("scores", settings)
+    if key not in model.compiled:
 
         def run(
             quantities: Array,
@@ -196,15 +196,15 @@ def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
             values, slopes, (paths, coefficients) = jax.vmap(push, out_axes=(None, 0, None))(directions)
             return (values, slopes), paths, coefficients
 
-        model.compiled[known] = jax.jit(run, compiler_options=compiler_options())
-    return model.compiled[known]
+        model.compiled[key] = jax.jit(run, compiler_options=compiler_options())
+    return model.compiled[key]
 
 
 def _run_chunk(
     model: HybridModel,
     quantities: np.ndarray,
     marks: Marks,
-    lanes: int,
+    batch_size: int,
     n: int,
     keys: Streams,
     start: float,
@@ -213,14 +213,14 @@ def _run_chunk(
     first: int,
 ) -> tuple[Settings, HybridChunk]:
     """Trajectories from ``first`` on, with the settings under which they came to their end."""
-    count = min(lanes, n - first)
-    trajectory = (first + np.arange(lanes)).astype(np.uint32)
+    count = min(batch_size, n - first)
+    trajectory = (first + np.arange(batch_size)).astype(np.uint32)
     fixed = (jnp.asarray(quantities), marks, keys, jnp.asarray(trajectory))
     while True:
         begin, advance, observe = _compiled(model, settings)
         paths, coefficients, records = begin(*fixed, jnp.float64(start))
-        # lanes beyond the last trajectory have nothing to do; one that failed would stop all others
-        paths = paths._replace(status=jnp.where(jnp.arange(lanes) < count, paths.status, DONE))
+        # those beyond the last trajectory have nothing to do; one that failed would stop all others
+        paths = paths._replace(status=jnp.where(jnp.arange(batch_size) < count, paths.status, DONE))
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
             other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
@@ -261,7 +261,7 @@ def _suited(model: HybridModel, quantities: np.ndarray, experiment: Experiment, 
     settings = replace(settings, slots=_slots(model))
     if model.stepwise is not None:
         return replace(settings, solver=None)
-    if model.still:
+    if model.piecewise_constant:
         return replace(settings, solver=Euler())
     if settings.solver is not None:
         return settings
@@ -280,7 +280,7 @@ def _is_stiff(model: HybridModel, quantities: np.ndarray, span: float) -> bool:
 
 
 def _arrays(model: HybridModel, settings: Settings) -> int:
-    """About how many arrays of lanes a step of the loop goes through."""
+    """About how many arrays of trajectories a step of the loop goes through."""
     each = 4 if settings.solver is None or settings.solver.is_exact else 16
     return each * (len(model.variables) + 1) + len(model.channels)
 
@@ -292,39 +292,39 @@ def _slots(model: HybridModel) -> int:
 
 
 def _out_of_proportion(paths: Path) -> Array:
-    """Whether steps (lanes,) are so many more than reactions that the equations must have become stiff."""
+    """Whether steps (batch,) are so many more than reactions that the equations must have become stiff."""
     return paths.steps > _STEPS_AN_EVENT * (paths.draws + 1000.0)
 
 
 def _check_effort(model: HybridModel, paths: Path, first: int, count: int, max_events: int) -> None:
     """Refuse trajectories in which more reactions have fired than are allowed.
 
-    Hazards that change in time give no forecast of how many there will be.
+    Propensities that change in time give no forecast of how many there will be.
     """
     fired = np.asarray(paths.draws)[:count]
     if fired.max() <= max_events:
         return
-    lane = int(np.argmax(fired))
-    state = np.where(model.whole, np.asarray(paths.state[lane])[: len(model.variables)], 0.0)
+    worst = int(np.argmax(fired))
+    state = np.where(model.whole, np.asarray(paths.state[worst])[: len(model.variables)], 0.0)
     largest = int(np.argmax(state))
     raise TruncationError(
-        f"{model.source}: trajectory {first + lane}: at time {float(paths.time[lane]):g} it has taken "
-        f"{fired[lane]:.3g} events, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is at "
-        f"{state[largest]:.6g} molecules. If it should not explode, check the rates; else end earlier or raise "
+        f"{model.source}: trajectory {first + worst}: at time {float(paths.time[worst]):g} it has taken "
+        f"{fired[worst]:.3g} events, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is "
+        f"at {state[largest]:.6g} molecules. If it should not explode, check the rates; else end earlier or raise "
         "max_events"
     )
 
 
 def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
-    known = ("hybrid", settings)
-    if known not in model.compiled:
+    key = ("hybrid", settings)
+    if key not in model.compiled:
         options = compiler_options()
-        model.compiled[known] = (
+        model.compiled[key] = (
             jax.jit(partial(_begin, model, settings), compiler_options=options),
             jax.jit(_loop(model, settings), donate_argnums=(0, 1), compiler_options=options),
             jax.jit(partial(_observe, model), compiler_options=options),
         )
-    functions: tuple[Any, Any, Any] = model.compiled[known]
+    functions: tuple[Any, Any, Any] = model.compiled[key]
     return functions
 
 
@@ -344,12 +344,12 @@ def _begin(
     trajectory: Array,
     begin: Array,
 ) -> tuple[Path, Array, Array]:
-    """Paths, coefficients (lanes, coefficients), and records (times, lanes, variables) at the start."""
+    """Paths, coefficients (batch, coefficients), and records (times, batch, variables) at the start."""
 
     def one(number: Array) -> tuple[Path, Array, Array]:
         random = partial(sample, key(keys.drawing, number, jnp.full((), _INITIAL, jnp.uint32)))
         state, coefficients = model.start(quantities, random)
-        path = Trajectory(model, settings, marks, Lane(coefficients, keys, number)).start(state, begin)
+        path = Trajectory(model, settings, marks, Realisation(coefficients, keys, number)).start(state, begin)
         return path, coefficients, path.state[: len(model.variables)]
 
     paths, coefficients, states = jax.vmap(one)(trajectory)
@@ -370,14 +370,14 @@ def _advance(
     trajectory: Array,
     max_events: Array | None = None,
 ) -> tuple[Path, Array]:
-    """Some steps of all lanes, until all are at their end or one has failed.
+    """Some steps of all trajectories, until all are at their end or one has failed.
 
     Where nobody looks in between, as for scores, there are ``max_events`` instead of a number of steps.
     """
-    lanes, size = jnp.arange(len(trajectory)), len(model.variables)
+    columns, size = jnp.arange(len(trajectory)), len(model.variables)
 
     def one(path: Path, coefficients: Array, number: Array) -> Path:
-        return Trajectory(model, settings, marks, Lane(coefficients, keys, number)).advance(path)
+        return Trajectory(model, settings, marks, Realisation(coefficients, keys, number)).advance(path)
 
     def go_on(loop: tuple[Array, Path, Array]) -> Array:
         count, paths, _ = loop
@@ -396,7 +396,7 @@ def _advance(
             state = paths.state[:, :size]
             if paths.weight is not None:
                 state = jnp.column_stack([state, paths.weight - paths.state[:, size]])
-            return records.at[row, lanes].set(state, mode="drop")
+            return records.at[row, columns].set(state, mode="drop")
 
         records = lax.cond(jnp.any(paths.observed), write, lambda records: records, records)
         return count + 1, paths, records
@@ -405,13 +405,13 @@ def _advance(
 
 
 def _observe(model: HybridModel, records: Array, coefficients: Array, times: Array) -> Array:
-    """Observables (observables, times, lanes)."""
+    """Observables (observables, times, batch)."""
 
     def one(time: Array, state: Array, coefficients: Array) -> Array:
         return model.observe(time, state, coefficients)
 
-    over_lanes = jax.vmap(one, in_axes=(None, 0, 0))
-    return jax.vmap(over_lanes, in_axes=(0, 0, None))(times, records, coefficients).transpose(2, 0, 1)
+    over_batch = jax.vmap(one, in_axes=(None, 0, 0))
+    return jax.vmap(over_batch, in_axes=(0, 0, None))(times, records, coefficients).transpose(2, 0, 1)
 
 
 def _failure(
@@ -419,15 +419,15 @@ def _failure(
     paths: Path,
     coefficients: Array,
     first: int,
-    lane: int,
+    failed: int,
     status: int,
     settings: Settings,
 ) -> SimulationError:
-    source, time = model.source, float(paths.time[lane])
-    state = np.asarray(paths.state[lane])[: len(model.variables)]
-    where = f"at time {time:g} in trajectory {first + lane}"
-    if status == BAD_HAZARD:
-        values = np.asarray(model.hazards_at(paths.time[lane], jnp.asarray(state), coefficients[lane]))
+    source, time = model.source, float(paths.time[failed])
+    state = np.asarray(paths.state[failed])[: len(model.variables)]
+    where = f"at time {time:g} in trajectory {first + failed}"
+    if status == BAD_PROPENSITY:
+        values = np.asarray(model.propensities_at(paths.time[failed], jnp.asarray(state), coefficients[failed]))
         worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
         return PropensityError(
             f"{source}: reaction {model.channels[worst]!r}: its propensity is {values[worst]:g} {where}; exact "

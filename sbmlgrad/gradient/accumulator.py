@@ -12,14 +12,14 @@ from sbmlgrad.simulation.ssa import Arrays, Row
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
+class Accumulator:
     """The memory that functions of the path need: an integral for an average, a flag for a first passage."""
 
     problem: Problem
 
     @property
     def tracked(self) -> tuple[int, ...]:
-        """Places of the functions that have a memory."""
+        """Indices of the functions that have a memory."""
         return tuple(i for i, f in enumerate(self.problem.functions) if f.has_memory)
 
     def initial(self, x: Arrays) -> Arrays:
@@ -73,11 +73,11 @@ class Direct:
         if self.problem.of_counts_alone:
             return ()
         rows = [list(row) for row in self._slopes(x, coefficients, aux)]
-        for place, old in enumerate(carry):
-            parameter, average = divmod(place, len(self._averages))
+        for index, old in enumerate(carry):
+            parameter, average = divmod(index, len(self._averages))
             rows[parameter][self._averages[average]] = old
         return tuple(jnp.broadcast_to(value, x[0].shape) for row in rows for value in row)
 
     def _slopes(self, x: Arrays, coefficients: Arrays, aux: Tangents) -> list[Any]:
-        still = [None] * len(x)
-        return [push(self.problem.values, x, coefficients, still, row)[1] for row in aux.coefficients]
+        no_tangent = [None] * len(x)
+        return [push(self.problem.values, x, coefficients, no_tangent, row)[1] for row in aux.coefficients]

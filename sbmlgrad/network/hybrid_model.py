@@ -1,7 +1,7 @@
 """Models that flow and jump: the JAX functions of which trajectories with events are made.
 
 The state holds one number for each variable that reactions, rate rules or events change. Deterministically it flows
-between events; stochastically, reactions make it jump at hazards that may change as it flows (a piecewise
+between events; stochastically, reactions make it jump at propensities that may change as it flows (a piecewise
 deterministic Markov process; Davis, J. R. Stat. Soc. B 46:353, 1984).
 """
 
@@ -40,9 +40,9 @@ class EventSystem:
     ``triggers(z)`` gives the truth of every trigger; ``details(z)`` gives delays, priorities, and the values assigned,
     one after the other. Both take the vector of time, state and coefficients.
 
-    ``targets[e, a]`` is the place in the state of assignment ``a`` of event ``e`` (the size of the state where there
-    is none), ``scaled[e, a]`` whether the value is multiplied by what ``sizes`` says of that place, and
-    ``values[e, a]`` the place among the values.
+    ``targets[e, a]`` is the index in the state of assignment ``a`` of event ``e`` (the size of the state where there
+    is none), ``scaled[e, a]`` whether the value is multiplied by what ``sizes`` says of that variable, and
+    ``values[e, a]`` the index among the values.
     """
 
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ class EventSystem:
     delayed: np.ndarray
     from_trigger_time: np.ndarray
     sizes: Program
-    """What the symbol's value is multiplied by to give the state, for each place in it."""
+    """What the symbol's value is multiplied by to give the state, for each variable in it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +64,16 @@ class Relations:
     """Comparisons that may change within a step: those in triggers, and of what flows also those in laws.
 
     ``program(z)`` gives the truth of each, then the value of each that changes sign where its truth does, then the size
-    of what each compares. ``flowing``
-    (relations,) are those that follow more than time, ``deciding`` those of triggers. ``flow`` and ``hazards`` take
-    the truth of the flowing ones after everything else, so that they are smooth while it is held.
+    of what each compares. ``flowing`` (relations,) are those that follow more than time, ``deciding`` those of
+    triggers. ``flow`` and ``propensities`` take the truth of the flowing ones after everything else, so that they are
+    smooth while it is held.
     """
 
     program: Formulas
     flowing: np.ndarray
     deciding: np.ndarray
     flow: Formulas
-    hazards: Formulas
+    propensities: Formulas
 
     @property
     def count(self) -> int:
@@ -85,11 +85,11 @@ class Relations:
 class Delays:
     """Values of the past that formulas need.
 
-    They stand at ``places`` among the coefficients. ``now`` are the values that will be needed later, ``lags`` how long
-    ago, and ``before`` what was there before the start, as of that time; (delays,) each.
+    They stand at ``indices`` among the coefficients. ``now`` are the values that will be needed later, ``lags`` how
+    long ago, and ``before`` what was there before the start, as of that time; (delays,) each.
     """
 
-    places: np.ndarray
+    indices: np.ndarray
     now: Program
     lags: Program
     before: Program
@@ -99,8 +99,8 @@ class Delays:
 class Stepwise:
     """What only reactions move between known times and events.
 
-    ``reacting`` are the places in the state that reactions change, ``triggers`` the program of those triggers that
-    follow them, and ``watched`` their places among the events.
+    ``reacting`` are the indices in the state that reactions change, ``triggers`` the program of those triggers that
+    follow them, and ``watched`` their indices among the events.
     """
 
     reacting: np.ndarray
@@ -110,7 +110,7 @@ class Stepwise:
 
 @dataclass(frozen=True, eq=False)
 class HybridModel:
-    """A model as a state that flows, and jumps at events and, where there are ``hazards``, by reactions.
+    """A model as a state that flows, and jumps at events and, where there are ``propensities``, by reactions.
 
     Attributes
     ----------
@@ -119,13 +119,13 @@ class HybridModel:
     quantities
         The numbers that can be changed or fitted, by name, as for :class:`DiscreteModel`.
     variables
-        Names of the state's places; ``amounts`` says which are amounts of species, ``whole`` which are counts.
-    channels, hazards, jumps
-        Names of what can fire, the program of their hazards, and the change of the state (variables, channels).
+        Names of the state's variables; ``amounts`` says which are amounts of species, ``whole`` which are counts.
+    channels, propensities, jumps
+        Names of what can fire, the program of their propensities, and the change of the state (variables, channels).
     still
-        Whether nothing flows and no hazard changes between jumps.
+        Whether nothing flows and no propensity changes between jumps.
     stepwise
-        There where nothing flows, and hazards and triggers follow time in steps, at known times.
+        There where nothing flows, and propensities and triggers follow time in steps, at known times.
     """
 
     source: str
@@ -135,10 +135,10 @@ class HybridModel:
     observables: tuple[str, ...]
     events: EventSystem | None
     channels: tuple[str, ...]
-    hazards: Program | None
+    propensities: Program | None
     jumps: np.ndarray
     whole: np.ndarray
-    still: bool
+    piecewise_constant: bool
     stepwise: Stepwise | None
     delays: Delays | None
     start_program: Formulas = field(repr=False)
@@ -178,10 +178,10 @@ class HybridModel:
         """The observables (observables,)."""
         return self.observe_program(joined(time, state, coefficients))
 
-    def hazards_at(self, time: Array, state: Array, coefficients: Array) -> Array:
-        """The hazards (channels,)."""
-        assert self.hazards is not None
-        return self.hazards(joined(time, state, coefficients))
+    def propensities_at(self, time: Array, state: Array, coefficients: Array) -> Array:
+        """The propensities (channels,)."""
+        assert self.propensities is not None
+        return self.propensities(joined(time, state, coefficients))
 
 
 def joined(time: Array, state: Array, coefficients: Array) -> Array:

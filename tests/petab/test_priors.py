@@ -1,15 +1,13 @@
-"""Noise and prior densities: each one integrates to 1."""
+"""Densities of priors: each one integrates to 1 between its bounds."""
 
 import math
-from typing import get_args
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 
 from sbmlgrad.errors import PetabError
-from sbmlgrad.petab.definition import Distribution, Parameter, Prior, Scale
-from sbmlgrad.petab.likelihood import log_density, residual
+from sbmlgrad.petab.definition import Parameter, Prior
 from sbmlgrad.petab.priors import log_prior
 
 PRIORS = {
@@ -27,22 +25,6 @@ PRIORS = {
 }
 
 
-@pytest.mark.parametrize("scale", get_args(Scale))
-@pytest.mark.parametrize("distribution", get_args(Distribution))
-def test_noise_is_a_density_of_the_measured_value(distribution: Distribution, scale: Scale) -> None:
-    def density(measured: float) -> float:
-        return math.exp(log_density(measured, residual(measured, 3.0, 0.1, scale), 0.1, distribution, scale))
-
-    below, above = (quad(density, *ends, limit=500)[0] for ends in ((1e-9, 3.0), (3.0, 200.0)))
-    assert below + above == pytest.approx(1.0, abs=1e-6)
-    assert below == pytest.approx(0.5, abs=1e-6)  # the simulated value is the median
-
-
-def test_the_logarithm_of_nothing_is_infinitely_far() -> None:
-    assert residual(1.0, 0.0, 0.5, "log") == -math.inf
-    assert math.isnan(residual(1.0, -1.0, 0.5, "log10"))
-
-
 def parameter(prior: Prior | None, lower: float = 0.5, upper: float = 6.0) -> Parameter:
     return Parameter("p", 1.0, lower, upper, "lin", True, prior)
 
@@ -52,9 +34,9 @@ def test_priors_are_densities_between_their_bounds(name: str) -> None:
     row = {"p": parameter(Prior(name, PRIORS[name]))}
 
     def density(value: float) -> float:
-        found = log_prior(row, {"p": value}, "here")
-        assert found is not None
-        return math.exp(found["p"])
+        actual = log_prior(row, {"p": value}, "here")
+        assert actual is not None
+        return math.exp(actual["p"])
 
     assert quad(density, 0.5, 6.0, points=[0.6, 1.0, 5.0], limit=200)[0] == pytest.approx(1.0, abs=1e-6)
     assert (density(0.4), density(6.1)) == (0.0, 0.0)
@@ -63,8 +45,8 @@ def test_priors_are_densities_between_their_bounds(name: str) -> None:
 def test_without_a_prior_beside_others_it_is_uniform() -> None:
     rows = {"p": parameter(None), "q": parameter(Prior("normal", (0.0, 1.0)), -np.inf, np.inf)}
     rows["q"] = Parameter("q", 1.0, -np.inf, np.inf, "lin", True, rows["q"].prior)
-    found = log_prior(rows, {"p": 1.0, "q": 0.0}, "here")
-    assert found == pytest.approx({"p": -math.log(5.5), "q": -0.5 * math.log(2 * math.pi)})
+    actual = log_prior(rows, {"p": 1.0, "q": 0.0}, "here")
+    assert actual == pytest.approx({"p": -math.log(5.5), "q": -0.5 * math.log(2 * math.pi)})
     assert log_prior({"p": parameter(None)}, {"p": 1.0}, "here") is None
 
 

@@ -16,7 +16,7 @@ from scipy.integrate import quad
 
 import sbmlgrad as sg
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
-from sbmlgrad.simulation import hybrid
+from sbmlgrad.simulation import hybrid_ensemble
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.methods import SSA
 from sbmlgrad.simulation.result import Simulation
@@ -31,8 +31,10 @@ E1, E2 = np.exp(-1.0), np.exp(-2.0)
 
 def trajectories(model: sg.Model, times: Sequence[float], n: int, seed: int) -> States:
     """The course (times, trajectories) of everything that varies, by its id."""
-    process, quantities = hybrid.prepare_hybrid(model, None, None)
-    chunks = hybrid.run_hybrid(process, quantities, Experiment(np.asarray(times), n=n, seed=seed), SSA().settings)
+    process, quantities = hybrid_ensemble.prepare_hybrid(model, None, None)
+    chunks = hybrid_ensemble.run_hybrid(
+        process, quantities, Experiment(np.asarray(times), n=n, seed=seed), SSA().settings
+    )
     states = np.concatenate([chunk.states for chunk in chunks], axis=-1)
     return dict(zip(process.variables, states, strict=True))
 
@@ -58,7 +60,7 @@ def unrelated(one: np.ndarray, two: np.ndarray) -> bool:
     return bool(stats.spearmanr(one, two).pvalue > ALARM)
 
 
-# ---- hazards that change as time goes on ---------------------------------------------------------------
+# ---- propensities that change as time goes on ---------------------------------------------------------------
 
 # The rate of each birth over time in terms of the model below, and its integral from 0.
 RATES: dict[str, tuple[str, Callable[[float], float]]] = {
@@ -95,12 +97,12 @@ def births(model: Make) -> sg.Model:
 
 def check_births(sim: Simulation, fits: Fits) -> None:
     """All counts at all times, their independence, and what flows."""
-    counts = {name: sim.counts[:, :, place] for place, name in enumerate(sim.species)}
-    for place, time in enumerate(TIMES[1:], start=1):
+    counts = {name: sim.counts[:, :, index] for index, name in enumerate(sim.species)}
+    for index, time in enumerate(TIMES[1:], start=1):
         for name, (_, integral) in RATES.items():
-            assert is_poisson(counts[name][:, place], integral(time), fits), (name, time)
+            assert is_poisson(counts[name][:, index], integral(time), fits), (name, time)
         mean = quad(lambda s, t=time: (5 + 4 * np.sin(5 * s)) * np.exp(-1.5 * (t - s)), 0, time)[0]
-        assert is_poisson(counts["turnover"][:, place], mean, fits), ("turnover", time)
+        assert is_poisson(counts["turnover"][:, index], mean, fits), ("turnover", time)
     rate = RATES["sinusoidal"][1]
     assert is_poisson(counts["sinusoidal"][:, 3] - counts["sinusoidal"][:, 2], rate(1.5) - rate(0.75), fits)
     correlations = np.corrcoef(sim.counts[:, -1].T)[np.triu_indices(7, 1)]
@@ -126,8 +128,8 @@ def test_a_later_start_has_the_rates_of_its_time(births: sg.Model, fits: Fits) -
     sim = sg.simulate(births, TIMES + 0.5, n=5000, seed=3, start=0.5)
     for name in ("sinusoidal", "stepped", "fading"):
         integral = RATES[name][1]
-        found = sim.counts[:, -1, sim.species.index(name)]
-        assert is_poisson(found, integral(2.0) - integral(0.5), fits), name
+        actual = sim.counts[:, -1, sim.species.index(name)]
+        assert is_poisson(actual, integral(2.0) - integral(0.5), fits), name
 
 
 # ---- events --------------------------------------------------------------------------------------------
@@ -137,7 +139,7 @@ def test_a_later_start_has_the_rates_of_its_time(births: sg.Model, fits: Fits) -
 def eventful(model: Make) -> States:
     """Births at rate 5 that events look at, at times 0.5, 1, 2 and 3; nothing flows."""
     births = {name: (f" -> {name}", "5") for name in ("reset", "wrapped", "waited")}
-    made = model(
+    system = model(
         {
             **{name: {"amount": 0} for name in (*births, "stopped", "turnover")},
             "thin": {"amount": 0, "only": False, "compartment": "vessel"},
@@ -168,7 +170,7 @@ def eventful(model: Make) -> States:
             "renew": {"trigger": "time >= next", "set": {"next": "time + exponential(2)", "renewals": "renewals + 1"}},
         },
     )
-    return trajectories(made, [0.5, 1.0, 2.0, 3.0], 10_000, 4)
+    return trajectories(system, [0.5, 1.0, 2.0, 3.0], 10_000, 4)
 
 
 def test_counts_are_set_at_the_time_of_an_event(eventful: States, fits: Fits) -> None:
@@ -186,8 +188,8 @@ def test_counts_are_set_at_the_time_of_an_event(eventful: States, fits: Fits) ->
 
 def test_events_act_right_after_the_jump_that_triggers_them(eventful: States, fits: Fits) -> None:
     assert eventful["wrapped"].max() == 3
-    for place, time in enumerate((0.5, 1.0, 2.0, 3.0)):
-        assert is_poisson(4 * eventful["turns"][place] + eventful["wrapped"][place], 5 * time, fits)
+    for index, time in enumerate((0.5, 1.0, 2.0, 3.0)):
+        assert is_poisson(4 * eventful["turns"][index] + eventful["wrapped"][index], 5 * time, fits)
     third = eventful["third_at"][3]
     law = stats.gamma(3, scale=1 / 5)
     assert np.sum(third == 0) < 10, "after time 3 come 0.4 of 10,000"
@@ -204,13 +206,13 @@ def test_delayed_events_see_what_has_happened_since(eventful: States, fits: Fits
 
 def test_events_may_draw_the_time_of_the_next(eventful: States, fits: Fits) -> None:
     """With exponential times in between there are as many as of a Poisson process."""
-    for place, time in ((1, 1.0), (3, 3.0)):
-        assert is_poisson(eventful["renewals"][place], 2 * time, fits)
+    for index, time in ((1, 1.0), (3, 3.0)):
+        assert is_poisson(eventful["renewals"][index], 2 * time, fits)
 
 
 def test_hazards_follow_what_flows_and_events_set_it_back(model: Make) -> None:
-    """A hazard equal to the age makes Rayleigh lives; the event right after each jump is the next birth."""
-    made = model(
+    """A propensity equal to the age makes Rayleigh lives; the event right after each jump is the next birth."""
+    system = model(
         {"born": {"amount": 0}},
         {"birth": (" -> born", "age")},
         dict.fromkeys(("age", "known", "first", "second"), 0.0),
@@ -227,12 +229,12 @@ def test_hazards_follow_what_flows_and_events_set_it_back(model: Make) -> None:
             }
         },
     )
-    found = trajectories(made, [1.0, 12.0], N, 5)
-    assert found["born"][1].min() >= 2
+    actual = trajectories(system, [1.0, 12.0], N, 5)
+    assert actual["born"][1].min() >= 2
     for name in ("first", "second"):
-        assert is_distributed(found[name][1], stats.rayleigh), name
-    assert unrelated(found["first"][1], found["second"][1])
-    early = found["born"][0] > 0
+        assert is_distributed(actual[name][1], stats.rayleigh), name
+    assert unrelated(actual["first"][1], actual["second"][1])
+    early = actual["born"][0] > 0
     assert abs(early.mean() + np.expm1(-0.5)) < stats.norm.isf(ALARM / 2) * np.sqrt(0.25 / N)
 
 
@@ -269,11 +271,11 @@ def drawn(drawing: sg.Model) -> States:
 
 def test_random_numbers_of_the_start(drawn: States, fits: Fits) -> None:
     none = np.eye(1, 80)[0]
-    for place, alive in enumerate((1, E1, E2)):
-        assert is_law(drawn["dying"][place], 0.6 * none + 0.4 * stats.binom.pmf(np.arange(80), 10, alive), fits)
+    for index, alive in enumerate((1, E1, E2)):
+        assert is_law(drawn["dying"][index], 0.6 * none + 0.4 * stats.binom.pmf(np.arange(80), 10, alive), fits)
     # a number drawn at the start is one and the same for all the time
-    for place, time in ((1, 1.0), (2, 2.0)):
-        assert is_law(drawn["made"][place], 0.7 * none + 0.3 * poisson(6 * time), fits)
+    for index, time in ((1, 1.0), (2, 2.0)):
+        assert is_law(drawn["made"][index], 0.7 * none + 0.3 * poisson(6 * time), fits)
     assert unrelated(drawn["dying"][0], drawn["made"][2])
 
 
@@ -296,7 +298,7 @@ def test_random_numbers_of_events(drawn: States, fits: Fits) -> None:
 def test_the_same_seed_gives_the_same_bits_whatever_the_layout(
     drawing: sg.Model, drawn: States, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hybrid, "layout", lambda *_: (2, 40))
+    monkeypatch.setattr(hybrid_ensemble, "layout", lambda *_: (2, 40))
     few = trajectories(drawing, [0.0, 1.0, 2.0], 100, 6)
     for name, values in few.items():
         np.testing.assert_array_equal(values, drawn[name][:, :100], err_msg=name)
@@ -318,11 +320,11 @@ def test_what_changes_nothing_leaves_the_distribution(model: Make) -> None:
         "rates": {"clock": "1"},
         "events": {"never": {"trigger": "clock > 1e9", "set": {"unused": "2"}}},
     }
-    found = [
+    actual = [
         sg.simulate(model(*plain, **kwargs), [0.5, 3.0], n=N, seed=seed).counts for seed, kwargs in ((8, {}), (9, more))
     ]
-    for place in range(2):
-        codes = [counts[:, place, 0] * 31 + counts[:, place, 1] for counts in found]
+    for index in range(2):
+        codes = [counts[:, index, 0] * 31 + counts[:, index, 1] for counts in actual]
         table = np.array([np.bincount(values, minlength=1000) for values in codes])
         common = table.sum(axis=0) >= 20
         table = np.column_stack([table[:, common], table[:, ~common].sum(axis=1)])
@@ -378,13 +380,13 @@ def test_events_are_reactions_that_fire(model: Make) -> None:
 def test_the_rate_of_a_reaction_is_what_the_document_says_in_every_loop(model: Make) -> None:
     """A law in amounts per time, also where it is split in two and where molecules are many to the unit."""
     species = {"A": {"amount": 6}, "B": {"amount": 3}}
-    made: dict[str, Any] = {"reactions": {"r": ("A <-> B", "0.5*A - 0.2*B")}, "parameters": {"x": 1.0}}
+    system: dict[str, Any] = {"reactions": {"r": ("A <-> B", "0.5*A - 0.2*B")}, "parameters": {"x": 1.0}}
     for more in ({}, {"rates": {"x": "-x"}}):
-        each = model(species, **made, **more)
+        each = model(species, **system, **more)
         for method in ("ssa", "ode"):
-            found = sg.simulate(each, [0.0, 1.0], n=10, method=method, select=["r", "A", "B"]).mean
-            np.testing.assert_allclose(found["r"], 0.5 * found["A"] - 0.2 * found["B"], rtol=1e-6)
-            assert found["r"].iloc[0] == pytest.approx(2.4)
+            actual = sg.simulate(each, [0.0, 1.0], n=10, method=method, select=["r", "A", "B"]).mean
+            np.testing.assert_allclose(actual["r"], 0.5 * actual["A"] - 0.2 * actual["B"], rtol=1e-6)
+            assert actual["r"].iloc[0] == pytest.approx(2.4)
 
 
 def test_a_wait_of_nothing_is_a_wait(model: Make) -> None:
@@ -395,5 +397,5 @@ def test_a_wait_of_nothing_is_a_wait(model: Make) -> None:
         {"k": 10.046576138, "g": 0.501133189},
         events={"dose": {"trigger": "time >= 5", "set": {"X": "X + 100"}}},
     )
-    found = sg.simulate(dosed, [1, 2, 4, 5.5, 6, 7, 8, 10], n=200, seed=1639577730)
-    assert found.mean["X"].iloc[-1] == pytest.approx(20 + 99 * np.exp(-2.5), rel=0.1)
+    actual = sg.simulate(dosed, [1, 2, 4, 5.5, 6, 7, 8, 10], n=200, seed=1639577730)
+    assert actual.mean["X"].iloc[-1] == pytest.approx(20 + 99 * np.exp(-2.5), rel=0.1)

@@ -9,7 +9,7 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import UnsupportedError
-from sbmlgrad.simulation.past import empty_past, recall, remember
+from sbmlgrad.simulation.delay_history import empty_history, recall, remember
 
 TIMES = np.array([0.0, 0.5, 1.0, 2.5, 4.0, 7.3])
 
@@ -79,18 +79,18 @@ def test_what_is_refused(model: Callable[..., sg.Model]) -> None:
 
 
 def test_the_ring_forgets_the_oldest() -> None:
-    past = empty_past(jnp.zeros(()), 4, 1)
+    history = empty_history(jnp.zeros(()), 4, 1)
     yes = jnp.ones((), bool)
     for time in range(6):  # a parabola, of which cubics are exact
-        past = remember(past, yes, jnp.float64(time), jnp.full(1, time**2.0), jnp.full(1, 2.0 * time))
-    past = remember(past, ~yes, jnp.float64(9.0), jnp.full(1, 0.0), jnp.full(1, 0.0))
+        history = remember(history, yes, jnp.float64(time), jnp.full(1, time**2.0), jnp.full(1, 2.0 * time))
+    history = remember(history, ~yes, jnp.float64(9.0), jnp.full(1, 0.0), jnp.full(1, 0.0))
     before = jnp.full(1, -1.0)
-    assert [float(recall(past, jnp.full(1, t), before)[0]) for t in (2.5, 4.25, 5.0)] == [6.25, 18.0625, 25.0]
-    assert float(recall(past, jnp.full(1, 1.0), before)[0]) == -1.0
+    assert [float(recall(history, jnp.full(1, t), before)[0]) for t in (2.5, 4.25, 5.0)] == [6.25, 18.0625, 25.0]
+    assert float(recall(history, jnp.full(1, 1.0), before)[0]) == -1.0
 
 
 def test_at_a_jump_the_later_value_counts() -> None:
-    past = empty_past(jnp.zeros(()), 4, 1)
+    history = empty_history(jnp.zeros(()), 4, 1)
     for value in (1.0, 3.0):
-        past = remember(past, jnp.ones((), bool), jnp.float64(2.0), jnp.full(1, value), jnp.zeros(1))
-    assert float(recall(past, jnp.full(1, 2.0), jnp.zeros(1))[0]) == 3.0
+        history = remember(history, jnp.ones((), bool), jnp.float64(2.0), jnp.full(1, value), jnp.zeros(1))
+    assert float(recall(history, jnp.full(1, 2.0), jnp.zeros(1))[0]) == 3.0

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 
-class Past(NamedTuple):
+class DelayHistory(NamedTuple):
     """A ring of the last steps: times (steps,), values and their time derivatives (steps, delays).
 
     Where something jumped, there are two entries of one time.
@@ -22,9 +22,9 @@ class Past(NamedTuple):
     used: Array
 
 
-def empty_past(begin: Array, steps: int, delays: int) -> Past:
+def empty_history(begin: Array, steps: int, delays: int) -> DelayHistory:
     """Room for so many steps of a trajectory that begins then."""
-    return Past(
+    return DelayHistory(
         begin=begin,
         times=jnp.full(steps, jnp.inf),
         order=jnp.full(steps, -1),
@@ -34,32 +34,32 @@ def empty_past(begin: Array, steps: int, delays: int) -> Past:
     )
 
 
-def remember(past: Past, happened: Array, time: Array, values: Array, slopes: Array) -> Past:
+def remember(history: DelayHistory, happened: Array, time: Array, values: Array, slopes: Array) -> DelayHistory:
     """The past with one more entry, if it ``happened``."""
-    steps = len(past.times)
-    place = jnp.where(happened, past.used % steps, steps)
-    return past._replace(
-        times=past.times.at[place].set(time, mode="drop"),
-        order=past.order.at[place].set(past.used, mode="drop"),
-        values=past.values.at[place].set(values, mode="drop"),
-        slopes=past.slopes.at[place].set(slopes, mode="drop"),
-        used=past.used + happened,
+    steps = len(history.times)
+    index = jnp.where(happened, history.used % steps, steps)
+    return history._replace(
+        times=history.times.at[index].set(time, mode="drop"),
+        order=history.order.at[index].set(history.used, mode="drop"),
+        values=history.values.at[index].set(values, mode="drop"),
+        slopes=history.slopes.at[index].set(slopes, mode="drop"),
+        used=history.used + happened,
     )
 
 
-def recall(past: Past, times: Array, before: Array) -> Array:
+def recall(history: DelayHistory, times: Array, before: Array) -> Array:
     """The values (delays,) at ``times`` (delays,), one for each; ``before`` the first entry those given."""
-    steps = len(past.times)
-    known = (past.order >= 0)[:, None] & (past.times[:, None] <= times[None, :])
-    left = jnp.argmax(jnp.where(known, past.order[:, None], -1), axis=0)
+    steps = len(history.times)
+    earlier = (history.order >= 0)[:, None] & (history.times[:, None] <= times[None, :])
+    left = jnp.argmax(jnp.where(earlier, history.order[:, None], -1), axis=0)
     right = (left + 1) % steps
     which = jnp.arange(len(times))
-    last = past.order[left] == past.used - 1  # nothing after it yet: go on along its slope
-    start, end = past.times[left], jnp.where(last, past.times[left] + 1.0, past.times[right])
+    last = history.order[left] == history.used - 1  # nothing after it yet: go on along its slope
+    start, end = history.times[left], jnp.where(last, history.times[left] + 1.0, history.times[right])
     width = jnp.where(end > start, end - start, 1.0)
     s = (times - start) / width
-    first, first_slope = past.values[left, which], past.slopes[left, which]
-    second, second_slope = past.values[right, which], past.slopes[right, which]
+    first, first_slope = history.values[left, which], history.slopes[left, which]
+    second, second_slope = history.values[right, which], history.slopes[right, which]
     between = (
         (1 + 2 * s) * (1 - s) ** 2 * first
         + s * (1 - s) ** 2 * width * first_slope
@@ -67,4 +67,4 @@ def recall(past: Past, times: Array, before: Array) -> Array:
         - s**2 * (1 - s) * width * second_slope
     )
     inside = jnp.where(last, first + first_slope * (times - start), between)
-    return jnp.where(jnp.any(known, axis=0), inside, before)
+    return jnp.where(jnp.any(earlier, axis=0), inside, before)

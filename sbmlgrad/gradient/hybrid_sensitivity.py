@@ -2,9 +2,9 @@
 
 The score function where it serves: with the times of reactions held, variables that flow have derivatives of their own,
 and the density of the reactions that fired has the score (the jump part at each reaction, less the integral of the
-hazards, which is a variable of the flow; Girsanov's theorem for piecewise deterministic processes). It does not see a
-parameter that moves numbers of molecules, or a time at which the state or a law jumps. For those there are central
-differences with common random numbers, of order h^2 in bias, and as noisy as two ensembles where these part.
+propensities, which is a variable of the flow; Girsanov's theorem for piecewise deterministic processes). It does not
+see a parameter that moves numbers of molecules, or a time at which the state or a law jumps. For those there are
+central differences with common random numbers, of order h^2 in bias, and as noisy as two ensembles where these part.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Observable
 from sbmlgrad.gradient.score import mean_of_others
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.hybrid import HybridModel
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.influence import moving
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.simulation.distributions import expected
 from sbmlgrad.simulation.fractions import warn_of_fractions
-from sbmlgrad.simulation.hybrid import prepare_hybrid, run_hybrid, run_scored
+from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid, run_scored
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.path import Settings
 
@@ -50,17 +50,17 @@ class Process:
                 raise EstimatorError(f"{function.label}: needs a model in which only reactions change anything")
         self.names = list(dict.fromkeys(name for function in functions for name in function.of))
         self.process, self.quantities = prepare_hybrid(model, None, self.names)
-        known, chemistry = list(self.process.quantities), chemistry_of(model)
+        all_names, chemistry = list(self.process.quantities), chemistry_of(model)
         for parameter in parameters:
-            if parameter not in known:
-                raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(known)}")
+            if parameter not in all_names:
+                raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(all_names)}")
             if reason := chemistry.without_derivative(parameter):
                 raise UnsupportedError(self.source, [reason])
-        self.places = {parameter: known.index(parameter) for parameter in parameters}
+        self.indices = {parameter: all_names.index(parameter) for parameter in parameters}
         jumps = moving(model, self.parameters)
         self._unscored = {
-            name: _moves_counts(self.process, self.quantities, place, name) or jumps[name]
-            for name, place in self.places.items()
+            name: _moves_counts(self.process, self.quantities, index, name) or jumps[name]
+            for name, index in self.indices.items()
         }
         self._fractions = np.zeros((2, len(self.process.variables)), bool)
 
@@ -68,14 +68,14 @@ class Process:
         """The vector of all quantities, for these values (P,) of the parameters; the model's if there are none."""
         result = self.quantities.copy()
         if len(values):
-            result[list(self.places.values())] = values
+            result[list(self.indices.values())] = values
         return result
 
     def reasons(self, values: Sequence[float] | np.ndarray) -> dict[str, str]:
         """Why the score does not see a parameter at these values (P,) of the parameters; empty where it does."""
         quantities = self.at(values)
         return {
-            name: reason or _switches_off(self.process, quantities, self.places[name])
+            name: reason or _switches_off(self.process, quantities, self.indices[name])
             for name, reason in self._unscored.items()
         }
 
@@ -127,25 +127,25 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
     )
 
 
-def _moves_counts(process: HybridModel, quantities: np.ndarray, place: int, name: str) -> str:
-    start = jax.jacfwd(lambda value: process.start(jnp.asarray(quantities).at[place].set(value), expected)[0])
-    slopes = np.asarray(start(quantities[place]))
+def _moves_counts(process: HybridModel, quantities: np.ndarray, index: int, name: str) -> str:
+    start = jax.jacfwd(lambda value: process.start(jnp.asarray(quantities).at[index].set(value), expected)[0])
+    slopes = np.asarray(start(quantities[index]))
     moved = [
         v for v, slope, whole in zip(process.variables, slopes, process.whole, strict=True) if whole and slope != 0
     ]
     return f"moves the initial number of {moved[0]!r}" if moved else ""
 
 
-def _switches_off(process: HybridModel, quantities: np.ndarray, place: int) -> str:
+def _switches_off(process: HybridModel, quantities: np.ndarray, index: int) -> str:
     """Whether a quantity that is 0 keeps a reaction from firing, so that no trajectory shows what it does."""
-    if quantities[place] != 0 or not process.channels:
+    if quantities[index] != 0 or not process.channels:
         return ""
 
-    def hazards(value: jax.Array) -> jax.Array:
-        state, coefficients = process.start(jnp.asarray(quantities).at[place].set(value), expected)
-        return process.hazards_at(jnp.zeros(()), state + process.whole, coefficients)  # where nothing is missing
+    def propensities(value: jax.Array) -> jax.Array:
+        state, coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)
+        return process.propensities_at(jnp.zeros(()), state + process.whole, coefficients)  # where nothing is missing
 
-    values, slopes = jax.jvp(hazards, (jnp.zeros(()),), (jnp.ones(()),))
+    values, slopes = jax.jvp(propensities, (jnp.zeros(()),), (jnp.ones(()),))
     off = (np.asarray(values) == 0) & (np.asarray(slopes) != 0)
     return f"is 0 and switches {process.channels[int(np.argmax(off))]!r} off" if off.any() else ""
 
@@ -153,7 +153,7 @@ def _switches_off(process: HybridModel, quantities: np.ndarray, place: int) -> s
 def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
     quantities = process.at(task.values)
     directions = np.zeros((len(names), len(quantities)))
-    directions[np.arange(len(names)), [process.places[name] for name in names]] = 1.0
+    directions[np.arange(len(names)), [process.indices[name] for name in names]] = 1.0
     values, slopes = Moments(), Moments()
     chunks = run_scored(process.process, quantities, directions, task.experiment, process.settings)
     for chunk in chunks:
@@ -184,10 +184,10 @@ def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estim
     level = Moments()
     rows: list[Moments] = []
     for name in names:
-        place = process.places[name]
+        index = process.indices[name]
         shift = np.zeros_like(quantities)
-        shift[place] = STEP * quantities[place]
-        if not shift[place]:
+        shift[index] = STEP * quantities[index]
+        if not shift[index]:
             raise SbmlgradError(f"{name!r} is 0, and differences take a part of it; give it another value")
         slope, first = Moments(), not rows
         ensembles = (
@@ -197,7 +197,7 @@ def _by_differences(process: Process, names: Sequence[str], task: Task) -> Estim
         for above, below in zip(*ensembles, strict=True):
             pair = [np.asarray(process.values(chunk.observed)) for chunk in (above, below)]
             process.keep(above.fractions | below.fractions)
-            slope.add((pair[0] - pair[1]) / (2 * shift[place]))
+            slope.add((pair[0] - pair[1]) / (2 * shift[index]))
             if first:
                 level.add((pair[0] + pair[1]) / 2)
         rows.append(slope)

@@ -1,0 +1,46 @@
+"""Where simulated moments come from, and which parameters they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sbmlgrad as sg
+from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.loss import Target, target
+from sbmlgrad.fitting.moments import source
+from sbmlgrad.gradient.automatic import Automatic
+from sbmlgrad.gradient.catalogue import named_estimator
+from sbmlgrad.gradient.estimator import Task
+from sbmlgrad.simulation.methods import SSA
+from sbmlgrad.tables.measurements import read_measurements
+
+TIMES = np.array([1.0, 2.0])
+
+
+def aim() -> Target:
+    return target(read_measurements(pd.DataFrame({"time": TIMES, "X-mean": [1.0, 2.0], "X-sd": [1.0, 1.0]})))
+
+
+@pytest.mark.parametrize("events", [{}, {"late": {"trigger": "time > 9", "set": {"w": "2"}}}], ids=["counts", "events"])
+def test_moments_and_their_derivatives(model: Callable[..., sg.Model], events: dict[str, dict[str, object]]) -> None:
+    """Births at rate k are Poisson: E X = k t and E X^2 = k t + (k t)^2, whichever loop runs."""
+    births = model({"X": {"amount": 0}}, {"r": (" -> X", "k")}, {"k": 4.0, "w": 1.0}, events=events)
+    own = source(births, ["k", "w"], aim(), Automatic(), SSA())
+    result = own.estimate(Task([4.0, 1.0], TIMES, 4000, seed=1), descending=False)
+    level = 4 * TIMES
+    assert np.all(np.abs(result.values - [level, level + level**2]) <= 4.5 * result.values_stderr)  # 7e-6 each
+    slopes = np.array([TIMES, TIMES + 2 * 4 * TIMES**2])
+    assert np.all(np.abs(result.derivatives[0] - slopes) <= 4.5 * result.stderr[0] + 1e-9)
+    np.testing.assert_array_equal(result.derivatives[1], 0.0)
+    assert own.reaches(np.array([4.0, 1.0])) == [True, bool(events)], "what an event might do is not known before"
+    assert own.simulated(np.array([4.0, 1.0]), TIMES, 300, 2).shape == (1, 2, 300)
+
+
+def test_what_draws_nothing_is_refused() -> None:
+    network = sg.ReactionNetwork([[1]], lambda x, p: (p["k"] + 0 * x[0],), [0], {"k": 4.0}, species=("X",))
+    with pytest.raises(FitError, match="estimator 'exact': draws nothing"):
+        source(network, ["k"], aim(), named_estimator("exact"), SSA())
