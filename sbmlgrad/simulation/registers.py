@@ -8,6 +8,7 @@ that a trajectory does not depend on which loop made it, but for the last bits o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +22,21 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.random import Streams, exponential, uniform
-from sbmlgrad.simulation.ssa import Arrays, BatchState, Kernel, Loop, Nothing, PathFunctional, broken, take_step
+from sbmlgrad.simulation.random import Streams, exponential, streams, uniform
+from sbmlgrad.simulation.ssa import (
+    Arrays,
+    BatchState,
+    Kernel,
+    Loop,
+    Nothing,
+    PathFunctional,
+    broken,
+    kernel_on_device,
+    take_step,
+)
 
 _COLUMNS = 32  # of a program: one a thread of a warp, so that a program waits for few
+_SHORT = 16  # species and reactions together of a step that is taken twice a turn
 _LARGEST = 64  # species and reactions together: more would not fit into registers
 
 
@@ -34,8 +46,9 @@ def build_kernel(
     times: int,
     block: int,
     functional: PathFunctional | None = None,
+    numbers: tuple[Any, Any] = ((), ()),
 ) -> Kernel:
-    """Build and jit the loop; compilation happens at the first call.
+    """Build and compile the loop.
 
     Parameters
     ----------
@@ -43,9 +56,36 @@ def build_kernel(
         How many trajectories, a multiple of 32, and observation times a call handles.
     block
         Steps between two looks at the propensities and at whether all trajectories are through.
+    numbers
+        Coefficients and what else the path functional takes, such as later calls will bring: single numbers.
+
+    Raises
+    ------
+    Exception
+        of many kinds, where there is no way from a law to such a kernel on this platform.
     """
     loop = RegisterLoop(network, batch_size, times, block, 0, functional or Nothing())
-    return Kernel(loop.start, jax.jit(loop.advance, donate_argnums=0), batch_size, times)
+    coefficients, aux = _as_float64(numbers)
+    state = jax.eval_shape(loop.build_start, [np.float64(0)] * len(network.species), coefficients, aux, np.float64(0))
+    observations, keys = np.zeros(times), streams(0)
+    scalars = (np.uint32(0), np.int64(0), np.float32(1))
+    with warnings.catch_warnings():
+        # Its maintainers mean to replace it some day; a user can do nothing about that.
+        warnings.filterwarnings("ignore", message=".*Pallas Triton", category=DeprecationWarning)
+        lowered = jax.jit(loop.advance, donate_argnums=0).lower(state, observations, coefficients, aux, keys, *scalars)
+        compiled = lowered.compile()
+
+    def advance(
+        state: BatchState, observations: Any, coefficients: Any, aux: Any, keys: Streams, *scalars: Any
+    ) -> BatchState:
+        return compiled(state, observations, *_as_float64((coefficients, aux)), keys, *scalars)
+
+    return kernel_on_device(loop, advance)
+
+
+def _as_float64(numbers: tuple[Any, Any]) -> tuple[Any, Any]:
+    result: tuple[Any, Any] = jax.tree.map(np.float64, numbers)
+    return result
 
 
 def suits(network: ReactionNetwork, carried: int, numbers: Any) -> bool:
@@ -55,13 +95,13 @@ def suits(network: ReactionNetwork, carried: int, numbers: Any) -> bool:
 
 
 class _Shared(NamedTuple):
-    """What all programs read, as references; ``trajectory`` alone is cut into programs."""
+    """What all programs read, as references."""
 
     numbers: Any  # coefficients and what else the path functional takes, float64
     keys: Any  # two words of each stream, one after the other
     observations: Any
     blocks: Any
-    trajectory: Any
+    first: Any  # number of the first trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +118,11 @@ class RegisterLoop(Loop):
         coefficients: Arrays,
         aux: Any,
         streams: Streams,
-        trajectory: Array,
+        first: Array,
         blocks: Array,
         one: Array,
     ) -> BatchState:
-        """So many blocks of steps, or fewer where all lanes are through."""
+        """So many blocks of steps, or fewer where all trajectories are through."""
         state = state._replace(until=jnp.where(state.position == 0, observations[0], state.until))
         numbers, tree = jax.tree.flatten((coefficients, aux))
         shared = _Shared(
@@ -90,7 +130,7 @@ class RegisterLoop(Loop):
             jnp.concatenate([jnp.asarray(key) for key in streams]),
             jnp.asarray(observations),
             jnp.reshape(blocks, 1).astype(jnp.int32),
-            jnp.asarray(trajectory),
+            jnp.reshape(first, 1).astype(jnp.uint32),
         )
         columns, form = jax.tree.flatten(state._replace(records=()))
         column = pl.BlockSpec((_COLUMNS,), lambda program: (program,))
@@ -102,7 +142,7 @@ class RegisterLoop(Loop):
         made = pl.pallas_call(
             partial(self._program, tree, form),
             grid=(self.batch_size // _COLUMNS,),
-            in_specs=[*[whole] * (len(shared) - 1), column, *outputs],
+            in_specs=[*[whole] * len(shared), *outputs],
             out_specs=outputs,
             out_shape=[jax.ShapeDtypeStruct(array.shape, array.dtype) for array in stored],
             input_output_aliases={len(shared) + i: i for i in range(len(outputs))},
@@ -121,16 +161,20 @@ class RegisterLoop(Loop):
         coefficients, aux = jax.tree.unflatten(tree, [shared.numbers[i] for i in range(tree.num_leaves)])
         pairs: list[Any] = [(shared.keys[2 * i], shared.keys[2 * i + 1]) for i in range(len(Streams._fields))]
         keys = Streams(*pairs)
-        trajectory, blocks = shared.trajectory[...], shared.blocks[0]
+        begin = (pl.program_id(0) * _COLUMNS).astype(jnp.uint32)
+        trajectory = shared.first[0] + begin + lax.iota(jnp.uint32, _COLUMNS)
+        blocks, unroll = shared.blocks[0], self._unroll
         state = state._replace(broken=state.broken | broken(self.network, state.x, coefficients))
 
-        def step(_: Any, state: BatchState) -> BatchState:
-            state = self._step(state, coefficients, aux, keys, trajectory)
-            return self._write(state, coefficients, aux, shared.observations, stored[form.num_leaves :])
+        def steps(_: Any, state: BatchState) -> BatchState:
+            for _ in range(unroll):
+                state = self._step(state, coefficients, aux, keys, trajectory)
+                state = self._write(state, coefficients, aux, shared.observations, stored[form.num_leaves :])
+            return state
 
         def run_block(loop: tuple[Array, BatchState]) -> tuple[Array, BatchState]:
             done, state = loop
-            state = lax.fori_loop(0, self.block, step, state)
+            state = lax.fori_loop(0, self.block // unroll, steps, state)
             return done + 1, state._replace(broken=state.broken | broken(self.network, state.x, coefficients))
 
         def unfinished(loop: tuple[Array, BatchState]) -> Array:
@@ -141,6 +185,12 @@ class RegisterLoop(Loop):
         state = lax.while_loop(unfinished, run_block, (jnp.int32(0), state))[1]
         for reference, array in zip(stored, jax.tree.leaves(state), strict=False):
             reference[...] = _stored(array)
+
+    @property
+    def _unroll(self) -> int:
+        """Two steps a turn of the innermost loop are faster; compilation takes longer where steps are long."""
+        short = len(self.network.species) + len(self.network.reactions) <= _SHORT
+        return 2 if short and self.block % 2 == 0 else 1
 
     def _step(self, state: BatchState, coefficients: Arrays, aux: Any, keys: Streams, trajectory: Array) -> BatchState:
         """One step of all trajectories."""

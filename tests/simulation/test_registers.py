@@ -10,10 +10,11 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import PropensityError, TruncationError
+from sbmlgrad.gradient import score
 from sbmlgrad.gradient.estimator import Task
 from sbmlgrad.gradient.problem import differentiable
 from sbmlgrad.gradient.score import Score
-from sbmlgrad.simulation import ensemble, registers
+from sbmlgrad.simulation import ensemble, methods, registers
 from sbmlgrad.simulation.ensemble import Chunk, Ensemble
 from sbmlgrad.simulation.prepare import discretised, prepare
 
@@ -49,6 +50,46 @@ def test_scores_are_those_of_the_plain_loop(models_dir: Path, monkeypatch: pytes
     monkeypatch.setattr(ensemble, "_in_registers", lambda _: True)
     estimate = Score().estimate(problem, task)
     np.testing.assert_array_equal(estimate.derivatives, expected.derivatives)
+
+
+def test_an_ensemble_from_its_start_to_its_moments(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, times = models_dir / "dimerisation" / "model.xml", np.linspace(0, 1, 70)
+    expected = sg.simulate(path, times, n=300, seed=4)
+    for module in (ensemble, methods):
+        monkeypatch.setattr(module, "on_accelerator", lambda: True)
+    monkeypatch.setattr(ensemble, "_in_registers", lambda _: True)
+    taken = sg.simulate(path, times, n=300, seed=4)
+    np.testing.assert_array_equal(taken.counts, expected.counts)
+    np.testing.assert_allclose(taken.sd, expected.sd, rtol=1e-12)
+
+
+def test_scores_taken_on_the_device(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = differentiable(discretised(sg.read_sbml(models_dir / "dimerisation" / "model.xml")), ["c1", "c2"])
+    task = Task([0.001, 0.1], np.array([1.0, 2.0]), 300, 5)
+    estimators = (Score(), Score(window=0.5))
+    expected = [estimator.estimate(problem, task) for estimator in estimators]
+    for module in (ensemble, score):
+        monkeypatch.setattr(module, "on_accelerator", lambda: True)
+    for estimator, plain in zip(estimators, expected, strict=True):
+        estimate = estimator.estimate(problem, task)
+        np.testing.assert_allclose(estimate.derivatives, plain.derivatives, rtol=1e-9)
+        np.testing.assert_allclose(estimate.stderr, plain.stderr, rtol=1e-9)
+        np.testing.assert_allclose(estimate.values, plain.values, rtol=1e-12)
+
+
+def test_what_cannot_be_compiled_runs_in_the_plain_loop(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    def refuse(*_: object) -> None:
+        tries.append(1)
+        raise NotImplementedError("a primitive without a lowering")
+
+    monkeypatch.setattr(registers, "build_kernel", refuse)
+    prepared = prepare(sg.read_sbml(models_dir / "dimerisation" / "model.xml"), {}, None)
+    experiment = Ensemble(prepared.network, prepared.counts, prepared.coefficients, np.array([1.0]), 40, 3)
+    for _ in range(2):
+        assert_same(experiment)
+    assert len(tries) == 1
 
 
 def test_errors_are_those_of_the_plain_loop() -> None:
