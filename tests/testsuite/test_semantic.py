@@ -2,7 +2,6 @@
 
 import csv
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +15,12 @@ from click.testing import CliRunner, Result
 
 from sbmlgrad.cli import main
 from sbmlgrad.errors import SimulationError, TableError, UnsupportedError
-from sbmlgrad.testsuite import CaseResult, run_cases, semantic, summary, workers, write_results
+from sbmlgrad.testsuite import CaseResult, run_cases, semantic, summary, write_results
 from sbmlgrad.testsuite.cases import case_folders, kind_of, read_description, read_expected
 from sbmlgrad.testsuite.semantic import excess, judge, read_case, run_case, write_course
-from sbmlgrad.testsuite.workers import Lost, in_workers
 
 TIMES = np.array([0.0, 0.5, 1.0])
 VALUES = {"S1": np.array([1.0, 0.5, 0.25]), "S2": np.array([0.0, 5.0, 10.0]), "k": np.array([3.0, 3.0, 3.0])}
-
 SETTINGS = """start: 0
 duration: 1
 steps: 2
@@ -93,9 +90,6 @@ def returning(result: object) -> Callable[..., Any]:
         return result
 
     return simulate
-
-
-# ---- reading -------------------------------------------------------------------------------------------
 
 
 def test_a_case_is_read(folder: Path) -> None:
@@ -185,9 +179,6 @@ def test_every_case_of_the_suite_is_read(data_dir: Path) -> None:
     assert others == 34  # of flux balance
 
 
-# ---- the criterion -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("expected", "value", "good"),
     [
@@ -256,8 +247,6 @@ def test_how_a_case_ends(folder: Path, result: object, status: str, detail: str)
     assert ended.seconds >= 0
 
 
-# ---- other processes -----------------------------------------------------------------------------------
-
 STAND_IN = """
 import os, time
 from types import SimpleNamespace
@@ -308,21 +297,6 @@ def test_a_case_that_hangs_or_crashes_is_lost_alone(tmp_path: Path, stand_in: An
     assert all(r.tags and r.kind == "semantic" for r in results)
 
 
-def test_a_process_is_used_for_some_items_only(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "ITEMS_OF_A_PROCESS", 3)
-    results = list(in_workers(stand_in.process_of, range(5), limit=30, processes=1))
-    items, processes = zip(*(result for result in results if not isinstance(result, Lost)), strict=True)
-    assert items == (0, 1, 2, 3, 4)
-    assert len({os.getpid(), *processes}) == 3
-    assert len(set(processes[:3])) == 1
-
-
-def test_no_items_need_no_processes() -> None:
-    assert list(in_workers(abs, [], limit=1)) == []
-
-
-# ---- tables --------------------------------------------------------------------------------------------
-
 ENDED = [
     CaseResult("00001", "passed", "good", "semantic", ("Reaction", "Amount"), 0.25),
     CaseResult("00002", "skipped", 'an "event", a delay', "semantic", ("EventWithDelay", "Reaction"), 0.5),
@@ -346,9 +320,6 @@ def test_results_are_written_as_a_table(tmp_path: Path) -> None:
     assert rows[0] == ["case", "status", "seconds", "tags", "detail"]
     assert rows[2] == ["00002", "skipped", "0.500", "EventWithDelay;Reaction", 'an "event", a delay']
     assert [row[2] for row in rows[1:]] == ["0.250", "0.500", "0.333"]
-
-
-# ---- the commands --------------------------------------------------------------------------------------
 
 
 def run(*arguments: object) -> Result:

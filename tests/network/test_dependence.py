@@ -1,0 +1,36 @@
+"""Which propensities depend on which parameters."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.dependence import dependence, reach
+
+
+def test_each_propensity_depends_on_what_it_is_made_of() -> None:
+    net = ReactionNetwork(
+        [[1, -1, 1]],
+        lambda x, p: jnp.stack([p["a"] + 0 * x[0], p["b"] * x[0], p["a"] * p["w"].sum() + 0 * x[0]]),
+        x0=[0],
+        parameters={"a": 1.0, "b": 0.0, "w": np.zeros(3)},
+    )
+    np.testing.assert_array_equal(dependence(net), [[True, False, False], [False, True, False], [True, False, True]])
+
+
+def test_a_choice_depends_on_both_ways() -> None:
+    """NaN would not come out of the way that is not taken."""
+    net = ReactionNetwork(
+        [[1]],
+        lambda x, p: jnp.stack([jnp.where(x[0] > 5, p["a"], p["b"])]),
+        x0=[0],
+        parameters={"a": 1.0, "b": 2.0, "c": 3.0},
+    )
+    np.testing.assert_array_equal(dependence(net), [[True, True, False]])
+
+
+def test_operations_pass_on_what_they_are_given() -> None:
+    traced = jax.make_jaxpr(lambda x, y: (x + 1, x * y, jnp.ones(2)))(1.0, 2.0)
+    np.testing.assert_array_equal(reach(traced.jaxpr), [[True, False], [True, True], [False, False]])
