@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from jax import Array
 
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.ensemble import Ensemble, run, run_on_device
 from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
 from sbmlgrad.simulation.ssa import PathFunctional
 
@@ -95,7 +96,36 @@ def walk(
     grid: np.ndarray,
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Records (grid, trajectories) of ``functional`` along exact trajectories, chunk by chunk, in order."""
-    ensemble = Ensemble(
+    ensemble = _ensemble(network, counts, coefficients, functional, aux, task, grid)
+    for chunk in run(ensemble, task.progress, skip=len(network.species)):
+        yield chunk.records
+
+
+def walk_on_device(
+    network: ReactionNetwork,
+    counts: Sequence[Any],
+    coefficients: tuple[Any, ...],
+    functional: PathFunctional,
+    aux: Any,
+    task: Task,
+    grid: np.ndarray,
+) -> Iterator[tuple[tuple[Array, ...], int]]:
+    """The same records (grid, batch) where they were simulated, and how many trajectories they are of."""
+    ensemble = _ensemble(network, counts, coefficients, functional, aux, task, grid)
+    for chunk in run_on_device(ensemble, task.progress):
+        yield chunk.records[len(network.species) :], chunk.count
+
+
+def _ensemble(
+    network: ReactionNetwork,
+    counts: Sequence[Any],
+    coefficients: tuple[Any, ...],
+    functional: PathFunctional,
+    aux: Any,
+    task: Task,
+    grid: np.ndarray,
+) -> Ensemble:
+    return Ensemble(
         network=network,
         x0=counts,
         coefficients=coefficients,
@@ -107,6 +137,3 @@ def walk(
         functional=functional,
         aux=aux,
     )
-    species = len(network.species)
-    for chunk in run(ensemble, task.progress):
-        yield chunk.records[species:]

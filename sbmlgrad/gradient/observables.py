@@ -42,7 +42,8 @@ class Observable:
     """What an expectation is taken of; this one, of the state at the time of observation alone.
 
     Those of the path say what they remember of it (``has_memory`` and ``advance``), at which other times they look at
-    it (``also_at``) and what they make of it (``finish``), all elementwise over trajectories.
+    it (``also_at``) and what they make of it (``finish``), all elementwise over trajectories, whose arrays are numpy's
+    or, on a GPU, JAX's.
     """
 
     of_state = True

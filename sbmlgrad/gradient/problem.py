@@ -186,14 +186,14 @@ class Problem:
 
     def finish(self, raw: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float) -> np.ndarray:
         """Functions (functions, times, n) from what was recorded (functions, grid, n)."""
-        return np.stack([f.finish(seen, grid, indices, start) for f, seen in zip(self.functions, raw, strict=True)])
+        return stack([f.finish(seen, grid, indices, start) for f, seen in zip(self.functions, raw, strict=True)])
 
     def finish_tangent(
         self, raw: np.ndarray, change: np.ndarray, grid: np.ndarray, indices: np.ndarray, start: float
     ) -> np.ndarray:
         """Derivatives (functions, times, n) of :meth:`finish` along a change (functions, grid, n) of the records."""
         rows = zip(self.functions, raw, change, strict=True)
-        return np.stack([f.finish_tangent(seen, shift, grid, indices, start) for f, seen, shift in rows])
+        return stack([f.finish_tangent(seen, shift, grid, indices, start) for f, seen, shift in rows])
 
     def latest(self, grid: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """The index in the grid (functions, times) up to which each function looks at the path."""
@@ -207,6 +207,11 @@ def once(cache: dict[Any, Any], key: Any, make: Callable[[], Made]) -> Made:
         cache[key] = make()
     value: Made = cache[key]
     return value
+
+
+def stack(rows: Sequence[Any]) -> Any:
+    """One array of several, of the library that they are of."""
+    return jnp.stack(rows) if isinstance(rows[0], Array) else np.stack(rows)
 
 
 def moved(x: Arrays, jump: np.ndarray) -> Arrays:

@@ -9,18 +9,21 @@ parameters did before.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.accumulator import Accumulator, Direct
-from sbmlgrad.gradient.estimator import Estimate, Task, walk
-from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, total
-from sbmlgrad.simulation.ensemble import GRAIN
+from sbmlgrad.gradient.estimator import Estimate, Task, walk, walk_on_device
+from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, stack, total
+from sbmlgrad.simulation import grains
+from sbmlgrad.simulation.ensemble import GRAIN, on_accelerator
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
@@ -45,20 +48,53 @@ class Score:
         network = problem.network_at(task.values)
         grid, indices = problem.grid(task.times, task.start, back.tolist())
         functional = problem.once("score", lambda: _PathScore(problem))
-        parameters = len(problem.parameters)
-        latest = problem.latest(grid, indices)
+        samples = _Samples(problem, grid, indices, task.start, self.window)
         values, slopes = Moments(), Moments()
-        for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
-            raw, scores, direct = split(records, (problem.size, parameters))
-            seen = problem.finish(raw, grid, indices, task.start)
-            weight = scores[:, latest]
-            if self.window is not None:
-                weight = weight - scores[:, np.searchsorted(grid, np.maximum(grid[latest] - self.window, task.start))]
-            samples = (seen - mean_of_others(seen)) * weight
-            samples = samples + direct_part(problem, raw, direct, parameters, grid, indices, task.start)
-            values.add(seen)
-            slopes.add(samples)
+        walked = (network, point.counts, point.coefficients, functional, point.tangents, task, grid)
+        if on_accelerator():
+            take = problem.once(("moments of scores", samples.key), lambda: jax.jit(samples.moments))
+            for arrays, count in walk_on_device(*walked):
+                for moments, part in zip((values, slopes), take(arrays, np.int32(count)), strict=True):
+                    grains.collect(moments, part, count)
+        else:
+            for records in walk(*walked):
+                seen, sample = samples.of(records, mean_of_others)
+                values.add(seen)
+                slopes.add(sample)
         return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
+
+
+@dataclass(frozen=True, eq=False)
+class _Samples:
+    """What each trajectory contributes, of the records that :class:`_PathScore` makes at times of ``grid``."""
+
+    problem: Problem
+    grid: np.ndarray
+    indices: np.ndarray
+    start: float
+    window: float | None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Tells apart what is compiled."""
+        return self.grid.tobytes(), self.indices.tobytes(), self.start, self.window
+
+    def of(self, records: Sequence[Any], others: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """Functions (functions, times, n), and samples (parameters, functions, times, n) of their derivatives."""
+        problem, grid, indices, parameters = self.problem, self.grid, self.indices, len(self.problem.parameters)
+        raw, scores, direct = split(records, (problem.size, parameters))
+        seen = problem.finish(raw, grid, indices, self.start)
+        latest = problem.latest(grid, indices)
+        weight = scores[:, latest]
+        if self.window is not None:
+            weight = weight - scores[:, np.searchsorted(grid, np.maximum(grid[latest] - self.window, self.start))]
+        samples = (seen - others(seen))[None] * weight
+        return seen, samples + direct_part(problem, raw, direct, parameters, grid, indices, self.start)
+
+    def moments(self, records: Sequence[Array], count: Array) -> tuple[grains.GrainMoments, grains.GrainMoments]:
+        """Moments by grain of both, of the first ``count`` trajectories of a batch."""
+        seen, samples = self.of(records, lambda values: grains.mean_of_others(values, count))
+        return grains.moments_of(seen, count), grains.moments_of(samples, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +183,14 @@ def direct_part(
     if not len(direct):
         return 0.0
     changes = direct.reshape(parameters, problem.size, *direct.shape[1:])
-    return np.stack([problem.finish_tangent(raw, change, grid, indices, start) for change in changes])
+    return stack([problem.finish_tangent(raw, change, grid, indices, start) for change in changes])
 
 
 def split(records: Sequence[np.ndarray] | np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
     """Records as arrays (size, grid, n): parts of these sizes, and the rest."""
     bounds = [0, *np.cumsum(sizes).tolist(), len(records)]
     empty = np.zeros((0, *records[0].shape))
-    return [np.stack(list(records[a:b])) if b > a else empty for a, b in itertools.pairwise(bounds)]
+    return [stack(list(records[a:b])) if b > a else empty for a, b in itertools.pairwise(bounds)]
 
 
 def split_tuple(items: Arrays, sizes: Sequence[int]) -> list[Arrays]:

@@ -10,8 +10,11 @@ import os
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +32,7 @@ GRAIN = 256
 
 _CACHE_BYTES = 1_600_000  # what a chunk's arrays may take: measured best where they stay near a core's L2 cache
 _RANDOM_ARRAYS = 30  # of 8 bytes a trajectory: random numbers of a block, times and indices
+_DEVICE_BYTES = 1 << 30  # what the state and the records of a chunk may take of a GPU's memory
 _SEGMENT = 64  # observation times handled by one call of the loop: bounds memory and compile variants
 _WINDOW = 4
 
@@ -52,6 +56,8 @@ class Ensemble:
     max_events: int = MAX_EVENTS
     functional: PathFunctional | None = None
     aux: Any = ()
+    registers: bool | None = None
+    """Whether the loop is that of :mod:`sbmlgrad.simulation.registers`; chosen by platform and size if None."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,53 @@ class Chunk:
     events: int
 
 
-def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
+@dataclass(frozen=True)
+class DeviceChunk:
+    """Consecutive trajectories, ``count`` from ``first`` on, whose records lie where they were simulated.
+
+    ``records[q]`` is (times, batch), of a batch of whole grains; what is beyond the last trajectory means nothing.
+    """
+
+    first: int
+    count: int
+    records: tuple[jax.Array, ...]
+    events: int
+
+
+AnyChunk = TypeVar("AnyChunk", Chunk, DeviceChunk)
+
+
+def on_accelerator() -> bool:
+    """Whether trajectories are simulated elsewhere than on the CPU, so that what comes from there is to be short."""
+    return jax.default_backend() != "cpu"
+
+
+def on_host() -> AbstractContextManager[Any]:
+    """Within it small things are computed on the CPU, where that takes microseconds."""
+    return jax.default_device(_host())
+
+
+@cache
+def _host() -> jax.Device | None:
+    """The CPU, where JAX would go elsewhere and has it as well."""
+    if not on_accelerator():
+        return None
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:  # the user has left it out
+        return None
+
+
+def run_on_device(ensemble: Ensemble, progress: str | None = None) -> Iterator[DeviceChunk]:
+    """As :func:`run`, but records stay on the device, for whoever takes their moments there."""
+    return _run(ensemble, progress, _run_chunk)
+
+
+def run(ensemble: Ensemble, progress: str | None = None, skip: int = 0) -> Iterator[Chunk]:
     """Simulate chunk by chunk, in order, with as many chunks at work as there are cores.
 
-    ``progress`` labels a progress bar on stderr, which shows only on a terminal.
+    ``progress`` labels a progress bar on stderr, which shows only on a terminal. The first ``skip`` of the records are
+    left out.
 
     Raises
     ------
@@ -75,26 +124,35 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
     PropensityError
         if a propensity is negative or not finite.
     """
+
+    def run_chunk(*task: Any) -> Chunk:
+        chunk = _run_chunk(*task)
+        records = tuple(np.asarray(record)[:, : chunk.count] for record in chunk.records[skip:])
+        return Chunk(chunk.first, records, chunk.events)
+
+    return _run(ensemble, progress, run_chunk)
+
+
+def _run(ensemble: Ensemble, progress: str | None, run_chunk: Callable[..., AnyChunk]) -> Iterator[AnyChunk]:
     check_ensemble(ensemble)
-    workers, batch_size = layout(ensemble.n, _arrays(ensemble))
-    kernel = _kernel(ensemble, batch_size)
-    firsts = range(0, ensemble.n, batch_size)
+    workers, kernel = _register_kernel(ensemble) or _plain_kernel(ensemble)
+    firsts = range(0, ensemble.n, kernel.batch_size)
     keys = streams(ensemble.seed)
     bar = tqdm(total=ensemble.n, desc=progress, unit="traj", disable=None if progress else True, leave=False)
     with bar, ThreadPoolExecutor(workers) as pool:
-        pending: list[Future[Chunk]] = []
+        pending: list[Future[AnyChunk]] = []
         waiting = iter(firsts)
         stop = _Stop()
         try:
             while True:
                 for first in waiting:
-                    pending.append(pool.submit(_run_chunk, kernel, ensemble, keys, first, stop))
+                    pending.append(pool.submit(run_chunk, kernel, ensemble, keys, first, stop))
                     if len(pending) > workers:
                         break
                 if not pending:
                     return
                 chunk = pending.pop(0).result()
-                bar.update(chunk.records[0].shape[1])
+                bar.update(min(kernel.batch_size, ensemble.n - chunk.first))
                 yield chunk
         finally:
             stop.asked = True
@@ -102,9 +160,15 @@ def run(ensemble: Ensemble, progress: str | None = None) -> Iterator[Chunk]:
                 future.cancel()
 
 
-def layout(n: int, arrays: int) -> tuple[int, int]:
-    """Worker threads and trajectories a chunk for an ensemble of ``n`` that carries so many ``arrays``."""
-    if jax.default_backend() != "cpu":
+def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
+    """Worker threads and trajectories a chunk for an ensemble of ``n`` that carries so many ``arrays``.
+
+    ``recorded`` is how many numbers a trajectory writes down, of a loop that keeps all else in registers.
+    """
+    if recorded is not None:
+        most = max(GRAIN, _DEVICE_BYTES // (8 * (recorded + arrays)) // GRAIN * GRAIN)
+        return 1, _round_up(-(-n // -(-n // most)), GRAIN)
+    if on_accelerator():
         return 1, min(1 << 17, _round_up(n, GRAIN))
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n <= GRAIN:
@@ -118,11 +182,33 @@ def layout(n: int, arrays: int) -> tuple[int, int]:
 
 def _arrays(ensemble: Ensemble) -> int:
     """About how many arrays of trajectories a step of the loop goes through."""
-    carried = 0
-    if ensemble.functional is not None:
-        column = tuple(np.zeros(1) for _ in ensemble.x0)
-        carried = len(ensemble.functional.initial(column, ensemble.coefficients, ensemble.aux))
-    return 4 * len(ensemble.x0) + 2 * carried
+    return 4 * len(ensemble.x0) + 2 * _carried(ensemble)
+
+
+def _carried(ensemble: Ensemble) -> int:
+    """How many arrays of trajectories the path functional carries."""
+    if ensemble.functional is None:
+        return 0
+    column = tuple(np.zeros(1) for _ in ensemble.x0)
+    return len(ensemble.functional.initial(column, ensemble.coefficients, ensemble.aux))
+
+
+def _in_registers(ensemble: Ensemble) -> bool:
+    """Whether the loop is one GPU kernel: asked for, or on a GPU where a trajectory is small enough."""
+    if ensemble.registers is not None:
+        return ensemble.registers
+    if jax.default_backend() != "gpu":
+        return False
+    registers = import_module("sbmlgrad.simulation.registers")
+    return registers.suits(ensemble.network, _carried(ensemble), (ensemble.coefficients, ensemble.aux))
+
+
+class _Part(NamedTuple):
+    """What of an ensemble a loop is at: its trajectories, and the index of the first time of the segment."""
+
+    first: int
+    size: int
+    begin: int
 
 
 class _Stop:
@@ -143,15 +229,37 @@ def check_ensemble(ensemble: Ensemble) -> None:
         raise SimulationError("initial counts: expected finite numbers that are not negative")
 
 
-def _kernel(ensemble: Ensemble, batch_size: int) -> Kernel:
-    times = min(len(ensemble.times), _SEGMENT)
-    block = _block(ensemble)
+def _plain_kernel(ensemble: Ensemble) -> tuple[int, Kernel]:
+    """Worker threads, and the loop that XLA compiles."""
+    workers, batch_size = layout(ensemble.n, _arrays(ensemble))
+    times, block = min(len(ensemble.times), _SEGMENT), _block(ensemble)
     key = (batch_size, times, block, ensemble.functional)
     cache = ensemble.network.compiled
     if key not in cache:
         cache[key] = build_kernel(ensemble.network, batch_size, times, block, _WINDOW, ensemble.functional)
-    kernel: Kernel = cache[key]
-    return kernel
+    return workers, cache[key]
+
+
+def _register_kernel(ensemble: Ensemble) -> tuple[int, Kernel] | None:
+    """Worker threads, and the loop as one GPU kernel; None where it does not serve, or cannot be made."""
+    cache, refused = ensemble.network.compiled, ("no register kernel", ensemble.functional)
+    if not _in_registers(ensemble) or refused in cache:
+        return None
+    recorded = len(ensemble.times) * (len(ensemble.x0) + _carried(ensemble))
+    workers, batch_size = layout(ensemble.n, _arrays(ensemble), recorded)
+    times, block = min(len(ensemble.times), _SEGMENT), _block(ensemble)
+    numbers = (ensemble.coefficients, ensemble.aux)
+    key = (batch_size, times, block, ensemble.functional, jax.tree.structure(numbers))
+    if key not in cache:
+        registers = import_module("sbmlgrad.simulation.registers")  # Pallas takes long to import
+        try:
+            cache[key] = registers.build_kernel(
+                ensemble.network, batch_size, times, block, ensemble.functional, numbers
+            )
+        except Exception:  # of many kinds: whatever there is no way to a kernel for
+            cache[refused] = True
+            return None
+    return workers, cache[key]
 
 
 def _block(ensemble: Ensemble) -> int:
@@ -162,23 +270,30 @@ def _block(ensemble: Ensemble) -> int:
     return 4 if expected < 8 else 8 if expected < 40 else 16
 
 
-def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> Chunk:
+def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> DeviceChunk:
     count = min(kernel.batch_size, ensemble.n - first)
-    trajectory = (first + np.arange(kernel.batch_size)).astype(np.uint32)
-    idle = np.arange(kernel.batch_size) >= count  # those beyond the last trajectory
     x0 = [_padded(value, first, kernel.batch_size) if np.ndim(value) else float(value) for value in ensemble.x0]
     state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, first, ensemble.start)
-    parts = []
+    part = _Part(first, count, 0)
+    segments = []
     for begin in range(0, len(ensemble.times), kernel.times):
         times = ensemble.times[begin : begin + kernel.times]
         padded = np.concatenate([times, np.full(kernel.times - len(times), times[-1])])
-        state = state._replace(position=np.where(idle, kernel.times, 0).astype(np.int32))
-        state = _finish_segment(kernel, ensemble, keys, trajectory, state, padded, first, count, begin, stop)
-        parts.append([np.asarray(record)[: len(times), :count] for record in state.records])
-    records = tuple(np.concatenate(rows) if len(parts) > 1 else rows[0] for rows in zip(*parts, strict=True))
+        state, draws = _finish_segment(kernel, ensemble, keys, state, padded, part._replace(begin=begin), stop)
+        segments.append([_rows(record, len(times)) for record in state.records])
+    records = segments[0]
+    if len(segments) > 1:
+        concatenate = jnp.concatenate if on_accelerator() else np.concatenate
+        records = [concatenate(rows) for rows in zip(*segments, strict=True)]
     visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
-    events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count
-    return Chunk(first, records, events)
+    return DeviceChunk(first, count, tuple(records), draws - visits * count)
+
+
+def _rows(record: Any, count: int) -> Any:
+    """The first rows of a record, which stay when the loop takes its state's memory for the next one."""
+    if not on_accelerator():
+        return np.asarray(record)[:count]
+    return record[:count] if count < len(record) else jnp.copy(record)
 
 
 def _padded(counts: Any, first: int, batch_size: int) -> np.ndarray:
@@ -194,19 +309,14 @@ def initial_counts(means: Sequence[float], n: int, seed: int) -> list[np.ndarray
 
 
 def _finish_segment(
-    kernel: Kernel,
-    ensemble: Ensemble,
-    keys: Streams,
-    trajectory: np.ndarray,
-    state: BatchState,
-    times: np.ndarray,
-    first: int,
-    count: int,
-    begin: int,
-    stop: _Stop,
-) -> BatchState:
-    """Call the loop until all trajectories are through, in calls short enough to interrupt and to watch."""
-    blocks = 64
+    kernel: Kernel, ensemble: Ensemble, keys: Streams, state: BatchState, times: np.ndarray, part: _Part, stop: _Stop
+) -> tuple[BatchState, int]:
+    """Call the loop until all trajectories are through, in calls short enough to interrupt and to watch.
+
+    Gives the state and the random draws used by all trajectories so far.
+    """
+    first, count, begin = part
+    state, blocks = state._replace(position=kernel.begin(count)), 64
     while True:
         before = clock.perf_counter()
         state = kernel.advance(
@@ -215,18 +325,17 @@ def _finish_segment(
             ensemble.coefficients,
             ensemble.aux,
             keys,
-            trajectory,
+            np.uint32(first),
             np.int64(blocks),
             np.float32(1.0),
         )
-        position, draws = np.asarray(state.position)[:count], np.asarray(state.draws)[:count]
-        if np.any(np.asarray(state.broken)[:count]):
+        done, broken, most, draws = jax.device_get(kernel.progress(state))
+        if broken and np.any(np.asarray(state.broken)[:count]):
             raise propensity_error(ensemble, state, first, count)
-        done = bool(np.all(position >= kernel.times))
-        if int(draws.max(initial=0)) > min(ensemble.max_events, MAX_EVENTS) // 100:
-            check_effort(ensemble, state, first, count, begin, done)
+        if most > min(ensemble.max_events, MAX_EVENTS) // 100:
+            check_effort(ensemble, state, first, count, begin, bool(done))
         if done:
-            return state
+            return state, int(draws)
         if stop.asked:
             raise SimulationError("the simulation was stopped")
         if clock.perf_counter() - before < 0.25:
@@ -278,8 +387,9 @@ def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
     """Propensities (reactions, batch) at counts (species, batch)."""
     assert ensemble.network.rates is not None
     rates: Callable[..., tuple[Any, ...]] = ensemble.network.rates
-    values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)
-    return stacked(values, x.shape[1:])
+    with on_host():
+        values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)
+        return stacked(values, x.shape[1:])
 
 
 def stacked(values: Sequence[Any], shape: tuple[int, ...]) -> np.ndarray:

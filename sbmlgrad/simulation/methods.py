@@ -14,11 +14,12 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
-from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.ensemble import Ensemble, on_accelerator, run
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.on_device import observe_on_device
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import prepare
 from sbmlgrad.simulation.result import Simulation, by_time
@@ -86,6 +87,9 @@ class SSA:
         ensemble = Ensemble(
             network, prepared.counts, prepared.coefficients, e.times, e.n, e.seed, e.start, e.max_events
         )
+        if on_accelerator():
+            taken = observe_on_device(ensemble, prepared, _keeps(experiment, network.species, keep_counts), progress)
+            return _result(experiment, prepared.observables, network.species, *taken)
         parts = (
             (chunk.first, prepared.observe(chunk.records), chunk.records, chunk.events)
             for chunk in run(ensemble, progress)
@@ -172,10 +176,8 @@ def _collected(
     keep_counts: bool | None,
 ) -> Simulation:
     """An ensemble of its parts."""
-    times, n = experiment.times, experiment.n
-    if keep_counts is None:
-        keep_counts = n * times.size * len(species) * 8 <= _KEPT_BYTES
-    kept = np.empty((n, times.size, len(species)), np.int64) if keep_counts else None
+    shape = (experiment.n, experiment.times.size, len(species))
+    kept = np.empty(shape, np.int64) if _keeps(experiment, species, keep_counts) else None
     moments, events = Moments(), 0
     for first, observed, counts, fired in parts:
         moments.add(observed)
@@ -183,11 +185,29 @@ def _collected(
         if kept is not None:
             for index, rows in enumerate(counts):
                 kept[first : first + rows.shape[-1], :, index] = rows.T
+    return _result(experiment, observables, species, moments, events, None if kept is None else [kept])
+
+
+def _keeps(experiment: Experiment, species: tuple[str, ...], keep_counts: bool | None) -> bool:
+    """Whether counts are kept: as asked for, or where they are small."""
+    if keep_counts is not None:
+        return keep_counts
+    return experiment.n * experiment.times.size * len(species) * 8 <= _KEPT_BYTES
+
+
+def _result(
+    experiment: Experiment,
+    observables: tuple[str, ...],
+    species: tuple[str, ...],
+    moments: Moments,
+    events: int,
+    kept: Sequence[np.ndarray] | None,
+) -> Simulation:
     return Simulation(
-        times=times,
-        mean=by_time(times, observables, moments.mean),
-        sd=by_time(times, observables, moments.sd),
-        n=n,
+        times=experiment.times,
+        mean=by_time(experiment.times, observables, moments.mean),
+        sd=by_time(experiment.times, observables, moments.sd),
+        n=experiment.n,
         seed=experiment.seed,
         events=events,
         species=species,

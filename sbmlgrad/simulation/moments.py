@@ -10,35 +10,54 @@ from sbmlgrad.simulation.ensemble import GRAIN
 class Moments:
     """Running mean and sum of squared deviations of arrays (..., trajectories).
 
-    Values are summed grain by grain, and grains are merged in order by the pairwise update of Chan, Golub and
-    LeVeque (1979), so the result does not depend on how trajectories arrive in chunks of whole grains.
+    Values are summed grain by grain. Grains are then added up one after the other, as differences from the mean of the
+    first, which keeps digits as the pairwise update of Chan, Golub and LeVeque (1979) does; so the result does not
+    depend on how trajectories arrive in chunks of whole grains.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: np.ndarray = np.zeros(())
+        self._origin: np.ndarray = np.zeros(())
+        self._sum: np.ndarray = np.zeros(())
         self._squares: np.ndarray = np.zeros(())
 
     def add(self, values: np.ndarray) -> None:
         """Take in more trajectories, along the last axis; all but the last call bring whole grains."""
-        for begin in range(0, values.shape[-1], GRAIN):
+        begins = range(0, values.shape[-1], GRAIN)
+        mean, squares = (np.empty((*values.shape[:-1], len(begins))) for _ in range(2))
+        sizes = np.full(len(begins), GRAIN)
+        for index, begin in enumerate(begins):  # one at a time: a grain stays in a core's cache
             grain = values[..., begin : begin + GRAIN]
-            size = grain.shape[-1]
-            total = self.count + size
+            sizes[index] = grain.shape[-1]
             with np.errstate(invalid="ignore"):  # values may be infinite; their moments are not numbers then
-                mean = grain.mean(axis=-1)
-                squares = np.square(grain - mean[..., None]).sum(axis=-1)
-                delta = mean - self.mean
-                self.mean = self.mean + delta * (size / total)
-                self._squares = self._squares + squares + np.square(delta) * (self.count * size / total)
-            self.count = total
+                mean[..., index] = grain.mean(axis=-1)
+                squares[..., index] = np.square(grain - mean[..., index, None]).sum(axis=-1)
+        if len(sizes):
+            self.add_grains(sizes, mean, squares)
+
+    def add_grains(self, sizes: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
+        """Take in grains of these sizes (grains,), with their means and sums of squared deviations (..., grains)."""
+        if not self.count:
+            self._origin = mean[..., 0].copy()
+        with np.errstate(invalid="ignore"):
+            origin = self._origin[..., None]
+            shift = np.where(mean == origin, 0.0, mean - origin)  # also where both are infinite
+            self._sum = _added(self._sum, sizes * shift)
+            self._squares = _added(self._squares, squares + sizes * np.square(shift))
+        self.count += int(sizes.sum())
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean; 0 before there is a trajectory."""
+        return self._origin + self._sum / max(self.count, 1)
 
     @property
     def variance(self) -> np.ndarray:
         """The unbiased variance of one trajectory's value; nan for a single trajectory."""
         if self.count < 2:
             return np.full(np.shape(self._squares), np.nan)
-        return self._squares / (self.count - 1)
+        squares = self._squares - np.square(self._sum) / self.count
+        return np.maximum(squares, 0.0) / (self.count - 1)
 
     @property
     def sd(self) -> np.ndarray:
@@ -49,3 +68,9 @@ class Moments:
     def stderr(self) -> np.ndarray:
         """The standard error of the mean."""
         return np.sqrt(self.variance / self.count)
+
+
+def _added(total: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """The total (...) and terms (..., grains), strictly one after the other."""
+    first = np.broadcast_to(total, terms.shape[:-1])[..., None]
+    return np.cumsum(np.concatenate([first, terms], axis=-1), axis=-1)[..., -1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
-from sbmlgrad.simulation.ensemble import stacked
+from sbmlgrad.simulation.ensemble import on_host, stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,8 @@ class Prepared:
     counts: np.ndarray
     coefficients: tuple[Any, ...]
     observables: tuple[str, ...]
-    _observe: Any = field(repr=False)
+    observe_with: Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]] = field(repr=False)
+    """Observables of counts and coefficients: a JAX function."""
 
     def observe(self, records: Sequence[np.ndarray]) -> np.ndarray:
         """Observables (observables, times, trajectories) of count records (times, trajectories), one a species."""
@@ -31,7 +32,7 @@ class Prepared:
 
     def observe_at(self, counts: tuple[Any, ...]) -> tuple[Any, ...]:
         """Observables, one array each, of counts, one array a species; a JAX function."""
-        return tuple(self._observe(counts, self.coefficients))
+        return tuple(self.observe_with(counts, self.coefficients))
 
 
 def prepare(
@@ -51,11 +52,13 @@ def prepare(
         discrete = discretised(model.with_parameters(changes), select)
         changes = {}
     quantities = {**discrete.quantities, **changes}
-    counts, coefficients = discrete.start(tuple(jnp.float64(v) for v in quantities.values()))
+    with on_host():
+        start = discrete.start(tuple(jnp.float64(v) for v in quantities.values()))
+        counts, coefficients = (tuple(np.float64(v) for v in part) for part in start)
     return Prepared(
         discrete.network,
-        np.array([float(v) for v in counts]),
-        tuple(np.float64(v) for v in coefficients),
+        np.array(counts),
+        coefficients,
         discrete.observables,
         discrete.observe,
     )

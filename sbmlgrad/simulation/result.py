@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,14 +38,17 @@ class Simulation:
     seed: int
     events: int
     species: tuple[str, ...]
-    _counts: np.ndarray | None = field(repr=False, default=None)
+    _counts: Sequence[np.ndarray] | None = field(repr=False, default=None)
+    """Counts of consecutive trajectories, in an integer type that may be narrower."""
 
-    @property
+    @cached_property
     def counts(self) -> np.ndarray:
         """Molecule counts, int64 array (n, times, species)."""
         if self._counts is None:
             raise SimulationError("there are no counts: they are kept with keep_counts=True, and by method 'ssa' only")
-        return self._counts
+        if len(self._counts) == 1:
+            return self._counts[0].astype(np.int64, copy=False)
+        return np.concatenate(self._counts, dtype=np.int64)
 
     def to_table(self) -> pandas.DataFrame:
         """Columns ``time, S-mean, S-sd``, or ``time, S`` for a single trajectory, as CSV files have them.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, partial, reduce
 from operator import add
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -76,17 +76,28 @@ class BatchState(NamedTuple):
     records: Arrays  # (times + window, batch) each
 
 
+class Progress(NamedTuple):
+    """How far a batch has come: what is looked at between two calls of the loop, single numbers."""
+
+    done: Any  # whether all trajectories are through
+    broken: Any  # whether a propensity of any was negative or not finite
+    most: Any  # random draws of the trajectory that has used most
+    draws: Any  # of all trajectories
+
+
 @dataclass(frozen=True)
 class Kernel:
     """The compiled loop for one network and one shape of run."""
 
     start: Callable[..., BatchState]
+    begin: Callable[[int], Row]
     advance: Callable[..., BatchState]
+    progress: Callable[[BatchState], Progress]
     batch_size: int
     times: int
 
 
-class _Nothing:
+class Nothing:
     """The path functional of a plain simulation."""
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
@@ -115,13 +126,14 @@ def select_by(index: Array, values: Sequence[Any], default: Any) -> Array:
     return result
 
 
-def materialise(value: Array, one: Array) -> Array:
+def materialise(value: Array, one: Array | None) -> Array:
     """Compute ``value`` once rather than again in every consumer.
 
     XLA for CPUs fuses cheap producers into each of their consumers, and so would evaluate all propensities
-    once for every species. It does not duplicate a division, hence the division by ``one``, a runtime 1.
+    once for every species. It does not duplicate a division, hence the division by ``one``, a runtime 1;
+    None where no compiler needs to be told.
     """
-    return value / one
+    return value if one is None else value / one
 
 
 def take_step(
@@ -135,7 +147,7 @@ def take_step(
     uniforms: Array,
     coefficients: Arrays,
     aux: Any,
-    one: Array,
+    one: Array | None,
 ) -> tuple[Arrays, Array, Arrays]:
     """Counts, time and what is carried after one step of all trajectories, none of which passes ``until``."""
     shape = time.shape
@@ -197,13 +209,21 @@ def build_kernel(
     window
         How many observations trajectories may be apart.
     """
-    loop = _Loop(network, batch_size, times, block, min(window, times), functional or _Nothing())
+    loop = Loop(network, batch_size, times, block, min(window, times), functional or Nothing())
     advance = jax.jit(loop.advance, donate_argnums=0, compiler_options=compiler_options())
-    return Kernel(loop.start, advance, batch_size, times)
+    if jax.default_backend() != "cpu":
+        return kernel_on_device(loop, advance)
+    return Kernel(loop.start, partial(loop.begin, np), advance, partial(loop.progress, np), batch_size, times)
+
+
+def kernel_on_device(loop: Loop, advance: Callable[..., BatchState]) -> Kernel:
+    """A kernel around the compiled loop whose batches begin and are watched where the loop runs."""
+    begin, progress = jax.jit(partial(loop.begin, jnp)), jax.jit(partial(loop.progress, jnp))
+    return Kernel(loop.start_there, begin, advance, progress, loop.batch_size, loop.times)
 
 
 @dataclass(frozen=True, eq=False)
-class _Loop:
+class Loop:
     """The loop for one network and one shape of run; see :func:`build_kernel`."""
 
     network: ReactionNetwork
@@ -233,6 +253,54 @@ class _Loop:
             records=tuple(np.zeros((self.times + self.window, batch_size)) for _ in range(recorded)),
         )
 
+    def start_there(
+        self, x0: Sequence[Any], coefficients: Arrays, aux: Any, streams: Streams, first: int, begin: float
+    ) -> BatchState:
+        """The same, made where the loop runs, so that nothing has to be copied there but counts that differ."""
+        trajectory = (first + np.arange(self.batch_size)).astype(np.uint32)
+        counts = [
+            np.float64(np.round(value))
+            if np.ndim(value) == 0 and is_whole(value)
+            else initial_count(value, streams, trajectory, i)
+            for i, value in enumerate(x0)
+        ]
+        return self.build_start(counts, coefficients, aux, np.float64(begin))
+
+    @cached_property
+    def build_start(self) -> Callable[..., BatchState]:
+        """The start from counts (batch,) or single ones, coefficients, ``aux`` and the time."""
+        batch = (self.batch_size,)
+
+        def build(counts: Sequence[Array], coefficients: Arrays, aux: Any, begin: Array) -> BatchState:
+            x = tuple(jnp.broadcast_to(count, batch) for count in counts)
+            carry = tuple(jnp.broadcast_to(c, batch) for c in self.functional.initial(x, coefficients, aux))
+            recorded = len(x) + len(self.functional.record(carry, x, coefficients, aux))
+            return BatchState(
+                x=x,
+                time=jnp.full(batch, begin),
+                until=jnp.full(batch, begin),
+                position=jnp.zeros(batch, jnp.int32),
+                draws=jnp.zeros(batch, jnp.uint32),
+                broken=jnp.zeros(batch, bool),
+                carry=carry,
+                records=tuple(jnp.zeros((self.times + self.window, *batch)) for _ in range(recorded)),
+            )
+
+        return jax.jit(build)
+
+    def begin(self, library: Any, count: Any) -> Row:
+        """Positions at the beginning of a segment of ``count`` trajectories; those beyond are through it already.
+
+        ``library`` is numpy, which starts faster, or JAX's.
+        """
+        return library.where(library.arange(self.batch_size) < count, 0, self.times).astype(library.int32)
+
+    def progress(self, library: Any, state: BatchState) -> Progress:
+        """What is to be known of a state, by numpy or JAX."""
+        position, broken, draws = (library.asarray(row) for row in (state.position, state.broken, state.draws))
+        done = library.all(position >= self.times)
+        return Progress(done, library.any(broken), library.max(draws), library.sum(draws.astype(library.int64)))
+
     def advance(
         self,
         state: BatchState,
@@ -240,12 +308,16 @@ class _Loop:
         coefficients: Arrays,
         aux: Any,
         streams: Streams,
-        trajectory: Array,
+        first: Array,
         blocks: Array,
         one: Array,
     ) -> BatchState:
-        """So many blocks of steps, or fewer where all trajectories are through."""
+        """So many blocks of steps, or fewer where all trajectories are through.
+
+        ``first`` is the number of the first trajectory.
+        """
         schedule = jnp.concatenate([observations, observations[-1:]])
+        trajectory = first + lax.iota(jnp.uint32, self.batch_size)
 
         def run_block(loop: tuple[Array, BatchState]) -> tuple[Array, BatchState]:
             done, state = loop
