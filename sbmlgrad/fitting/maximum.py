@@ -17,7 +17,7 @@ from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 
 _REACH = np.log(10.0)  # how far from where a search begins, on the optimiser's scale, before it begins anew
 _MOST_SEARCHES = 30
-_NOTHING = 0.01  # of the log-likelihood, that is not worth another search
+_NOTHING, _FAR = 0.05, 0.3  # a gain of log-likelihood on such a way, on the optimiser's scale, is not worth another one
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
@@ -75,7 +75,7 @@ def maximise(
         moved, point, message = float(np.max(np.abs(result.x - point))), result.x, str(result.message)
         gained, value = -result.fun - value, -result.fun
         inside = moved < _REACH - 1e-6
-        if not inside and gained < _NOTHING:
+        if moved > _FAR and gained < _NOTHING:
             message = "the likelihood goes on rising for ever, by next to nothing"
             break
         try:
