@@ -173,6 +173,7 @@ class LikelihoodFit:
             history=history([("search", row.loss, 0.0, row.values) for row in best.rows], self.parameters.names, 1),
             measured=self._measured(expected),
             curves=self._curves(best.point),
+            ends=best.ends,
             goodness={
                 "log_likelihood": best.value,
                 "n_data": size,

@@ -5,30 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.optimize import minimize
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SimulationError
+from sbmlgrad.fitting.ascent import REACH, Ascent, Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
+from sbmlgrad.fitting.profile import limits
+from sbmlgrad.likelihood.likelihood import Likelihood
 
-_REACH = np.log(10.0)  # how far from where a search begins, on the optimiser's scale, before it begins anew
 _MOST_SEARCHES = 30
 _NOTHING, _FAR = 0.05, 0.3  # a gain of log-likelihood on such a way, on the optimiser's scale, is not worth another one
-_MOST_STEPS = 500  # of an optimiser that was handed in
-_STEP = 1e-3  # on the optimiser's scale, of the differences of scores
-_BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
-
-
-@dataclass(frozen=True)
-class Row:
-    """One evaluation of the history."""
-
-    loss: float
-    values: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +31,8 @@ class Maximum:
         The log-likelihood there.
     covariance
         The inverse of the observed information (P, P), on the same scale.
+    ends
+        95 % confidence limits (P,) on the same scale.
     rows
         All evaluations.
     """
@@ -50,6 +40,7 @@ class Maximum:
     point: np.ndarray
     value: float
     covariance: np.ndarray
+    ends: tuple[np.ndarray, np.ndarray]
     rows: list[Row]
     converged: bool
     message: str
@@ -62,7 +53,7 @@ def maximise(
 
     Raises :class:`FitError` where the data are impossible at the start.
     """
-    search = _Search(likelihood, parameters, bar)
+    search = Ascent(likelihood, parameters, bar)
     point = parameters.clip(parameters.to_scale(parameters.start))
     likelihood.prepare(parameters.from_scale(point))
     if not np.isfinite(search.at(point).value):
@@ -74,7 +65,7 @@ def maximise(
         result = search.near(point)
         moved, point, message = float(np.max(np.abs(result.x - point))), result.x, str(result.message)
         gained, value = -result.fun - value, -result.fun
-        inside = moved < _REACH - 1e-6
+        inside = moved < REACH - 1e-6
         if moved > _FAR and gained < _NOTHING:
             message = "the likelihood goes on rising for ever, by next to nothing"
             break
@@ -87,94 +78,13 @@ def maximise(
         converged = inside and (result.success or search.flat(point))
         if inside:
             break
+    best, covariance = search.at(point).value, search.covariance(point)
     return Maximum(
         point=point,
-        value=search.at(point).value,
-        covariance=search.covariance(point),
+        value=best,
+        covariance=covariance,
+        ends=limits(search, point, best, covariance),
         rows=search.rows,
         converged=converged,
         message=f"maximum of the likelihood after {len(search.rows)} evaluations: {message.rstrip('.').lower()}",
     )
-
-
-class _Search:
-    """The negative log-likelihood on the optimiser's scale."""
-
-    def __init__(self, likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any]):
-        self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
-        self.rows: list[Row] = []
-
-    def at(self, point: np.ndarray) -> Evaluation:
-        """Value and score by the coordinates."""
-        values = self.parameters.from_scale(point)
-        found = self.likelihood.evaluate(values)
-        return Evaluation(found.value, found.score * self.parameters.slope(values))
-
-    def near(self, begin: np.ndarray) -> Any:
-        """The best point within reach."""
-        lower, upper = (self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
-        bounds = list(zip(np.maximum(lower, begin - _REACH), np.minimum(upper, begin + _REACH), strict=True))
-        worst = 0.0
-
-        def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
-            nonlocal worst
-            try:
-                found = self.at(point)
-            except SimulationError:  # too far out to be computed
-                found = Evaluation(-np.inf, np.zeros_like(point))
-            self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
-            self.bar.set_postfix_str(f"log-likelihood {found.value:.6g}", refresh=False)
-            self.bar.update()
-            if not np.isfinite(found.value):
-                return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
-            worst = max(worst, -found.value)
-            return -found.value, -found.score
-
-        return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5})
-
-    def followed(self, point: np.ndarray, optimiser: optax.GradientTransformation) -> np.ndarray:
-        """Where an optimiser that was handed in goes, left to itself."""
-        state = optimiser.init(jnp.asarray(point))
-        for _ in range(_MOST_STEPS):
-            found = self.at(point)
-            self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
-            self.bar.update()
-            update, state = optimiser.update(jnp.asarray(-found.score), state, jnp.asarray(point))
-            point = self.parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(point), update)))
-            if np.max(np.abs(np.asarray(update))) < _STEP:
-                break
-        return point
-
-    def flat(self, point: np.ndarray) -> bool:
-        """Whether no more than rounding is to be gained, whatever the optimiser says."""
-        information = self.information(point)
-        score = np.where(self._at_bound(point), 0.0, self.at(point).score)
-        return bool(score @ np.linalg.pinv(information) @ score < 1e-4)
-
-    def information(self, point: np.ndarray) -> np.ndarray:
-        """Minus the second derivatives (P, P), as central differences of scores."""
-        steps = _STEP * np.eye(len(point))
-        rows = [(self.at(point - step).score - self.at(point + step).score) / (2 * _STEP) for step in steps]
-        matrix = np.array(rows)
-        return (matrix + matrix.T) / 2
-
-    def covariance(self, point: np.ndarray) -> np.ndarray:
-        """Inverse of the information; infinite for what the data do not determine, or what stands at a bound."""
-        information = self.information(point)
-        result = np.full_like(information, np.nan)
-        np.fill_diagonal(result, np.inf)
-        free = np.flatnonzero(~self._at_bound(point) & (np.diag(information) > 0))
-        if not len(free):
-            return result
-        own = information[np.ix_(free, free)]
-        scale = np.sqrt(np.diag(own))
-        sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
-        seen = sizes > _BLIND * sizes.max()
-        inverse = (directions[:, seen] / sizes[seen]) @ directions[:, seen].T / np.outer(scale, scale)
-        blind = np.any(np.abs(directions[:, ~seen]) > 1e-3, axis=1)
-        inverse[blind, blind] = np.inf
-        result[np.ix_(free, free)] = inverse
-        return result
-
-    def _at_bound(self, point: np.ndarray) -> np.ndarray:
-        return self.parameters.at_bound(self.parameters.from_scale(point))

@@ -35,6 +35,8 @@ class Outcome:
         As a report shows them.
     goodness
         Numbers that say how well the model fits.
+    ends
+        95 % confidence limits (P,) on the optimiser's scale, where they are not those of the covariance.
     """
 
     point: np.ndarray
@@ -49,6 +51,7 @@ class Outcome:
     measured: pandas.DataFrame = field(repr=False)
     curves: pandas.DataFrame = field(repr=False)
     goodness: Mapping[str, float] = field(repr=False)
+    ends: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
 
 
 class Posed(Protocol):
@@ -143,6 +146,9 @@ def estimates(outcome: Outcome, parameters: Parameters) -> tuple[pandas.DataFram
     with np.errstate(invalid="ignore"):
         correlation = outcome.covariance / np.outer(stderr, stderr)
     ends = parameters.interval(outcome.point, stderr, outcome.freedom)
+    if outcome.ends is not None:
+        with np.errstate(over="ignore"):
+            ends = parameters.from_scale(outcome.ends[0]), parameters.from_scale(outcome.ends[1])
     names = pandas.Index(parameters.names, name="parameter")
     table = {
         "estimate": values,
