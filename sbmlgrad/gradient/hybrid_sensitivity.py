@@ -36,6 +36,7 @@ STEP = 0.05
 """Relative step of the differences."""
 
 _MOST_MARTINGALES = 12  # that serve as control variates: each costs time in every step
+_PER_MARTINGALE = 200  # trajectories, without which it adds more noise than it takes off
 
 
 class Process:
@@ -161,7 +162,7 @@ def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> 
     quantities = process.at(task.values)
     directions = np.zeros((len(names), len(quantities)))
     directions[np.arange(len(names)), [process.indices[name] for name in names]] = 1.0
-    martingales = _martingales(process.process)
+    martingales = _martingales(process.process, task.n)
     grid = np.unique(np.concatenate([task.times, between(task)])) if martingales else task.times
     grid = np.unique(np.append(grid, task.start))
     columns = np.searchsorted(grid, task.times)
@@ -182,13 +183,14 @@ def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> 
     return Estimate(mean, error, derivatives, stderr, task.n, values.sd)
 
 
-def _martingales(process: HybridModel) -> tuple[tuple[int, int | None], ...]:
-    """For each reaction that fired, by itself and in proportion to each count, unless these are too many."""
+def _martingales(process: HybridModel, n: int) -> tuple[tuple[int, int | None], ...]:
+    """For each reaction the times it fired, alone and in proportion to each count: what so many trajectories tell the
+    coefficients of, and not too many."""
     counts = np.flatnonzero(process.whole & np.any(process.jumps != 0, axis=1)).tolist()
-    pairs = [(j, h) for j in range(len(process.channels)) for h in (None, *counts)]
-    if len(pairs) > _MOST_MARTINGALES:
-        pairs = [(j, None) for j in range(len(process.channels))]
-    return tuple(pairs) if len(pairs) <= _MOST_MARTINGALES else ()
+    alone: list[tuple[int, int | None]] = [(j, None) for j in range(len(process.channels))]
+    every = [(j, h) for j, _ in alone for h in (None, *counts)]
+    most = min(_MOST_MARTINGALES, n // _PER_MARTINGALE)
+    return next((tuple(pairs) for pairs in (every, alone) if len(pairs) <= most), ())
 
 
 def _pushed(process: Process, observed: np.ndarray, slope: np.ndarray) -> np.ndarray:
