@@ -25,7 +25,7 @@ class ProjectedCells(Projected):
     def __init__(self, problem: Problem, data: Snapshots, limit: int = LIMIT):
         self.data = data
         seen = seen_counts(problem, data.observables, np.concatenate(data.values))
-        super().__init__(problem, data.times, data.start, seen, limit)
+        super().__init__(problem, data.times, data.start, seen, 1, limit)
         self._places = [problem.variables.index(name) for name in data.observables]
 
     @property

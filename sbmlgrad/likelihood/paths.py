@@ -32,7 +32,8 @@ class ProjectedPaths(Projected):
         self.data = data
         self._noise = noise or (None,) * len(data.observables)
         rows = data.values.transpose(0, 2, 1).reshape(-1, len(data.observables))
-        super().__init__(problem, data.times, data.start, seen_counts(problem, data.observables, rows), limit)
+        seen = seen_counts(problem, data.observables, rows)
+        super().__init__(problem, data.times, data.start, seen, len(data.values), limit)
         names = problem.variables
         self._places = [names.index(name) for name in data.observables]
         self._noisy = [None if name is None else names.index(name) for name in self._noise]

@@ -28,7 +28,7 @@ from sbmlgrad.simulation.finite_state import StateSpace, poisson_weights
 LIMIT = 50_000
 """States that are worth their time."""
 
-_MOST_PRODUCTS = 3e8  # of terms of all series with states, in one evaluation
+_MOST_PRODUCTS = 1e8  # of terms of all series, states and laws, in one evaluation: a few seconds
 _MOST_LOST = 1e-8  # of the probability, between two times
 _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
@@ -72,8 +72,11 @@ def bucket(size: int) -> int:
 class Projected:
     """What snapshots and trajectories share: the states, the law at the start, and how it goes on."""
 
-    def __init__(self, problem: Problem, times: np.ndarray, start: float, seen: np.ndarray, limit: int = LIMIT):
+    def __init__(
+        self, problem: Problem, times: np.ndarray, start: float, seen: np.ndarray, laws: int, limit: int = LIMIT
+    ):
         self.problem, self.times, self.begin, self.limit = problem, times, start, limit
+        self._laws_followed = laws
         self._seen = seen
         self._box: tuple[np.ndarray, np.ndarray] | None = None  # bounds (species,) of the counts
 
@@ -94,9 +97,10 @@ class Projected:
     def _check_effort(self, fastest: float) -> None:
         """Raise :class:`SimulationError` where one evaluation would take minutes."""
         terms = float(np.sum(fastest * np.diff(self.times, prepend=self.begin)))
-        if terms * len(self.space) > _MOST_PRODUCTS:
+        if terms * len(self.space) * self._laws_followed > _MOST_PRODUCTS:
             raise SimulationError(
-                f"{terms:.3g} reactions in {len(self.space)} states are too many to follow the probability of each"
+                f"{terms:.3g} reactions in {len(self.space)} states are too many to follow their probabilities, "
+                f"{self._laws_followed} times"
             )
 
     def _ranges(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
