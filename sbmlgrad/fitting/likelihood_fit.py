@@ -136,6 +136,7 @@ class LikelihoodFit:
             self._likelihood = ProjectedCells(self.problem, data)
             self._likelihood.prepare(values)
             return
+        self._check_counted(data, values)
         self._check_start(data, values)
         exact, rough = ProjectedPaths(self.problem, data), LinearNoisePaths(self.problem, data)
         if self._loss != "linear_noise":
@@ -188,6 +189,20 @@ class LikelihoodFit:
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""
         warn_of_fractions(self.source, fractional(self.problem.network.species, self.problem.network.x0))
+
+    def _check_counted(self, data: Trajectories, values: np.ndarray) -> None:
+        """Raise :class:`SimulationError` where numbers without errors are of no whole numbers of molecules."""
+        point = self.problem.at(values)
+        states = np.arange(1.0, 1.0 + len(point.counts)) + np.arange(3.0)[:, None]
+        for index, name in enumerate(data.observables):
+            exact = (data.variance[:, index] == 0) & ~np.isnan(data.values[:, index])
+            variable = self.problem.variables.index(name)
+            seen = [float(np.asarray(self.problem.observe(tuple(x), point.coefficients)[variable])) for x in states]
+            if exact.any() and not np.allclose(seen, np.round(seen), rtol=0, atol=_ROUNDED):
+                raise SimulationError(
+                    f"{name!r} is not a number of molecules, so that a value of it is never exact; say in a column "
+                    f"'{name}-error' how exact it is"
+                )
 
     def _check_start(self, data: Trajectories, values: np.ndarray) -> None:
         """Raise :class:`SimulationError` for exact numbers at the start that the model does not start from."""

@@ -124,6 +124,22 @@ def test_hidden_messages_are_found_out() -> None:
     assert np.all(fit.parameters["stderr"] / fit.parameters["estimate"] < 0.2)
 
 
+def test_what_is_measured_in_other_units_is_no_count(model: Any) -> None:
+    """Whole numbers of another unit are not numbers of molecules: moments are matched, unless errors are stated."""
+    document = model(
+        {"X": {"amount": 0, "only": False}},
+        {"birth": (" -> X", "k"), "death": ("X -> ", "g*X*cell")},
+        {"k": 14.0, "g": 0.7},
+        compartments={"cell": 2.5},
+    )
+    times = np.arange(1.0, 9.0)
+    data = pd.DataFrame({"time": times, "[X]": [2.0, 3, 4, 3, 5, 4, 4, 3]})
+    with pytest.raises(FitError, match="is not a number of molecules"):
+        sg.fit(document, data, dict.fromkeys(TRUTH), loss="projection")
+    assert "moments" in sg.fit(document, data, dict.fromkeys(TRUTH), n=200).loss_name
+    assert "likelihood" in sg.fit(document, data.assign(**{"[X]-error": 0.5}), dict.fromkeys(TRUTH)).loss_name
+
+
 def refusal(network: Any, data: pd.DataFrame, **options: Any) -> str:
     with pytest.raises((FitError, TableError)) as caught:
         sg.fit(network, data, dict.fromkeys(TRUTH), **options)
