@@ -47,6 +47,7 @@ class Ascent:
     def near(self, begin: np.ndarray, held: int | None = None) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for."""
         lower, upper = (self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
+        begin = np.clip(begin, lower, upper)
         lower, upper = np.maximum(lower, begin - REACH), np.minimum(upper, begin + REACH)
         if held is not None:
             lower[held] = upper[held] = begin[held]

@@ -28,7 +28,8 @@ def limits(ascent: Ascent, point: np.ndarray, best: float, covariance: np.ndarra
     errors = np.where(np.isnan(errors), np.inf, errors)
     ends = [point - _WIDTH * errors, point + _WIDTH * errors]
     for index in np.flatnonzero(np.isfinite(errors)):
-        direction = covariance[:, index] / errors[index]  # where the others go while this one moves by its error
+        # where the others go while this one moves by its error, as far as that is known
+        direction = np.nan_to_num(covariance[:, index] / errors[index])
         for side, sign in enumerate((-1.0, 1.0)):
             profile = _Profile(ascent, point, best, int(index), sign * direction, float(errors[index]))
             ends[side][index] = point[index] + sign * errors[index] * profile.limit()
@@ -40,35 +41,41 @@ class _Profile:
 
     def __init__(self, ascent: Ascent, point: np.ndarray, best: float, index: int, direction: np.ndarray, error: float):
         self.ascent, self.point, self.best, self.index = ascent, point, best, index
-        self.direction, self.farthest = direction, max(_FARTHEST / error, _WIDTH)
+        self.direction, self.error, self.farthest = direction, error, _FARTHEST / error
 
     def limit(self) -> float:
         """How many standard errors away the limit is."""
-        if abs(self._root(self._along(_WIDTH)) / _WIDTH - 1) < _STRAIGHT:
+        if self.farthest > _WIDTH and abs(self._root(self._along(_WIDTH)) / _WIDTH - 1) < _STRAIGHT:
             return _WIDTH
-        distance, low, high = _WIDTH, 0.0, np.inf
+        distance, low, high = min(_WIDTH, self.farthest), 0.0, np.inf
         start = self._along(distance)
         for _ in range(_MOST_TRIES):
+            start, at_bound = self._within(start, distance)
             try:
-                result = self.ascent.near(start, held=self.index)
-            except SimulationError:
-                return distance
+                self.ascent.at(start)
+            except SimulationError:  # as far as it can be computed there is no limit
+                return np.inf
+            result = self.ascent.near(start, held=self.index)
             root = self._fall(-float(result.fun))
+            if at_bound and root < _WIDTH:
+                return float(abs(start[self.index] - self.point[self.index])) / self.error
             if abs(root - _WIDTH) < _CLOSE * _WIDTH:
                 break
-            low, high = (distance, high) if root < _WIDTH else (low, distance)
-            if low >= self.farthest:
+            if root < _WIDTH and distance >= self.farthest:
                 return np.inf
-            wanted = distance * min(_WIDTH / max(root, 1e-3), 3.0)  # roots grow in proportion, nearly
-            if not low < wanted < high:
-                wanted = 0.5 * (low + high)
-            start = result.x + (wanted - distance) * self.direction
-            distance = min(wanted, self.farthest)
-            start[self.index] = self._along(distance)[self.index]
-            start = self.ascent.parameters.clip(start)
-            if start[self.index] != self._along(distance)[self.index]:  # at a bound, which is as far as it goes
-                return distance
+            low, high = (distance, high) if root < _WIDTH else (low, distance)
+            following = distance * min(_WIDTH / max(root, 1e-3), 3.0)  # roots grow in proportion, nearly
+            if not low < following < high:
+                following = 0.5 * (low + high)
+            following = min(following, self.farthest)
+            start, distance = result.x + (following - distance) * self.direction, following
         return distance
+
+    def _within(self, start: np.ndarray, distance: float) -> tuple[np.ndarray, bool]:
+        """Where to begin at this distance, and whether that is at a bound of the parameter."""
+        start[self.index] = self._along(distance)[self.index]
+        inside = self.ascent.parameters.clip(start)
+        return inside, bool(inside[self.index] != start[self.index])
 
     def _along(self, distance: float) -> np.ndarray:
         return self.point + distance * self.direction

@@ -59,3 +59,21 @@ def test_what_has_no_limit_says_so() -> None:
     fit = sg.fit(network(), data, {"k": None, "g": None})
     assert fit.parameters["ci_upper"].iloc[0] > 100 * fit.parameters["estimate"].iloc[0]
     assert not fit.converged or not np.isfinite(fit.parameters["stderr"].iloc[0])
+
+
+def test_a_bound_is_as_far_as_limits_go() -> None:
+    """Three cells leave the rate open between a third and three times; the search was told to stay above 0.4."""
+    counts = np.array([0, 1, 0])
+    fit = sg.fit(network(), pd.DataFrame({"time": 2.0, "X": counts}), {"k": (0.3, 50.0)}, init={"k": 1.0})
+    assert fit.parameters.loc["k", "ci_lower"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_numbers_never_end_in_an_error(seed: int) -> None:
+    """One trajectory of few molecules, of which the data hardly tell two rates."""
+    random, times = np.random.default_rng(seed), np.linspace(0.5, 10, 21)
+    data = pd.DataFrame({"time": times, "X": random.poisson(2.0, len(times))})
+    fit = sg.fit(network(), data, {"k": None, "g": None})
+    table = fit.parameters
+    assert np.all(table["ci_lower"] <= table["estimate"])
+    assert np.all(table["ci_upper"] >= table["estimate"])
