@@ -68,7 +68,7 @@ def test_a_bound_is_as_far_as_limits_go() -> None:
     assert fit.parameters.loc["k", "ci_lower"] == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_few_numbers_never_end_in_an_error(seed: int) -> None:
     """One trajectory of few molecules, of which the data hardly tell two rates."""
     random, times = np.random.default_rng(seed), np.linspace(0.5, 10, 21)
