@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 
@@ -21,14 +21,6 @@ REACH = np.log(10.0)
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
-
-
-@dataclass(frozen=True)
-class Row:
-    """One evaluation of the history."""
-
-    loss: float
-    values: np.ndarray
 
 
 class Ascent:
@@ -45,7 +37,10 @@ class Ascent:
         return Evaluation(found.value, found.score * self.parameters.slope(values))
 
     def near(self, begin: np.ndarray, held: int | None = None) -> Any:
-        """The best point within reach, with one of the coordinates held where this is asked for."""
+        """The best point within reach, with one of the coordinates held where this is asked for.
+
+        Raises :class:`SimulationError` where nothing can be computed at the beginning.
+        """
         lower, upper = (self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
         begin = np.clip(begin, lower, upper)
         lower, upper = np.maximum(lower, begin - REACH), np.minimum(upper, begin + REACH)
@@ -58,11 +53,11 @@ class Ascent:
             nonlocal worst
             try:
                 found = self.at(point)
-            except SimulationError:  # too far out to be computed
-                found = Evaluation(-np.inf, np.zeros_like(point))
-            self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
-            self.bar.set_postfix_str(f"log-likelihood {found.value:.6g}", refresh=False)
-            self.bar.update()
+            except SimulationError:
+                if np.array_equal(point, begin):
+                    raise
+                found = Evaluation(-np.inf, np.zeros_like(point))  # too far out
+            self._note(point, found)
             if not np.isfinite(found.value):
                 return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
             worst = max(worst, -found.value)
@@ -75,8 +70,7 @@ class Ascent:
         state = optimiser.init(jnp.asarray(point))
         for _ in range(_MOST_STEPS):
             found = self.at(point)
-            self.rows.append(Row(-2 * found.value, self.parameters.from_scale(point)))
-            self.bar.update()
+            self._note(point, found)
             update, state = optimiser.update(jnp.asarray(-found.score), state, jnp.asarray(point))
             point = self.parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(point), update)))
             if np.max(np.abs(np.asarray(update))) < _STEP:
@@ -113,6 +107,12 @@ class Ascent:
         inverse[blind, blind] = np.inf
         result[np.ix_(free, free)] = inverse
         return result
+
+    def _note(self, point: np.ndarray, found: Evaluation) -> None:
+        """Keep an evaluation for the history, and show it."""
+        self.rows.append(Row("search", -2 * found.value, 0.0, self.parameters.from_scale(point)))
+        self.bar.set_postfix_str(f"log-likelihood {found.value:.6g}", refresh=False)
+        self.bar.update()
 
     def _at_bound(self, point: np.ndarray) -> np.ndarray:
         return self.parameters.at_bound(self.parameters.from_scale(point))

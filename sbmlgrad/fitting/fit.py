@@ -51,7 +51,7 @@ def fit(
     optimiser: str | optax.GradientTransformation = "gauss_newton",
     progress: bool = False,
 ) -> Fit:
-    """Estimate parameters of a model by matching simulated moments, or the solution of its rate equations.
+    """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
 
     Parameters
     ----------
@@ -194,15 +194,16 @@ def _posed(
 ) -> Posed:
     """The problem to be solved, by the method and the loss."""
     source = model.elements.source.path if isinstance(model, Model) else "the network"
+    if isinstance(options.method, SSA):
+        by_likelihood = likelihood_fit(model, parameters, init, measurements, options.loss, options.transformation)
+        if by_likelihood is not None:
+            return by_likelihood
     aim = target(measurements, followed=options.cells == "followed")
     if isinstance(options.method, ODE):
         quantities = prepare_equations(model, None, without_spread(aim).observables)[0].quantities
         values = choose(parameters, quantities, init, source)
         return EquationFit(model, values, aim, source, options.method.settings, options.transformation)
     assert isinstance(options.method, SSA)
-    by_likelihood = likelihood_fit(model, parameters, init, measurements, options.loss, options.transformation)
-    if by_likelihood is not None:
-        return by_likelihood
     moments = moments_of(model, tuple(parameters), aim, options.estimator, options.method)
     values = choose(parameters, moments.quantities, init, source)
     return MomentFit(moments, values, aim, source, options.n, options.seed, options.transformation)

@@ -12,7 +12,8 @@ from sbmlgrad.errors import FitError, SimulationError, TableError
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
-from sbmlgrad.fitting.outcome import Outcome, history
+from sbmlgrad.fitting.moments import simulated
+from sbmlgrad.fitting.outcome import Outcome, curves, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.likelihood.cells import ProjectedCells
@@ -23,9 +24,9 @@ from sbmlgrad.likelihood.records import Snapshots, Trajectories
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
-from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.prepare import discretised, prepare
+from sbmlgrad.simulation.prepare import discretised
 from sbmlgrad.tables.measurements import Measurements
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class LikelihoodFit:
             converged=best.converged,
             message=best.message + poor,
             warnings=(*(() if best.converged else (best.message,)), *fit.warnings),
-            history=history([("search", row.loss, 0.0, row.values) for row in best.rows], self.parameters.names, 1),
+            history=history(best.rows, self.parameters.names, 1),
             measured=self._measured(expected),
             curves=self._curves(best.point),
             ends=best.ends,
@@ -257,31 +258,16 @@ class LikelihoodFit:
 
     def _curves(self, point: np.ndarray) -> pandas.DataFrame:
         """Means and sds of the fitted model on a dense grid of times."""
-        import pandas
-
-        grid = np.union1d(self.data.times, np.linspace(self.data.times[0], self.data.times[-1], 101))
-        values = dict(zip(self.parameters.names, self.parameters.from_scale(point).tolist(), strict=True))
-        prepared = prepare(self.model, values, self.data.observables)
-        ensemble = Ensemble(
-            prepared.network,
-            prepared.counts,
-            prepared.coefficients,
-            grid,
-            _SHOWN_TRAJECTORIES,
-            _SHOWN_SEED,
-            start=self.data.start,
+        data = self.data
+        grid = np.union1d(data.times, np.linspace(data.times[0], data.times[-1], 101))
+        values = self.parameters.from_scale(point)
+        seen = simulated(
+            self.model,
+            dict(zip(self.parameters.names, values.tolist(), strict=True)),
+            data.observables,
+            Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start),
         )
-        seen = np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
-        mean, sd = seen.mean(axis=-1), seen.std(axis=-1)
-        return pandas.concat(
-            [
-                pandas.DataFrame(
-                    {"observable": name, "time": grid, "mean": m, "mean_stderr": s / np.sqrt(seen.shape[-1]), "sd": s}
-                )
-                for name, m, s in zip(self.data.observables, mean, sd, strict=True)
-            ],
-            ignore_index=True,
-        )
+        return curves(data.observables, grid, seen)
 
 
 def _records(measurements: Measurements) -> Snapshots | Trajectories:

@@ -10,7 +10,8 @@ import optax
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SimulationError
-from sbmlgrad.fitting.ascent import REACH, Ascent, Row
+from sbmlgrad.fitting.ascent import REACH, Ascent
+from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.profile import limits
 from sbmlgrad.likelihood.likelihood import Likelihood
@@ -49,13 +50,12 @@ class Maximum:
 def maximise(
     likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any], optimiser: optax.GradientTransformation | None
 ) -> Maximum:
-    """Follow the likelihood uphill to its end, whatever it has to take into account on the way.
+    """Follow a likelihood, prepared at the start values, to its end, whatever it has to take into account on the way.
 
     Raises :class:`FitError` where the data are impossible at the start.
     """
     search = Ascent(likelihood, parameters, bar)
     point = parameters.clip(parameters.to_scale(parameters.start))
-    likelihood.prepare(parameters.from_scale(point))
     if not np.isfinite(search.at(point).value):
         raise FitError(f"the data are impossible with the start values ({likelihood.name}); start elsewhere")
     if optimiser is not None:

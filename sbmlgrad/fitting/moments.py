@@ -64,6 +64,28 @@ def source(
     return _OfCounts(model, tuple(names), target, estimator)
 
 
+def simulated(
+    model: Model | ReactionNetwork, values: Mapping[str, float], observables: Sequence[str], experiment: Experiment
+) -> np.ndarray:
+    """Observables (observables, times, n) along exact trajectories of a model of counts alone, or a network."""
+    prepared = prepare(model, values, observables)
+    ensemble = Ensemble(
+        prepared.network,
+        prepared.counts,
+        prepared.coefficients,
+        experiment.times,
+        experiment.n,
+        experiment.seed,
+        start=experiment.start,
+    )
+    return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
+
+
+def _start(times: np.ndarray) -> float:
+    """When trajectories begin."""
+    return min(0.0, float(times[0]))
+
+
 def _functions(target: Target) -> list[Moment]:
     squares = [Moment(name, name) for name in target.observables] if target.squares else []
     return [*(Moment(name) for name in target.observables), *squares]
@@ -100,10 +122,8 @@ class _OfCounts:
         return gradient.estimate(self.problem, task)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        named: Mapping[str, float] = dict(zip(self.names, values.tolist(), strict=True))
-        prepared = prepare(self.model, named, self.observables)
-        ensemble = Ensemble(prepared.network, prepared.counts, prepared.coefficients, times, n, seed)
-        return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
+        named = dict(zip(self.names, values.tolist(), strict=True))
+        return simulated(self.model, named, self.observables, Experiment(times, n=n, seed=seed, start=_start(times)))
 
     def warn(self) -> None:
         path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
@@ -134,8 +154,7 @@ class _OfProcess:
         return hybrid_sensitivity.estimate(self.process, task, self._estimator)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        start = min(0.0, float(times[0]))
-        experiment = Experiment(times, n=n, seed=seed, start=start)
+        experiment = Experiment(times, n=n, seed=seed, start=_start(times))
         chunks = run_hybrid(self.process.process, self.process.at(values), experiment, self._settings)
         return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
 

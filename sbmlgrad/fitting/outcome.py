@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from sbmlgrad.fitting.optimise import Descent
+from sbmlgrad.fitting.optimise import Descent, Row
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
 
@@ -52,6 +52,21 @@ class Outcome:
     curves: pandas.DataFrame = field(repr=False)
     goodness: Mapping[str, float] = field(repr=False)
     ends: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+
+
+def curves(observables: Sequence[str], times: np.ndarray, values: np.ndarray) -> pandas.DataFrame:
+    """Means and sds over time of trajectories (observables, times, n), as a report draws them."""
+    import pandas
+
+    mean, sd = values.mean(axis=-1), values.std(axis=-1)
+    stderr = sd / np.sqrt(values.shape[-1])
+    return pandas.concat(
+        [
+            pandas.DataFrame({"observable": name, "time": times, "mean": m, "mean_stderr": e, "sd": s})
+            for name, m, e, s in zip(observables, mean, stderr, sd, strict=True)
+        ],
+        ignore_index=True,
+    )
 
 
 class Posed(Protocol):
@@ -113,27 +128,27 @@ def of_least_squares(
         converged=descent.converged,
         message=descent.message + poor,
         warnings=(*(() if descent.converged else (descent.message,)), *verdict.warnings),
-        history=history([(row.phase, row.loss, row.noise, row.values) for row in descent.rows], parameters.names, n),
+        history=history(descent.rows, parameters.names, n),
         measured=measured,
         curves=curves,
         goodness={"loss": loss, "n_data": size, "dof": size - free, **verdict.goodness},
     )
 
 
-def history(rows: Sequence[tuple[str, float, float, np.ndarray]], names: Sequence[str], n: int) -> pandas.DataFrame:
-    """The table of steps, from phase, loss, noise of the loss, and values (P,) of each."""
+def history(rows: Sequence[Row], names: Sequence[str], n: int) -> pandas.DataFrame:
+    """The table of steps."""
     import pandas
 
     steps = pandas.DataFrame(
         {
             "step": range(len(rows)),
-            "phase": [row[0] for row in rows],
-            "loss": [row[1] for row in rows],
-            "loss_stderr": [row[2] for row in rows],
+            "phase": [row.phase for row in rows],
+            "loss": [row.loss for row in rows],
+            "loss_stderr": [row.noise for row in rows],
             "n": n,
         }
     )
-    traces = pandas.DataFrame([row[3] for row in rows], columns=list(names))
+    traces = pandas.DataFrame([row.values for row in rows], columns=list(names))
     return pandas.concat([steps, traces], axis=1)  # a parameter may be called "n" or "loss"
 
 

@@ -52,10 +52,9 @@ class _Profile:
         for _ in range(_MOST_TRIES):
             start, at_bound = self._within(start, distance)
             try:
-                self.ascent.at(start)
+                result = self.ascent.near(start, held=self.index)
             except SimulationError:  # as far as it can be computed there is no limit
                 return np.inf
-            result = self.ascent.near(start, held=self.index)
             root = self._fall(-float(result.fun))
             if at_bound and root < _WIDTH:
                 return float(abs(start[self.index] - self.point[self.index])) / self.error

@@ -14,7 +14,7 @@ from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.noise import Noise, observed
 from sbmlgrad.fitting.optimise import Descent, Evaluate, descend, evaluate_at, polyak_average
-from sbmlgrad.fitting.outcome import Outcome, of_least_squares
+from sbmlgrad.fitting.outcome import Outcome, curves, of_least_squares
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
 from sbmlgrad.gradient.estimator import Estimate, Task
@@ -101,20 +101,9 @@ class MomentFit:
 
     def curves(self) -> pandas.DataFrame:
         """Means and sds of the fitted model on a dense grid of times."""
-        import pandas
-
-        measured_times = self.descent.target.times
-        times = np.union1d(measured_times, np.linspace(measured_times[0], measured_times[-1], 101))
-        values = self._simulated(times)
-        mean, sd = values.mean(axis=-1), values.std(axis=-1)
-        stderr = sd / np.sqrt(values.shape[-1])
-        return pandas.concat(
-            [
-                pandas.DataFrame({"observable": name, "time": times, "mean": m, "mean_stderr": e, "sd": s})
-                for name, m, e, s in zip(self.descent.target.observables, mean, stderr, sd, strict=True)
-            ],
-            ignore_index=True,
-        )
+        target = self.descent.target
+        times = np.union1d(target.times, np.linspace(target.times[0], target.times[-1], 101))
+        return curves(target.observables, times, self._simulated(times))
 
     def _reweight(self) -> None:
         """Go on in units of the errors that the model predicts at the present point."""

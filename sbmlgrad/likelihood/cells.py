@@ -11,10 +11,18 @@ from jax import Array, lax
 
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected
-from sbmlgrad.likelihood.projection import LIMIT, Layout, Projected, along, bucket, evaluation, go_on, seen_counts
+from sbmlgrad.likelihood.projection import (
+    EQUAL,
+    LIMIT,
+    Layout,
+    Projected,
+    along,
+    bucket,
+    evaluation,
+    go_on,
+    seen_counts,
+)
 from sbmlgrad.likelihood.records import Snapshots
-
-_EQUAL = 1e-6  # relative, of two numbers that are the same count
 
 
 class ProjectedCells(Projected):
@@ -141,7 +149,7 @@ class ProjectedCells(Projected):
 def _same_rows(rows: np.ndarray, states: np.ndarray, none: int) -> np.ndarray:
     """Index (states,) of the row that is the same as each state's numbers, ``none`` where there is none."""
     both = np.concatenate([rows, states])
-    whole = np.round(both / (_EQUAL * np.maximum(np.abs(both).max(axis=0), 1.0)))
+    whole = np.round(both / (EQUAL * np.maximum(np.abs(both).max(axis=0), 1.0)))
     _, codes = np.unique(whole, axis=0, return_inverse=True)
     table = np.full(codes.max() + 1, none)
     table[codes[: len(rows)]] = np.arange(len(rows))

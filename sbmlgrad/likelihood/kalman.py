@@ -16,8 +16,8 @@ from jax import Array, lax
 
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.gradient.problem import Problem
-from sbmlgrad.likelihood.likelihood import Evaluation, Expected
-from sbmlgrad.likelihood.projection import along, evaluation
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
+from sbmlgrad.likelihood.projection import along, evaluation, stacked
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.simulation.rosenbrock import Flow
 from sbmlgrad.simulation.solvers import TABLEAU, largest_error
@@ -34,12 +34,9 @@ class LinearNoisePaths:
 
     name = "linear_noise"
 
-    def __init__(self, problem: Problem, data: Trajectories, noise: tuple[str | None, ...] | None = None):
+    def __init__(self, problem: Problem, data: Trajectories):
         self.problem, self.data = problem, data
-        self._noise = noise or (None,) * len(data.observables)
-        names = problem.variables
-        self._places = [names.index(name) for name in data.observables]
-        self._noisy = [None if name is None else names.index(name) for name in self._noise]
+        self._places = [problem.variables.index(name) for name in data.observables]
 
     @property
     def size(self) -> int:
@@ -62,17 +59,7 @@ class LinearNoisePaths:
     def expected(self, values: np.ndarray) -> Expected:
         primals, _ = self._arguments(values)
         mean, variance = (np.asarray(v) for v in self._compiled("look", self._filter)(primals, *self._rows)[1])
-        present = ~np.isnan(self.data.values)
-        _, observable, time = np.nonzero(present)
-        return Expected(
-            observable=observable,
-            time=self.data.times[time],
-            statistic=np.full(len(time), "value"),
-            measured=self.data.values[present],
-            predicted=mean[present],
-            sd=np.sqrt(np.maximum(variance[present], 0.0)),
-            wildness=np.full(len(time), 3.0),
-        )
+        return expected_values(self.data, mean, variance, np.full(mean.shape, 3.0))
 
     def describe(self) -> str:
         return "likelihood of trajectories in the linear noise approximation, begun anew at each observation"
@@ -80,25 +67,16 @@ class LinearNoisePaths:
     @property
     def _rows(self) -> tuple[np.ndarray, ...]:
         """Spans (times,), values and variances (times, replicates, observables)."""
-        data = self.data
-        spans = np.diff(data.times, prepend=data.start)
-        return spans, data.values.transpose(2, 0, 1), data.variance.transpose(2, 0, 1)
+        return np.diff(self.data.times, prepend=self.data.start), *self.data.by_time
 
     def _compiled(self, kind: str, function: Any) -> Any:
-        key = ("linear noise paths", kind, self.data.observables, self._noise)
+        key = ("linear noise paths", kind, self.data.observables)
         return self.problem.once(key, lambda: jax.jit(function))
 
     def _arguments(self, values: np.ndarray) -> tuple[Any, Any]:
         point = self.problem.at(values)
         counts = tuple(jnp.asarray(c, jnp.float64) for c in point.counts)
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
-
-        def stacked(primals: tuple[Array, ...], rows: Any) -> tuple[Array, ...]:
-            columns = zip(primals, zip(*rows, strict=True), strict=True)
-            return tuple(
-                jnp.stack([jnp.zeros_like(value) if d is None else jnp.asarray(d, jnp.float64) for d in column])
-                for value, column in columns
-            )
 
         tangents = point.tangents
         return (coefficients, counts), (stacked(coefficients, tangents.coefficients), stacked(counts, tangents.counts))
@@ -148,9 +126,6 @@ class LinearNoisePaths:
             return jnp.broadcast_to(every[self._places[place]], ())
 
         level, slope = seen(mean), jax.jacfwd(seen)(mean)
-        noise = self._noisy[place]
-        if noise is not None:
-            own = own + jnp.square(self.problem.observe(tuple(mean), coefficients)[noise])
         along_slope = cov @ slope
         variance = slope @ along_slope + own
         told = ~jnp.isnan(value) & (variance > _CERTAIN)

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from sbmlgrad.likelihood.records import Trajectories
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -39,6 +41,21 @@ class Expected:
     predicted: np.ndarray
     sd: np.ndarray
     wildness: np.ndarray
+
+
+def expected_values(data: Trajectories, mean: np.ndarray, variance: np.ndarray, wildness: np.ndarray) -> Expected:
+    """What is expected of the values of trajectories, of arrays (replicates, observables, times) each."""
+    present = ~np.isnan(data.values)
+    _, observable, time = np.nonzero(present)
+    return Expected(
+        observable=observable,
+        time=data.times[time],
+        statistic=np.full(len(time), "value"),
+        measured=data.values[present],
+        predicted=mean[present],
+        sd=np.sqrt(np.maximum(variance[present], 0.0)),
+        wildness=wildness[present],
+    )
 
 
 class Likelihood(Protocol):

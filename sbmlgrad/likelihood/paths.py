@@ -10,33 +10,22 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.gradient.problem import Problem
-from sbmlgrad.likelihood.likelihood import Evaluation, Expected
-from sbmlgrad.likelihood.projection import LIMIT, Layout, Projected, along, evaluation, go_on, seen_counts
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
+from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Layout, Projected, along, evaluation, go_on, seen_counts
 from sbmlgrad.likelihood.records import Trajectories
-
-_EQUAL = 1e-6  # relative, of two numbers that are the same count
 
 
 class ProjectedPaths(Projected):
-    """Trajectories, noisy or not, of a model whose states fit.
-
-    ``problem`` has the observables among its variables, and ``noise`` the variable that is the standard deviation of
-    an observable's measurement, or None where there is no more than the data's own variance.
-    """
+    """Trajectories, noisy or not, of a model whose states fit; ``problem`` has the observables among its variables."""
 
     name = "projection"
 
-    def __init__(
-        self, problem: Problem, data: Trajectories, noise: tuple[str | None, ...] | None = None, limit: int = LIMIT
-    ):
+    def __init__(self, problem: Problem, data: Trajectories, limit: int = LIMIT):
         self.data = data
-        self._noise = noise or (None,) * len(data.observables)
         rows = data.values.transpose(0, 2, 1).reshape(-1, len(data.observables))
         seen = seen_counts(problem, data.observables, rows)
         super().__init__(problem, data.times, data.start, seen, len(data.values), limit)
-        names = problem.variables
-        self._places = [names.index(name) for name in data.observables]
-        self._noisy = [None if name is None else names.index(name) for name in self._noise]
+        self._places = [problem.variables.index(name) for name in data.observables]
 
     @property
     def size(self) -> int:
@@ -44,23 +33,15 @@ class ProjectedPaths(Projected):
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         primals, directions, layout, series = self.arguments(values)
-        value, score, _ = self._compiled("slopes", self._with_slopes)(primals, directions, layout, series, *self._rows)
+        value, score, _ = self._compiled("slopes", self._with_slopes)(
+            primals, directions, layout, series, *self.data.by_time
+        )
         return evaluation(value, score)
 
     def expected(self, values: np.ndarray) -> Expected:
         mean, variance, fourth = (np.asarray(v) for v in self._looked(values)[1])
-        present = ~np.isnan(self.data.values)
-        replicate, observable, time = np.nonzero(present)
-        del replicate
-        return Expected(
-            observable=observable,
-            time=self.data.times[time],
-            statistic=np.full(len(time), "value"),
-            measured=self.data.values[present],
-            predicted=mean[present],
-            sd=np.sqrt(variance[present]),
-            wildness=np.where(variance > 0, fourth / np.where(variance > 0, variance, 1.0) ** 2, 3.0)[present],
-        )
+        wildness = np.where(variance > 0, fourth / np.where(variance > 0, variance, 1.0) ** 2, 3.0)
+        return expected_values(self.data, mean, variance, wildness)
 
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         _, _, lost, occupied = self._looked(values)
@@ -69,19 +50,13 @@ class ProjectedPaths(Projected):
     def describe(self) -> str:
         return f"likelihood of trajectories by finite state projection, {len(self.space)} states"
 
-    @property
-    def _rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Values and variances (times, replicates, observables)."""
-        data = self.data
-        return data.values.transpose(2, 0, 1), data.variance.transpose(2, 0, 1)
-
     def _compiled(self, kind: str, function: Any) -> Any:
-        key = ("projected paths", kind, self.data.observables, self._noise)
+        key = ("projected paths", kind, self.data.observables)
         return self.problem.once(key, lambda: jax.jit(function))
 
     def _looked(self, values: np.ndarray) -> Any:
         primals, _, layout, series = self.arguments(values)
-        return self._compiled("look", self._filter)(primals, layout, series, *self._rows)
+        return self._compiled("look", self._filter)(primals, layout, series, *self.data.by_time)
 
     def _with_slopes(
         self, primals: Any, directions: Any, layout: Layout, series: Any, values: Array, variance: Array
@@ -99,15 +74,14 @@ class ProjectedPaths(Projected):
         rates = self._rates(coefficients, layout.x, layout.real)
         every = self.observed(coefficients, layout.x)
         signal = jnp.stack([every[i] for i in self._places])
-        noise = jnp.stack([jnp.zeros_like(law) if i is None else jnp.square(every[i]) for i in self._noisy])
 
         def step(carry: tuple[Array, Array], row: Any) -> Any:
             law, total = carry
             weights, count, value, own = row
             law = jax.vmap(lambda one: go_on(rates, layout, one, weights, count, fastest))(law)
             kept, before = law.sum(axis=-1), law.mean(axis=0)
-            moments = _moments(law, signal, noise, own)
-            weighed = jnp.where(layout.real[None], _log_density(value, signal, noise, own), -jnp.inf)
+            moments = _moments(law, signal, own)
+            weighed = jnp.where(layout.real[None], _log_density(value, signal, own), -jnp.inf)
             most = lax.stop_gradient(jnp.max(weighed, axis=-1))
             most = jnp.where(jnp.isfinite(most), most, 0.0)
             law = law * jnp.exp(weighed - most[:, None])
@@ -122,23 +96,22 @@ class ProjectedPaths(Projected):
         return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
 
 
-def _log_density(value: Array, signal: Array, noise: Array, own: Array) -> Array:
+def _log_density(value: Array, signal: Array, own: Array) -> Array:
     """Of values (replicates, observables) in each state: (replicates, states)."""
-    variance = noise[None] + own[..., None]
+    variance = own[..., None]
     off = value[..., None] - signal[None]
-    same = jnp.abs(off) <= _EQUAL * jnp.maximum(jnp.abs(value[..., None]), 1.0)
+    same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(value[..., None]), 1.0)
     safe = jnp.where(variance > 0, variance, 1.0)
     normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
     density = jnp.where(variance > 0, normal, jnp.where(same, 0.0, -jnp.inf))
     return jnp.sum(jnp.where(jnp.isnan(value)[..., None], 0.0, density), axis=1)
 
 
-def _moments(law: Array, signal: Array, noise: Array, own: Array) -> Array:
+def _moments(law: Array, signal: Array, own: Array) -> Array:
     """Mean, variance and fourth central moment (3, replicates, observables) of what is measured, under laws."""
     share = law / law.sum(axis=-1, keepdims=True)
     mean = share @ signal.T
     off = signal[None] - mean[..., None]
     spread = jnp.einsum("rs,ros->ro", share, jnp.square(off))
     fourth = jnp.einsum("rs,ros->ro", share, jnp.square(jnp.square(off)))
-    added = share @ noise.T + own
-    return jnp.stack([mean, spread + added, fourth + 6 * spread * added + 3 * jnp.square(added)])
+    return jnp.stack([mean, spread + own, fourth + 6 * spread * own + 3 * jnp.square(own)])

@@ -23,10 +23,13 @@ from sbmlgrad.gradient.problem import Point, Problem
 from sbmlgrad.likelihood.likelihood import Evaluation
 from sbmlgrad.simulation.box import box
 from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.finite_state import StateSpace, poisson_weights
+from sbmlgrad.simulation.finite_state import StateSpace, poisson_weights, stacked_rates, uniformised
 
 LIMIT = 50_000
 """States that are worth their time."""
+
+EQUAL = 1e-6
+"""Relative, of two numbers that are the same count."""
 
 _MOST_PRODUCTS = 1e8  # of terms of all series, states and laws, in one evaluation: a few seconds
 _MOST_LOST = 1e-8  # of the probability, between two times
@@ -152,9 +155,7 @@ class Projected:
         return float(np.max(rates(point.coefficients, layout.x, layout.real).sum(axis=0), initial=0.0))
 
     def _rates(self, coefficients: tuple[Any, ...], x: tuple[Array, ...], real: Array) -> Array:
-        assert self.problem.network.rates is not None
-        rates = self.problem.network.rates(x, coefficients)
-        return jnp.stack([jnp.where(real, jnp.broadcast_to(a, real.shape), 0.0) for a in rates])
+        return jnp.where(real[None], stacked_rates(self.problem.network, x, coefficients), 0.0)
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""
@@ -182,15 +183,7 @@ class Projected:
         fastest = max(self.fastest(point), np.finfo(float).tiny)
         self._check_effort(fastest)
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
-        directions = tuple(
-            jnp.stack(
-                [
-                    jnp.zeros_like(c) if row[i] is None else jnp.asarray(row[i], jnp.float64)
-                    for row in point.tangents.coefficients
-                ]
-            )
-            for i, c in enumerate(coefficients)
-        )
+        directions = stacked(coefficients, point.tangents.coefficients)
         law, moved = jnp.asarray(spread(weights)), jnp.asarray(np.stack([spread(row) for row in slopes]))
         terms, many = self._weights(fastest)
         return (coefficients, law), (directions, moved), self.layout, (terms, many, fastest)
@@ -201,11 +194,7 @@ jax.tree_util.register_dataclass(Layout, data_fields=["x", "real", "predecessors
 
 def go_on(rates: Array, layout: Layout, law: Array, terms: Array, many: Array, fastest: Array) -> Array:
     """The law (states,) after the span that Poisson weights (terms,) stand for; forward mode differentiates it."""
-    room = layout.real.shape[0]
-    known = layout.predecessors < room
-    index = jnp.where(known, layout.predecessors, 0)
-    arrive = jnp.where(known, jnp.take_along_axis(rates, index, axis=1), 0.0) / fastest
-    stay = 1 - rates.sum(axis=0) / fastest
+    index, arrive, stay = uniformised(layout.predecessors, rates, fastest)
 
     def term(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         law, total = carry
@@ -213,6 +202,15 @@ def go_on(rates: Array, layout: Layout, law: Array, terms: Array, many: Array, f
         return stay * law + jnp.sum(arrive * law[index], axis=0), total
 
     return lax.fori_loop(0, many, term, (law, jnp.zeros_like(law)))[1]
+
+
+def stacked(primals: tuple[Array, ...], tangents: Sequence[Sequence[Any]]) -> tuple[Array, ...]:
+    """Directions (P, ...) for each of some numbers, from a row of tangents a parameter, None where one is 0."""
+    columns = zip(primals, zip(*tangents, strict=True), strict=True)
+    return tuple(
+        jnp.stack([jnp.zeros_like(value) if d is None else jnp.asarray(d, jnp.float64) for d in column])
+        for value, column in columns
+    )
 
 
 def along(function: Any, primals: Any, directions: Any) -> Any:

@@ -37,6 +37,11 @@ class Trajectories:
         """How many numbers there are."""
         return int(np.sum(~np.isnan(self.values)))
 
+    @property
+    def by_time(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values and variances (times, replicates, observables)."""
+        return self.values.transpose(2, 0, 1), self.variance.transpose(2, 0, 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshots:

@@ -71,7 +71,7 @@ class StateSpace:
 
     def rates(self, network: ReactionNetwork, coefficients: Sequence[Any]) -> Array:
         """Propensities (reactions, states), which can be differentiated by the coefficients."""
-        return _stacked_rates(network, tuple(map(jnp.asarray, self.x)), tuple(coefficients))
+        return stacked_rates(network, tuple(map(jnp.asarray, self.x)), tuple(coefficients))
 
     def distribution(self, counts: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
         """Probabilities (states,) that put ``weights`` (K,), or equal ones, on ``counts`` (K, species)."""
@@ -176,7 +176,7 @@ class _Growth:
         self.states = np.zeros((0, len(network.species)), np.int64)
         self.rates = np.zeros((len(network.reactions), 0))
         self.successors = np.zeros((len(network.reactions), 0), np.int64)
-        self._compute = jax.jit(lambda x: _stacked_rates(network, x, tuple(coefficients)))
+        self._compute = jax.jit(lambda x: stacked_rates(network, x, tuple(coefficients)))
         self._matrix: tuple[float, csr_array] | None = None
 
     @property
@@ -326,14 +326,20 @@ def _fastest(rates: Array) -> float:
     return fastest
 
 
-@jax.jit
-def _sum_series(predecessors: Array, rates: Array, p: Array, weights: Array, fastest: Array) -> Array:
-    """Sums (kinds, states) over k of ``weights`` (blocks, terms, kinds) times the chain's k-th power on ``p``."""
-    inside = predecessors < p.shape[0]
+def uniformised(predecessors: Array, rates: Array, fastest: Array) -> tuple[Array, Array, Array]:
+    """The uniformised chain: the state before each reaction (reactions, states), and the probabilities to arrive from
+    there (reactions, states) and to stay (states,)."""
+    inside = predecessors < rates.shape[1]
     index = jnp.where(inside, predecessors, 0)
     # Gathering by predecessor is faster than scattering to successors; the rates are gathered once.
     arrive = jnp.where(inside, jnp.take_along_axis(rates, index, axis=1), 0.0) / fastest
-    stay = 1 - rates.sum(axis=0) / fastest
+    return index, arrive, 1 - rates.sum(axis=0) / fastest
+
+
+@jax.jit
+def _sum_series(predecessors: Array, rates: Array, p: Array, weights: Array, fastest: Array) -> Array:
+    """Sums (kinds, states) over k of ``weights`` (blocks, terms, kinds) times the chain's k-th power on ``p``."""
+    index, arrive, stay = uniformised(predecessors, rates, fastest)
 
     def term(carry: tuple[Array, Array], weight: Array) -> tuple[tuple[Array, Array], None]:
         p, total = carry
@@ -348,7 +354,8 @@ def _sum_series(predecessors: Array, rates: Array, p: Array, weights: Array, fas
     return total
 
 
-def _stacked_rates(network: ReactionNetwork, x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> Array:
+def stacked_rates(network: ReactionNetwork, x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> Array:
+    """Propensities (reactions, states) at counts (states,) of each species."""
     assert network.rates is not None
     shape = jnp.shape(x[0])
     values = [jnp.broadcast_to(jnp.asarray(a, jnp.float64), shape) for a in network.rates(x, coefficients)]
