@@ -46,6 +46,32 @@ def benchmark_script() -> Iterator[Callable[[str], ModuleType]]:
         yield importlib.import_module
 
 
+@pytest.fixture(scope="session")  # with what is compiled for it
+def cascade() -> sg.ReactionNetwork:
+    """Three species, eight reactions and ten numbers for parameters; two initial counts are fractions."""
+
+    def propensities(x: jax.Array, p: dict[str, jax.Array]) -> jax.Array:
+        a, b, c = x[0], x[1], x[2]
+        k = [p[f"k{i}"] for i in range(10)]
+        return jax.numpy.stack(
+            [
+                k[0] / (1 + (c / k[9]) ** 2),
+                k[1] * a,
+                k[2] * a * (a - 1),
+                k[3] * b,
+                k[4] * b * (1 + a),
+                k[5] * c,
+                k[6] * a / (k[8] + a + b),
+                k[7] * c,
+            ]
+        )
+
+    values = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
+    jumps = [[1, -1, -2, 2, 0, 0, -1, 0], [0, 0, 1, -1, -1, 0, 0, 1], [0, 0, 0, 0, 1, -1, 3, -1]]
+    parameters = {f"k{i}": value for i, value in enumerate(values)}
+    return sg.ReactionNetwork(jumps, propensities, x0=[5.2, 2.5, 3], parameters=parameters)
+
+
 @pytest.fixture(scope="session")
 def text() -> Callable[..., str]:
     """Writes the document that its arguments describe; see :func:`document`."""

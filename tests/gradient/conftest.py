@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -119,3 +120,55 @@ def case(request: pytest.FixtureRequest) -> Case:
 def cases() -> list[Case]:
     """All of them."""
     return [case_of(*which) for which in CASES]
+
+
+@pytest.fixture(scope="session")
+def birth_death() -> ReactionNetwork:
+    """Born at 10, lost at 1."""
+    return ReactionNetwork(
+        [[1, -1]], lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": 10.0, "g": 1.0}
+    )
+
+
+@pytest.fixture(scope="session")
+def neural() -> ReactionNetwork:
+    """A gene whose production is a small neural network of its product; parameters in tuples, lists and dicts."""
+    rng = np.random.default_rng(1)
+
+    def propensities(x: Array, p: dict[str, Any]) -> Array:
+        hidden = x / 10
+        for weights, bias in p["layers"]:
+            hidden = jnp.tanh(weights @ hidden + bias)
+        return jnp.stack([8 * jax.nn.softplus(p["out"]["weights"] @ hidden + p["out"]["bias"]), p["decay"] * x[0]])
+
+    layers = [(rng.normal(size=(3, 1)), rng.normal(size=3)), (rng.normal(size=(2, 3)), rng.normal(size=2))]
+    parameters = {
+        "layers": layers,
+        "out": {"weights": rng.normal(size=2), "bias": np.array(0.1)},
+        "decay": 1.0,
+        "readout": np.array([0.5, 0.02]),
+    }
+    return ReactionNetwork([[1, -1]], propensities, x0=[2], parameters=parameters)
+
+
+MOST = 40  # molecules in the exact answer
+
+
+@pytest.fixture(scope="session")
+def exact_sum() -> Callable[..., float]:
+    """The sum of E f(X_t), of a network, a function f, times and parameters."""
+    return _exact_sum
+
+
+def _exact_sum(
+    net: ReactionNetwork, function: Callable[..., Any], times: list[float], leaves: list[np.ndarray]
+) -> float:
+    """The sum of E f(X_t) by the matrix exponential of the generator, cut off at MOST molecules."""
+    states = jnp.arange(MOST + 1.0)[:, None]
+    birth, death = np.asarray(jax.vmap(lambda x: net.propensities_at(x, leaves))(states)).T
+    generator = np.diag(birth[:-1], -1) + np.diag(death[1:], 1)
+    generator -= np.diag(generator.sum(axis=0))
+    values = np.asarray(jax.vmap(lambda x: jnp.atleast_1d(function(x, net.structured(leaves))))(states)).sum(axis=1)
+    start = np.zeros(MOST + 1)
+    start[int(net.x0[0])] = 1.0
+    return float(sum(values @ (expm(generator * t) @ start) for t in times))

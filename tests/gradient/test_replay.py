@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from jax import Array
 from scipy import stats
-from scipy.linalg import expm
 
 from sbmlgrad.gradient.value_and_grad import value_and_grad
 from sbmlgrad.network import ReactionNetwork
@@ -26,40 +25,6 @@ from sbmlgrad.simulation.ensemble import Ensemble
 
 BOTH = ["score", "straight_through"]
 pytestmark = pytest.mark.filterwarnings("ignore:.* a number of molecules that is not whole")
-
-NAMES = [f"k{i}" for i in range(10)]
-VALUES = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
-
-
-@cache  # with what is compiled for it
-def cascade() -> ReactionNetwork:
-    """Three species, eight reactions and ten numbers for parameters; two initial counts are fractions."""
-
-    def propensities(x: Array, p: dict[str, Array]) -> Array:
-        a, b, c = x[0], x[1], x[2]
-        k = [p[name] for name in NAMES]
-        return jnp.stack(
-            [
-                k[0] / (1 + (c / k[9]) ** 2),
-                k[1] * a,
-                k[2] * a * (a - 1),
-                k[3] * b,
-                k[4] * b * (1 + a),
-                k[5] * c,
-                k[6] * a / (k[8] + a + b),
-                k[7] * c,
-            ]
-        )
-
-    jumps = [[1, -1, -2, 2, 0, 0, -1, 0], [0, 0, 1, -1, -1, 0, 0, 1], [0, 0, 0, 0, 1, -1, 3, -1]]
-    return ReactionNetwork(jumps, propensities, x0=[5.2, 2.5, 3], parameters=dict(zip(NAMES, VALUES, strict=True)))
-
-
-@cache
-def birth_death() -> ReactionNetwork:
-    return ReactionNetwork(
-        [[1, -1]], lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": 10.0, "g": 1.0}
-    )
 
 
 @cache
@@ -83,15 +48,17 @@ def forward(network: ReactionNetwork, times: list[float], n: int, seed: int, est
 
     functions = [Moment(s) for s in network.species] + [Moment(s, s) for s in network.species]
     chosen = Score() if estimator == "score" else StraightThrough(window=math.inf)
-    problem = differentiable(network, NAMES, functions)
-    return chosen.estimate(problem, Task(VALUES, np.array(times), n, seed)).derivatives
+    problem = differentiable(network, list(network.parameters), functions)
+    return chosen.estimate(
+        problem, Task([float(v) for v in network.parameters.values()], np.array(times), n, seed)
+    ).derivatives
 
 
 @pytest.mark.parametrize("estimator", BOTH)
-def test_gradients_are_those_of_forward_mode(estimator: str) -> None:
+def test_gradients_are_those_of_forward_mode(cascade: ReactionNetwork, estimator: str) -> None:
     times = [0.0, 0.5, 2.0, 5.0]
     weights = np.random.default_rng(0).normal(size=(4, 6))
-    net = cascade()
+    net = cascade
     expected = forward(net, times, 200, 7, estimator)
 
     def moments(x: Array, p: object) -> Array:
@@ -110,44 +77,8 @@ def test_gradients_are_those_of_forward_mode(estimator: str) -> None:
             estimator=estimator,
             batch=batch,
         )
-        got = [result.gradient[name] for name in NAMES]
+        got = [result.gradient[name] for name in cascade.parameters]
         assert got == pytest.approx(np.einsum("pmk,km->p", expected[:, columns], chosen), rel=1e-6)
-
-
-MOST = 40  # molecules in the exact answer
-
-
-@cache
-def neural() -> ReactionNetwork:
-    """A gene whose production is a small neural network of its product; parameters in tuples, lists and dicts."""
-    rng = np.random.default_rng(1)
-
-    def propensities(x: Array, p: dict[str, Any]) -> Array:
-        hidden = x / 10
-        for weights, bias in p["layers"]:
-            hidden = jnp.tanh(weights @ hidden + bias)
-        return jnp.stack([8 * jax.nn.softplus(p["out"]["weights"] @ hidden + p["out"]["bias"]), p["decay"] * x[0]])
-
-    layers = [(rng.normal(size=(3, 1)), rng.normal(size=3)), (rng.normal(size=(2, 3)), rng.normal(size=2))]
-    parameters = {
-        "layers": layers,
-        "out": {"weights": rng.normal(size=2), "bias": np.array(0.1)},
-        "decay": 1.0,
-        "readout": np.array([0.5, 0.02]),
-    }
-    return ReactionNetwork([[1, -1]], propensities, x0=[2], parameters=parameters)
-
-
-def exact(net: ReactionNetwork, function: Callable[..., Any], times: list[float], leaves: list[np.ndarray]) -> float:
-    """The sum of E f(X_t) by the matrix exponential of the generator, cut off at MOST molecules."""
-    states = jnp.arange(MOST + 1.0)[:, None]
-    birth, death = np.asarray(jax.vmap(lambda x: net.propensities_at(x, leaves))(states)).T
-    generator = np.diag(birth[:-1], -1) + np.diag(death[1:], 1)
-    generator -= np.diag(generator.sum(axis=0))
-    values = np.asarray(jax.vmap(lambda x: jnp.atleast_1d(function(x, net.structured(leaves))))(states)).sum(axis=1)
-    start = np.zeros(MOST + 1)
-    start[int(net.x0[0])] = 1.0
-    return float(sum(values @ (expm(generator * t) @ start) for t in times))
 
 
 @pytest.mark.parametrize(
@@ -159,9 +90,11 @@ def exact(net: ReactionNetwork, function: Callable[..., Any], times: list[float]
         ("bin", "score"),  # of which straight-through has a bias
     ],
 )
-def test_a_neural_propensity_has_the_exact_gradient(function: str, estimator: str) -> None:
+def test_a_neural_propensity_has_the_exact_gradient(
+    neural: ReactionNetwork, exact_sum: Callable[..., float], function: str, estimator: str
+) -> None:
     """20 derivatives in each case, the functions' own parameters among them: a false alarm in 1 of 100 runs."""
-    net = neural()
+    net = neural
     times = [0.3, 1.0]
 
     def observed(x: Array, p: dict[str, Any]) -> Array:
@@ -184,20 +117,20 @@ def test_a_neural_propensity_has_the_exact_gradient(function: str, estimator: st
             value, ends = float(leaf[index]), []
             for shift in (1e-4, -1e-4):
                 leaf[index] = value + shift
-                ends.append(exact(net, observed, times, leaves))
+                ends.append(exact_sum(net, observed, times, leaves))
             leaf[index] = value
             expected.append((ends[0] - ends[1]) / 2e-4)
             got.append((float(slope[index]), float(error[index])))
     assert len(expected) == 20
     for (slope, error), truth in zip(got, expected, strict=True):
         assert abs(slope - truth) < 4 * error + 1e-7
-    assert abs(result.value - exact(net, observed, times, leaves)) < 4 * result.stderr
+    assert abs(result.value - exact_sum(net, observed, times, leaves)) < 4 * result.stderr
 
 
 @pytest.mark.parametrize("estimator", BOTH)
-def test_standard_errors_are_honest(estimator: str) -> None:
+def test_standard_errors_are_honest(birth_death: ReactionNetwork, estimator: str) -> None:
     """Squares of z over 60 seeds, each with 8 or more degrees of freedom: false alarms in 1 of 1,000 runs."""
-    net, time = birth_death(), 1.0
+    net, time = birth_death, 1.0
     fading = math.exp(-time)
     truth = {"k": 1 - fading, "g": -10 * (1 - fading) + 10 * time * fading}
     value = 10 * (1 - fading)

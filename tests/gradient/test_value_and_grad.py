@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import Array
-from scipy.linalg import expm
 
 import sbmlgrad as sg
 from sbmlgrad.errors import PropensityError, SbmlgradError, SimulationError, TruncationError
@@ -23,84 +20,14 @@ from sbmlgrad.network import ReactionNetwork, discretise
 BOTH = ["score", "straight_through"]
 pytestmark = pytest.mark.filterwarnings("ignore:.* a number of molecules that is not whole")
 
-NAMES = [f"k{i}" for i in range(10)]
-VALUES = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
-
-
-@cache  # with what is compiled for it
-def cascade() -> ReactionNetwork:
-    """Three species, eight reactions and ten numbers for parameters; two initial counts are fractions."""
-
-    def propensities(x: Array, p: dict[str, Array]) -> Array:
-        a, b, c = x[0], x[1], x[2]
-        k = [p[name] for name in NAMES]
-        return jnp.stack(
-            [
-                k[0] / (1 + (c / k[9]) ** 2),
-                k[1] * a,
-                k[2] * a * (a - 1),
-                k[3] * b,
-                k[4] * b * (1 + a),
-                k[5] * c,
-                k[6] * a / (k[8] + a + b),
-                k[7] * c,
-            ]
-        )
-
-    jumps = [[1, -1, -2, 2, 0, 0, -1, 0], [0, 0, 1, -1, -1, 0, 0, 1], [0, 0, 0, 0, 1, -1, 3, -1]]
-    return ReactionNetwork(jumps, propensities, x0=[5.2, 2.5, 3], parameters=dict(zip(NAMES, VALUES, strict=True)))
-
-
-@cache
-def birth_death() -> ReactionNetwork:
-    return ReactionNetwork(
-        [[1, -1]], lambda x, p: jnp.stack([p["k"], p["g"] * x[0]]), x0=[0], parameters={"k": 10.0, "g": 1.0}
-    )
-
-
-MOST = 40  # molecules in the exact answer
-
-
-@cache
-def neural() -> ReactionNetwork:
-    """A gene whose production is a small neural network of its product; parameters in tuples, lists and dicts."""
-    rng = np.random.default_rng(1)
-
-    def propensities(x: Array, p: dict[str, Any]) -> Array:
-        hidden = x / 10
-        for weights, bias in p["layers"]:
-            hidden = jnp.tanh(weights @ hidden + bias)
-        return jnp.stack([8 * jax.nn.softplus(p["out"]["weights"] @ hidden + p["out"]["bias"]), p["decay"] * x[0]])
-
-    layers = [(rng.normal(size=(3, 1)), rng.normal(size=3)), (rng.normal(size=(2, 3)), rng.normal(size=2))]
-    parameters = {
-        "layers": layers,
-        "out": {"weights": rng.normal(size=2), "bias": np.array(0.1)},
-        "decay": 1.0,
-        "readout": np.array([0.5, 0.02]),
-    }
-    return ReactionNetwork([[1, -1]], propensities, x0=[2], parameters=parameters)
-
-
-def exact(net: ReactionNetwork, function: Callable[..., Any], times: list[float], leaves: list[np.ndarray]) -> float:
-    """The sum of E f(X_t) by the matrix exponential of the generator, cut off at MOST molecules."""
-    states = jnp.arange(MOST + 1.0)[:, None]
-    birth, death = np.asarray(jax.vmap(lambda x: net.propensities_at(x, leaves))(states)).T
-    generator = np.diag(birth[:-1], -1) + np.diag(death[1:], 1)
-    generator -= np.diag(generator.sum(axis=0))
-    values = np.asarray(jax.vmap(lambda x: jnp.atleast_1d(function(x, net.structured(leaves))))(states)).sum(axis=1)
-    start = np.zeros(MOST + 1)
-    start[int(net.x0[0])] = 1.0
-    return float(sum(values @ (expm(generator * t) @ start) for t in times))
-
 
 def first(x: Array, p: object) -> Array:
     return x[0]
 
 
 @pytest.mark.parametrize("estimator", BOTH)
-def test_batches_do_not_change_the_gradient(estimator: str) -> None:
-    net = cascade()
+def test_batches_do_not_change_the_gradient(cascade: ReactionNetwork, estimator: str) -> None:
+    net = cascade
     runs = [
         value_and_grad(net, lambda x, p: x, [0.0, 0.5, 2.0, 5.0], n=64, seed=1, estimator=estimator, batch=batch)
         for batch in (None, 7)  # of which there are too few for the groups of the first
@@ -108,13 +35,13 @@ def test_batches_do_not_change_the_gradient(estimator: str) -> None:
     for run in runs:
         assert run.value == runs[0].value
         assert run.events == runs[0].events
-        for name in NAMES:
+        for name in cascade.parameters:
             assert run.gradient[name] == pytest.approx(runs[0].gradient[name], rel=1e-9)
             assert 0 < run.gradient_stderr[name] < 10 * runs[0].gradient_stderr[name]
 
 
-def test_few_trajectories_have_an_error_and_one_has_none() -> None:
-    net = birth_death()
+def test_few_trajectories_have_an_error_and_one_has_none(birth_death: ReactionNetwork) -> None:
+    net = birth_death
     few = value_and_grad(net, first, [1.0], n=9)
     assert few.gradient_stderr["g"] > 0
     assert few.stderr > 0
@@ -124,8 +51,8 @@ def test_few_trajectories_have_an_error_and_one_has_none() -> None:
     assert np.isfinite(alone.gradient["g"])
 
 
-def test_a_loss_that_is_not_linear_is_differentiated_at_the_expectations() -> None:
-    net = birth_death()
+def test_a_loss_that_is_not_linear_is_differentiated_at_the_expectations(birth_death: ReactionNetwork) -> None:
+    net = birth_death
     data = np.array([3.0, 7.0])
     result = value_and_grad(net, first, [0.5, 2.0], loss=lambda e: jnp.sum((e[:, 0] - data) ** 2), n=100, seed=4)
     slopes = 2 * (result.expectations[:, 0] - data)
@@ -138,16 +65,18 @@ def test_a_loss_that_is_not_linear_is_differentiated_at_the_expectations() -> No
     assert result.stderr == pytest.approx(linear.stderr)
 
 
-def test_parameters_can_be_given_without_compiling_again() -> None:
+def test_parameters_can_be_given_without_compiling_again(
+    neural: ReactionNetwork, exact_sum: Callable[..., float]
+) -> None:
     """One comparison: a false alarm in 1 of 16,000 runs."""
-    net = neural()
+    net = neural
     value_and_grad(net, first, [0.5], n=400)
     compiled = set(net.compiled)
     other = jax.tree.map(lambda leaf: leaf * 0.5, net.parameters)
     result = value_and_grad(net, first, [0.5], n=400, parameters=other)
     assert set(net.compiled) == compiled
-    truth = exact(net, first, [0.5], list(net.coefficients_of(other)))
-    assert abs(truth - exact(net, first, [0.5], list(net.coefficients))) > 8 * result.stderr
+    truth = exact_sum(net, first, [0.5], list(net.coefficients_of(other)))
+    assert abs(truth - exact_sum(net, first, [0.5], list(net.coefficients))) > 8 * result.stderr
     assert abs(result.value - truth) < 4 * result.stderr
 
 
@@ -198,8 +127,8 @@ def expect(message: str, call: Callable[[], Gradient], kind: type[SbmlgradError]
     assert "\n" not in str(error.value)
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    net = birth_death()
+def test_what_does_not_fit_is_refused(birth_death: ReactionNetwork) -> None:
+    net = birth_death
     expect("function: cannot be called", lambda: value_and_grad(net, lambda x: x, [1.0]))
     expect("(functions,), got shape (1, 1)", lambda: value_and_grad(net, lambda x, p: x[None], [1.0]))
     expect("(functions,), got shape (0,)", lambda: value_and_grad(net, lambda x, p: x[:0], [1.0]))

@@ -10,39 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import Array
 
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation import ensemble
 from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.replay import array_loop, run_batches
-
-NAMES = [f"k{i}" for i in range(10)]
-VALUES = [4.0, 0.3, 0.05, 1.2, 0.02, 0.6, 2.0, 0.15, 0.7, 3.0]
-
-
-@cache  # with what is compiled for it
-def cascade() -> ReactionNetwork:
-    """Three species, eight reactions and ten numbers for parameters; two initial counts are fractions."""
-
-    def propensities(x: Array, p: dict[str, Array]) -> Array:
-        a, b, c = x[0], x[1], x[2]
-        k = [p[name] for name in NAMES]
-        return jnp.stack(
-            [
-                k[0] / (1 + (c / k[9]) ** 2),
-                k[1] * a,
-                k[2] * a * (a - 1),
-                k[3] * b,
-                k[4] * b * (1 + a),
-                k[5] * c,
-                k[6] * a / (k[8] + a + b),
-                k[7] * c,
-            ]
-        )
-
-    jumps = [[1, -1, -2, 2, 0, 0, -1, 0], [0, 0, 1, -1, -1, 0, 0, 1], [0, 0, 0, 0, 1, -1, 3, -1]]
-    return ReactionNetwork(jumps, propensities, x0=[5.2, 2.5, 3], parameters=dict(zip(NAMES, VALUES, strict=True)))
 
 
 @cache
@@ -61,17 +33,28 @@ def genes(count: int) -> ReactionNetwork:
 @pytest.mark.parametrize(
     ("network", "times", "start", "n", "batch_size"),
     [
-        (cascade, [0.0, 0.5, 3.0, 10.0], 0.0, 50, 16),
-        (cascade, np.linspace(1.0, 9.0, 90), 1.0, 20, 24),  # more times than the ensemble handles at once
-        (lambda: genes(40), [0.3, 1.0], 0.0, 20, 20),
-        (lambda: ReactionNetwork(np.zeros((1, 0), int), lambda x, p: jnp.zeros(0), x0=[3]), [0.0, 1.0], 0.0, 3, 2),
+        (lambda cascade: cascade, [0.0, 0.5, 3.0, 10.0], 0.0, 50, 16),
+        (
+            lambda cascade: cascade,
+            np.linspace(1.0, 9.0, 90),
+            1.0,
+            20,
+            24,
+        ),  # more times than the ensemble handles at once
+        (lambda _: genes(40), [0.3, 1.0], 0.0, 20, 20),
+        (lambda _: ReactionNetwork(np.zeros((1, 0), int), lambda x, p: jnp.zeros(0), x0=[3]), [0.0, 1.0], 0.0, 3, 2),
     ],
     ids=["fractions", "many times", "genes", "no reactions"],
 )
 def test_trajectories_are_those_of_the_ensemble(
-    network: Callable[[], ReactionNetwork], times: Any, start: float, n: int, batch_size: int
+    cascade: ReactionNetwork,
+    network: Callable[[ReactionNetwork], ReactionNetwork],
+    times: Any,
+    start: float,
+    n: int,
+    batch_size: int,
 ) -> None:
-    net = network()
+    net = network(cascade)
     task = Ensemble(net, net.x0, net.coefficients, np.asarray(times, float), n, seed=3, start=start)
     chunks = list(ensemble.run(task))
     expected = np.concatenate([np.stack(chunk.records) for chunk in chunks], axis=-1)

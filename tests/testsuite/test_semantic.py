@@ -1,8 +1,6 @@
 """Reading and judging semantic cases, running them in other processes, and what the commands write."""
 
 import csv
-import importlib
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -245,38 +243,6 @@ def test_how_a_case_ends(folder: Path, result: object, status: str, detail: str)
     assert detail in ended.detail
     assert ended.tags == ("Compartment", "Species", "Reaction", "Amount")
     assert ended.seconds >= 0
-
-
-STAND_IN = """
-import os, time
-from types import SimpleNamespace
-import pandas as pd
-
-def simulate(model, times, *, method, select):
-    case = os.path.basename(model.elements.source.path)[:5]
-    if case == "00002":
-        time.sleep(60)
-    if case == "00003":
-        raise ZeroDivisionError("by zero")
-    if case == "00004":
-        os._exit(3)
-    values = {"S1": 0.5**(2 * times), "[S2]": 10 * times, "k": 3 + 0 * times}
-    return SimpleNamespace(mean=pd.DataFrame(values, index=times))
-
-def process_of(item):
-    return item, os.getpid()
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A module that other processes can import: the stand-ins for what the cases need."""
-    folder = tmp_path / "modules"
-    folder.mkdir()
-    (folder / "semantic_stand_in.py").write_text(STAND_IN)
-    monkeypatch.syspath_prepend(folder)
-    yield importlib.import_module("semantic_stand_in")
-    sys.modules.pop("semantic_stand_in")
 
 
 def test_a_case_that_hangs_or_crashes_is_lost_alone(tmp_path: Path, stand_in: Any) -> None:
