@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,10 @@ from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise, observed, smoothed
 from sbmlgrad.fitting.optimise import Descent, Evaluation, Row, descend, exact_evaluation
-from sbmlgrad.fitting.outcome import Outcome, of_least_squares
-from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.outcome import Outcome, curves, dense, of_least_squares
+from sbmlgrad.fitting.parameters import Bounds, choose
+from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.fitting.uncertainty import Verdict, judge
-from sbmlgrad.model.model import Model
-from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
 from sbmlgrad.simulation.linear_noise import linear_noise
 from sbmlgrad.simulation.path import Settings
@@ -50,25 +50,25 @@ class EquationFit:
 
     def __init__(
         self,
-        model: Model | ReactionNetwork,
-        parameters: Parameters,
+        trials: Sequence[Trial],
+        requests: Mapping[str, Bounds],
+        init: Mapping[str, float],
         target: Target,
-        source: str,
         settings: Settings,
         optimiser: optax.GradientTransformation | None,
     ):
         self._optimiser = optimiser
-        self.model, self.parameters, self.source, self.settings = model, parameters, source, settings
+        self.source, self.settings = trials[0].source, settings
         self._spreads = {
-            name: target.select(target.spread & (target.observable == index))
-            for index, name in enumerate(target.observables)
+            index: target.select(target.spread & (target.observable == index))
+            for index in range(len(target.observables))
         }
         aim = without_spread(target)
-        self.equations, self.quantities = prepare_equations(model, None, aim.observables)
-        names = list(self.equations.quantities)
-        self.indices = [names.index(name) for name in parameters.names]
-        self.descent = Descent(parameters.to_scale(parameters.start), aim)
-        self._jacobian = np.zeros((len(aim.value), len(parameters.names)))
+        self._systems = [_System(trial, aim, index, settings) for index, trial in enumerate(trials)]
+        quantities = {name: system.quantities[name] for system in self._systems for name in system.trial.names}
+        self.parameters = choose(requests, quantities, init, self.source)
+        self.descent = Descent(self.parameters.to_scale(self.parameters.start), aim)
+        self._jacobian = np.zeros((len(aim.value), len(self.parameters.names)))
         self._noise: Noise | None = None
 
     def solve(self, bar: tqdm[Any]) -> Outcome:
@@ -124,30 +124,15 @@ class EquationFit:
         """The fitted solution on a dense grid of times."""
         import pandas
 
-        target = self.descent.target
-        times = np.union1d(target.times, np.linspace(target.times[0], target.times[-1], 101))
-        start = min(0.0, float(times[0]))
-        values = solve(self.equations, self._values(self.descent.point), times, start, settings=self.settings)
-        return pandas.concat(
-            [
-                pandas.DataFrame({"observable": name, "time": times, "mean": row, "mean_stderr": 0.0, "sd": 0.0})
-                for name, row in zip(target.observables, values, strict=True)
-            ],
-            ignore_index=True,
-        )
-
-    def _values(self, point: np.ndarray) -> np.ndarray:
-        values = self.quantities.copy()
-        values[self.indices] = self.parameters.from_scale(point)
-        return values
+        values = self.parameters.from_scale(self.descent.point)
+        return pandas.concat([system.curves(values) for system in self._systems], ignore_index=True)
 
     def _residuals(self, point: np.ndarray, bar: tqdm[Any]) -> np.ndarray:
         """Weighted residuals (m,); their derivatives are kept for whoever asks next."""
         target, shape = self.descent.target, self.descent.target.value.shape
         values = self.parameters.from_scale(point)
-        begin = min(0.0, float(target.times[0]))
         try:
-            levels, slopes = self._sensitivities(point, begin)
+            levels, slopes = self._sensitivities(values)
         except SimulationError:
             return np.full(shape, _HOPELESS)  # so that the step is taken back
         residuals = (levels[target.observable, target.time] - target.value) / target.error
@@ -168,10 +153,16 @@ class EquationFit:
             raise FitError(f"{self.source}: the optimiser went where nothing can be solved; take smaller steps")
         return exact_evaluation(residuals, self._jacobian)
 
-    def _sensitivities(self, point: np.ndarray, begin: float) -> tuple[np.ndarray, np.ndarray]:
-        """Observables (observables, times) and their derivatives (P, observables, times)."""
-        times = self.descent.target.times
-        return sensitivities(self.equations, self._values(point), self.indices, times, begin, self.settings)
+    def _sensitivities(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Observables (observables, times) and their derivatives (P, observables, times), 0 where nothing is seen."""
+        target = self.descent.target
+        levels = np.zeros((len(target.observables), len(target.times)))
+        slopes = np.zeros((len(values), *levels.shape))
+        for system in self._systems:
+            seen, own = system.sensitivities(values)
+            levels[np.ix_(system.rows, system.columns)] = seen
+            slopes[np.ix_(system.trial.places, system.rows, system.columns)] = own
+        return levels, slopes
 
     def _predicted(self) -> Noise:
         """What the equations say of the noise at the present point."""
@@ -183,8 +174,8 @@ class EquationFit:
         if covariance is None:
             covariance = np.diag(np.abs(level))
         variance = np.diag(covariance).copy()
-        for index, name in enumerate(target.observables):
-            spread, rows = self._spreads[name], ~target.trajectory & (target.observable == index)
+        for index, spread in self._spreads.items():
+            rows = ~target.trajectory & (target.observable == index)
             if len(spread["value"]) and rows.any():
                 times = target.times[spread["time"]]
                 own = np.interp(times, target.times[target.time[rows]], level[rows])
@@ -203,23 +194,23 @@ class EquationFit:
     def _along_trajectories(self) -> np.ndarray | None:
         """The covariance (m, m) of numbers along one trajectory, where there is a linear noise approximation."""
         target = self.descent.target
-        values = dict(zip(self.parameters.names, self.parameters.from_scale(self.descent.point).tolist(), strict=True))
-        try:
-            prepared = prepare(self.model, values, target.observables)
-            if len(prepared.network.species) > _MOST_SPECIES:
+        values = self.parameters.from_scale(self.descent.point)
+        result = np.zeros((len(target.value),) * 2)
+        for system in self._systems:
+            every = system.along_trajectories(values)
+            if every is None:
                 return None
-            noise = linear_noise(prepared.network, prepared.counts, prepared.coefficients, target.times)
-        except SbmlgradError:  # more than counts moves, or molecules are too many, or rates have no meaning here
-            return None
-        every = noise.covariance(_slopes(prepared, noise.mean))
-        result = every[target.observable, target.time][:, target.observable, target.time]
+            rows = np.flatnonzero(target.trial == system.index)
+            seen, when = (
+                np.searchsorted(system.rows, target.observable[rows]),
+                np.searchsorted(system.columns, target.time[rows]),
+            )
+            result[np.ix_(rows, rows)] = every[seen, when][:, seen, when]
         return result if np.all(np.isfinite(result)) and np.all(np.diag(result) >= 0) else None
 
     def _check(self, start: np.ndarray) -> None:
         """Refuse a start from which nothing can be learnt, and parameters that nothing depends on."""
-        times = self.descent.target.times
-        begin = min(0.0, float(times[0]))
-        _, slopes = self._sensitivities(start, begin)
+        _, slopes = self._sensitivities(self.parameters.from_scale(start))
         for name, slope in zip(self.parameters.names, slopes, strict=True):
             if not np.all(np.isfinite(slope)):
                 raise FitError(
@@ -230,6 +221,54 @@ class EquationFit:
                     f"{self.source}: {name!r} moves none of the observables at its start, so the data cannot tell its "
                     "value; fix it or start elsewhere"
                 )
+
+
+class _System:
+    """The rate equations of one condition, with its observables and times among all."""
+
+    def __init__(self, trial: Trial, target: Target, index: int, settings: Settings):
+        self.trial, self.index, self._settings = trial, index, settings
+        self.rows = np.flatnonzero(np.array(target.trials) == index)
+        self._observables = tuple(target.observables[i] for i in self.rows)
+        self.times = target.own_times(index)
+        self.columns = np.searchsorted(target.times, self.times)
+        self._equations, self._quantities = prepare_equations(trial.model, None, self._observables)
+        self.quantities = self._equations.quantities
+        names = list(self.quantities)
+        self._indices = [names.index(name) for name in trial.names]
+        self._start = min(0.0, float(self.times[0]))
+
+    def _at(self, values: np.ndarray) -> np.ndarray:
+        result = self._quantities.copy()
+        result[self._indices] = values[self.trial.places]
+        return result
+
+    def sensitivities(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Observables (observables, times) and their derivatives (own parameters, observables, times)."""
+        every, fixed = self._at(values), (self.times, self._start)
+        if not self._indices:
+            levels = solve(self._equations, every, *fixed, settings=self._settings)
+            return levels, np.zeros((0, *levels.shape))
+        return sensitivities(self._equations, every, self._indices, *fixed, self._settings)
+
+    def curves(self, values: np.ndarray) -> pandas.DataFrame:
+        """The solution on a dense grid of times."""
+        times = dense(self.times)
+        levels = solve(self._equations, self._at(values), times, self._start, settings=self._settings)
+        nothing = np.zeros_like(levels)
+        return curves(self._observables, times, levels, nothing, nothing, self.trial.condition)
+
+    def along_trajectories(self, values: np.ndarray) -> np.ndarray | None:
+        """The covariance (observables, times, observables, times) along one trajectory; None where nothing says it."""
+        named = dict(zip(self.trial.names, values[self.trial.places].tolist(), strict=True))
+        try:
+            prepared = prepare(self.trial.model, named, self._observables)
+            if len(prepared.network.species) > _MOST_SPECIES:
+                return None
+            noise = linear_noise(prepared.network, prepared.counts, prepared.coefficients, self.times)
+        except SbmlgradError:  # more than counts moves, or molecules are too many, or rates have no meaning here
+            return None
+        return noise.covariance(_slopes(prepared, noise.mean))
 
 
 def without_spread(target: Target) -> Target:

@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import time as clock
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError, TableError
-from sbmlgrad.fitting.deterministic import EquationFit, without_spread
+from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.deterministic import EquationFit
 from sbmlgrad.fitting.likelihood_fit import LIKELIHOODS, LOSSES, likelihood_fit
-from sbmlgrad.fitting.loss import target
+from sbmlgrad.fitting.loss import joined, target
 from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Bounds, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.stochastic import MomentFit
+from sbmlgrad.fitting.trials import Fitted, Table, Trials, numbers_of, plain_id, set_up
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
-from sbmlgrad.simulation.deterministic import prepare_equations
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
-from sbmlgrad.tables.measurements import Measurements, match, read_measurements
 
 if TYPE_CHECKING:
     import optax
 
-Fitted = Model | ReactionNetwork
-
 
 def fit(
     model: Model | ReactionNetwork,
-    data: str | os.PathLike[str] | pandas.DataFrame,
+    data: Table | Sequence[Table],
     parameters: Mapping[str, Bounds],
     *,
+    conditions: Table | None = None,
+    observables: Mapping[str, str] | None = None,
     init: Mapping[str, float] | None = None,
     n: int = 2000,
     seed: int = 0,
@@ -58,12 +56,17 @@ def fit(
     model
         As for :func:`sbmlgrad.simulate`.
     data
-        A CSV file or DataFrame: trajectories (``time, S``, several of them numbered by ``replicate``), snapshots
-        (rows of single cells that share a ``time``) or moments (``time, S-mean, S-sd``); ``S`` amounts, ``[S]``
-        concentrations, variables of assignment rules.
+        A CSV file or DataFrame, or several: trajectories (``time, S``, several of them numbered by ``replicate``),
+        snapshots (rows of single cells that share a ``time``) or moments (``time, S-mean, S-sd``); ``S`` amounts,
+        ``[S]`` concentrations, variables of assignment rules. A column ``condition`` tells experiments apart.
     parameters
         Bounds (lower, upper) by id, or None: parameters, compartments, ``reaction.parameter``, ``S`` (initial
-        amount) and ``[S]`` (initial concentration).
+        amount) and ``[S]`` (initial concentration); and other ids, which stand in ``observables`` or ``conditions``.
+    conditions
+        What was done in each condition, a CSV file or DataFrame: ``condition``, ``time`` if anything changes on the
+        way, and ids with their values from then on: numbers, parameters to be fitted, formulas such as ``S + 100``.
+    observables
+        Formulas by the names that columns of the data have: ``{"signal": "scale*S + offset"}``.
     init
         Start values that differ from the model's.
     n
@@ -108,17 +111,23 @@ def fit(
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
-    measurements = match(read_measurements(data), _observable_ids(model), _ids_by_name(model))
-    _check_columns(measurements, model, parameters)
-    init = dict(init or {})
+    init, formulas = dict(init or {}), dict(observables or {})
     if init_from == "ode" and isinstance(options.method, SSA):
         rough = fit(
-            model, data, parameters, init=init, method="ode", cells=cells, optimiser=optimiser, progress=progress
+            model,
+            data,
+            parameters,
+            conditions=conditions,
+            observables=formulas,
+            init=init,
+            method="ode",
+            cells=cells,
+            optimiser=optimiser,
+            progress=progress,
         )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
-    _check_ids(model, parameters)
-    model = _started(model, tuple(parameters), init)
-    problem = _posed(model, parameters, init, measurements, options)
+    trials = set_up(model, data, parameters, init, conditions, formulas)
+    problem = _posed(trials, parameters, init, options)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
         outcome = problem.solve(bar)
     problem.warn()
@@ -126,7 +135,7 @@ def fit(
     return Fit(
         parameters=table,
         correlation=correlation,
-        model=model.with_parameters({str(name): float(value) for name, value in table["estimate"].items()}),
+        model=_with_estimates(trials.model, {str(name): float(value) for name, value in table["estimate"].items()}),
         loss=outcome.loss,
         loss_name=outcome.loss_name,
         goodness=pandas.Series(outcome.goodness, name="goodness", dtype=float),
@@ -139,7 +148,7 @@ def fit(
         curves=outcome.curves,
         n=problem.n,
         estimator=options.derivatives(problem),
-        data=measurements.source,
+        data=trials.data,
         seed=seed,
         seconds=clock.perf_counter() - begun,
     )
@@ -185,78 +194,22 @@ class _Options:
         return None if isinstance(self.optimiser, str) else self.optimiser
 
 
-def _posed(
-    model: Fitted,
-    parameters: Mapping[str, Bounds],
-    init: Mapping[str, float],
-    measurements: Measurements,
-    options: _Options,
-) -> Posed:
+def _posed(trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, float], options: _Options) -> Posed:
     """The problem to be solved, by the method and the loss."""
-    source = model.elements.source.path if isinstance(model, Model) else "the network"
     if isinstance(options.method, SSA):
-        by_likelihood = likelihood_fit(model, parameters, init, measurements, options.loss, options.transformation)
+        by_likelihood = likelihood_fit(trials.every, parameters, init, options.loss, options.transformation)
         if by_likelihood is not None:
             return by_likelihood
-    aim = target(measurements, followed=options.cells == "followed")
+    aim = joined([target(trial.measurements, followed=options.cells == "followed") for trial in trials.every])
     if isinstance(options.method, ODE):
-        quantities = prepare_equations(model, None, without_spread(aim).observables)[0].quantities
-        values = choose(parameters, quantities, init, source)
-        return EquationFit(model, values, aim, source, options.method.settings, options.transformation)
+        return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation)
     assert isinstance(options.method, SSA)
-    moments = moments_of(model, tuple(parameters), aim, options.estimator, options.method)
-    values = choose(parameters, moments.quantities, init, source)
-    return MomentFit(moments, values, aim, source, options.n, options.seed, options.transformation)
+    moments = moments_of(trials.every, aim, options.estimator, options.method)
+    values = choose(parameters, moments.quantities, init, trials.source)
+    return MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
 
 
-def _started(model: Fitted, names: tuple[str, ...], init: Mapping[str, float]) -> Fitted:
-    """The model with start values put in; the same one where it is fitted again, with all that was compiled for it."""
-    key, kept = (names, tuple(init.items())), model.derived if isinstance(model, Model) else model.compiled
-    entry = kept.get("started")
-    if entry is None or entry[0] != key:
-        start_model = model.with_parameters(init) if init else model
-        entry = kept["started"] = key, start_model.by_name(names) if isinstance(start_model, Model) else start_model
-    started: Fitted = entry[1]
-    return started
-
-
-def _observable_ids(model: Fitted) -> Collection[str]:
-    if not isinstance(model, Model):
-        return set(model.species)
-    species = model.elements.species
-    return {*model.initial_values(), *(f"[{s}]" for s in species)} - {"<time>"}
-
-
-def _ids_by_name(model: Fitted) -> Mapping[str, Collection[str]]:
-    """Ids by the names that a model gives to what can be looked at."""
-    names: dict[str, set[str]] = {}
-    if isinstance(model, Model):
-        elements = model.elements
-        for kind in (elements.species, elements.parameters, elements.compartments):
-            for item in kind.values():
-                names.setdefault(item.name, set()).add(item.id)
-    return names
-
-
-def _check_columns(measurements: Measurements, model: Fitted, parameters: Collection[str]) -> None:
-    """Raise :class:`TableError` for a constant that is to be fitted, which programs export beside what varies."""
-    if not isinstance(model, Model):
-        return
-    elements = model.elements
-    constants = {*elements.parameters, *elements.compartments} - elements.rate_rules.keys() - elements.set_by_events
-    for series in measurements.series:
-        if series.observable in constants and series.observable in parameters:
-            raise TableError(
-                f"{measurements.source}: column {series.column!r} is no measurement: {series.observable!r} is to be "
-                "fitted; remove the column"
-            )
-
-
-def _check_ids(model: Fitted, parameters: Mapping[str, Bounds]) -> None:
-    """Raise :class:`UnknownIdError` for ids that cannot be fitted."""
-    if not isinstance(model, Model):
-        model.check_names(parameters, ())
-        model.check_numbers(parameters)
-        return
-    quantities = model.quantities()
-    model.with_parameters({name: quantities.get(name, 1.0) for name in parameters})
+def _with_estimates(model: Fitted, estimates: Mapping[str, float]) -> Fitted:
+    """The model that was given with what was found of its numbers."""
+    known = model.parameters if isinstance(model, ReactionNetwork) else numbers_of(model)
+    return model.with_parameters({name: value for name, value in estimates.items() if plain_id(name) in known})

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from sbmlgrad.errors import FitError, SimulationError, TableError
-from sbmlgrad.fitting.exactness import Exactness
+from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
-from sbmlgrad.fitting.moments import simulated
-from sbmlgrad.fitting.outcome import Outcome, curves, history
+from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
-from sbmlgrad.gradient.problem import Problem, differentiable, once
-from sbmlgrad.likelihood.cells import ProjectedCells
-from sbmlgrad.likelihood.kalman import LinearNoisePaths
+from sbmlgrad.fitting.study import Study, without_likelihood
+from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Likelihood
-from sbmlgrad.likelihood.paths import ProjectedPaths
-from sbmlgrad.likelihood.records import Snapshots, Trajectories
-from sbmlgrad.model.model import Model
-from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.network.discretise import only_counts
-from sbmlgrad.simulation.experiment import Experiment
-from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.prepare import discretised
-from sbmlgrad.tables.measurements import Measurements
+from sbmlgrad.likelihood.total import Total
 
 if TYPE_CHECKING:
     import optax
@@ -35,16 +24,12 @@ if TYPE_CHECKING:
 
 LIKELIHOODS = ("projection", "linear_noise")
 LOSSES = ("auto", "moments", *LIKELIHOODS)
-_SHOWN_TRAJECTORIES = 2000  # for the curves of the report
-_SHOWN_SEED = 1
-_ROUNDED = 1e-6  # molecules
 
 
 def likelihood_fit(
-    model: Model | ReactionNetwork,
+    trials: Sequence[Trial],
     parameters: Mapping[str, Bounds],
     init: Mapping[str, float],
-    measurements: Measurements,
     loss: str,
     optimiser: optax.GradientTransformation | None,
 ) -> LikelihoodFit | None:
@@ -54,12 +39,12 @@ def likelihood_fit(
     """
     if loss == "moments":
         return None
-    reason = _without_likelihood(model, measurements, loss)
+    reason = next((text for text in (without_likelihood(trial, loss) for trial in trials) if text), "")
     if reason:
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
         return None
-    problem = LikelihoodFit(model, parameters, init, measurements, loss, optimiser)
+    problem = LikelihoodFit(trials, parameters, init, loss, optimiser)
     try:
         problem.start()
     except SimulationError as error:
@@ -69,112 +54,66 @@ def likelihood_fit(
     return problem
 
 
-def _without_likelihood(model: Model | ReactionNetwork, measurements: Measurements, loss: str) -> str:
-    """Why single cells or trajectories have no likelihood here; "" where they have one."""
-    observables = tuple(dict.fromkeys(s.observable for s in measurements.series))
-    if measurements.cells is None:
-        moments = [s for s in measurements.series if s.statistic not in ("value", "error")]
-        if moments:
-            return f"is of single cells or trajectories, and column {moments[0].column!r} is of many"
-    elif loss == "linear_noise":
-        return "is of trajectories, and the table has other cells at each time"
-    if isinstance(model, Model) and not only_counts(model, observables):
-        return "is of models in which reactions alone change anything, which this one is not"
-    if measurements.cells is None:
-        exact = {(s.observable, s.replicate) for s in measurements.series if s.statistic == "error"}
-        for series in measurements.series:
-            rough = series.statistic == "value" and (series.observable, series.replicate) not in exact
-            if rough and np.any(series.values != np.round(series.values)):
-                return (
-                    f"column {series.column!r} has numbers that are not whole, so that they are no counts, and no "
-                    f"column '{series.observable}-error' that says how exact they are"
-                )
-    return ""
-
-
 class LikelihoodFit:
-    """The likelihood of single cells, or trajectories, of a model in which counts are all that moves."""
+    """The likelihood of single cells, or trajectories, of models in which counts are all that moves."""
 
     n = 1
     unit = "evaluation"
 
     def __init__(
         self,
-        model: Model | ReactionNetwork,
+        trials: Sequence[Trial],
         parameters: Mapping[str, Bounds],
         init: Mapping[str, float],
-        measurements: Measurements,
         loss: str,
         optimiser: optax.GradientTransformation | None,
     ):
-        self.model, self._loss, self._optimiser = model, loss, optimiser
-        self.data = _records(measurements)
-        self.source = model.elements.source.path if isinstance(model, Model) else "the network"
-        names, observables = tuple(parameters), self.data.observables
-        if isinstance(model, Model):
-            discrete = discretised(model, observables)
-            quantities, kept = discrete.quantities, model.derived
-            self.problem: Problem = once(
-                kept, ("likelihood", names, observables), lambda: differentiable(discrete, names)
-            )
-        else:
-            quantities, kept = {name: float(model.parameters[name]) for name in names}, model.compiled
-            self.problem = once(kept, ("likelihood", names, observables), lambda: differentiable(model, names))
-        self.parameters: Parameters = choose(parameters, quantities, init, self.source)
-        self._likelihood: Likelihood | None = None
+        self._loss, self._optimiser = loss, optimiser
+        self._studies = [Study(trial) for trial in trials]
+        quantities = {name: study.quantities[name] for study in self._studies for name in study.trial.names}
+        self.parameters: Parameters = choose(parameters, quantities, init, trials[0].source)
+        self._total = Total((), ())
 
     def start(self) -> None:
         """Choose what to compute; raises :class:`SimulationError` where there is nothing that can be."""
         values = self.parameters.start
-        tangents = self.problem.at(values).tangents
-        for index, name in enumerate(self.parameters.names):
-            if not (tangents.moves_counts(index) or tangents.moves_rates(index)):
+        reached = np.zeros(len(values), bool)
+        for study in self._studies:
+            reached[study.trial.places] |= np.array(study.reaches(values[study.trial.places]), bool)
+        for name, reaches in zip(self.parameters.names, reached, strict=True):
+            if not reaches:
                 raise FitError(
-                    f"{self.source}: {name!r} enters no reaction or observable, so the data cannot tell its value"
+                    f"{self._studies[0].trial.source}: {name!r} enters no reaction or observable, so the data cannot "
+                    "tell its value"
                 )
-        data = self.data
-        if isinstance(data, Snapshots):
-            self._likelihood = ProjectedCells(self.problem, data)
-            self._likelihood.prepare(values)
-            return
-        self._check_counted(data, values)
-        self._check_start(data, values)
-        exact, rough = ProjectedPaths(self.problem, data), LinearNoisePaths(self.problem, data)
-        if self._loss != "linear_noise":
-            try:
-                exact.prepare(values)
-            except SimulationError:
-                if self._loss == "projection":
-                    raise
-            else:
-                if self._loss == "projection" or np.isfinite(exact.evaluate(values).value):
-                    self._likelihood = exact
-                    return
-        rough.prepare(values)
-        self._likelihood = rough
+        self._total = self._of_all(
+            [study.likelihood(self._loss, values[study.trial.places]) for study in self._studies]
+        )
+
+    def _of_all(self, parts: Sequence[Likelihood]) -> Total:
+        return Total(parts, [study.trial.places for study in self._studies])
 
     def solve(self, bar: tqdm[Any]) -> Outcome:
         """Maximise the likelihood."""
-        assert self._likelihood is not None
-        best = maximise(self._likelihood, self.parameters, bar, self._optimiser)
-        if isinstance(self._likelihood, LinearNoisePaths) and self._loss != "linear_noise":
+        best = maximise(self._total, self.parameters, bar, self._optimiser)
+        if self._loss != "linear_noise":
             best = self._refined(best, bar)
-        expected = self._likelihood.expected(self.parameters.from_scale(best.point))
-        fit = fitness(expected, len(self.parameters.names))
+        values = self.parameters.from_scale(best.point)
+        fit = fitness(self._total.expected(values), len(values))
         poor = "; but the data contradict the fitted model, see the warnings" if fit.warnings else ""
-        free, size = len(self.parameters.names), self._likelihood.size
+        free, size = len(values), self._total.size
         return Outcome(
             point=best.point,
             covariance=best.covariance,
             freedom=np.inf,
             loss=-2 * best.value,
-            loss_name=f"-2 log likelihood ({self._likelihood.describe()})",
+            loss_name=f"-2 log likelihood ({self._total.describe()})",
             converged=best.converged,
             message=best.message + poor,
             warnings=(*(() if best.converged else (best.message,)), *fit.warnings),
             history=history(best.rows, self.parameters.names, 1),
-            measured=self._measured(expected),
-            curves=self._curves(best.point),
+            measured=self._measured(values),
+            curves=self._curves(values),
             ends=best.ends,
             goodness={
                 "log_likelihood": best.value,
@@ -189,109 +128,38 @@ class LikelihoodFit:
 
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""
-        warn_of_fractions(self.source, fractional(self.problem.network.species, self.problem.network.x0))
-
-    def _check_counted(self, data: Trajectories, values: np.ndarray) -> None:
-        """Raise :class:`SimulationError` where numbers without errors are of no whole numbers of molecules."""
-        point = self.problem.at(values)
-        states = np.arange(1.0, 1.0 + len(point.counts)) + np.arange(3.0)[:, None]
-        for index, name in enumerate(data.observables):
-            exact = (data.variance[:, index] == 0) & ~np.isnan(data.values[:, index])
-            variable = self.problem.variables.index(name)
-            seen = [float(np.asarray(self.problem.observe(tuple(x), point.coefficients)[variable])) for x in states]
-            if exact.any() and not np.allclose(seen, np.round(seen), rtol=0, atol=_ROUNDED):
-                raise SimulationError(
-                    f"{name!r} is not a number of molecules, so that a value of it is never exact; say in a column "
-                    f"'{name}-error' how exact it is"
-                )
-
-    def _check_start(self, data: Trajectories, values: np.ndarray) -> None:
-        """Raise :class:`SimulationError` for exact numbers at the start that the model does not start from."""
-        if data.times[0] > data.start:
-            return
-        point = self.problem.at(values)
-        for index, name in enumerate(data.observables):
-            seen, variance = data.values[:, index, 0], data.variance[:, index, 0]
-            exact = seen[(variance == 0) & ~np.isnan(seen)]
-            variable = self.problem.variables.index(name)
-            sides = [
-                self.problem.observe(tuple(side(point.counts)), point.coefficients) for side in (np.floor, np.ceil)
-            ]
-            low, high = (float(np.asarray(side[variable])) for side in sides)
-            off = exact[(exact < low - _ROUNDED) | (exact > high + _ROUNDED)]
-            if len(off):
-                raise SimulationError(
-                    f"{name!r} is {off[0]:g} at time {data.start:g} in the data and starts from {low:g} in the model; "
-                    f"give the model that start, remove the row, or say in a column '{name}-error' how exact it is"
-                )
+        for study in self._studies:
+            study.warn()
 
     def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
         """From the end of the linear noise approximation on to the exact one, where the states are few enough there."""
-        assert isinstance(self.data, Trajectories)
-        exact, values = ProjectedPaths(self.problem, self.data), self.parameters.from_scale(rough.point)
+        values = self.parameters.from_scale(rough.point)
+        parts = [
+            study.refined(part, values[study.trial.places])
+            for study, part in zip(self._studies, self._total.parts, strict=True)
+        ]
+        if all(new is old for new, old in zip(parts, self._total.parts, strict=True)):
+            return rough
+        total = self._of_all(parts)
         try:
-            exact.prepare(values)
-            if not np.isfinite(exact.evaluate(values).value):
-                return rough
-            best = maximise(exact, self.parameters.starting_at(values), bar, None)
+            best = maximise(total, self.parameters.starting_at(values), bar, None)
         except SimulationError:
             return rough
-        self._likelihood = exact
+        self._total = total
         return best
 
-    def _measured(self, expected: Any) -> pandas.DataFrame:
+    def _measured(self, values: np.ndarray) -> pandas.DataFrame:
         import pandas
 
-        with np.errstate(divide="ignore", invalid="ignore"):
-            residual = (expected.predicted - expected.measured) / expected.sd
-        return pandas.DataFrame(
-            {
-                "observable": [self.data.observables[i] for i in expected.observable],
-                "statistic": expected.statistic,
-                "time": expected.time,
-                "measured": expected.measured,
-                "predicted": expected.predicted,
-                "error": expected.sd,
-                "residual": np.where(expected.measured == expected.predicted, 0.0, residual),
-            }
+        return pandas.concat(
+            [
+                study.measured(part.expected(values[study.trial.places]))
+                for study, part in zip(self._studies, self._total.parts, strict=True)
+            ],
+            ignore_index=True,
         )
 
-    def _curves(self, point: np.ndarray) -> pandas.DataFrame:
-        """Means and sds of the fitted model on a dense grid of times."""
-        data = self.data
-        grid = np.union1d(data.times, np.linspace(data.times[0], data.times[-1], 101))
-        values = self.parameters.from_scale(point)
-        seen = simulated(
-            self.model,
-            dict(zip(self.parameters.names, values.tolist(), strict=True)),
-            data.observables,
-            Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start),
-        )
-        return curves(data.observables, grid, seen)
+    def _curves(self, values: np.ndarray) -> pandas.DataFrame:
+        import pandas
 
-
-def _records(measurements: Measurements) -> Snapshots | Trajectories:
-    """Measurements as arrays."""
-    cells = measurements.cells
-    if cells is not None:
-        return Snapshots.of(cells.observables, cells.times, cells.values, min(0.0, float(cells.times.min())))
-    series = [s for s in measurements.series if s.statistic == "value"]
-    exactness = Exactness.of(measurements)
-    observables = tuple(dict.fromkeys(s.observable for s in series))
-    labels = list(dict.fromkeys(s.replicate for s in series))
-    times = np.unique(np.concatenate([s.times for s in series]))
-    values = np.full((len(labels), len(observables), len(times)), np.nan)
-    variance = np.zeros_like(values)
-    for s in series:
-        cell = labels.index(s.replicate), observables.index(s.observable)
-        here = np.searchsorted(times, s.times)
-        values[cell][here] = s.values
-        errors = exactness.errors(s.observable, "error", s.replicate, s.times)
-        blank = np.isnan(errors)
-        if blank.any() and not blank.all():
-            raise TableError(
-                f"{measurements.source}: column '{s.observable}-error' is blank at time {s.times[blank][0]:g}, where "
-                f"{s.column!r} has a value; fill it in"
-            )
-        variance[cell][here] = np.square(np.nan_to_num(errors))
-    return Trajectories(observables, times, values, variance, min(0.0, float(times[0])))
+        return pandas.concat([study.curves(values[study.trial.places]) for study in self._studies], ignore_index=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.gradient.estimator import Estimate
@@ -39,9 +40,14 @@ class Target:
     What a table says of errors: ``counted`` marks moments of a known number of cells, which is in ``replicates``;
     ``stated`` is the variance of a mean by its standard error, nan where there is none, and ``added`` that of
     measurement errors, in a mean or in each trajectory, 0 where there is none.
+
+    Observables are those of one condition after the other: ``trials`` says which one each is of, ``conditions`` how
+    these are called.
     """
 
     observables: tuple[str, ...]
+    trials: tuple[int, ...]
+    conditions: tuple[str, ...]
     times: np.ndarray
     observable: np.ndarray
     time: np.ndarray
@@ -74,7 +80,19 @@ class Target:
     def column(self, number: int) -> str:
         """The column of the table that a number comes from."""
         statistic = "value" if self.trajectory[number] else "sd" if self.spread[number] else "mean"
-        return column(self.observables[self.observable[number]], statistic)
+        observable = int(self.observable[number])
+        condition = self.conditions[self.trials[observable]]
+        where = f" of condition {condition!r}" if condition else ""
+        return f"{column(self.observables[observable], statistic)}{where}"
+
+    @property
+    def trial(self) -> np.ndarray:
+        """Which condition each number (m,) is of."""
+        return np.array(self.trials)[self.observable]
+
+    def own_times(self, trial: int) -> np.ndarray:
+        """The times at which something was measured in one condition."""
+        return self.times[np.unique(self.time[self.trial == trial])]
 
     def predicted(self, moments: Estimate) -> np.ndarray:
         """Simulated counterparts of the measured numbers (m,)."""
@@ -133,8 +151,35 @@ class Target:
 
     def select(self, rows: np.ndarray) -> dict[str, Any]:
         """The columns with some of the numbers only."""
-        names = [field.name for field in fields(self) if field.name not in ("observables", "times", "shared")]
+        names = [field.name for field in fields(self) if field.name not in (*_OF_ALL, "shared")]
         return {**{name: getattr(self, name)[rows] for name in names}, "shared": self.shared[np.ix_(rows, rows)]}
+
+
+_OF_ALL = ("observables", "trials", "conditions", "times")
+
+
+def joined(targets: Sequence[Target]) -> Target:
+    """The numbers of several conditions, which have nothing in common."""
+    if len(targets) == 1:
+        return targets[0]
+    times = np.unique(np.concatenate([one.times for one in targets]))
+    columns: dict[str, list[np.ndarray]] = {}
+    before = 0
+    for one in targets:
+        part = one.select(np.full(len(one.value), True))
+        part |= {"observable": one.observable + before, "time": np.searchsorted(times, one.times[one.time])}
+        before += len(one.observables)
+        for name, values in part.items():
+            columns.setdefault(name, []).append(values)
+    shared = block_diag(*columns.pop("shared"))
+    return Target(
+        observables=tuple(name for one in targets for name in one.observables),
+        trials=tuple(index for index, one in enumerate(targets) for _ in one.observables),
+        conditions=tuple(name for one in targets for name in one.conditions),
+        times=times,
+        shared=shared,
+        **{name: np.concatenate(parts) for name, parts in columns.items()},
+    )
 
 
 def target(measurements: Measurements, followed: bool = False) -> Target:
@@ -166,7 +211,8 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     flat["error"] = flat["error"] / np.where(flat["counted"], np.sqrt(flat["replicates"]), 1.0)
     flat["error"] = np.where(flat["stated"] > 0, np.sqrt(np.nan_to_num(flat["stated"])), flat["error"])
     shared = _shared(np.concatenate(present), flat, followed)
-    return Target(observables, times, shared=shared, **flat)
+    trials = (0,) * len(observables)
+    return Target(observables, trials, (measurements.condition,), times, shared=shared, **flat)
 
 
 def _column(

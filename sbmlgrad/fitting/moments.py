@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target
+from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.gradient import hybrid_sensitivity
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
@@ -53,15 +55,22 @@ class Source(Protocol):
         ...
 
 
-def source(
-    model: Model | ReactionNetwork, names: Sequence[str], target: Target, estimator: Estimator, method: SSA
-) -> Source:
-    """That of a model, made once for it, so that compiled loops are found again."""
+def source(trials: Sequence[Trial], target: Target, estimator: Estimator, method: SSA) -> Source:
+    """That of all conditions, made once for each model, so that compiled loops are found again."""
     if isinstance(estimator, Exact):
         raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
-    if isinstance(model, Model) and not only_counts(model, target.observables):
-        return _OfProcess(model, tuple(names), target, estimator.name, method.settings)
-    return _OfCounts(model, tuple(names), target, estimator)
+    parts = []
+    for index, trial in enumerate(trials):
+        looked_at = tuple(name for name, own in zip(target.observables, target.trials, strict=True) if own == index)
+        functions = _functions(looked_at, target.squares)
+        if isinstance(trial.model, Model) and not only_counts(trial.model, looked_at):
+            own: Source = _OfProcess(trial.model, trial.names, looked_at, functions, estimator.name, method.settings)
+        else:
+            own = _OfCounts(trial.model, trial.names, looked_at, functions, estimator)
+        parts.append(own)
+    if len(parts) == 1 and len(trials[0].names) == 1 + max(trials[0].places, default=-1):
+        return parts[0]
+    return _OfTrials(parts, trials, target)
 
 
 def simulated(
@@ -86,18 +95,92 @@ def _start(times: np.ndarray) -> float:
     return min(0.0, float(times[0]))
 
 
-def _functions(target: Target) -> list[Moment]:
-    squares = [Moment(name, name) for name in target.observables] if target.squares else []
-    return [*(Moment(name) for name in target.observables), *squares]
+def _functions(observables: Sequence[str], squares: bool) -> list[Moment]:
+    second = [Moment(name, name) for name in observables] if squares else []
+    return [*(Moment(name) for name in observables), *second]
+
+
+class _OfTrials:
+    """Several conditions, one after the other, each at its own times; there is nothing at those of others."""
+
+    def __init__(self, parts: Sequence[Source], trials: Sequence[Trial], target: Target):
+        self._parts = [
+            _Part(source, trial.places, np.flatnonzero(np.array(target.trials) == index), target.own_times(index))
+            for index, (source, trial) in enumerate(zip(parts, trials, strict=True))
+        ]
+        self._observables, self._squares = len(target.observables), target.squares
+        self.quantities = {
+            name: part.source.quantities[name]
+            for part, trial in reversed(list(zip(self._parts, trials, strict=True)))
+            for name in trial.names
+        }
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        result = np.zeros(len(values), bool)
+        for part in self._parts:
+            result[part.places] |= np.array(part.source.reaches(values[part.places]), bool)
+        return result.tolist()
+
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        parameters, functions = len(task.values), self._observables * (2 if self._squares else 1)
+        shape = functions, len(task.times)
+        values, errors, sds = (np.zeros(shape) for _ in range(3))
+        slopes, noise = (np.zeros((parameters, *shape)) for _ in range(2))
+        every = np.asarray(task.values)
+        for part, seed in zip(self._parts, self._seeds(task.seed), strict=True):
+            start = _start(part.times)
+            own = Task(every[part.places], part.times, task.n, seed, start, task.max_events)
+            found = part.source.estimate(own, descending)
+            rows = part.observables
+            if self._squares:
+                rows = np.concatenate([rows, rows + self._observables])
+            columns = np.searchsorted(task.times, part.times)
+            here = np.ix_(rows, columns)
+            values[here], errors[here], sds[here] = found.values, found.values_stderr, found.values_sd
+            there = np.ix_(part.places, rows, columns)
+            slopes[there], noise[there] = found.derivatives, found.stderr
+        return Estimate(values, errors, slopes, noise, task.n, sds)
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        result = np.zeros((self._observables, len(times), n))
+        for part, own_seed in zip(self._parts, self._seeds(seed), strict=True):
+            last = np.searchsorted(times, part.times[-1], side="right")
+            result[part.observables, :last] = part.source.simulated(values[part.places], times[:last], n, own_seed)
+        return result
+
+    def warn(self) -> None:
+        for part in self._parts:
+            part.source.warn()
+
+    def _seeds(self, seed: int) -> list[int]:
+        """One for each condition."""
+        return [int(np.random.SeedSequence((seed, k)).generate_state(1)[0]) for k in range(len(self._parts))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One condition: its parameters and observables among all, and its times."""
+
+    source: Source
+    places: np.ndarray
+    observables: np.ndarray
+    times: np.ndarray
 
 
 class _OfCounts:
     """A model in which reactions alone change anything, or a network."""
 
-    def __init__(self, model: Model | ReactionNetwork, names: tuple[str, ...], target: Target, chosen: Estimator):
-        self.model, self.names, self.observables, self._target = model, names, target.observables, target
+    def __init__(
+        self,
+        model: Model | ReactionNetwork,
+        names: tuple[str, ...],
+        observables: tuple[str, ...],
+        functions: Sequence[Moment],
+        chosen: Estimator,
+    ):
+        self.model, self.names, self.observables, self._functions = model, names, observables, functions
         if isinstance(model, Model):
-            self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, target.observables)
+            self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, observables)
             self.quantities, self._network = self._differentiated.quantities, self._differentiated.network
         else:
             self._differentiated = self._network = model
@@ -107,9 +190,9 @@ class _OfCounts:
 
     @cached_property
     def problem(self) -> Problem:
-        key = ("moments", self.names, self.observables, self._target.squares)
+        key = ("moments", self.names, self.observables, len(self._functions))
         cache = self.model.derived if isinstance(self.model, Model) else self.model.compiled
-        return once(cache, key, lambda: differentiable(self._differentiated, self.names, _functions(self._target)))
+        return once(cache, key, lambda: differentiable(self._differentiated, self.names, self._functions))
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         tangents = self.problem.at(values).tangents
@@ -133,18 +216,26 @@ class _OfCounts:
 class _OfProcess:
     """A model in which events, rate rules or the time change something, too."""
 
-    def __init__(self, model: Model, names: tuple[str, ...], target: Target, estimator: str, settings: Settings):
-        self.model, self.names, self.observables, self._target = model, names, target.observables, target
+    def __init__(
+        self,
+        model: Model,
+        names: tuple[str, ...],
+        observables: tuple[str, ...],
+        functions: Sequence[Moment],
+        estimator: str,
+        settings: Settings,
+    ):
+        self.model, self.names, self.observables, self._functions = model, names, observables, functions
         self._estimator, self._settings = estimator, settings
-        self.quantities = prepare_hybrid(model, None, target.observables)[0].quantities
+        self.quantities = prepare_hybrid(model, None, observables)[0].quantities
 
     @cached_property
     def process(self) -> hybrid_sensitivity.Process:
-        key = ("moments", self.names, self.observables, self._target.squares, self._settings)
+        key = ("moments", self.names, self.observables, len(self._functions), self._settings)
         return once(
             self.model.derived,
             key,
-            lambda: hybrid_sensitivity.Process(self.model, self.names, _functions(self._target), self._settings),
+            lambda: hybrid_sensitivity.Process(self.model, self.names, self._functions, self._settings),
         )
 
     def reaches(self, values: np.ndarray) -> list[bool]:

@@ -54,19 +54,38 @@ class Outcome:
     ends: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
 
 
-def curves(observables: Sequence[str], times: np.ndarray, values: np.ndarray) -> pandas.DataFrame:
-    """Means and sds over time of trajectories (observables, times, n), as a report draws them."""
+def curves(
+    observables: Sequence[str],
+    times: np.ndarray,
+    mean: np.ndarray,
+    sd: np.ndarray,
+    stderr: np.ndarray,
+    condition: str = "",
+) -> pandas.DataFrame:
+    """What is predicted over time in a condition, (observables, times) each, as a report draws it."""
     import pandas
 
-    mean, sd = values.mean(axis=-1), values.std(axis=-1)
-    stderr = sd / np.sqrt(values.shape[-1])
+    named = {"condition": condition} if condition else {}
     return pandas.concat(
         [
-            pandas.DataFrame({"observable": name, "time": times, "mean": m, "mean_stderr": e, "sd": s})
+            pandas.DataFrame({**named, "observable": name, "time": times, "mean": m, "mean_stderr": e, "sd": s})
             for name, m, e, s in zip(observables, mean, stderr, sd, strict=True)
         ],
         ignore_index=True,
     )
+
+
+def curves_of_trajectories(
+    observables: Sequence[str], times: np.ndarray, values: np.ndarray, condition: str = ""
+) -> pandas.DataFrame:
+    """Means and sds over time of trajectories (observables, times, n), as a report draws them."""
+    sd = values.std(axis=-1)
+    return curves(observables, times, values.mean(axis=-1), sd, sd / np.sqrt(values.shape[-1]), condition)
+
+
+def dense(times: np.ndarray) -> np.ndarray:
+    """These times, and as many between them as make a curve."""
+    return np.union1d(times, np.linspace(times[0], times[-1], 101))
 
 
 class Posed(Protocol):
@@ -105,8 +124,10 @@ def of_least_squares(
     spread = covariance(verdict.covariance, descent.jacobians)
     spread = spread + (0.0 if descent.mc_covariance is None else descent.mc_covariance)
     aim = descent.target
+    named = {"condition": [aim.conditions[k] for k in aim.trial]} if any(aim.conditions) else {}
     measured = pandas.DataFrame(
         {
+            **named,
             "observable": [aim.observables[i] for i in aim.observable],
             "statistic": np.where(aim.spread, "sd", np.where(aim.trajectory & (aim.replicates == 1), "value", "mean")),
             "time": aim.times[aim.time],

@@ -62,7 +62,7 @@ class Fit:
     seed: int
     n: int
     estimator: str
-    data: str
+    data: tuple[str, ...]
     warnings: tuple[str, ...]
     start: Mapping[str, float]
     history: pandas.DataFrame = field(repr=False)
@@ -87,7 +87,7 @@ class Fit:
             parameters={
                 str(name): (float(row["estimate"]), float(row["stderr"])) for name, row in self.parameters.iterrows()
             },
-            data=self.data,
+            data=", ".join(self.data),
             loss=self.loss_name,
             loss_value=self.loss,
             seed=self.seed,
@@ -111,7 +111,7 @@ class Fit:
             "message": self.message,
             "warnings": list(self.warnings),
             "method": self.estimator,
-            "data": [self.data],
+            "data": list(self.data),
             "goodness": {str(name): _finite(value) for name, value in self.goodness.items()},
             "correlation": {
                 str(name): {str(other): _finite(value) for other, value in row.items()}
@@ -134,7 +134,7 @@ class Fit:
         return FitContent(
             title=f"Fit of {title}",
             model=path,
-            data=self.data,
+            data=", ".join(self.data),
             parameters=parameters,
             measured=self.measured,
             curves=self.curves,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.noise import Noise, observed
 from sbmlgrad.fitting.optimise import Descent, Evaluate, descend, evaluate_at, polyak_average
-from sbmlgrad.fitting.outcome import Outcome, curves, of_least_squares
+from sbmlgrad.fitting.outcome import Outcome, curves_of_trajectories, dense, of_least_squares
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
 from sbmlgrad.gradient.estimator import Estimate, Task
@@ -101,9 +102,17 @@ class MomentFit:
 
     def curves(self) -> pandas.DataFrame:
         """Means and sds of the fitted model on a dense grid of times."""
-        target = self.descent.target
-        times = np.union1d(target.times, np.linspace(target.times[0], target.times[-1], 101))
-        return curves(target.observables, times, self._simulated(times))
+        import pandas
+
+        target, frames = self.descent.target, []
+        times = dense(target.times)
+        values = self._simulated(times)
+        for trial, condition in enumerate(target.conditions):
+            own, shown = target.own_times(trial), np.array(target.trials) == trial
+            here = (times >= own[0]) & (times <= own[-1])
+            names = list(compress(target.observables, shown))
+            frames.append(curves_of_trajectories(names, times[here], values[shown][:, here], condition))
+        return pandas.concat(frames, ignore_index=True)
 
     def _reweight(self) -> None:
         """Go on in units of the errors that the model predicts at the present point."""
@@ -111,7 +120,7 @@ class MomentFit:
         values = self._simulated(target.times)
         rows = target.influence(values)
         level = values.mean(axis=-1)[target.observable, target.time]
-        predicted = rows @ rows.T / (rows.shape[1] - 1)
+        predicted = np.where(target.trial[:, None] == target.trial, rows @ rows.T / (rows.shape[1] - 1), 0.0)
         one, floored, scatter = observed(target, predicted, level)
         told = target.told | target.counted
         self._noise = Noise(one, predicted, told, floored, most_share=1 / _FEWEST_CELLS, scatter=scatter)

@@ -79,8 +79,8 @@ class Scope:
     draws: int = 0
     """Random numbers met so far."""
 
-    def expression(self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None = None) -> sympy.Expr:
-        """The number-valued expression of a libsbml ASTNode; ``local`` are the symbols of local parameters.
+    def expression(self, node: Any, where: str, local: Mapping[str, sympy.Expr] | None = None) -> sympy.Expr:
+        """The number-valued expression of a libsbml ASTNode; ``local`` are what ids mean here.
 
         Raises :class:`SbmlError` naming ``where`` for unknown ids and functions, wrong numbers of arguments,
         recursive functions, and formulas that are too large or too deep.
@@ -91,7 +91,7 @@ class Scope:
         """The truth value that a libsbml ASTNode stands for, as :meth:`expression` does for numbers."""
         return as_truth(self._converted(node, where, None))
 
-    def _converted(self, node: Any, where: str, local: Mapping[str, sympy.Symbol] | None) -> Any:
+    def _converted(self, node: Any, where: str, local: Mapping[str, sympy.Expr] | None) -> Any:
         formula = _Formula(self, where, {name: (target, 1) for name, target in (local or {}).items()})
         try:
             expression = formula.convert(node)

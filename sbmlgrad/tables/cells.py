@@ -11,7 +11,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,12 @@ class Table:
 def is_time(name: str) -> bool:
     """Whether a column is the time: ``time``, ``Time`` (COPASI), ``# time`` (numpy)."""
     return name.lstrip("# ").casefold() == "time"
+
+
+def label_of(cell: Hashable) -> str:
+    """A label as text."""
+    # pandas turns whole numbers into floats where a cell of the column was blank
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 # ---- files ---------------------------------------------------------------------------------------------

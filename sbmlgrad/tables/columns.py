@@ -21,10 +21,11 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column is what: time, label of the trajectory, and (position, observable, statistic) of the rest."""
+    """Which column is what: time, trajectory, condition, and (position, observable, statistic) of the rest."""
 
     time: int
     label: int | None
+    condition: int | None
     measured: list[tuple[int, str, Statistic]]
 
     @classmethod
@@ -39,16 +40,18 @@ class Layout:
                 f"{table.source}: columns 'replicate' and 'cell' both number trajectories; remove one of them, "
                 f"or name it {_names('cell')} if it is what was measured"
             )
-        apart = {time, *(header.index(name) for name in labels)}
+        condition = header.index("condition") if "condition" in header else None
+        apart = {time, condition, *(header.index(name) for name in labels)}
         measured = [(position, *_meaning(name)) for position, name in enumerate(header) if position not in apart]
         if not measured:
+            labels += ["condition"] if condition is not None else []
             also = f"; if {labels[0]!r} was measured, name it {_names(labels[0])}" if labels else ""
             raise TableError(
                 f"{table.source}: there is no column beside {header[time]!r}; add one for each id that was measured, "
                 f"such as S or S-mean{also}"
             )
         _check_kinds(table, measured, labels)
-        return cls(time, header.index(labels[0]) if labels else None, measured)
+        return cls(time, header.index(labels[0]) if labels else None, condition, measured)
 
 
 def listing(names: Sequence[str]) -> str:
@@ -79,11 +82,6 @@ def _check_names(table: Table) -> None:
         if name in table.header[:position]:
             also = f", as {_names(name)} where a species is called that" if name in RESERVED else ""
             raise TableError(f"{table.source}: there are two columns {name!r}; rename one{also}, or remove it")
-    if "condition" in table.header:
-        raise TableError(
-            f"{table.source}: column 'condition': several conditions in one table cannot be fitted yet; give the rows "
-            f"of one condition, without that column, or name it {_names('condition')} if it is what was measured"
-        )
 
 
 def _time(table: Table) -> int:

@@ -4,6 +4,7 @@ A table has a column ``time`` and a column for each thing measured: an id as it 
 trajectory, or ``S-mean`` and ``S-sd`` for the moments of many; ``S-sem``, ``S-n`` and ``S-error`` say how exact a mean
 or value is. A column ``replicate`` or ``cell`` says which of several tracked trajectories a row belongs to. Blank cells
 are missing values. Rows that share a time, without such a column, are single cells, others at each time (snapshots).
+A column ``condition`` says which experiment a row is of.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from sbmlgrad.errors import TableError
 from sbmlgrad.files import write_text
 from sbmlgrad.headers import column
 from sbmlgrad.tables import numbers
-from sbmlgrad.tables.cells import Table, of_frame, read_file
+from sbmlgrad.tables.cells import Table, label_of, of_frame, read_file
 from sbmlgrad.tables.columns import Layout, Statistic, listing
 
 
@@ -91,16 +92,18 @@ _OF_CELLS: Mapping[Statistic, tuple[int, Callable[[np.ndarray], float]]] = {
 class Measurements:
     """What a table says, one series a column (and trajectory); ``source`` is the path, for messages.
 
-    Of snapshots, ``series`` are the moments, and ``cells`` the cells themselves.
+    Of snapshots, ``series`` are the moments, and ``cells`` the cells themselves. ``condition`` is the name of the
+    experiment, "" where the table names none.
     """
 
     source: str
     series: tuple[Series, ...]
     cells: Cells | None = None
+    condition: str = ""
 
 
-def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measurements:
-    """Read a table of trajectories (``time,S``) or moments (``time,S-mean,S-sd``).
+def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> tuple[Measurements, ...]:
+    """Read a table of trajectories (``time,S``) or moments (``time,S-mean,S-sd``): what was measured in each condition.
 
     Parameters
     ----------
@@ -119,28 +122,49 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> Measuremen
     layout = Layout.of(table)
     if not table.rows:
         raise TableError(f"{table.source}: there are no rows under the columns' names; add one for each time")
-    times, labels = numbers.times(table, layout), _labels(table, layout)
-    values = numbers.values(table, layout)
-    if _are_cells(layout, times, values):
+    times, labels = numbers.times(table, layout), _labels(table, layout.label, "trajectory")
+    values, conditions = numbers.values(table, layout), _labels(table, layout.condition, "condition")
+    rows_of: dict[str | None, list[int]] = {}
+    for row, condition in enumerate(conditions):
+        rows_of.setdefault(condition, []).append(row)
+    result = [
+        _of_condition(table, layout, condition or "", np.array(rows), times, labels, values)
+        for condition, rows in rows_of.items()
+    ]
+    if not any(one.series for one in result):
+        raise TableError(
+            f"{table.source}: all cells beside {table.header[layout.time]!r} are blank; fill in what was measured"
+        )
+    return tuple(one for one in result if one.series)
+
+
+def _of_condition(
+    table: Table,
+    layout: Layout,
+    condition: str,
+    own: np.ndarray,
+    times: np.ndarray,
+    labels: Sequence[str | None],
+    values: Mapping[int, np.ndarray],
+) -> Measurements:
+    """What the rows of one condition say."""
+    if _are_cells(layout, times[own], {column: values[column][own] for column in values}):
         columns = [index for index, _, _ in layout.measured]
-        cells = Cells(tuple(name for _, name, _ in layout.measured), times, np.stack([values[c] for c in columns], 1))
-        return Measurements(table.source, cells.series, cells)
+        names = tuple(name for _, name, _ in layout.measured)
+        cells = Cells(names, times[own], np.stack([values[column][own] for column in columns], 1))
+        return Measurements(table.source, cells.series, cells, condition)
     trajectories: dict[str | None, list[int]] = {}
-    for row in np.argsort(times, kind="stable").tolist():
+    for row in own[np.argsort(times[own], kind="stable")].tolist():
         trajectories.setdefault(labels[row], []).append(row)
     series = []
     for position, observable, statistic in layout.measured:
-        for label in dict.fromkeys(labels):  # in the order of the file
+        for label in dict.fromkeys(labels[row] for row in own):  # in the order of the file
             rows = [row for row in trajectories[label] if not math.isnan(values[position][row])]
             kept = _without_repeats(table, position, times, values[position], rows, statistic, label)
             if kept:
                 behind = 1 if statistic == "value" else None
                 series.append(Series(observable, statistic, times[kept], values[position][kept], behind, label))
-    if not series:
-        raise TableError(
-            f"{table.source}: all cells beside {table.header[layout.time]!r} are blank; fill in what was measured"
-        )
-    return Measurements(table.source, tuple(series))
+    return Measurements(table.source, tuple(series), condition=condition)
 
 
 def match(
@@ -211,19 +235,13 @@ def _are_cells(layout: Layout, times: np.ndarray, values: Mapping[int, np.ndarra
 # ---- rows ----------------------------------------------------------------------------------------------
 
 
-def _labels(table: Table, layout: Layout) -> list[str | None]:
-    if layout.label is None:
+def _labels(table: Table, position: int | None, kind: str) -> list[str | None]:
+    if position is None:
         return [None] * len(table.rows)
-    position = layout.label
     for row, cells in enumerate(table.rows):
         if cells[position] == "":
-            raise table.error(row, position, "it is blank; say which trajectory the row belongs to")
-    return [_label(cells[position]) for cells in table.rows]
-
-
-def _label(cell: Hashable) -> str:
-    # pandas turns whole numbers into floats where a cell of the column was blank
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+            raise table.error(row, position, f"it is blank; say which {kind} the row belongs to")
+    return [label_of(cells[position]) for cells in table.rows]
 
 
 def _without_repeats(

@@ -52,19 +52,30 @@ def column_numbers(table: Table, column: int) -> np.ndarray:
 
 
 def _number(table: Table, row: int, column: int, cell: Any) -> float:
-    value = _as_float(cell)
-    if isinstance(cell, str) and not math.isfinite(value):
-        text = cell.strip()
-        if text.lower() in _MISSING:
-            return math.nan
-        if table.decimal_comma and _COMMA.fullmatch(text):
-            value = _as_float(text.replace(",", "."))
-        elif match := _FORTRAN.fullmatch(text):
-            value = _as_float(f"{match[1]}e{match[2]}")
+    if is_missing(cell):
+        return math.nan
+    value = as_number(table, cell)
     if not math.isfinite(value):
         what = "finite number" if math.isinf(value) else "number"
         problem = f"{_shortened(str(cell))!r} is not a {what}; write one with a decimal point"
         raise table.error(row, column, f"{problem}, or leave the cell blank if the value is missing")
+    return value
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether a cell says that there is no value."""
+    return isinstance(cell, str) and cell.strip().lower() in _MISSING
+
+
+def as_number(table: Table, cell: Any) -> float:
+    """The number in a cell, with the table's decimal commas and Fortran's exponents; nan where it is none."""
+    value = _as_float(cell)
+    if isinstance(cell, str) and not math.isfinite(value):
+        text = cell.strip()
+        if table.decimal_comma and _COMMA.fullmatch(text):
+            value = _as_float(text.replace(",", "."))
+        elif match := _FORTRAN.fullmatch(text):
+            value = _as_float(f"{match[1]}e{match[2]}")
     return value
 
 

@@ -15,7 +15,7 @@ def test_replicates_become_means_with_what_they_share() -> None:
     table = pd.DataFrame(
         {"replicate": [1, 1, 2, 2, 3], "time": [0, 1, 0, 1, 0], "A": [1.0, 2, 3, 6, 5], "B": [7, np.nan, 9, 8, np.nan]}
     )
-    aim = target(read_measurements(table))
+    aim = target(*read_measurements(table))
     assert aim.value.tolist() == [3, 4, 8, 8]  # A at 0 and 1, then B
     assert aim.replicates.tolist() == [3, 2, 2, 1]
     assert aim.scatter[:3].tolist() == [4, 8, 2]
@@ -26,7 +26,7 @@ def test_replicates_become_means_with_what_they_share() -> None:
 
 def mean_and_sd() -> Target:
     """A mean of 5 and an sd of 2 measured at one time."""
-    return target(read_measurements(pd.DataFrame({"time": [1.0], "A-mean": [5.0], "A-sd": [2.0]})))
+    return target(*read_measurements(pd.DataFrame({"time": [1.0], "A-mean": [5.0], "A-sd": [2.0]})))
 
 
 def estimate(mean: float, square: float, stderr: float = 0.0, slopes: tuple[float, float] = (0.0, 0.0)) -> Estimate:
@@ -60,6 +60,6 @@ def test_the_covariance_of_influences_is_that_of_the_moments() -> None:
 
 def test_nothing_varies_less_than_a_part_of_the_largest() -> None:
     table = pd.DataFrame({"time": [0.0, 1.0], "A": [0.0, 10.0]})
-    aim = target(read_measurements(table))
+    aim = target(*read_measurements(table))
     np.testing.assert_allclose(aim.floor(np.array([0.0, 4.0])), [0.03**2 * 4] * 2)
     np.testing.assert_allclose(aim.floor(np.zeros(2)), [0.03**2 * 100] * 2)

@@ -22,7 +22,7 @@ TIMES = np.array([1.0, 2.0])
 
 
 def aim() -> Target:
-    return target(read_measurements(pd.DataFrame({"time": TIMES, "X-mean": [1.0, 2.0], "X-sd": [1.0, 1.0]})))
+    return target(*read_measurements(pd.DataFrame({"time": TIMES, "X-mean": [1.0, 2.0], "X-sd": [1.0, 1.0]})))
 
 
 @pytest.mark.parametrize("events", [{}, {"late": {"trigger": "time > 9", "set": {"w": "2"}}}], ids=["counts", "events"])

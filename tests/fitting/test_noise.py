@@ -24,7 +24,7 @@ def test_scatter_between_replicates_adds_to_what_is_predicted() -> None:
     for sd, expected in ((2.0, 4.0), (1.0, 1.0)):
         values = random.normal(10, sd, (50, 20))
         label, time = np.repeat(np.arange(50), 20), np.tile(np.arange(20), 50)
-        aim = target(read_measurements(pd.DataFrame({"replicate": label, "time": time, "A": values.ravel()})))
+        aim = target(*read_measurements(pd.DataFrame({"replicate": label, "time": time, "A": values.ravel()})))
         one, floored, scatter = observed(aim, np.eye(20), np.full(20, 10.0))
         assert np.diag(one) == pytest.approx(np.full(20, expected), rel=0.15)
         assert not floored.any()

@@ -84,7 +84,7 @@ RIGHT = np.linalg.lstsq(DESIGN, NUMBERS, rcond=None)[0]
 def line(bounds: tuple[float, float] = (-100.0, 100.0)) -> tuple[Parameters, Descent]:
     """Intercept and slope of means with errors of 1, far from the right ones."""
     parameters = choose({"a": (-100.0, 100.0), "b": bounds}, {"a": 0.0, "b": -1.0}, {}, "line")
-    aim = target(read_measurements(pd.DataFrame({"time": TIMES, "A": NUMBERS})))
+    aim = target(*read_measurements(pd.DataFrame({"time": TIMES, "A": NUMBERS})))
     descent = Descent(parameters.to_scale(parameters.start), aim)
     descent.reweight(np.ones(len(TIMES)))
     return parameters, descent

@@ -46,7 +46,7 @@ def written(folder: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(TableError) as caught:
-        read_measurements(path)
+        read_measurements(path)[0]
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -55,7 +55,7 @@ def refusal(path: Path) -> str:
 
 @pytest.mark.parametrize("text", EXPORTS.values(), ids=EXPORTS)
 def test_what_others_export_is_read(tmp_path: Path, text: str) -> None:
-    (series,) = read_measurements(written(tmp_path, text)).series
+    (series,) = read_measurements(written(tmp_path, text))[0].series
     assert series.column == "[A]"
     assert (series.times.tolist(), series.values.tolist()) == ([0, 1], [1, 0.5])
 
@@ -65,13 +65,13 @@ def test_every_table_of_other_programs_at_hand_is_read(data_dir: Path) -> None:
     if not folder.is_dir():
         pytest.skip(f"no tables at {folder}")
     for path in sorted(folder.iterdir()):
-        assert read_measurements(path).series[0].observable.startswith(("A", "[A]")), path
+        assert read_measurements(path)[0].series[0].observable.startswith(("A", "[A]")), path
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
 def test_encodings_of_excel(tmp_path: Path, encoding: str) -> None:
     path = written(tmp_path, "# gemessen für die Übung\ntime\tA\n0\t0,5\n", encoding)
-    assert read_measurements(path).series[0].values.tolist() == [0.5]
+    assert read_measurements(path)[0].series[0].values.tolist() == [0.5]
 
 
 def test_lines_keep_their_numbers_under_comments(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_lines_keep_their_numbers_under_comments(tmp_path: Path) -> None:
 def test_a_row_is_never_taken_for_a_comment(tmp_path: Path) -> None:
     message = refusal(written(tmp_path, "cell,time,A\n#1,0,3\n#2,0,4\n"))
     assert message.startswith("line 2, column 'cell': '#1' may be a name or begin a comment; put it in quotes")
-    quoted = read_measurements(written(tmp_path, 'cell,time,A\n# plate 2, at noon\n"#1",0,3\n"#2",0,4\n'))
+    quoted = read_measurements(written(tmp_path, 'cell,time,A\n# plate 2, at noon\n"#1",0,3\n"#2",0,4\n'))[0]
     assert [(series.replicate, series.values.tolist()) for series in quoted.series] == [("#1", [3]), ("#2", [4])]
 
 
@@ -105,7 +105,7 @@ def test_what_may_mean_two_things_is_refused(tmp_path: Path, text: str, message:
 
 
 def test_the_exact_name_comes_before_similar_ones(tmp_path: Path) -> None:
-    (series,) = read_measurements(written(tmp_path, "Time,time\n5,0\n7,1\n")).series
+    (series,) = read_measurements(written(tmp_path, "Time,time\n5,0\n7,1\n"))[0].series
     assert (series.observable, series.times.tolist(), series.values.tolist()) == ("Time", [0, 1], [5, 7])
 
 
@@ -114,21 +114,21 @@ def test_the_exact_name_comes_before_similar_ones(tmp_path: Path) -> None:
 
 def test_a_frame_may_have_its_time_in_the_index() -> None:
     times = pd.Index([0.0, 1.0], name="Time")  # as basico has it
-    (series,) = read_measurements(pd.DataFrame({"A": [1, 2]}, index=times)).series
+    (series,) = read_measurements(pd.DataFrame({"A": [1, 2]}, index=times))[0].series
     assert series.times.tolist() == [0, 1]
     cells = pd.MultiIndex.from_tuples([("x", 0.0), ("y", 0.0)], names=["cell", "time"])
-    assert [s.replicate for s in read_measurements(pd.DataFrame({"A": [1, 2]}, index=cells)).series] == ["x", "y"]
+    assert [s.replicate for s in read_measurements(pd.DataFrame({"A": [1, 2]}, index=cells))[0].series] == ["x", "y"]
 
 
 def test_a_column_beside_an_index_of_its_name_is_a_species() -> None:
     times = pd.Index([0.0, 1.0], name="time")
-    (series,) = read_measurements(pd.DataFrame({"time": [7, 8]}, index=times)).series
+    (series,) = read_measurements(pd.DataFrame({"time": [7, 8]}, index=times))[0].series
     assert (series.observable, series.times.tolist(), series.values.tolist()) == ("time", [0, 1], [7, 8])
     kept = pd.DataFrame({"time": [0.0, 1.0], "A": [7, 8]}).set_index("time", drop=False)
-    assert [s.observable for s in read_measurements(kept).series] == ["A"]
+    assert [s.observable for s in read_measurements(kept)[0].series] == ["A"]
 
 
 def test_a_frame_with_row_numbers_for_a_column() -> None:
     frame = pd.DataFrame({"Unnamed: 0": [0, 1], "time": [0, 1], "A": ["1", "NA"]})
-    (series,) = read_measurements(frame).series
+    (series,) = read_measurements(frame)[0].series
     assert (series.observable, series.values.tolist()) == ("A", [1])

@@ -14,7 +14,7 @@ from sbmlgrad.tables import match, read_measurements, write_table
 def columns(folder: Path, text: str) -> list[tuple[str, str]]:
     path = folder / "data.csv"
     path.write_text(text, encoding="utf-8")
-    return [(series.observable, series.statistic) for series in read_measurements(path).series]
+    return [(series.observable, series.statistic) for series in read_measurements(path)[0].series]
 
 
 def refusal(folder: Path, text: str) -> str:
@@ -69,7 +69,7 @@ def test_a_table_with_underscores_is_told_what_to_write(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text("time,A_mean,A_std\n0,1,0.1\n", encoding="utf-8")
     with pytest.raises(TableError, match="column 'A_mean' matches nothing in the model; did you mean A-mean"):
-        match(read_measurements(path), {"A"})
+        match(read_measurements(path)[0], {"A"})
 
 
 @pytest.mark.parametrize("n", [1, 500])
@@ -81,7 +81,7 @@ def test_what_simulate_writes_of_such_ids_is_read_and_fitted(text, tmp_path: Pat
     path = tmp_path / "simulated.csv"
     write_table(simulation.to_table(), path)
     for table in (path, simulation.to_table()):
-        measurements = read_measurements(table)
+        measurements = read_measurements(table)[0]
         match(measurements, model.initial_values())
         assert [series.observable for series in measurements.series if series.statistic != "sd"] == list(RESERVED)
         assert measurements.series[0].values.tolist() == simulation.mean["time"].tolist()

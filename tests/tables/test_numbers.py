@@ -12,7 +12,7 @@ from sbmlgrad.tables import read_measurements
 def numbers(folder: Path, text: str) -> list[list[float]]:
     path = folder / "data.csv"
     path.write_text(text, encoding="utf-8")
-    return [series.values.tolist() for series in read_measurements(path).series]
+    return [series.values.tolist() for series in read_measurements(path)[0].series]
 
 
 def refusal(folder: Path, text: str) -> str:
@@ -67,6 +67,6 @@ def test_rounded_numbers_do_not_contradict_each_other(tmp_path: Path) -> None:
 
 def test_numbers_of_a_frame_agree_to_their_last_digit() -> None:
     frame = pd.DataFrame({"time": [0], "A-mean": [5.0], "A-sd": [1.0], "A-sem": [1 / 3], "A-n": [9]})
-    assert len(read_measurements(frame).series) == 4
+    assert len(read_measurements(frame)[0].series) == 4
     with pytest.raises(TableError, match="row 0, column 'A-sem': 0.5 is not 1"):
-        read_measurements(frame.assign(**{"A-sem": 0.5}))
+        read_measurements(frame.assign(**{"A-sem": 0.5}))[0]

@@ -1,0 +1,213 @@
+"""One condition of a fit by likelihood: its records, and which likelihood they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sbmlgrad.errors import SimulationError, TableError
+from sbmlgrad.fitting.exactness import Exactness
+from sbmlgrad.fitting.moments import simulated
+from sbmlgrad.fitting.outcome import curves_of_trajectories, dense
+from sbmlgrad.fitting.trials import Trial
+from sbmlgrad.gradient.problem import Problem, differentiable, once
+from sbmlgrad.likelihood.cells import ProjectedCells
+from sbmlgrad.likelihood.kalman import LinearNoisePaths
+from sbmlgrad.likelihood.likelihood import Expected, Likelihood
+from sbmlgrad.likelihood.paths import ProjectedPaths
+from sbmlgrad.likelihood.records import Snapshots, Trajectories
+from sbmlgrad.model.model import Model
+from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
+from sbmlgrad.simulation.prepare import discretised
+from sbmlgrad.tables.measurements import Measurements
+
+if TYPE_CHECKING:
+    import pandas
+
+_SHOWN_TRAJECTORIES = 2000  # for the curves of the report
+_SHOWN_SEED = 1
+_ROUNDED = 1e-6  # molecules
+
+
+class Study:
+    """The records of one condition, and its model made ready to be differentiated."""
+
+    def __init__(self, trial: Trial):
+        self.trial, model, names = trial, trial.model, trial.names
+        self.data = _records(trial.measurements)
+        observables = self.data.observables
+        if isinstance(model, Model):
+            discrete = discretised(model, observables)
+            self.quantities: Mapping[str, float] = discrete.quantities
+            self.problem: Problem = once(
+                model.derived, ("likelihood", names, observables), lambda: differentiable(discrete, names)
+            )
+        else:
+            self.quantities = {name: float(model.parameters[name]) for name in names}
+            self.problem = once(
+                model.compiled, ("likelihood", names, observables), lambda: differentiable(model, names)
+            )
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        """Whether anything depends on each parameter (own,) of the condition."""
+        tangents = self.problem.at(values).tangents
+        return [tangents.moves_counts(index) or tangents.moves_rates(index) for index in range(len(values))]
+
+    def likelihood(self, loss: str, values: np.ndarray) -> Likelihood:
+        """The one to follow from these values (own,); raises :class:`SimulationError` where there is none."""
+        data = self.data
+        if isinstance(data, Snapshots):
+            cells = ProjectedCells(self.problem, data)
+            cells.prepare(values)
+            return cells
+        self._check_counted(data, values)
+        self._check_start(data, values)
+        if loss != "linear_noise":
+            exact = ProjectedPaths(self.problem, data)
+            try:
+                exact.prepare(values)
+            except SimulationError:
+                if loss == "projection":
+                    raise
+            else:
+                if loss == "projection" or np.isfinite(exact.evaluate(values).value):
+                    return exact
+        rough = LinearNoisePaths(self.problem, data)
+        rough.prepare(values)
+        return rough
+
+    def refined(self, rough: Likelihood, values: np.ndarray) -> Likelihood:
+        """The exact likelihood where the states are few enough here, in the place of an approximation."""
+        if not isinstance(rough, LinearNoisePaths):
+            return rough
+        exact = ProjectedPaths(self.problem, rough.data)
+        try:
+            exact.prepare(values)
+            return exact if np.isfinite(exact.evaluate(values).value) else rough
+        except SimulationError:
+            return rough
+
+    def warn(self) -> None:
+        """Name what starts from fractions of molecules."""
+        network = self.problem.network
+        warn_of_fractions(self.trial.source, fractional(network.species, network.x0))
+
+    def _check_counted(self, data: Trajectories, values: np.ndarray) -> None:
+        """Raise :class:`SimulationError` where numbers without errors are of no whole numbers of molecules."""
+        point = self.problem.at(values)
+        states = np.arange(1.0, 1.0 + len(point.counts)) + np.arange(3.0)[:, None]
+        for index, name in enumerate(data.observables):
+            exact = (data.variance[:, index] == 0) & ~np.isnan(data.values[:, index])
+            variable = self.problem.variables.index(name)
+            seen = [float(np.asarray(self.problem.observe(tuple(x), point.coefficients)[variable])) for x in states]
+            if exact.any() and not np.allclose(seen, np.round(seen), rtol=0, atol=_ROUNDED):
+                raise SimulationError(
+                    f"{name!r} is not a number of molecules, so that a value of it is never exact; say in a column "
+                    f"'{name}-error' how exact it is"
+                )
+
+    def _check_start(self, data: Trajectories, values: np.ndarray) -> None:
+        """Raise :class:`SimulationError` for exact numbers at the start that the model does not start from."""
+        if data.times[0] > data.start:
+            return
+        point = self.problem.at(values)
+        for index, name in enumerate(data.observables):
+            seen, variance = data.values[:, index, 0], data.variance[:, index, 0]
+            exact = seen[(variance == 0) & ~np.isnan(seen)]
+            variable = self.problem.variables.index(name)
+            sides = [
+                self.problem.observe(tuple(side(point.counts)), point.coefficients) for side in (np.floor, np.ceil)
+            ]
+            low, high = (float(np.asarray(side[variable])) for side in sides)
+            off = exact[(exact < low - _ROUNDED) | (exact > high + _ROUNDED)]
+            if len(off):
+                raise SimulationError(
+                    f"{name!r} is {off[0]:g} at time {data.start:g} in the data and starts from {low:g} in the model; "
+                    f"give the model that start, remove the row, or say in a column '{name}-error' how exact it is"
+                )
+
+    def measured(self, expected: Expected) -> pandas.DataFrame:
+        """What was measured beside what the model says of it."""
+        import pandas
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = (expected.predicted - expected.measured) / expected.sd
+        named = {"condition": self.trial.condition} if self.trial.condition else {}
+        return pandas.DataFrame(
+            {
+                **named,
+                "observable": [self.data.observables[i] for i in expected.observable],
+                "statistic": expected.statistic,
+                "time": expected.time,
+                "measured": expected.measured,
+                "predicted": expected.predicted,
+                "error": expected.sd,
+                "residual": np.where(expected.measured == expected.predicted, 0.0, residual),
+            }
+        )
+
+    def curves(self, values: np.ndarray) -> pandas.DataFrame:
+        """Means and sds of the model at these values (own,) on a dense grid of times."""
+        data, grid = self.data, dense(self.data.times)
+        seen = simulated(
+            self.trial.model,
+            dict(zip(self.trial.names, values.tolist(), strict=True)),
+            data.observables,
+            Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start),
+        )
+        return curves_of_trajectories(data.observables, grid, seen, self.trial.condition)
+
+
+def without_likelihood(trial: Trial, loss: str) -> str:
+    """Why single cells or trajectories have no likelihood here; "" where they have one."""
+    model, measurements = trial.model, trial.measurements
+    observables = tuple(dict.fromkeys(s.observable for s in measurements.series))
+    if measurements.cells is None:
+        moments = [s for s in measurements.series if s.statistic not in ("value", "error")]
+        if moments:
+            return f"is of single cells or trajectories, and column {moments[0].column!r} is of many"
+    elif loss == "linear_noise":
+        return "is of trajectories, and the table has other cells at each time"
+    if isinstance(model, Model) and not only_counts(model, observables):
+        return "is of models in which reactions alone change anything, which this one is not"
+    if measurements.cells is None:
+        exact = {(s.observable, s.replicate) for s in measurements.series if s.statistic == "error"}
+        for series in measurements.series:
+            rough = series.statistic == "value" and (series.observable, series.replicate) not in exact
+            if rough and np.any(series.values != np.round(series.values)):
+                return (
+                    f"column {series.column!r} has numbers that are not whole, so that they are no counts, and no "
+                    f"column '{series.observable}-error' that says how exact they are"
+                )
+    return ""
+
+
+def _records(measurements: Measurements) -> Snapshots | Trajectories:
+    """Measurements as arrays."""
+    cells = measurements.cells
+    if cells is not None:
+        return Snapshots.of(cells.observables, cells.times, cells.values, min(0.0, float(cells.times.min())))
+    series = [s for s in measurements.series if s.statistic == "value"]
+    exactness = Exactness.of(measurements)
+    observables = tuple(dict.fromkeys(s.observable for s in series))
+    labels = list(dict.fromkeys(s.replicate for s in series))
+    times = np.unique(np.concatenate([s.times for s in series]))
+    values = np.full((len(labels), len(observables), len(times)), np.nan)
+    variance = np.zeros_like(values)
+    for s in series:
+        cell = labels.index(s.replicate), observables.index(s.observable)
+        here = np.searchsorted(times, s.times)
+        values[cell][here] = s.values
+        errors = exactness.errors(s.observable, "error", s.replicate, s.times)
+        blank = np.isnan(errors)
+        if blank.any() and not blank.all():
+            raise TableError(
+                f"{measurements.source}: column '{s.observable}-error' is blank at time {s.times[blank][0]:g}, where "
+                f"{s.column!r} has a value; fill it in"
+            )
+        variance[cell][here] = np.square(np.nan_to_num(errors))
+    return Trajectories(observables, times, values, variance, min(0.0, float(times[0])))

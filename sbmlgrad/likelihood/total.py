@@ -1,0 +1,50 @@
+"""The likelihood of several experiments, which are independent of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood
+
+
+class Total:
+    """The sum of log-likelihoods, each of some of the parameters: ``places`` are their indices among all."""
+
+    def __init__(self, parts: Sequence[Likelihood], places: Sequence[np.ndarray]):
+        self.parts, self.places = tuple(parts), tuple(places)
+
+    @property
+    def name(self) -> str:
+        return ", ".join(dict.fromkeys(part.name for part in self.parts))
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+    def prepare(self, values: np.ndarray) -> None:
+        for part, places in zip(self.parts, self.places, strict=True):
+            part.prepare(values[places])
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        value, score = 0.0, np.zeros(len(values))
+        for part, places in zip(self.parts, self.places, strict=True):
+            found = part.evaluate(values[places])
+            value += found.value
+            score[places] += found.score
+        return Evaluation(value, score)
+
+    def widen(self, values: np.ndarray) -> bool:
+        widened = [part.widen(values[places]) for part, places in zip(self.parts, self.places, strict=True)]
+        return any(widened)
+
+    def expected(self, values: np.ndarray) -> Expected:
+        """One part after the other; observables are numbered within each."""
+        every = [part.expected(values[places]) for part, places in zip(self.parts, self.places, strict=True)]
+        columns = {field.name: [getattr(one, field.name) for one in every] for field in fields(Expected)}
+        return Expected(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+    def describe(self) -> str:
+        return "; ".join(dict.fromkeys(part.describe() for part in self.parts))
