@@ -20,9 +20,9 @@ from jax import Array, lax
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.gradient.exact import start_law
 from sbmlgrad.gradient.problem import Point, Problem
-from sbmlgrad.likelihood.layout import Layout, bucket
+from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation
-from sbmlgrad.likelihood.steps import Steps, advance, bends, halved, most_chances, moving, planned
+from sbmlgrad.likelihood.steps import Steps, advance, bends, halved, most_chances, moving, planned, room_for
 from sbmlgrad.simulation.box import box
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.experiment import Experiment
@@ -159,7 +159,7 @@ class Projected:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
         kind = "held" if self.problem.clock is None else "timed"
         compiled = self.problem.once(("most chances", kind), lambda: jax.jit(partial(most_chances, self._rates, kind)))
-        room = bucket(len(edges))
+        room = room_for(len(edges)) if kind == "timed" else len(edges)
         most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, room - len(edges)), mode="edge"))
         if kind == "timed" and not float(least) >= 0:
             raise SimulationError("a rate is negative, or no number, at some time; probabilities need laws that are not")
@@ -259,17 +259,17 @@ class Projected:
         def spread(column: np.ndarray) -> np.ndarray:
             return np.pad(self.space.distribution(counts, column), (0, room - len(self.space)))
 
-        coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
+        coefficients = tuple(np.asarray(c, np.float64) for c in point.coefficients)
         directions = stacked(coefficients, point.tangents.coefficients)
-        law, moved = jnp.asarray(spread(weights)), jnp.asarray(np.stack([spread(row) for row in slopes]))
+        law, moved = spread(weights), np.stack([spread(row) for row in slopes])
         return (coefficients, law), (directions, moved), self.layout, self.steps(values)
 
 
-def stacked(primals: tuple[Array, ...], tangents: Sequence[Sequence[Any]]) -> tuple[Array, ...]:
+def stacked(primals: Sequence[Any], tangents: Sequence[Sequence[Any]]) -> tuple[np.ndarray, ...]:
     """Directions (P, ...) for each of some numbers, from a row of tangents a parameter, None where one is 0."""
     columns = zip(primals, zip(*tangents, strict=True), strict=True)
     return tuple(
-        jnp.stack([jnp.zeros_like(value) if d is None else jnp.asarray(d, jnp.float64) for d in column])
+        np.stack([np.zeros(np.shape(value)) if d is None else np.asarray(d, np.float64) for d in column])
         for value, column in columns
     )
 

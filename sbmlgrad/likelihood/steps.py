@@ -17,17 +17,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from scipy.stats import poisson
 
 from sbmlgrad.errors import SimulationError
-from sbmlgrad.likelihood.layout import Layout, bucket, go_on
+from sbmlgrad.likelihood.layout import Layout, go_on
 from sbmlgrad.network.hybrid_model import HybridModel, joined
-from sbmlgrad.simulation.finite_state import poisson_weights
+from sbmlgrad.network.program import Program
 
 Rates = Callable[[Any, Layout], Array]
 """Rates (reactions, states) of coefficients."""
 
 _GAUSS = np.array([0.5 - np.sqrt(3) / 6, 0.5 + np.sqrt(3) / 6])
 _PARTS = np.array([[0.25 + np.sqrt(3) / 6, 0.25 - np.sqrt(3) / 6], [0.25 - np.sqrt(3) / 6, 0.25 + np.sqrt(3) / 6]])
+_TAIL = 1e-15  # of the Poisson distribution, left out of a series
 _MOST_BENDS = 10_000
 _JUST = 1e-12  # of the time at hand, that two bends are apart at least
 _BEND, _TURN = -2, -1  # kinds of edges that no switch of the landmarks stands behind; others have its index
@@ -50,23 +52,22 @@ class Steps:
         Where they begin and end (steps + 1,).
     kinds
         What is behind each edge, as for :class:`Bends`, so that it moves with the parameters.
-    terms, many, most
-        Poisson weights (steps, parts, K) of the series, how many there are (steps, parts), and the mean.
+    many, most
+        How many terms (steps, parts) a part's series has, and the mean of its Poisson weights.
     first, last
         The steps (times,) that lead up to each observation.
     """
 
-    edges: Array
-    kinds: Array
-    terms: Array
-    many: Array
-    most: Array
-    first: Array
-    last: Array
+    edges: Any
+    kinds: Any
+    many: Any
+    most: Any
+    first: Any
+    last: Any
 
 
 jax.tree_util.register_dataclass(
-    Steps, data_fields=["edges", "kinds", "terms", "many", "most", "first", "last"], meta_fields=[]
+    Steps, data_fields=["edges", "kinds", "many", "most", "first", "last"], meta_fields=[]
 )
 
 
@@ -87,15 +88,16 @@ def bends(process: HybridModel, quantities: np.ndarray, begin: float, end: float
 
 def _straight_bends(process: HybridModel, quantities: np.ndarray, begin: float, end: float) -> np.ndarray:
     """Where straight lines in time bend or jump, found one after the other."""
-    state, coefficients = process.start(jnp.asarray(quantities))
-    if not jax.eval_shape(process.switches, joined(jnp.zeros(()), state, coefficients)).size:
+    if not _has_straight_bends(process):
         return np.zeros(0)
     if "bends" not in process.compiled:
-        process.compiled["bends"] = jax.jit(lambda t, x, c: process.switches(joined(t, x, c)))
+        process.compiled["bends"] = jax.jit(lambda t, x, c: process.switches(joined(t, x, c))), jax.jit(process.start)
+    seen, start = process.compiled["bends"]
+    state, coefficients = start(quantities)
     found, at = [], begin
     while True:
         just = _JUST * max(abs(at), end - begin)
-        changes = np.asarray(process.compiled["bends"](at + just, state, coefficients))
+        changes = np.asarray(seen(at + just, state, coefficients))
         later = changes[np.isfinite(changes) & (changes > at + just) & (changes < end)]
         if not len(later):
             return np.array(found)
@@ -105,12 +107,17 @@ def _straight_bends(process: HybridModel, quantities: np.ndarray, begin: float, 
             raise SimulationError(f"{process.source}: rates change more than {_MOST_BENDS} times")
 
 
+def _has_straight_bends(process: HybridModel) -> bool:
+    switches = process.switches
+    return not isinstance(switches, Program) or bool(switches.outputs)
+
+
 def moving(process: HybridModel, steps: Steps, coefficients: Array, state: Array) -> Array:
     """The edges with their derivatives by the coefficients (K,), those of the process."""
     edges = steps.edges
     if process.landmarks is not None:
         edges = process.landmarks.moving(edges, jnp.maximum(steps.kinds, _TURN), len(state), coefficients)
-    if not jax.eval_shape(process.switches, joined(jnp.zeros(()), state, coefficients)).size:
+    if not _has_straight_bends(process):
         return edges
 
     def straight(edge: Array) -> Array:
@@ -161,7 +168,7 @@ def advance(
         else:
             chances = parts_of(rates, coefficients, layout, edges, step)
         for part, chance in enumerate(chances):
-            law = go_on(chance, layout, law, steps.terms[step, part], steps.many[step, part], steps.most[step, part])
+            law = go_on(chance, layout, law, steps.many[step, part], steps.most[step, part])
         return law
 
     return one
@@ -170,27 +177,21 @@ def advance(
 def planned(edges: np.ndarray, kinds: np.ndarray, most: np.ndarray, times: np.ndarray) -> Steps:
     """Steps between these edges, which the ``times`` of observations are among; ``most`` (steps, parts)."""
     most = np.maximum(most, np.finfo(float).tiny)
-    kept: dict[float, np.ndarray] = {}
-    rows = [kept.setdefault(m, _weights(m)) for m in most.ravel().tolist()]
-    room = bucket(max((len(row) for row in rows), default=1))
-    terms = np.array([np.pad(row, (0, room - len(row))) for row in rows]).reshape(*most.shape, room)
-    many = np.array([len(row) for row in rows], int).reshape(most.shape)
     last = np.searchsorted(edges, times)
-    first = np.concatenate([[0], last[:-1]])
-    more = bucket(len(most)) - len(most) if len(most) > len(times) else 0
+    more = room_for(len(most)) - len(most) if len(most) > len(times) else 0
     return Steps(
-        edges=jnp.asarray(np.pad(edges, (0, more), mode="edge")),
-        kinds=jnp.asarray(np.pad(kinds, (0, more), constant_values=_TURN)),
-        terms=jnp.asarray(np.pad(terms, ((0, more), (0, 0), (0, 0)))),
-        many=jnp.asarray(np.pad(many, ((0, more), (0, 0)))),
-        most=jnp.asarray(np.pad(most, ((0, more), (0, 0)), constant_values=1.0)),
-        first=jnp.asarray(first),
-        last=jnp.asarray(last),
+        edges=np.pad(edges, (0, more), mode="edge"),
+        kinds=np.pad(kinds, (0, more), constant_values=_TURN),
+        many=np.pad(poisson.isf(_TAIL, most).astype(int) + 2, ((0, more), (0, 0))),
+        most=np.pad(most, ((0, more), (0, 0)), constant_values=1.0),
+        first=np.concatenate([[0], last[:-1]]),
+        last=last,
     )
 
 
-def _weights(mean: float) -> np.ndarray:
-    return poisson_weights(mean)[:, 0] if mean > np.finfo(float).tiny else np.ones(1)
+def room_for(steps: int) -> int:
+    """The number at least as large of those of steps that are compiled for."""
+    return int(64 * 4 ** np.ceil(np.log2(max(steps, 64) / 64) / 2))
 
 
 def halved(edges: np.ndarray, which: np.ndarray) -> np.ndarray:
