@@ -162,4 +162,10 @@ class LikelihoodFit:
     def _curves(self, values: np.ndarray) -> pandas.DataFrame:
         import pandas
 
-        return pandas.concat([study.curves(values[study.trial.places]) for study in self._studies], ignore_index=True)
+        return pandas.concat(
+            [
+                study.curves(part, values[study.trial.places])
+                for study, part in zip(self._studies, self._total.parts, strict=True)
+            ],
+            ignore_index=True,
+        )

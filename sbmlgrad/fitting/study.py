@@ -10,20 +10,19 @@ import numpy as np
 from sbmlgrad.errors import SimulationError, TableError
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.fitting.moments import simulated
-from sbmlgrad.fitting.outcome import curves_of_trajectories, dense
+from sbmlgrad.fitting.outcome import curves, curves_of_trajectories, dense
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.kalman import LinearNoisePaths
 from sbmlgrad.likelihood.likelihood import Expected, Likelihood
 from sbmlgrad.likelihood.paths import ProjectedPaths
+from sbmlgrad.likelihood.projection import Projected
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.discretise import beyond_counts_in_time, only_counts
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.hybrid_ensemble import run_hybrid
-from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import discretised
 from sbmlgrad.tables.measurements import Measurements
 
@@ -153,18 +152,17 @@ class Study:
             }
         )
 
-    def curves(self, values: np.ndarray) -> pandas.DataFrame:
+    def curves(self, part: Likelihood, values: np.ndarray) -> pandas.DataFrame:
         """Means and sds of the model at these values (own,) on a dense grid of times."""
         data, grid = self.data, dense(self.data.times)
-        experiment = Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start)
         if self.problem.clock is not None:
-            process, quantities = self.problem.clock.process, self.problem.clock.quantities(values)
-            seen = np.concatenate(
-                [part.observed for part in run_hybrid(process, quantities, experiment, Settings())], axis=-1
-            )
-        else:
-            named = dict(zip(self.trial.names, values.tolist(), strict=True))
-            seen = simulated(self.trial.model, named, data.observables, experiment)
+            assert isinstance(part, Projected)
+            places = [self.problem.variables.index(name) for name in data.observables]
+            mean, sd = part.moments(values, places, grid)
+            return curves(data.observables, grid, mean, sd, np.zeros_like(sd), self.trial.condition)
+        named = dict(zip(self.trial.names, values.tolist(), strict=True))
+        experiment = Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start)
+        seen = simulated(self.trial.model, named, data.observables, experiment)
         return curves_of_trajectories(data.observables, grid, seen, self.trial.condition)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected
@@ -38,12 +38,6 @@ class ProjectedCells(Projected):
     def evaluate(self, values: np.ndarray) -> Evaluation:
         compiled = self._compiled("slopes", self._with_slopes)
         return evaluation(*compiled(*self.arguments(values), self._rows, self._cells))
-
-    def laws(self, values: np.ndarray) -> np.ndarray:
-        """Probabilities (times, states) at the times of the data."""
-        primals, _, layout, steps = self.arguments(values)
-        every = self._compiled("laws", self._laws)(primals, layout, steps)
-        return np.asarray(every)[:, : len(self.space)]
 
     def expected(self, values: np.ndarray) -> Expected:
         """Means and standard deviations over the cells of each time."""
@@ -113,7 +107,7 @@ class ProjectedCells(Projected):
 
         def shares(coefficients: Any, law: Array) -> tuple[Array, None]:
             """Probabilities (kinds, times, rows + 1) of the rows of the data, and of everything else."""
-            laws = self._laws((coefficients, law), layout, steps)
+            laws = self.every_law((coefficients, law), layout, steps)
             times = jax.vmap(lambda law, index: jax.ops.segment_sum(law, index, num_segments=most + 1))
             return jax.vmap(times, in_axes=(None, 0))(laws, index), None
 
@@ -126,16 +120,6 @@ class ProjectedCells(Projected):
         score = jnp.einsum("pktr,ktr->p", slopes, jnp.where(possible, seen / safe, 0.0))
         numbers = jnp.where(possible, cells.sum(axis=-1, keepdims=True) / safe, 0.0)
         return value, score, jnp.einsum("pktr,ktr,qktr->pq", slopes, numbers, slopes)
-
-    def _laws(self, primals: Any, layout: Layout, steps: Steps) -> Array:
-        coefficients, law = primals
-        to = self.following(coefficients, layout, steps)
-
-        def one(law: Array, observation: Array) -> tuple[Array, Array]:
-            law = to(law, observation)
-            return law, law
-
-        return lax.scan(one, law, jnp.arange(len(steps.first)))[1]
 
 
 def _same_rows(rows: np.ndarray, states: np.ndarray, none: int) -> np.ndarray:

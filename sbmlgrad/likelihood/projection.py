@@ -25,10 +25,7 @@ from sbmlgrad.likelihood.likelihood import Evaluation
 from sbmlgrad.likelihood.steps import Steps, advance, bends, halved, most_chances, moving, planned, room_for
 from sbmlgrad.simulation.box import box
 from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.finite_state import stacked_rates
-from sbmlgrad.simulation.hybrid_ensemble import run_hybrid
-from sbmlgrad.simulation.path import Settings
 
 LIMIT = 50_000
 """States that are worth their time."""
@@ -42,6 +39,7 @@ _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _SIGHTED = 256  # trajectories that tell the ranges of counts
 _ROUGH_SEED = 20260101
+_LOOKS = 9  # times at which rates that follow time are looked at, for the ranges of counts
 _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
 _CLOSE_SCORE = 1e-5  # of a score, and of the size that chance gives it
 _LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
@@ -101,19 +99,21 @@ class Projected:
         return np.maximum(np.floor(lower) - margin, 0), np.ceil(upper) + margin
 
     def _simulated(self, values: np.ndarray) -> Iterator[Sequence[np.ndarray]]:
-        """Counts of each species in some trajectories, part by part."""
+        """Counts of each species in some trajectories, part by part; rates that follow time stand still in each."""
         grid = np.unique(np.append(np.linspace(self.begin, self.times[-1], 17)[1:], self.times))
-        if self.problem.clock is None:
-            point, network = self.problem.at(values), self.problem.network_at(values)
-            counts = np.asarray(point.counts)
-            ensemble = Ensemble(network, counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.begin)
+        point, network = self.problem.at(values), self.problem.network_at(values)
+        counts = np.asarray(point.counts)
+        for coefficients in self._over_time(point):
+            ensemble = Ensemble(network, counts, coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.begin)
             for chunk in run(ensemble):
                 yield chunk.records
-        else:
-            process, quantities = self.problem.clock.process, self.problem.clock.quantities(values)
-            experiment = Experiment(grid, n=_SIGHTED, seed=_ROUGH_SEED, start=self.begin)
-            for part in run_hybrid(process, quantities, experiment, Settings()):
-                yield part.states
+
+    def _over_time(self, point: Point) -> list[tuple[Any, ...]]:
+        """The coefficients, at some times where rates follow it."""
+        if self.problem.clock is None:
+            return [point.coefficients]
+        times = np.linspace(self.begin, self.times[-1], _LOOKS)
+        return [(np.float64(time), *point.coefficients[1:]) for time in times]
 
     def widen(self, values: np.ndarray) -> bool:
         """Let the box grow on the sides by which too much is lost at these values, or take shorter steps."""
@@ -141,8 +141,10 @@ class Projected:
 
     # ---- steps -------------------------------------------------------------------------------------------------
 
-    def steps(self, values: np.ndarray, edges: np.ndarray | None = None) -> Steps:
-        """The steps at these values, between ``edges`` where these are not those that were chosen."""
+    def steps(
+        self, values: np.ndarray, edges: np.ndarray | None = None, times: np.ndarray | None = None
+    ) -> Steps:
+        """The steps at these values; between other ``edges`` and to other ``times`` where these are given."""
         point, clock = self.problem.at(values), self.problem.clock
         edges = self._edges if edges is None else edges
         kinds = np.full(len(edges), -1)
@@ -153,7 +155,7 @@ class Projected:
             kinds = np.concatenate([kinds, found.kinds])[index]
         most = self._most(point, edges)
         self._check_effort(float(most.sum()) + 8.0 * most.size)
-        return planned(edges, kinds, most, self.times)
+        return planned(edges, kinds, most, self.times if times is None else times)
 
     def _most(self, point: Point, edges: np.ndarray) -> np.ndarray:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
@@ -225,11 +227,37 @@ class Projected:
 
     def _usual_rates(self, values: np.ndarray) -> np.ndarray:
         """Rates (reactions, states), over time the mean of those at some times."""
-        coefficients = self.problem.at(values).coefficients
-        every = [coefficients]
-        if self.problem.clock is not None:
-            every = [(np.float64(time), *coefficients[1:]) for time in np.linspace(self.begin, self.times[-1], 17)]
+        every = self._over_time(self.problem.at(values))
         return np.mean([np.asarray(self.space.rates(self.problem.network, c)) for c in every], axis=0)
+
+    def laws(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+        """Probabilities (times, states) at the times of the data, or at others up to the last of them."""
+        primals, _, layout, steps = self.arguments(values)
+        if times is not None:
+            steps = self.steps(values, np.union1d(self._edges, times), times)
+        every = self.problem.once("laws", lambda: jax.jit(self.every_law))(primals, layout, steps)
+        return np.asarray(every)[:, : len(self.space)]
+
+    def every_law(self, primals: Any, layout: Layout, steps: Steps) -> Array:
+        """The law (times, states) at each observation, whatever is seen."""
+        coefficients, law = primals
+        to = self.following(coefficients, layout, steps)
+
+        def one(law: Array, observation: Array) -> tuple[Array, Array]:
+            law = to(law, observation)
+            return law, law
+
+        return lax.scan(one, law, jnp.arange(len(steps.first)))[1]
+
+    def moments(self, values: np.ndarray, observables: Sequence[int], times: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Means and standard deviations (observables, times) of variables of the problem, by their indices."""
+        laws = self.laws(values, times)
+        share = laws / laws.sum(axis=1, keepdims=True)
+        every = self.observed(self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x)))
+        signal = np.stack([np.asarray(every[i]) for i in observables])
+        mean = signal @ share.T
+        square = np.square(signal) @ share.T
+        return mean, np.sqrt(np.maximum(square - np.square(mean), 0.0))
 
     def following(self, coefficients: Any, layout: Layout, steps: Steps) -> Callable[[Array, Array], Array]:
         """The function of (law, observation) that gives the law at an observation from that at the one before."""
