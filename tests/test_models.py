@@ -14,11 +14,13 @@ FOLDERS = sorted(path for path in MODELS.iterdir() if path.is_dir())
 EXPECTED = {
     "birth_death",
     "dimerisation",
+    "dusp1",
     "lotka_volterra",
     "michaelis_menten",
     "repressilator",
     "schlogl",
     "sir_influenza",
+    "stl1_osmotic",
     "telegraph",
     "toggle_switch",
     "vilar_oscillator",

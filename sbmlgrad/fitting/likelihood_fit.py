@@ -15,7 +15,7 @@ from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.trials import Trial
-from sbmlgrad.likelihood.likelihood import Likelihood
+from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 from sbmlgrad.likelihood.total import Total
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class LikelihoodFit:
         optimiser: optax.GradientTransformation | None,
     ):
         self._loss, self._optimiser = loss, optimiser
-        self._studies = [Study(trial) for trial in trials]
-        quantities = {name: study.quantities[name] for study in self._studies for name in study.trial.names}
+        self.studies = [Study(trial) for trial in trials]
+        quantities = {name: study.quantities[name] for study in self.studies for name in study.trial.names}
         self.parameters: Parameters = choose(parameters, quantities, init, trials[0].source)
         self._total = Total((), ())
 
@@ -78,20 +78,27 @@ class LikelihoodFit:
         """Choose what to compute; raises :class:`SimulationError` where there is nothing that can be."""
         values = self.parameters.start
         reached = np.zeros(len(values), bool)
-        for study in self._studies:
+        for study in self.studies:
             reached[study.trial.places] |= np.array(study.reaches(values[study.trial.places]), bool)
         for name, reaches in zip(self.parameters.names, reached, strict=True):
             if not reaches:
                 raise FitError(
-                    f"{self._studies[0].trial.source}: {name!r} enters no reaction or observable, so the data cannot "
+                    f"{self.studies[0].trial.source}: {name!r} enters no reaction or observable, so the data cannot "
                     "tell its value"
                 )
-        self._total = self._of_all(
-            [study.likelihood(self._loss, values[study.trial.places]) for study in self._studies]
-        )
+        self._total = self._of_all([study.likelihood(self._loss, values[study.trial.places]) for study in self.studies])
+
+    @property
+    def parts(self) -> tuple[Likelihood, ...]:
+        """The likelihood of each condition."""
+        return self._total.parts
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        """The log-likelihood of all conditions, and its derivatives, at values (P,) of the parameters."""
+        return self._total.evaluate(values)
 
     def _of_all(self, parts: Sequence[Likelihood]) -> Total:
-        return Total(parts, [study.trial.places for study in self._studies])
+        return Total(parts, [study.trial.places for study in self.studies])
 
     def solve(self, bar: tqdm[Any]) -> Outcome:
         """Maximise the likelihood."""
@@ -128,7 +135,7 @@ class LikelihoodFit:
 
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""
-        for study in self._studies:
+        for study in self.studies:
             study.warn()
 
     def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
@@ -136,7 +143,7 @@ class LikelihoodFit:
         values = self.parameters.from_scale(rough.point)
         parts = [
             study.refined(part, values[study.trial.places])
-            for study, part in zip(self._studies, self._total.parts, strict=True)
+            for study, part in zip(self.studies, self._total.parts, strict=True)
         ]
         if all(new is old for new, old in zip(parts, self._total.parts, strict=True)):
             return rough
@@ -154,7 +161,7 @@ class LikelihoodFit:
         return pandas.concat(
             [
                 study.measured(part.expected(values[study.trial.places]))
-                for study, part in zip(self._studies, self._total.parts, strict=True)
+                for study, part in zip(self.studies, self._total.parts, strict=True)
             ],
             ignore_index=True,
         )
@@ -165,7 +172,7 @@ class LikelihoodFit:
         return pandas.concat(
             [
                 study.curves(part, values[study.trial.places])
-                for study, part in zip(self._studies, self._total.parts, strict=True)
+                for study, part in zip(self.studies, self._total.parts, strict=True)
             ],
             ignore_index=True,
         )

@@ -16,6 +16,7 @@ _WIDTH = float(norm.ppf(0.975))
 _STRAIGHT = 0.05  # how far the root of the fall may be from that of a parabola, relative
 _CLOSE = 0.02  # of the width, to which a limit is found
 _MOST_TRIES = 8
+_SMALL = 0.02  # on the optimiser's scale: over so short a way any likelihood is a parabola
 _FARTHEST = np.log(1000.0)  # on the optimiser's scale, where the data set no limit
 
 
@@ -27,7 +28,7 @@ def limits(ascent: Ascent, point: np.ndarray, best: float, covariance: np.ndarra
     errors = np.sqrt(np.diag(covariance))
     errors = np.where(np.isnan(errors), np.inf, errors)
     ends = [point - _WIDTH * errors, point + _WIDTH * errors]
-    for index in np.flatnonzero(np.isfinite(errors)):
+    for index in np.flatnonzero(np.isfinite(errors) & (errors > _SMALL)):
         # where the others go while this one moves by its error, as far as that is known
         direction = np.nan_to_num(covariance[:, index] / errors[index])
         for side, sign in enumerate((-1.0, 1.0)):

@@ -1,7 +1,8 @@
 """Fisher's scoring within bounds: uphill on a likelihood that comes with its information.
 
-The information stands in for the second derivatives at first; differences of scores then correct it along the way (BFGS;
-Nocedal & Wright, Numerical Optimization, 2nd ed., chapter 6). Steps are damped as Levenberg's and Marquardt's are.
+The information stands in for the second derivatives at first; differences of scores then correct it along the way
+(BFGS; Nocedal & Wright, Numerical Optimization, 2nd ed., chapter 6). Steps are damped as Levenberg's and Marquardt's
+are.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ _POOR, _GOOD = 0.25, 0.75  # gains, of what a parabola promised
 
 
 def scored(
-    evaluate: Callable[[np.ndarray], Evaluation], first: Evaluation, begin: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    evaluate: Callable[[np.ndarray], Evaluation],
+    first: Evaluation,
+    begin: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
 ) -> OptimizeResult:
     """The best point (P,) between bounds; ``first`` is the evaluation at ``begin``, with its information.
 

@@ -10,8 +10,8 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.gradient.problem import Problem
-from sbmlgrad.likelihood.likelihood import Evaluation, Expected
 from sbmlgrad.likelihood.layout import Layout, bucket
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected
 from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Projected, along, evaluation, seen_counts
 from sbmlgrad.likelihood.records import Snapshots
 from sbmlgrad.likelihood.steps import Steps
@@ -61,6 +61,11 @@ class ProjectedCells(Projected):
         columns = [np.array(column) for column in zip(*rows, strict=True)]
         names = ("observable", "time", "statistic", "measured", "predicted", "sd")
         return Expected(**dict(zip(names, columns, strict=True)), wildness=np.full(len(rows), 3.0))
+
+    def marginals(self, values: np.ndarray, observable: int) -> tuple[np.ndarray, np.ndarray]:
+        """Counts (K,) of an observable from 0 on, and their probabilities (times, K) at the times of the data."""
+        seen = np.round(self._seen_in_states(values)[observable]).astype(np.int64)
+        return np.arange(seen.max() + 1), np.array([np.bincount(seen, law) for law in self.laws(values)])
 
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         laws = self.laws(values)

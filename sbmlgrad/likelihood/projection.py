@@ -91,7 +91,7 @@ class Projected:
         upper = np.array([np.nanmax(row) if np.any(~np.isnan(row)) else np.nan for row in self._seen.T])
         hidden = np.isnan(lower)
         if hidden.any():
-            found = [counts[i] for counts in self._simulated(values) for i in np.flatnonzero(hidden)]
+            found = [counts[i] for counts in self._simulated(values) for i in np.flatnonzero(hidden).tolist()]
             parts = len(found) // int(hidden.sum())
             rows = np.array([[row.min(), row.max()] for row in found]).reshape(parts, -1, 2)
             lower[hidden], upper[hidden] = rows[..., 0].min(axis=0), rows[..., 1].max(axis=0)
@@ -135,15 +135,22 @@ class Projected:
         self.prepare(values)
         return True
 
+    @property
+    def size(self) -> int:
+        """How many numbers, or cells, there are."""
+        raise NotImplementedError
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        """The log-likelihood and its derivatives; minus infinity where the data are impossible."""
+        raise NotImplementedError
+
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         """The most probability lost between two times, and how much is in each state (states,) on average."""
         raise NotImplementedError
 
     # ---- steps -------------------------------------------------------------------------------------------------
 
-    def steps(
-        self, values: np.ndarray, edges: np.ndarray | None = None, times: np.ndarray | None = None
-    ) -> Steps:
+    def steps(self, values: np.ndarray, edges: np.ndarray | None = None, times: np.ndarray | None = None) -> Steps:
         """The steps at these values; between other ``edges`` and to other ``times`` where these are given."""
         point, clock = self.problem.at(values), self.problem.clock
         edges = self._edges if edges is None else edges
@@ -164,7 +171,9 @@ class Projected:
         room = room_for(len(edges)) if kind == "timed" else len(edges)
         most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, room - len(edges)), mode="edge"))
         if kind == "timed" and not float(least) >= 0:
-            raise SimulationError("a rate is negative, or no number, at some time; probabilities need laws that are not")
+            raise SimulationError(
+                "a rate is negative, or no number, at some time; probabilities need laws that are not"
+            )
         return np.asarray(most)[: len(edges) - 1]
 
     def _refine(self, values: np.ndarray) -> bool:

@@ -66,9 +66,7 @@ class Steps:
     last: Any
 
 
-jax.tree_util.register_dataclass(
-    Steps, data_fields=["edges", "kinds", "many", "most", "first", "last"], meta_fields=[]
-)
+jax.tree_util.register_dataclass(Steps, data_fields=["edges", "kinds", "many", "most", "first", "last"], meta_fields=[])
 
 
 def bends(process: HybridModel, quantities: np.ndarray, begin: float, end: float) -> Bends:
@@ -94,7 +92,8 @@ def _straight_bends(process: HybridModel, quantities: np.ndarray, begin: float, 
         process.compiled["bends"] = jax.jit(lambda t, x, c: process.switches(joined(t, x, c))), jax.jit(process.start)
     seen, start = process.compiled["bends"]
     state, coefficients = start(quantities)
-    found, at = [], begin
+    found: list[float] = []
+    at = begin
     while True:
         just = _JUST * max(abs(at), end - begin)
         changes = np.asarray(seen(at + just, state, coefficients))

@@ -165,6 +165,8 @@ class Trajectory:
             moved, accepted, next_step, again = self._meet_change(path, moved, dense, step, accepted, next_step)
             path, moved = path._replace(tries=path.tries + again, aimed=again), moved._replace(aimed=again)
         here: Path = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, path)
+        counts = np.flatnonzero(self.model.whole)  # nothing flows there, but an implicit solver rounds
+        here = here._replace(state=here.state.at[counts].set(path.state[counts]))
         here = here._replace(step=lax.stop_gradient(next_step), steps=path.steps + 1)
         here = here._replace(cautious=path.cautious | ~jnp.all(jnp.isfinite(state)))
         stuck = ~sound & (next_step < _ROUNDING * jnp.maximum(jnp.abs(path.time), _FIRST * self.times[-1]))

@@ -86,7 +86,10 @@ def test_a_followed_cell(seasons: Problem) -> None:
 
 RATES = {"on": 2.0, "decay": 0.9, "off": 0.6, "m": 8.0, "g": 0.5, "late": 0.2}
 ACTIVATION = {
-    "smooth": ("on*(1 - exp(-5*time))^3*exp(-decay*time)", lambda t, v: v[0] * (1 - np.exp(-5 * t)) ** 3 * np.exp(-v[1] * t)),
+    "smooth": (
+        "on*(1 - exp(-5*time))^3*exp(-decay*time)",
+        lambda t, v: v[0] * (1 - np.exp(-5 * t)) ** 3 * np.exp(-v[1] * t),
+    ),
     "clipped": (
         "piecewise(0, on*exp(-decay*time) < 0.4, on*exp(-decay*time) - 0.4)",
         lambda t, v: max(v[0] * np.exp(-v[1] * t) - 0.4, 0.0),
