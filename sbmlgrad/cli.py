@@ -23,6 +23,7 @@ from sbmlgrad.cli_options import (
     check_outputs,
     debug_option,
     n_option,
+    named_formula,
     number,
     once,
     output_option,
@@ -302,7 +303,7 @@ def sensitivity(
 
 @main.command()
 @model_options
-@click.argument("data", metavar="DATA.csv")
+@click.argument("data", nargs=-1, required=True, metavar="DATA.csv...")
 @click.option(
     *("-p", "--parameter", "parameters"),
     type=_bounded,
@@ -312,6 +313,14 @@ def sensitivity(
     help="A parameter to fit, and where it may be.",
 )
 @click.option("--init", type=assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
+@click.option("--conditions", metavar="TABLE", help="What was done in each condition: condition, time, ids.")
+@click.option(
+    *("--observable", "observables"),
+    type=named_formula,
+    multiple=True,
+    metavar="NAME=FORMULA",
+    help="What a column of the data is, as a formula of ids.",
+)
 @n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option
@@ -336,9 +345,11 @@ def sensitivity(
 def fit(
     model: str,
     molecules_per_unit: float | None,
-    data: str,
+    data: Sequence[str],
     parameters: Sequence[tuple[str, tuple[float, float] | None]],
     init: Sequence[tuple[str, float]],
+    conditions: str | None,
+    observables: Sequence[tuple[str, str]],
     output: str | None,
     report: str | None,
     json_output: str | None,
@@ -347,11 +358,11 @@ def fit(
     """Fit parameters of MODEL to the measurements in DATA.csv.
 
     DATA.csv holds trajectories (time,S), snapshots of single cells (rows that share a time) or moments
-    (time,S-mean,S-sd). The estimates are printed, with how well the model fits; the fitted model, a report and JSON
-    are written where asked for.
+    (time,S-mean,S-sd); a column condition tells experiments apart. The estimates are printed, with how well the model
+    fits; the fitted model, a report and JSON are written where asked for.
     """
-    bounds, begin = once("-p", parameters), once("--init", init)
-    check_outputs([model, data], {"-o": output, "--json": json_output}, report)
+    bounds, begin, formulas = once("-p", parameters), once("--init", init), once("--observable", observables)
+    check_outputs([model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}, report)
     if report:
         from sbmlgrad.report.html import check_folder
 
@@ -359,7 +370,16 @@ def fit(
     import sbmlgrad as sg
 
     loaded = sg.read_sbml(model, molecules_per_unit)
-    result = sg.fit(loaded, data, parameters=bounds, init=begin, progress=True, **options)
+    result = sg.fit(
+        loaded,
+        list(data),
+        parameters=bounds,
+        conditions=conditions,
+        observables=formulas,
+        init=begin,
+        progress=True,
+        **options,
+    )
     written = _write_fit(result, output, report, json_output)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))
