@@ -321,6 +321,14 @@ def sensitivity(
     metavar="NAME=FORMULA",
     help="What a column of the data is, as a formula of ids.",
 )
+@click.option(
+    "--noise",
+    type=named_formula,
+    multiple=True,
+    metavar="NAME=FORMULA",
+    help="The standard deviation of single values of NAME, or a law: lognormal(s), laplace(b), poisson, binomial(p), "
+    "negative_binomial(size).",
+)
 @n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option
@@ -350,6 +358,7 @@ def fit(
     init: Sequence[tuple[str, float]],
     conditions: str | None,
     observables: Sequence[tuple[str, str]],
+    noise: Sequence[tuple[str, str]],
     output: str | None,
     report: str | None,
     json_output: str | None,
@@ -376,6 +385,7 @@ def fit(
         parameters=bounds,
         conditions=conditions,
         observables=formulas,
+        noise=once("--noise", noise),
         init=begin,
         progress=True,
         **options,

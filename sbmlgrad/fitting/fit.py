@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit
-from sbmlgrad.fitting.likelihood_fit import LIKELIHOODS, LOSSES, likelihood_fit
+from sbmlgrad.fitting.likelihood_fit import LIKELIHOODS, LOSSES, equation_likelihood_fit, likelihood_fit
 from sbmlgrad.fitting.loss import joined, target
 from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
@@ -38,6 +38,7 @@ def fit(
     *,
     conditions: Table | None = None,
     observables: Mapping[str, str] | None = None,
+    noise: Mapping[str, str] | None = None,
     init: Mapping[str, float] | None = None,
     n: int = 2000,
     seed: int = 0,
@@ -67,6 +68,10 @@ def fit(
         way, and ids with their values from then on: numbers, parameters to be fitted, formulas such as ``S + 100``.
     observables
         Formulas by the names that columns of the data have: ``{"signal": "scale*S + offset"}``.
+    noise
+        Of single values, by what is measured: the standard deviation of a normal law as a formula, ``{"signal":
+        "sigma + 0.1*signal"}``, or another law, ``lognormal(s)``, ``laplace(b)``, ``poisson``, ``binomial(p)`` (of
+        each molecule to be counted), ``negative_binomial(size)``; see :mod:`sbmlgrad.likelihood.measurement`.
     init
         Start values that differ from the model's.
     n
@@ -111,7 +116,7 @@ def fit(
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
-    init, formulas = dict(init or {}), dict(observables or {})
+    init, formulas, noise = dict(init or {}), dict(observables or {}), dict(noise or {})
     if init_from == "ode" and isinstance(options.method, SSA):
         rough = fit(
             model,
@@ -119,6 +124,7 @@ def fit(
             parameters,
             conditions=conditions,
             observables=formulas,
+            noise=noise,
             init=init,
             method="ode",
             cells=cells,
@@ -126,7 +132,7 @@ def fit(
             progress=progress,
         )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
-    trials = set_up(model, data, parameters, init, conditions, formulas)
+    trials = set_up(model, data, parameters, init, conditions, formulas, noise)
     problem = _posed(trials, parameters, init, options)
     with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
         outcome = problem.solve(bar)
@@ -186,7 +192,7 @@ class _Options:
         """Where they come from."""
         if isinstance(problem, MomentFit):
             return self.estimator.name
-        return "ode" if isinstance(problem, EquationFit) else "exact"
+        return "ode" if isinstance(self.method, ODE) else "exact"
 
     @property
     def transformation(self) -> optax.GradientTransformation | None:
@@ -200,6 +206,14 @@ def _posed(trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, 
         by_likelihood = likelihood_fit(trials.every, parameters, init, options.loss, options.transformation)
         if by_likelihood is not None:
             return by_likelihood
+    noisy = next((name for trial in trials.every for name in trial.laws), "")
+    if noisy and isinstance(options.method, ODE):
+        return equation_likelihood_fit(trials.every, parameters, init, options.method.settings, options.transformation)
+    if noisy:
+        raise FitError(
+            f"noise of {noisy!r}: is of single cells and trajectories that have a likelihood, which these data or this "
+            "model have not; use method 'ode', or leave it out"
+        )
     aim = joined([target(trial.measurements, followed=options.cells == "followed") for trial in trials.every])
     if isinstance(options.method, ODE):
         return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation)
