@@ -277,7 +277,7 @@ def sensitivity(
 ) -> None:
     """Derivatives of the means of MODEL by parameters, with standard errors.
 
-    Writes the table time,species,parameter,sensitivity,stderr; with --check a table of estimators.
+    Writes the table time,observable,parameter,sensitivity,stderr; with --check a table of estimators.
     """
     if check and options["method"] == "ode":
         raise click.UsageError("--check compares estimators of exact simulation; leave out --method ode")
