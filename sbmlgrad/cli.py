@@ -347,6 +347,13 @@ def sensitivity(
     show_default=True,
     help="How exact simulation is matched: by moments, or by the likelihood of cells or trajectories.",
 )
+@click.option(
+    "--starts",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Fit from so many start values within the bounds; the best end counts.",
+)
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -362,7 +369,7 @@ def fit(
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method, init_from, cells, loss: handed on as they are
+    **options: Any,  # n, seed, method, init_from, cells, loss, starts: handed on as they are
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 

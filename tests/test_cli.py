@@ -11,7 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
@@ -190,22 +189,6 @@ def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
     assert (actual["parameters"]["k"]["lower"], actual["parameters"]["k"]["upper"]) == (1, 100)
     assert read_sbml(folder / "fitted.xml").quantities()["k"] == actual["parameters"]["k"]["estimate"]
     assert (folder / "report" / "index.html").is_file()
-
-
-def test_fit_of_conditions_and_of_a_formula(folder: Path) -> None:
-    times = np.linspace(1, 6, 6)
-    rise = 1 - np.exp(-0.5 * times)
-    rows = [pd.DataFrame({"condition": c, "time": times, "y": 2 * k / 0.5 * rise}) for c, k in (("a", 5), ("b", 9))]
-    for name, table in zip("ab", rows, strict=True):
-        table.to_csv(folder / f"{name}.csv", index=False)
-    (folder / "conditions.csv").write_text("condition,k\na,k_a\nb,9\n")
-    options = ("-p", "g", "-p", "k_a=1:20", "--observable", "y=2*X", "--method", "ode", "--json", "fit.json")
-    run("fit", "model.xml", "a.csv", "b.csv", "--conditions", "conditions.csv", *options)
-    found = json.loads((folder / "fit.json").read_text())
-    assert found["data"] == ["a.csv", "b.csv"]
-    estimates = {name: one["estimate"] for name, one in found["parameters"].items()}
-    assert estimates == pytest.approx({"g": 0.5, "k_a": 5}, rel=1e-5)
-    assert run("fit", "model.xml", "a.csv", "--observable", "y").exit_code == 2
 
 
 @pytest.mark.usefixtures("folder")

@@ -18,6 +18,7 @@ from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Bounds, choose
 from sbmlgrad.fitting.result import Fit
+from sbmlgrad.fitting.starts import best_of
 from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.fitting.trials import Fitted, Table, Trials, numbers_of, plain_id, set_up
 from sbmlgrad.gradient.catalogue import as_estimator
@@ -48,6 +49,7 @@ def fit(
     cells: str = "independent",
     loss: str = "auto",
     optimiser: str | optax.GradientTransformation = "gauss_newton",
+    starts: int = 1,
     progress: bool = False,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
@@ -101,6 +103,9 @@ def fit(
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
         the fit settles by averaging Gauss-Newton steps, for ``ode`` ends by least squares, and for a likelihood at
         its maximum.
+    starts
+        From how many start values to fit: the given ones, and others within the bounds, or within a factor of ten of
+        the start where there are none. The end with the smallest loss counts.
 
     Returns
     -------
@@ -114,6 +119,8 @@ def fit(
     begun = clock.perf_counter()
     require_float64()
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
+    if starts < 1:
+        raise FitError(f"starts: {starts} are too few; give at least 1")
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
     init, formulas, noise = dict(init or {}), dict(observables or {}), dict(noise or {})
@@ -133,9 +140,13 @@ def fit(
         )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     trials = set_up(model, data, parameters, init, conditions, formulas, noise)
-    problem = _posed(trials, parameters, init, options)
-    with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
-        outcome = problem.solve(bar)
+    first = _posed(trials, parameters, init, options)
+    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
+
+        def pose(values: Mapping[str, float]) -> Posed:
+            return _posed(trials, parameters, {**init, **values}, options)
+
+        problem, outcome, said = best_of(first, pose, starts, seed, bar)
     problem.warn()
     table, correlation = estimates(outcome, problem.parameters)
     return Fit(
@@ -146,7 +157,7 @@ def fit(
         loss_name=outcome.loss_name,
         goodness=pandas.Series(outcome.goodness, name="goodness", dtype=float),
         converged=outcome.converged,
-        message=outcome.message,
+        message=said + outcome.message,
         warnings=warnings_of(outcome, table),
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
         history=outcome.history,

@@ -148,7 +148,7 @@ def _moments(law: Array, signal: Array, own: Array, laws: Sequence[tuple[str, Ar
             first, second, third, fourth = (jnp.asarray(moment)[None] for moment in moments)
         else:
             first, second = signal[index][None], own[:, index, None]
-            third, fourth = 0.0, 3 * jnp.square(second)
+            third, fourth = jnp.zeros(()), 3 * jnp.square(second)
         mean = jnp.sum(share * first, axis=-1, keepdims=True)
         off = first - mean
         variance = jnp.sum(share * (second + jnp.square(off)), axis=-1)

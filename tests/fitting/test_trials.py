@@ -1,5 +1,6 @@
 """Fits of several conditions, and of observables that are formulas, against closed forms and what numpy draws."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
 
 import sbmlgrad as sg
+from sbmlgrad.cli import main
 from sbmlgrad.errors import SbmlgradError
 
 TIMES = np.linspace(0, 6, 7)
@@ -171,3 +174,34 @@ def test_networks_from_python_take_numbers_from_the_start() -> None:
     assert fit.parameters.loc["g", "estimate"] == pytest.approx(0.5, rel=1e-5)
     with pytest.raises(SbmlgradError, match="takes numbers from the start on"):
         sg.fit(network, table, {"g": None}, conditions=TIED, method="ode")
+
+
+def test_on_the_command_line(models_dir: Path, tmp_path: Path) -> None:
+    def run(*arguments: str) -> Result:
+        paths = [str(tmp_path / text) if text.endswith(".csv") else text for text in arguments]
+        return CliRunner().invoke(main, ["fit", str(models_dir / "birth_death" / "model.xml"), *paths])
+
+    times = np.linspace(1, 6, 6)
+    rise = 1 - np.exp(-0.5 * times)
+    rows = [pd.DataFrame({"condition": c, "time": times, "y": 2 * k / 0.5 * rise}) for c, k in (("a", 5), ("b", 9))]
+    for name, table in zip("ab", rows, strict=True):
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    (tmp_path / "conditions.csv").write_text("condition,k\na,k_a\nb,9\n")
+    options = (
+        "-p",
+        "g",
+        "-p",
+        "k_a=1:20",
+        "--observable",
+        "y=2*X",
+        "--method",
+        "ode",
+        "--json",
+        str(tmp_path / "fit.json"),
+    )
+    run("a.csv", "b.csv", "--conditions", "conditions.csv", *options)
+    found = json.loads((tmp_path / "fit.json").read_text())
+    assert found["data"] == [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    estimates = {name: one["estimate"] for name, one in found["parameters"].items()}
+    assert estimates == pytest.approx({"g": 0.5, "k_a": 5}, rel=1e-5)
+    assert run("a.csv", "--observable", "y").exit_code == 2
