@@ -445,10 +445,8 @@ def _write_frame(frame: pandas.DataFrame, path: str | None) -> None:
 
 def _write_fit(result: Fit, output: str | None, report: str | None, json_output: str | None) -> list[str]:
     """Write what was asked for; returns the names of what was written."""
-    import sbmlgrad as sg
-
     if output:
-        sg.write_sbml(result.model, output, fit=result.record())
+        result.save(output)
     if report:
         result.report(report)
     if json_output:
