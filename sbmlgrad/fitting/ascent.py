@@ -20,6 +20,7 @@ REACH = np.log(10.0)
 
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
+_TO_GAIN = 1e-4  # twice the log-likelihood that a parabola promises: nothing
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
 
 
@@ -29,6 +30,7 @@ class Ascent:
     def __init__(self, likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any]):
         self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
         self.rows: list[Row] = []
+        self._known: tuple[np.ndarray, np.ndarray] | None = None  # a point, and the information there
 
     def at(self, point: np.ndarray) -> Evaluation:
         """Value and score by the coordinates."""
@@ -79,12 +81,20 @@ class Ascent:
 
     def flat(self, point: np.ndarray) -> bool:
         """Whether no more than rounding is to be gained, whatever the optimiser says."""
-        information = self.information(point)
-        score = np.where(self._at_bound(point), 0.0, self.at(point).score)
-        return bool(score @ np.linalg.pinv(information) @ score < 1e-4)
+        free = ~self._at_bound(point)
+        own, score = self.information(point)[np.ix_(free, free)], self.at(point).score[free]
+        scale = np.sqrt(np.maximum(np.abs(np.diag(own)), 1e-300))
+        sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
+        sizes = np.maximum(np.abs(sizes), _BLIND)  # uphill there is something to be gained in a valley, too
+        return bool(np.sum(np.square((score / scale) @ directions) / sizes) < _TO_GAIN)
 
     def information(self, point: np.ndarray) -> np.ndarray:
         """Minus the second derivatives (P, P), as central differences of scores."""
+        if self._known is None or not np.array_equal(self._known[0], point):
+            self._known = point.copy(), self._differences(point)
+        return self._known[1]
+
+    def _differences(self, point: np.ndarray) -> np.ndarray:
         steps = _STEP * np.eye(len(point))
         rows = [(self.at(point - step).score - self.at(point + step).score) / (2 * _STEP) for step in steps]
         matrix = np.array(rows)
