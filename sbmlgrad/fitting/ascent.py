@@ -13,6 +13,7 @@ from tqdm import tqdm
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.scoring import scored
 from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 
 REACH = np.log(10.0)
@@ -35,8 +36,9 @@ class Ascent:
     def at(self, point: np.ndarray) -> Evaluation:
         """Value and score by the coordinates."""
         values = self.parameters.from_scale(point)
-        found = self.likelihood.evaluate(values)
-        return Evaluation(found.value, found.score * self.parameters.slope(values))
+        found, slope = self.likelihood.evaluate(values), self.parameters.slope(values)
+        information = None if found.information is None else found.information * np.outer(slope, slope)
+        return Evaluation(found.value, found.score * slope, information)
 
     def near(self, begin: np.ndarray, held: int | None = None) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for.
@@ -48,24 +50,31 @@ class Ascent:
         lower, upper = np.maximum(lower, begin - REACH), np.minimum(upper, begin + REACH)
         if held is not None:
             lower[held] = upper[held] = begin[held]
+        first = self.at(begin)
+        self._note(begin, first)
+        if first.information is not None and np.isfinite(first.value):
+            return scored(self._tried, first, begin, lower, upper)
         bounds = list(zip(lower, upper, strict=True))
         worst = 0.0
 
         def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal worst
-            try:
-                found = self.at(point)
-            except SimulationError:
-                if np.array_equal(point, begin):
-                    raise
-                found = Evaluation(-np.inf, np.zeros_like(point))  # too far out
-            self._note(point, found)
+            found = first if np.array_equal(point, begin) else self._tried(point)
             if not np.isfinite(found.value):
                 return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
             worst = max(worst, -found.value)
             return -found.value, -found.score
 
         return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5})
+
+    def _tried(self, point: np.ndarray) -> Evaluation:
+        """Value and score at a point on the way; minus infinity where it is too far out."""
+        try:
+            found = self.at(point)
+        except SimulationError:
+            found = Evaluation(-np.inf, np.zeros_like(point))
+        self._note(point, found)
+        return found
 
     def followed(self, point: np.ndarray, optimiser: optax.GradientTransformation) -> np.ndarray:
         """Where an optimiser that was handed in goes, left to itself."""

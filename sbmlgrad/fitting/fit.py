@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas
@@ -12,7 +12,13 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit
-from sbmlgrad.fitting.likelihood_fit import LIKELIHOODS, LOSSES, equation_likelihood_fit, likelihood_fit
+from sbmlgrad.fitting.likelihood_fit import (
+    LIKELIHOODS,
+    LOSSES,
+    LikelihoodFit,
+    equation_likelihood_fit,
+    likelihood_fit,
+)
 from sbmlgrad.fitting.loss import joined, target
 from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
@@ -140,13 +146,15 @@ def fit(
         )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     trials = set_up(model, data, parameters, init, conditions, formulas, noise)
-    first = _posed(trials, parameters, init, options)
+    first, note = _posed(trials, parameters, init, options)
     with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
 
         def pose(values: Mapping[str, float]) -> Posed:
-            return _posed(trials, parameters, {**init, **values}, options)
+            return _posed(trials, parameters, {**init, **values}, options)[0]
 
         problem, outcome, said = best_of(first, pose, starts, seed, bar)
+    if note:
+        outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     problem.warn()
     table, correlation = estimates(outcome, problem.parameters)
     return Fit(
@@ -211,15 +219,20 @@ class _Options:
         return None if isinstance(self.optimiser, str) else self.optimiser
 
 
-def _posed(trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, float], options: _Options) -> Posed:
-    """The problem to be solved, by the method and the loss."""
+def _posed(
+    trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, float], options: _Options
+) -> tuple[Posed, str]:
+    """The problem to be solved, by the method and the loss, and what to say of the choice."""
+    note = ""
     if isinstance(options.method, SSA):
         by_likelihood = likelihood_fit(trials.every, parameters, init, options.loss, options.transformation)
-        if by_likelihood is not None:
-            return by_likelihood
+        if isinstance(by_likelihood, LikelihoodFit):
+            return by_likelihood, ""
+        note = by_likelihood
     noisy = next((name for trial in trials.every for name in trial.laws), "")
     if noisy and isinstance(options.method, ODE):
-        return equation_likelihood_fit(trials.every, parameters, init, options.method.settings, options.transformation)
+        settings = options.method.settings
+        return equation_likelihood_fit(trials.every, parameters, init, settings, options.transformation), ""
     if noisy:
         raise FitError(
             f"noise of {noisy!r}: is of single cells and trajectories that have a likelihood, which these data or this "
@@ -227,11 +240,11 @@ def _posed(trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, 
         )
     aim = joined([target(trial.measurements, followed=options.cells == "followed") for trial in trials.every])
     if isinstance(options.method, ODE):
-        return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation)
+        return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation), note
     assert isinstance(options.method, SSA)
     moments = moments_of(trials.every, aim, options.estimator, options.method)
     values = choose(parameters, moments.quantities, init, trials.source)
-    return MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
+    return MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation), note
 
 
 def _with_estimates(model: Fitted, estimates: Mapping[str, float]) -> Fitted:

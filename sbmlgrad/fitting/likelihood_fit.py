@@ -34,25 +34,25 @@ def likelihood_fit(
     init: Mapping[str, float],
     loss: str,
     optimiser: optax.GradientTransformation | None,
-) -> LikelihoodFit | None:
-    """The fit by likelihood that the loss asks for; None where moments are to be matched.
+) -> LikelihoodFit | str:
+    """The fit by likelihood that the loss asks for; where moments are to be matched, what to say of that, if anything.
 
     Raises :class:`FitError` where a likelihood that is asked for by name cannot be computed.
     """
     if loss == "moments":
-        return None
+        return ""
     reason = next((text for text in (without_likelihood(trial, loss) for trial in trials) if text), "")
     if reason:
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
-        return None
+        return ""
     problem = LikelihoodFit([Study(trial) for trial in trials], parameters, init, loss, optimiser)
     try:
         problem.start()
     except SimulationError as error:
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {error}") from error
-        return None
+        return f"means and standard deviations were matched, not the likelihood: {error}"
     return problem
 
 

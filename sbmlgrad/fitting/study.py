@@ -19,9 +19,11 @@ from sbmlgrad.likelihood.likelihood import Expected, Likelihood
 from sbmlgrad.likelihood.paths import ProjectedPaths
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.network.discretise import beyond_counts_in_time, only_counts
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
+from sbmlgrad.simulation.hybrid_ensemble import run_hybrid
+from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import discretised
 from sbmlgrad.tables.measurements import Measurements
 
@@ -42,7 +44,7 @@ class Study:
         variables = (law.parameter for law in trial.laws.values() if law.parameter)
         observables = (*self.data.observables, *variables)
         if isinstance(model, Model):
-            discrete = discretised(model, observables)
+            discrete = discretised(model, observables, timed=not only_counts(model, observables))
             self.quantities: Mapping[str, float] = discrete.quantities
             self.problem: Problem = once(
                 model.derived, ("likelihood", names, observables), lambda: differentiable(discrete, names)
@@ -72,10 +74,11 @@ class Study:
             try:
                 exact.prepare(values)
             except SimulationError:
-                if loss == "projection":
+                if loss == "projection" or self.problem.clock is not None:
                     raise
             else:
-                if loss == "projection" or np.isfinite(exact.evaluate(values).value):
+                certain = loss == "projection" or self.problem.clock is not None
+                if certain or np.isfinite(exact.evaluate(values).value):
                     return exact
         rough = LinearNoisePaths(self.problem, data, self.trial.laws)
         rough.prepare(values)
@@ -142,12 +145,15 @@ class Study:
     def curves(self, values: np.ndarray) -> pandas.DataFrame:
         """Means and sds of the model at these values (own,) on a dense grid of times."""
         data, grid = self.data, dense(self.data.times)
-        seen = simulated(
-            self.trial.model,
-            dict(zip(self.trial.names, values.tolist(), strict=True)),
-            data.observables,
-            Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start),
-        )
+        experiment = Experiment(grid, n=_SHOWN_TRAJECTORIES, seed=_SHOWN_SEED, start=data.start)
+        if self.problem.clock is not None:
+            process, quantities = self.problem.clock.process, self.problem.clock.quantities(values)
+            seen = np.concatenate(
+                [part.observed for part in run_hybrid(process, quantities, experiment, Settings())], axis=-1
+            )
+        else:
+            named = dict(zip(self.trial.names, values.tolist(), strict=True))
+            seen = simulated(self.trial.model, named, data.observables, experiment)
         return curves_of_trajectories(data.observables, grid, seen, self.trial.condition)
 
 
@@ -186,7 +192,11 @@ def without_likelihood(trial: Trial, loss: str) -> str:
     if loss == "linear_noise" and unlike:
         return f"is of normal noise, and this is {unlike}"
     if isinstance(model, Model) and not only_counts(model, observables):
-        return "is of models in which reactions alone change anything, which this one is not"
+        if loss == "linear_noise":
+            return "is of models in which reactions alone change anything, at rates that do not follow the time"
+        more = beyond_counts_in_time(model, observables)
+        if more:
+            return f"is of models in which reactions alone change anything: {more[0].partition(': ')[0]}"
     if measurements.cells is None:
         exact = {(s.observable, s.replicate) for s in measurements.series if s.statistic == "error"}
         for series in measurements.series:

@@ -17,6 +17,7 @@ from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, Unsup
 from sbmlgrad.gradient.observables import Observable, as_observable
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.dependence import dependence
+from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.simulation.ssa import Arrays
 
@@ -57,6 +58,14 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Clock:
+    """What says when rates that follow time bend: the process, and its quantities (Q,) at values (P,)."""
+
+    process: HybridModel
+    quantities: Callable[[np.ndarray], np.ndarray] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class Problem:
     """Expectations of ``functions``, to be differentiated by ``parameters``.
 
@@ -74,6 +83,8 @@ class Problem:
     """values of all parameters -> (counts, coefficients)"""
     _indices: tuple[int, ...] | None = field(default=None, repr=False)
     """indices of the parameters among all; None for all of them"""
+    clock: Clock | None = None
+    """where rates may follow time, which is then the first of the coefficients"""
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     # ---- at values of the parameters ---------------------------------------------------------------------
@@ -291,7 +302,14 @@ def differentiable(
             quantities[index] = point[i]
         return model.start(quantities)
 
-    return Problem(model.network, model.observables, model.observe, model.position, chosen, tuple(parameters), start)
+    def quantities(values: np.ndarray) -> np.ndarray:
+        every = np.array(given, np.float64)
+        every[indices] = values
+        return every
+
+    clock = None if model.timed is None else Clock(model.timed, quantities)
+    fixed = (model.network, model.observables, model.observe, model.position, chosen, tuple(parameters), start)
+    return Problem(*fixed, clock=clock)
 
 
 def _of_network(network: ReactionNetwork, parameters: tuple[str, ...], functions: tuple[Observable, ...]) -> Problem:

@@ -10,19 +10,11 @@ import numpy as np
 from jax import Array, lax
 
 from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.likelihood.layout import Layout, bucket
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected
-from sbmlgrad.likelihood.projection import (
-    EQUAL,
-    LIMIT,
-    Layout,
-    Projected,
-    along,
-    bucket,
-    evaluation,
-    go_on,
-    seen_counts,
-)
+from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Projected, along, evaluation, seen_counts
 from sbmlgrad.likelihood.records import Snapshots
+from sbmlgrad.likelihood.steps import Steps
 
 
 class ProjectedCells(Projected):
@@ -40,20 +32,17 @@ class ProjectedCells(Projected):
     def size(self) -> int:
         return self.data.size
 
-    def prepare(self, values: np.ndarray) -> None:
-        super().prepare(values)
+    def match(self, values: np.ndarray) -> None:
         self._rows, self._cells = self._matched(values)
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
-        primals, directions, layout, series = self.arguments(values)
         compiled = self._compiled("slopes", self._with_slopes)
-        value, score, _ = compiled(primals, directions, layout, series, self._rows, self._cells)
-        return evaluation(value, score)
+        return evaluation(*compiled(*self.arguments(values), self._rows, self._cells))
 
     def laws(self, values: np.ndarray) -> np.ndarray:
         """Probabilities (times, states) at the times of the data."""
-        primals, _, layout, series = self.arguments(values)
-        every = self._compiled("laws", self._laws)(primals, layout, series)
+        primals, _, layout, steps = self.arguments(values)
+        every = self._compiled("laws", self._laws)(primals, layout, steps)
         return np.asarray(every)[:, : len(self.space)]
 
     def expected(self, values: np.ndarray) -> Expected:
@@ -117,33 +106,36 @@ class ProjectedCells(Projected):
         return self.problem.once(key, lambda: jax.jit(function))
 
     def _with_slopes(
-        self, primals: Any, directions: Any, layout: Layout, series: Any, index: Array, cells: Array
-    ) -> Any:
-        def value(coefficients: Any, law: Array) -> tuple[Array, None]:
-            laws = self._laws((coefficients, law), layout, series)
-            most = cells.shape[-1]
+        self, primals: Any, directions: Any, layout: Layout, steps: Steps, index: Array, cells: Array
+    ) -> tuple[Array, Array, Array]:
+        """The log-likelihood, its derivatives (P,), and the information (P, P)."""
+        most = cells.shape[-1]
 
-            def one(law: Array, index: Array, cells: Array) -> Array:
-                shares = jax.ops.segment_sum(law, index, num_segments=most + 1)[:most]
-                logs = jnp.where(shares > 0, jnp.log(jnp.where(shares > 0, shares, 1.0)), -jnp.inf)
-                return jnp.sum(jnp.where(cells > 0, cells * jnp.where(cells > 0, logs, 0.0), 0.0))
+        def shares(coefficients: Any, law: Array) -> tuple[Array, None]:
+            """Probabilities (kinds, times, rows + 1) of the rows of the data, and of everything else."""
+            laws = self._laws((coefficients, law), layout, steps)
+            times = jax.vmap(lambda law, index: jax.ops.segment_sum(law, index, num_segments=most + 1))
+            return jax.vmap(times, in_axes=(None, 0))(laws, index), None
 
-            times = jax.vmap(one)
-            return jnp.sum(jax.vmap(times, in_axes=(None, 0, 0))(laws, index, cells)), None
+        share, slopes, _ = along(shares, primals, directions)
+        possible = share > 0
+        safe = jnp.where(possible, share, 1.0)
+        seen = jnp.concatenate([cells, jnp.zeros_like(cells[..., :1])], axis=-1)
+        logs = jnp.where(possible, jnp.log(safe), -jnp.inf)
+        value = jnp.sum(jnp.where(seen > 0, seen * jnp.where(seen > 0, logs, 0.0), 0.0))
+        score = jnp.einsum("pktr,ktr->p", slopes, jnp.where(possible, seen / safe, 0.0))
+        numbers = jnp.where(possible, cells.sum(axis=-1, keepdims=True) / safe, 0.0)
+        return value, score, jnp.einsum("pktr,ktr,qktr->pq", slopes, numbers, slopes)
 
-        return along(value, primals, directions)
-
-    def _laws(self, primals: Any, layout: Layout, series: Any) -> Array:
+    def _laws(self, primals: Any, layout: Layout, steps: Steps) -> Array:
         coefficients, law = primals
-        terms, many, fastest = series
-        rates = self._rates(coefficients, layout.x, layout.real)
+        to = self.following(coefficients, layout, steps)
 
-        def step(law: Array, row: Any) -> Any:
-            weights, count = row
-            law = go_on(rates, layout, law, weights, count, fastest)
+        def one(law: Array, observation: Array) -> tuple[Array, Array]:
+            law = to(law, observation)
             return law, law
 
-        return lax.scan(step, law, (terms, many))[1]
+        return lax.scan(one, law, jnp.arange(len(steps.first)))[1]
 
 
 def _same_rows(rows: np.ndarray, states: np.ndarray, none: int) -> np.ndarray:

@@ -12,10 +12,15 @@ from sbmlgrad.likelihood.records import Trajectories
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The log-likelihood at one point, and its derivatives (P,) by the parameters."""
+    """The log-likelihood at one point, and its derivatives (P,) by the parameters.
+
+    ``information`` (P, P) is the covariance of the score that the model expects of such data (Fisher's information),
+    where the likelihood comes with it.
+    """
 
     value: float
     score: np.ndarray
+    information: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

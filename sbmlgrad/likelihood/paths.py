@@ -12,10 +12,12 @@ from jax import Array, lax
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
 from sbmlgrad.likelihood.measurement import Laws, Measurement, central_moments, log_density, valid
-from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Layout, Projected, along, evaluation, go_on, seen_counts
+from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Projected, along, evaluation, seen_counts
 from sbmlgrad.likelihood.records import Trajectories
+from sbmlgrad.likelihood.steps import Steps
 
 
 class ProjectedPaths(Projected):
@@ -50,10 +52,8 @@ class ProjectedPaths(Projected):
                 )
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
-        primals, directions, layout, series = self.arguments(values)
-        value, score, _ = self._compiled("slopes", self._with_slopes)(
-            primals, directions, layout, series, *self.data.by_time
-        )
+        compiled = self._compiled("slopes", self._with_slopes)
+        value, score, _ = compiled(*self.arguments(values), *self.data.by_time)
         return evaluation(value, score)
 
     def expected(self, values: np.ndarray) -> Expected:
@@ -78,31 +78,30 @@ class ProjectedPaths(Projected):
         return [(law, self.problem.variables.index(law.parameter) if law.parameter else -1) for law in laws]
 
     def _looked(self, values: np.ndarray) -> Any:
-        primals, _, layout, series = self.arguments(values)
-        return self._compiled("look", self._filter)(primals, layout, series, *self.data.by_time)
+        primals, _, layout, steps = self.arguments(values)
+        return self._compiled("look", self._filter)(primals, layout, steps, *self.data.by_time)
 
     def _with_slopes(
-        self, primals: Any, directions: Any, layout: Layout, series: Any, values: Array, variance: Array
+        self, primals: Any, directions: Any, layout: Layout, steps: Steps, values: Array, variance: Array
     ) -> Any:
         def value(coefficients: Any, law: Array) -> tuple[Array, None]:
-            return self._filter((coefficients, law), layout, series, values, variance)[0], None
+            return self._filter((coefficients, law), layout, steps, values, variance)[0], None
 
         return along(value, primals, directions)
 
-    def _filter(self, primals: Any, layout: Layout, series: Any, values: Array, variance: Array) -> Any:
+    def _filter(self, primals: Any, layout: Layout, steps: Steps, values: Array, variance: Array) -> Any:
         """The log-likelihood, moments of each value before it is seen (3, replicates, observables, times), the most
         that is lost in a step, and the mean law (states,) just before values are seen."""
         coefficients, law = primals
-        terms, many, fastest = series
-        rates = self._rates(coefficients, layout.x, layout.real)
+        to = self.following(coefficients, layout, steps)
         every = self.observed(coefficients, layout.x)
         signal = jnp.stack([every[i] for i in self._places])
         laws = [(law.law, every[i] if i >= 0 else None) for law, i in self._laws()]
 
         def step(carry: tuple[Array, Array], row: Any) -> Any:
             law, total = carry
-            weights, count, value, own = row
-            law = jax.vmap(lambda one: go_on(rates, layout, one, weights, count, fastest))(law)
+            observation, value, own = row
+            law = jax.vmap(lambda one: to(one, observation))(law)
             kept, before = law.sum(axis=-1), law.mean(axis=0)
             moments = _moments(law, signal, own, laws)
             weighed = jnp.where(layout.real[None], _log_density(value, signal, own, laws), -jnp.inf)
@@ -116,7 +115,8 @@ class ProjectedPaths(Projected):
             return (law, total), (moments, jnp.max(1 - kept), before)
 
         begin = jnp.broadcast_to(law[None], (values.shape[1], *law.shape))
-        (_, total), (moments, lost, laws) = lax.scan(step, (begin, jnp.zeros(())), (terms, many, values, variance))
+        rows = jnp.arange(len(values)), values, variance
+        (_, total), (moments, lost, laws) = lax.scan(step, (begin, jnp.zeros(())), rows)
         return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
 
 

@@ -8,8 +8,8 @@ counted; where it is too much the box of counts grows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,10 +20,15 @@ from jax import Array, lax
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.gradient.exact import start_law
 from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation
+from sbmlgrad.likelihood.steps import Steps, advance, bends, halved, most_chances, moving, planned, room_for
 from sbmlgrad.simulation.box import box
 from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.finite_state import StateSpace, poisson_weights, stacked_rates, uniformised
+from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.finite_state import stacked_rates
+from sbmlgrad.simulation.hybrid_ensemble import run_hybrid
+from sbmlgrad.simulation.path import Settings
 
 LIMIT = 50_000
 """States that are worth their time."""
@@ -37,39 +42,10 @@ _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _SIGHTED = 256  # trajectories that tell the ranges of counts
 _ROUGH_SEED = 20260101
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """A space of states as arrays of a size that few spaces differ in, so that little is compiled.
-
-    Attributes
-    ----------
-    x
-        Counts (states,) of each species, 0 where there is no state.
-    real
-        Where there is one (states,).
-    predecessors
-        Index (reactions, states) of the state before a reaction; the number of states means none.
-    """
-
-    x: tuple[Array, ...]
-    real: Array
-    predecessors: Array
-
-    @classmethod
-    def of(cls, space: StateSpace) -> Layout:
-        size, room = len(space), bucket(len(space))
-        before = np.full((len(space.successors), room), room)
-        before[:, :size] = np.where(space.predecessors < size, space.predecessors, room)
-        x = tuple(jnp.asarray(np.pad(column, (0, room - size))) for column in space.x)
-        return cls(x, jnp.asarray(np.arange(room) < size), jnp.asarray(before))
-
-
-def bucket(size: int) -> int:
-    """The size at least as large of those that are taken: a quarter more from one to the next, about."""
-    scale = 1 << max(max(size - 1, 1).bit_length() - 3, 3)
-    return -(-size // scale) * scale
+_CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
+_CLOSE_SCORE = 1e-5  # of a score, and of the size that chance gives it
+_LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
+_MOST_ROUNDS = 40
 
 
 class Projected:
@@ -82,54 +58,71 @@ class Projected:
         self._laws_followed = laws
         self._seen = seen
         self._box: tuple[np.ndarray, np.ndarray] | None = None  # bounds (species,) of the counts
+        self._edges = np.unique(np.append(times, start))
 
     # ---- the states ------------------------------------------------------------------------------------------
 
     def prepare(self, values: np.ndarray) -> None:
-        """Choose the states at these values (P,); raises :class:`SimulationError` where they are too many."""
+        """Choose states and steps at these values (P,); raises :class:`SimulationError` where they are too many."""
         lower, upper = self._box or self._ranges(values)
-        point = self.problem.at(values)
-        starts = start_law(point)[0].astype(np.int64)
+        starts = start_law(self.problem.at(values))[0].astype(np.int64)
         lower = np.minimum(lower, starts.min(axis=0)).astype(np.int64)
         upper = np.maximum(upper, starts.max(axis=0) + 1).astype(np.int64)
         self._box = lower, upper
         self.space = box(self.problem.network, starts, lower, upper, self.limit)
         self.layout = Layout.of(self.space)
-        self._check_effort(self.fastest(point))
+        self.match(values)
+        self.steps(values)  # raises where they are too many
+        if self.problem.clock is not None:
+            self._refine(values)
 
-    def _check_effort(self, fastest: float) -> None:
+    def match(self, values: np.ndarray) -> None:
+        """Find the data in the states."""
+
+    def _check_effort(self, terms: float) -> None:
         """Raise :class:`SimulationError` where one evaluation would take minutes."""
-        terms = float(np.sum(fastest * np.diff(self.times, prepend=self.begin)))
         if terms * len(self.space) * self._laws_followed > _MOST_PRODUCTS:
+            of = f", for {self._laws_followed} trajectories" if self._laws_followed > 1 else ""
             raise SimulationError(
-                f"{terms:.3g} reactions in {len(self.space)} states are too many to follow their probabilities, "
-                f"{self._laws_followed} times"
+                f"{terms:.3g} reactions in {len(self.space)} states are too many to follow their probabilities{of}"
             )
 
     def _ranges(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Bounds (species,) of the counts: of what was measured, and of some trajectories where nothing was."""
-        point = self.problem.at(values)
-        counts, known = np.asarray(point.counts), [*self._seen.T]
-        lower = np.array([np.nanmin(row) if np.any(~np.isnan(row)) else np.nan for row in known])
-        upper = np.array([np.nanmax(row) if np.any(~np.isnan(row)) else np.nan for row in known])
+        lower = np.array([np.nanmin(row) if np.any(~np.isnan(row)) else np.nan for row in self._seen.T])
+        upper = np.array([np.nanmax(row) if np.any(~np.isnan(row)) else np.nan for row in self._seen.T])
         hidden = np.isnan(lower)
         if hidden.any():
-            grid = np.unique(np.append(np.linspace(self.begin, self.times[-1], 17)[1:], self.times))
-            network = self.problem.network_at(values)
-            ensemble = Ensemble(network, counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.begin)
-            found = [np.concatenate([c.records[i] for c in run(ensemble)], axis=-1) for i in np.flatnonzero(hidden)]
-            lower[hidden], upper[hidden] = [row.min() for row in found], [row.max() for row in found]
+            found = [counts[i] for counts in self._simulated(values) for i in np.flatnonzero(hidden)]
+            parts = len(found) // int(hidden.sum())
+            rows = np.array([[row.min(), row.max()] for row in found]).reshape(parts, -1, 2)
+            lower[hidden], upper[hidden] = rows[..., 0].min(axis=0), rows[..., 1].max(axis=0)
         margin = np.ceil(3 + 2 * np.sqrt(upper) + 0.2 * (upper - lower))
         return np.maximum(np.floor(lower) - margin, 0), np.ceil(upper) + margin
 
+    def _simulated(self, values: np.ndarray) -> Iterator[Sequence[np.ndarray]]:
+        """Counts of each species in some trajectories, part by part."""
+        grid = np.unique(np.append(np.linspace(self.begin, self.times[-1], 17)[1:], self.times))
+        if self.problem.clock is None:
+            point, network = self.problem.at(values), self.problem.network_at(values)
+            counts = np.asarray(point.counts)
+            ensemble = Ensemble(network, counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.begin)
+            for chunk in run(ensemble):
+                yield chunk.records
+        else:
+            process, quantities = self.problem.clock.process, self.problem.clock.quantities(values)
+            experiment = Experiment(grid, n=_SIGHTED, seed=_ROUGH_SEED, start=self.begin)
+            for part in run_hybrid(process, quantities, experiment, Settings()):
+                yield part.states
+
     def widen(self, values: np.ndarray) -> bool:
-        """Let the box grow on the sides by which too much is lost at these values."""
+        """Let the box grow on the sides by which too much is lost at these values, or take shorter steps."""
         lost, occupied = self.losses(values)
         if lost <= _MOST_LOST:
-            return False
+            return self.problem.clock is not None and self._refine(values)
         assert self._box is not None
         lower, upper = self._box
-        rates = np.asarray(self.space.rates(self.problem.network, self.problem.at(values).coefficients))
+        rates = self._usual_rates(values)
         reaction, source = np.nonzero((self.space.successors == len(self.space)) & (rates > 0))
         flux = rates[reaction, source] * occupied[source]
         after = self.space.states[source] + self.problem.network.stoichiometry.T[reaction]
@@ -146,30 +139,118 @@ class Projected:
         """The most probability lost between two times, and how much is in each state (states,) on average."""
         raise NotImplementedError
 
+    # ---- steps -------------------------------------------------------------------------------------------------
+
+    def steps(self, values: np.ndarray, edges: np.ndarray | None = None) -> Steps:
+        """The steps at these values, between ``edges`` where these are not those that were chosen."""
+        point, clock = self.problem.at(values), self.problem.clock
+        edges = self._edges if edges is None else edges
+        kinds = np.full(len(edges), -1)
+        if clock is not None:
+            found = bends(clock.process, clock.quantities(values), self.begin, float(self.times[-1]))
+            edges = np.concatenate([edges, found.times])
+            edges, index = np.unique(edges, return_index=True)
+            kinds = np.concatenate([kinds, found.kinds])[index]
+        most = self._most(point, edges)
+        self._check_effort(float(most.sum()) + 8.0 * most.size)
+        return planned(edges, kinds, most, self.times)
+
+    def _most(self, point: Point, edges: np.ndarray) -> np.ndarray:
+        """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
+        kind = "held" if self.problem.clock is None else "timed"
+        compiled = self.problem.once(("most chances", kind), lambda: jax.jit(partial(most_chances, self._rates, kind)))
+        room = room_for(len(edges)) if kind == "timed" else len(edges)
+        most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, room - len(edges)), mode="edge"))
+        if kind == "timed" and not float(least) >= 0:
+            raise SimulationError(
+                "a rate is negative, or no number, at some time; probabilities need laws that are not"
+            )
+        return np.asarray(most)[: len(edges) - 1]
+
+    def _refine(self, values: np.ndarray) -> bool:
+        """Halve steps until halving all of them changes next to nothing; whether any was."""
+        allowed, changed = _LAW_ALLOWED, False
+        for _ in range(_MOST_ROUNDS):
+            if self._close(values, self.evaluate(values), halved(self._edges, np.ones(len(self._edges) - 1, bool))):
+                return changed
+            changed = True
+            for _ in range(_MOST_ROUNDS):
+                off = self._errors(values)
+                if not np.any(off > allowed):
+                    break
+                self._edges = halved(self._edges, off > allowed)
+            allowed /= 16.0
+        raise SimulationError("rates change too fast in time for their probabilities to be followed")
+
+    def _close(self, values: np.ndarray, found: Evaluation, edges: np.ndarray) -> bool:
+        """Whether value and score hardly differ from those with steps between other edges."""
+        kept, self._edges = self._edges, edges
+        try:
+            finer = self.evaluate(values)
+        finally:
+            self._edges = kept
+        if not np.isfinite(finer.value):
+            return not np.isfinite(found.value)
+        near = abs(finer.value - found.value) <= min(_CLOSE * max(1.0, abs(finer.value)), _CLOSE_AT_MOST)
+        with np.errstate(divide="ignore"):
+            usual = np.abs(finer.score) + np.sqrt(self.size) / np.abs(values)
+        return near and bool(np.all(np.abs(finer.score - found.score) <= _CLOSE_SCORE * usual))
+
+    def _errors(self, values: np.ndarray) -> np.ndarray:
+        """How far halving each step (steps,) moves the law, summed over the states."""
+        fine = halved(self._edges, np.ones(len(self._edges) - 1, bool))
+        compiled = self.problem.once("step errors", lambda: jax.jit(self._compared))
+        (coefficients, law), _, layout, _ = self.arguments(values)
+        coarse, steps = (self._of_plan(values, edges) for edges in (self._edges, fine))
+        return np.asarray(compiled(coefficients, law, layout, coarse, steps))[: len(self._edges) - 1]
+
+    def _of_plan(self, values: np.ndarray, edges: np.ndarray) -> Steps:
+        """Steps between these edges alone, without the bends."""
+        most = self._most(self.problem.at(values), edges)
+        return planned(edges, np.full(len(edges), -1), most, self.times)
+
+    def _compared(self, coefficients: Any, law: Array, layout: Layout, coarse: Steps, fine: Steps) -> Array:
+        ways = [advance(self._rates, True, coefficients, layout, steps) for steps in (coarse, fine)]
+
+        def one(law: Array, step: Array) -> tuple[Array, Array]:
+            whole = ways[0](law, coarse.edges, step)
+            for half in (2 * step, 2 * step + 1):
+                law = ways[1](law, fine.edges, half)
+            return law, jnp.sum(jnp.abs(law - whole))
+
+        return lax.scan(one, law, jnp.arange(len(coarse.most)))[1]
+
     # ---- the law -----------------------------------------------------------------------------------------------
 
-    def fastest(self, point: Point) -> float:
-        """The largest total rate of any state."""
-        rates = self.problem.once("projection rates", lambda: jax.jit(self._rates))
-        layout = self.layout
-        return float(np.max(rates(point.coefficients, layout.x, layout.real).sum(axis=0), initial=0.0))
+    def _rates(self, coefficients: tuple[Any, ...], layout: Layout) -> Array:
+        return jnp.where(layout.real[None], stacked_rates(self.problem.network, layout.x, coefficients), 0.0)
 
-    def _rates(self, coefficients: tuple[Any, ...], x: tuple[Array, ...], real: Array) -> Array:
-        return jnp.where(real[None], stacked_rates(self.problem.network, x, coefficients), 0.0)
+    def _usual_rates(self, values: np.ndarray) -> np.ndarray:
+        """Rates (reactions, states), over time the mean of those at some times."""
+        coefficients = self.problem.at(values).coefficients
+        every = [coefficients]
+        if self.problem.clock is not None:
+            every = [(np.float64(time), *coefficients[1:]) for time in np.linspace(self.begin, self.times[-1], 17)]
+        return np.mean([np.asarray(self.space.rates(self.problem.network, c)) for c in every], axis=0)
+
+    def following(self, coefficients: Any, layout: Layout, steps: Steps) -> Callable[[Array, Array], Array]:
+        """The function of (law, observation) that gives the law at an observation from that at the one before."""
+        clock = self.problem.clock
+        edges = steps.edges
+        if clock is not None:
+            state = jnp.asarray(self.problem.network.x0)
+            edges = moving(clock.process, steps, jnp.stack(coefficients[1:]), state)
+        step = advance(self._rates, clock is not None, coefficients, layout, steps)
+
+        def to(law: Array, observation: Array) -> Array:
+            span = steps.first[observation], steps.last[observation]
+            return lax.fori_loop(*span, lambda i, law: step(law, edges, i), law)
+
+        return to
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""
         return tuple(jnp.broadcast_to(v, x[0].shape) for v in self.problem.observe(x, coefficients))
-
-    def _weights(self, fastest: float) -> tuple[np.ndarray, np.ndarray]:
-        """Poisson weights (times, terms) from each time to the next, and how many of them there are (times,)."""
-        durations = np.diff(self.times, prepend=self.begin)
-        rows = {d: poisson_weights(fastest * d)[:, 0] if d * fastest > 0 else np.ones(1) for d in set(durations)}
-        room = bucket(max(len(row) for row in rows.values()))
-        return (
-            np.stack([np.pad(rows[d], (0, room - len(rows[d]))) for d in durations]),
-            np.array([len(rows[d]) for d in durations]),
-        )
 
     def arguments(self, values: np.ndarray) -> tuple[Any, ...]:
         """What the compiled functions take: coefficients and the law at the start, their directions, and the rest."""
@@ -180,35 +261,17 @@ class Projected:
         def spread(column: np.ndarray) -> np.ndarray:
             return np.pad(self.space.distribution(counts, column), (0, room - len(self.space)))
 
-        fastest = max(self.fastest(point), np.finfo(float).tiny)
-        self._check_effort(fastest)
-        coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
+        coefficients = tuple(np.asarray(c, np.float64) for c in point.coefficients)
         directions = stacked(coefficients, point.tangents.coefficients)
-        law, moved = jnp.asarray(spread(weights)), jnp.asarray(np.stack([spread(row) for row in slopes]))
-        terms, many = self._weights(fastest)
-        return (coefficients, law), (directions, moved), self.layout, (terms, many, fastest)
+        law, moved = spread(weights), np.stack([spread(row) for row in slopes])
+        return (coefficients, law), (directions, moved), self.layout, self.steps(values)
 
 
-jax.tree_util.register_dataclass(Layout, data_fields=["x", "real", "predecessors"], meta_fields=[])
-
-
-def go_on(rates: Array, layout: Layout, law: Array, terms: Array, many: Array, fastest: Array) -> Array:
-    """The law (states,) after the span that Poisson weights (terms,) stand for; forward mode differentiates it."""
-    index, arrive, stay = uniformised(layout.predecessors, rates, fastest)
-
-    def term(k: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        law, total = carry
-        total = total + terms[k] * law
-        return stay * law + jnp.sum(arrive * law[index], axis=0), total
-
-    return lax.fori_loop(0, many, term, (law, jnp.zeros_like(law)))[1]
-
-
-def stacked(primals: tuple[Array, ...], tangents: Sequence[Sequence[Any]]) -> tuple[Array, ...]:
+def stacked(primals: Sequence[Any], tangents: Sequence[Sequence[Any]]) -> tuple[np.ndarray, ...]:
     """Directions (P, ...) for each of some numbers, from a row of tangents a parameter, None where one is 0."""
     columns = zip(primals, zip(*tangents, strict=True), strict=True)
     return tuple(
-        jnp.stack([jnp.zeros_like(value) if d is None else jnp.asarray(d, jnp.float64) for d in column])
+        np.stack([np.zeros(np.shape(value)) if d is None else np.asarray(d, np.float64) for d in column])
         for value, column in columns
     )
 
@@ -222,10 +285,11 @@ def along(function: Any, primals: Any, directions: Any) -> Any:
     return jax.vmap(one, out_axes=(None, 0, None))(directions)
 
 
-def evaluation(value: Any, score: Any) -> Evaluation:
+def evaluation(value: Any, score: Any, information: Any = None) -> Evaluation:
     """As numbers; minus infinity for data that are impossible."""
     number = float(value)
-    return Evaluation(number if np.isfinite(number) else -np.inf, np.nan_to_num(np.asarray(score)))
+    known = None if information is None else np.nan_to_num(np.asarray(information))
+    return Evaluation(number if np.isfinite(number) else -np.inf, np.nan_to_num(np.asarray(score)), known)
 
 
 def seen_counts(problem: Problem, observables: Sequence[str], values: np.ndarray) -> np.ndarray:

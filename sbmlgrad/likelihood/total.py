@@ -29,12 +29,17 @@ class Total:
             part.prepare(values[places])
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
-        value, score = 0.0, np.zeros(len(values))
+        value, score, information = 0.0, np.zeros(len(values)), np.zeros((len(values), len(values)))
+        known = True
         for part, places in zip(self.parts, self.places, strict=True):
             found = part.evaluate(values[places])
             value += found.value
             score[places] += found.score
-        return Evaluation(value, score)
+            if found.information is None:
+                known = False
+            else:
+                information[np.ix_(places, places)] += found.information
+        return Evaluation(value, score, information if known else None)
 
     def widen(self, values: np.ndarray) -> bool:
         widened = [part.widen(values[places]) for part, places in zip(self.parts, self.places, strict=True)]

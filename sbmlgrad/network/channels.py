@@ -94,7 +94,7 @@ class Chemistry:
             self.structural |= self.stoichiometric
             self._check_formulas()
             self._check_counts()
-        self.plain = not (self.elements.rate_rules or self.elements.events or self._draws()) and not any(
+        self.plain = not (self.elements.rate_rules or self.elements.events or self.draws) and not any(
             self.depends_on_time(channel.law) for channel in self.channels
         )
 
@@ -393,7 +393,9 @@ class Chemistry:
         condition = conditions[0] if len(conditions) == 1 else build(sympy.And, *conditions)
         return Channel(channel.name, piecewise([(channel.law, condition)], sympy.Integer(0)), channel.jumps)
 
-    def _draws(self) -> bool:
+    @property
+    def draws(self) -> bool:
+        """Whether random numbers are drawn, for initial values or by events."""
         elements = self.elements
         drawn = [*elements.initial_assignments.values(), *(v for e in elements.events for v in e.assignments.values())]
         return any(expression.has(draw) for expression in drawn)

@@ -56,15 +56,19 @@ class DiscreteModel:
     """Quantities that decide what the channels are, so that changing them makes another network."""
     stoichiometric: frozenset[str]
     """Those of them that enter the jumps, so that nothing has a derivative by them."""
+    timed: HybridModel | None = None
+    """Where laws may follow time, the process that says when they bend. The first coefficient is then the time."""
 
 
-def discretise(model: Model, observables: Iterable[str] | None = None) -> DiscreteModel:
+def discretise(model: Model, observables: Iterable[str] | None = None, timed: bool = False) -> DiscreteModel:
     """The exact stochastic meaning of a model.
 
     Parameters
     ----------
     observables
         What to look at; all species (as amounts) and all variables of assignment rules if not given.
+    timed
+        Whether laws may depend on time, which is then the first of the coefficients, 0 at first.
 
     Raises
     ------
@@ -76,11 +80,11 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
     """
     chemistry = chemistry_of(model)
     names = default_observables(model) if observables is None else tuple(observables)
-    reasons = [*chemistry.reasons, *_beyond_counts(chemistry, names)]
+    reasons = [*chemistry.reasons, *_beyond_counts(chemistry, names, timed)]
     if reasons:
         raise UnsupportedError(model.elements.source.path, reasons)
     process = jump_process(chemistry, names)
-    start, laws = _start(process), [channel.law for channel in chemistry.channels]
+    start, laws = _start(process, timed), [channel.law for channel in chemistry.channels]
     counts, coefficients = start(tuple(process.quantities.values()))
     network = ReactionNetwork(
         stoichiometry=process.jumps.astype(np.int64),
@@ -88,7 +92,7 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
         parameters={f"k{i}": float(v) for i, v in enumerate(coefficients)},
         species=process.variables,
         reactions=process.channels,
-        rates=_of_counts(process.propensities),
+        rates=_of_counts(process.propensities, timed),
         nonnegative=all(chemistry.surely_positive(law) for law in laws)
         and all(not value < 0 for value in process.quantities.values()),
     )
@@ -99,10 +103,11 @@ def discretise(model: Model, observables: Iterable[str] | None = None) -> Discre
         quantities=process.quantities,
         start=start,
         observables=names,
-        observe=_of_counts(process.observe_program),
+        observe=_of_counts(process.observe_program, timed),
         position=_positions(process),
         structural=frozenset(chemistry.structural),
         stoichiometric=frozenset(chemistry.stoichiometric),
+        timed=process if timed else None,
     )
 
 
@@ -112,31 +117,38 @@ def only_counts(model: Model, observables: Iterable[str] | None = None) -> bool:
     return not _beyond_counts(chemistry_of(model), names)
 
 
-def _beyond_counts(chemistry: Chemistry, names: Iterable[str]) -> list[str]:
-    """What moves beside counts that react: one sentence for each kind."""
+def beyond_counts_in_time(model: Model, observables: Iterable[str] | None = None) -> list[str]:
+    """What moves beside counts that jump at rates of their own and of the time: one sentence for each kind."""
+    names = default_observables(model) if observables is None else tuple(observables)
+    return _beyond_counts(chemistry_of(model), names, timed=True)
+
+
+def _beyond_counts(chemistry: Chemistry, names: Iterable[str], timed: bool = False) -> list[str]:
+    """What moves beside counts that react, in laws that follow time where these are ``timed``."""
     elements, reasons = chemistry.elements, []
     ways = "here only reactions may change anything; simulate, sensitivity and fit do more"
     if elements.events:
         reasons.append(f"event {elements.events[0].id!r} (and {len(elements.events)} in all): {ways}")
     if elements.rate_rules:
         reasons.append(f"the rate rule of {next(iter(elements.rate_rules))!r}: {ways}")
-    varying = [c.name for c in chemistry.channels if chemistry.depends_on_time(c.law)]
+    varying = [c.name for c in chemistry.channels if not timed and chemistry.depends_on_time(c.law)]
     plain = (name[1:-1] if name.startswith("[") and name.endswith("]") else name for name in names)
     varying += [name for name in plain if chemistry.depends_on_time(symbol(name))]
     if varying:
         reasons.append(f"{varying[0]!r} depends on time: {ways}")
-    if not (reasons or chemistry.plain or chemistry.reasons):
+    if chemistry.draws and not (reasons or chemistry.reasons):
         reasons.append(f"random numbers are drawn for initial values: {ways}")
     return reasons
 
 
-def _of_counts(program: Formulas | None) -> Callable[[Arrays, Arrays], Arrays]:
+def _of_counts(program: Formulas | None, timed: bool) -> Callable[[Arrays, Arrays], Arrays]:
     """A program as a function of counts and coefficients, one array each."""
     assert program is None or isinstance(program, Program)
-    time = np.float64(0.0)  # nothing follows it
+    time = np.float64(0.0)  # nothing follows it, or else it is among the coefficients
 
     def function(counts: Arrays, coefficients: Arrays) -> Arrays:
-        return tuple(program.unrolled((time, *counts, *coefficients))) if program else ()
+        now, rest = (coefficients[0], coefficients[1:]) if timed else (time, coefficients)
+        return tuple(program.unrolled((now, *counts, *rest))) if program else ()
 
     return function
 
@@ -149,13 +161,14 @@ def _positions(process: HybridModel) -> tuple[int | None, ...]:
     return tuple(indices.get(node) for node in program.outputs)
 
 
-def _start(process: HybridModel) -> Callable[[Sequence[Any]], tuple[Arrays, Arrays]]:
+def _start(process: HybridModel, timed: bool) -> Callable[[Sequence[Any]], tuple[Arrays, Arrays]]:
     """The function that computes initial counts and coefficients from the quantities, one number each."""
+    clock = (np.float64(0.0),) if timed else ()
     size, program = len(process.variables), process.start_program
     assert isinstance(program, Program)
 
     def start(quantities: Sequence[Any]) -> tuple[Arrays, Arrays]:
         values = tuple(program.unrolled([np.float64(v) if isinstance(v, (int, float)) else v for v in quantities]))
-        return values[:size], values[size:]
+        return values[:size], (*clock, *values[size:])
 
     return start

@@ -64,12 +64,12 @@ def prepare(
     )
 
 
-def discretised(model: Model, select: Sequence[str] | None = None) -> DiscreteModel:
-    """The discrete form of a model, made once for each choice of observables."""
+def discretised(model: Model, select: Sequence[str] | None = None, timed: bool = False) -> DiscreteModel:
+    """The discrete form of a model, made once for each choice of observables; ``timed`` as for :func:`discretise`."""
     cache = model.derived
-    key = ("discrete", tuple(select) if select is not None else None)
+    key = ("discrete", tuple(select) if select is not None else None, timed)
     if key not in cache:
-        cache[key] = discretise(model, select)
+        cache[key] = discretise(model, select, timed)
         if not cache[key].channels:
             raise SimulationError(
                 f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate"
