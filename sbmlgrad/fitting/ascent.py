@@ -21,6 +21,7 @@ REACH = np.log(10.0)
 
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
+_MOST_ANEW = 10
 _TO_GAIN = 1e-4  # twice the log-likelihood that a parabola promises: nothing
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
 
@@ -38,7 +39,7 @@ class Ascent:
         values = self.parameters.from_scale(point)
         found, slope = self.likelihood.evaluate(values), self.parameters.slope(values)
         information = None if found.information is None else found.information * np.outer(slope, slope)
-        return Evaluation(found.value, found.score * slope, information)
+        return Evaluation(found.value, found.score * slope, information, found.kinked)
 
     def near(self, begin: np.ndarray, held: int | None = None) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for.
@@ -65,7 +66,17 @@ class Ascent:
             worst = max(worst, -found.value)
             return -found.value, -found.score
 
-        return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5})
+        for _ in range(_MOST_ANEW):
+            result = minimize(
+                loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5}
+            )
+            # a curvature that misleads ends the search on a slope; without it, it goes on
+            free = (lower < result.x) & (result.x < upper)
+            slope = np.where(free, result.jac, 0.0)
+            if slope @ result.hess_inv.dot(slope) < _TO_GAIN or np.array_equal(result.x, begin):
+                break
+            begin, first = result.x, self._tried(result.x)
+        return result
 
     def _tried(self, point: np.ndarray) -> Evaluation:
         """Value and score at a point on the way; minus infinity where it is too far out."""
@@ -89,7 +100,12 @@ class Ascent:
         return point
 
     def flat(self, point: np.ndarray) -> bool:
-        """Whether no more than rounding is to be gained, whatever the optimiser says."""
+        """Whether no more than rounding is to be gained, whatever the optimiser says.
+
+        Where the score jumps it is never 0, and there is none but the search to say it.
+        """
+        if self.at(point).kinked:
+            return True
         free = ~self._at_bound(point)
         own, score = self.information(point)[np.ix_(free, free)], self.at(point).score[free]
         scale = np.sqrt(np.maximum(np.abs(np.diag(own)), 1e-300))
@@ -104,6 +120,9 @@ class Ascent:
         return self._known[1]
 
     def _differences(self, point: np.ndarray) -> np.ndarray:
+        here = self.at(point)
+        if here.kinked and here.information is not None:
+            return here.information
         steps = _STEP * np.eye(len(point))
         rows = [(self.at(point - step).score - self.at(point + step).score) / (2 * _STEP) for step in steps]
         matrix = np.array(rows)

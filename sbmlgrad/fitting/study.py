@@ -16,6 +16,7 @@ from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.kalman import LinearNoisePaths
 from sbmlgrad.likelihood.likelihood import Expected, Likelihood
+from sbmlgrad.likelihood.noisy_cells import NoisyCells
 from sbmlgrad.likelihood.paths import ProjectedPaths
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
 from sbmlgrad.model.model import Model
@@ -64,7 +65,8 @@ class Study:
         """The one to follow from these values (own,); raises :class:`SimulationError` where there is none."""
         data = self.data
         if isinstance(data, Snapshots):
-            cells = ProjectedCells(self.problem, data)
+            laws = self.trial.laws
+            cells = NoisyCells(self.problem, data, laws) if laws else ProjectedCells(self.problem, data)
             cells.prepare(values)
             return cells
         self._check_counted(data, values)

@@ -12,13 +12,15 @@ import numpy as np
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
-from sbmlgrad.likelihood.measurement import Laws, Measurement, central_moments, log_density, valid
+from sbmlgrad.likelihood.measurement import Laws, Measurement, central_moments, information, log_density, valid
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.simulation.deterministic import sensitivities, solve
 from sbmlgrad.simulation.path import Settings
 
 _NORMAL = Measurement("normal")
+_SOFT, _SHARP = 1.0, 1e-3  # of the scale, over which the tip of a Laplace law is rounded off, at first and at last
+_CERTAIN = 1e30  # information that nothing measured has
 
 
 class MeasuredEquations:
@@ -44,6 +46,7 @@ class MeasuredEquations:
         self._law = [laws.get(name, _NORMAL) for name in data.observables]
         self._place = [equations.observables.index(law.parameter) if law.parameter else -1 for law in self._law]
         self._start = min(data.start, float(data.times[0]))
+        self._softness = _SOFT
 
     @property
     def size(self) -> int:
@@ -72,18 +75,27 @@ class MeasuredEquations:
             levels = self._levels(values)
             slopes = np.zeros((0, *levels.shape))
         total, score = 0.0, np.zeros(len(self._indices))
+        known = np.zeros((len(score), len(score)))
         for index, (law, place) in enumerate(zip(self._law, self._place, strict=True)):
             own = levels[place] if place >= 0 else np.sqrt(self.data.variance[:, index])
             own = np.where(own > 0, own, 1.0) if place < 0 else own  # where nothing was measured
-            value, (by_level, by_own) = _density(law.law)(self.data.values[:, index], levels[index], own)
+            density = _density(law.law)
+            value, (by_level, by_own) = density(self.data.values[:, index], levels[index], own, self._softness)
             total += float(value)
             score += slopes[:, index] @ np.nan_to_num(np.asarray(by_level))
             if place >= 0:
                 score += slopes[:, place] @ np.nan_to_num(np.asarray(by_own))
-        return Evaluation(total if np.isfinite(total) else -np.inf, score)
+            known += self._information(index, levels[index], own, slopes)
+        if not np.isfinite(total):
+            return Evaluation(-np.inf, score, np.zeros_like(known))
+        return Evaluation(total, score, known, kinked=any(law.law == "laplace" for law in self._law))
 
     def widen(self, values: np.ndarray) -> bool:
-        return False
+        """A search that begins with a rounded tip does not stick at the first of a thousand kinks."""
+        if self._softness <= _SHARP or all(law.law != "laplace" for law in self._law):
+            return False
+        self._softness /= 10
+        return True
 
     def expected(self, values: np.ndarray) -> Expected:
         levels, shape = self._levels(values), self.data.values.shape
@@ -102,6 +114,23 @@ class MeasuredEquations:
         laws = ", ".join(dict.fromkeys(law.law.replace("_", " ") for law in self._law))
         return f"likelihood of values around the rate equations, {laws}"
 
+    def _information(self, index: int, level: np.ndarray, own: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+        """What the values of one observable are expected to tell of the parameters (P, P)."""
+        law, place = self._law[index], self._place[index]
+        seen = ~np.isnan(self.data.values[:, index])
+        with np.errstate(all="ignore"):
+            parts = (np.asarray(part) for part in information(law.law, level[None], np.atleast_2d(own)))
+            of_level, of_both, of_own = (
+                np.where(seen & np.isfinite(part) & (part < _CERTAIN), part, 0.0).sum(axis=0) for part in parts
+            )
+        by_level = slopes[:, index]
+        result = (by_level * of_level) @ by_level.T
+        if place >= 0:
+            by_own = slopes[:, place]
+            cross = (by_level * of_both) @ by_own.T
+            result = result + cross + cross.T + (by_own * of_own) @ by_own.T
+        return result
+
     def _levels(self, values: np.ndarray) -> np.ndarray:
         """Observables and parameters of laws (observables, times)."""
         return solve(self.equations, self._at(values), self.data.times, self._start, settings=self._settings)
@@ -116,9 +145,9 @@ class MeasuredEquations:
 def _density(law: str) -> Any:
     """Compiled: the log density of values (replicates, times) in all, and its derivatives by signal and parameter."""
 
-    def total(values: Any, signal: Any, parameter: Any) -> Any:
+    def total(values: Any, signal: Any, parameter: Any, softness: Any) -> Any:
         there = ~jnp.isnan(values)
-        density = log_density(law, jnp.where(there, values, 1.0), signal[None], jnp.atleast_2d(parameter))
+        density = log_density(law, jnp.where(there, values, 1.0), signal[None], jnp.atleast_2d(parameter), softness)
         return jnp.sum(jnp.where(there, density, 0.0))
 
     return jax.jit(jax.value_and_grad(total, argnums=(1, 2)))

@@ -14,7 +14,7 @@ negative_binomial     size                         y is a count with mean m and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,9 @@ from jax.scipy.special import gammaln
 LAWS = ("normal", "lognormal", "laplace", "poisson", "binomial", "negative_binomial")
 COUNTS = ("poisson", "binomial", "negative_binomial")
 """Laws of whole numbers."""
+
+EQUAL = 1e-6
+"""Relative, of two numbers that are the same count."""
 
 _WHOLE = 1e-6
 
@@ -41,11 +44,15 @@ Laws = Mapping[str, Measurement]
 """By the observable that is measured."""
 
 
-def log_density(law: str, value: Any, signal: Any, parameter: Any) -> Array:
+def log_density(law: str, value: Any, signal: Any, parameter: Any, softness: Any = None) -> Array:
     """Log of the density, or the probability, of measured values; minus infinity for what cannot be measured.
 
-    Elementwise, with derivatives by signal and parameter that are finite wherever the density is.
+    Elementwise, with derivatives by signal and parameter that are finite wherever the density is. ``softness`` rounds
+    the tip of ``laplace`` off, over so many scales.
     """
+    if law == "laplace" and softness is not None:
+        off = (value - signal) / parameter
+        return jnp.asarray(-jnp.sqrt(jnp.square(off) + softness**2) - jnp.log(2.0) - jnp.log(parameter))
     if law in ("normal", "laplace"):
         off = (value - signal) / parameter
         shape = -0.5 * jnp.square(off) - 0.5 * jnp.log(2 * jnp.pi) if law == "normal" else -jnp.abs(off) - jnp.log(2.0)
@@ -97,6 +104,50 @@ def central_moments(law: str, signal: Any, parameter: Any) -> tuple[Any, Any, An
     variance = m + m**2 / p
     third = variance * (1 + 2 * m / p)
     return m, variance, third, 3 * variance**2 + variance * (1 + 6 * variance / p)
+
+
+def information(law: str, signal: Any, parameter: Any) -> tuple[Any, Any, Any]:
+    """What one value is expected to tell: Fisher's information of signal, of both, and of parameter; elementwise.
+
+    Of ``binomial`` and, in its parameter, ``negative_binomial`` as if it were normal, which a search can go by.
+    """
+    m, p, none = signal, parameter, 0.0 * signal
+    if law == "normal":
+        return 1 / p**2 + none, none, 2 / p**2 + none
+    if law == "lognormal":
+        return 1 / (p * m) ** 2, none, 2 / p**2 + none
+    if law == "laplace":
+        return 1 / p**2 + none, none, 1 / p**2 + none
+    if law == "poisson":
+        return 1 / m, none, none
+    if law == "binomial":
+        variance = m * p * (1 - p)
+        return p**2 / variance, m * p / variance, m**2 / variance
+    return 1 / (m + m**2 / p), none, 0.5 * (m / (p * (p + m))) ** 2
+
+
+def log_density_in_states(
+    values: Array, signal: Array, variance: Array, laws: Sequence[tuple[str, Array | None]]
+) -> Array:
+    """Of rows of values (rows, observables), nan where there is none, in each state: (rows, states).
+
+    ``signal`` (observables, states) is what is measured, and ``laws`` are names with parameters (states,). What has no
+    law, "", is normal with the ``variance`` (rows, observables) that is stated, and exact where that is 0.
+    """
+    total = jnp.zeros((values.shape[0], signal.shape[1]))
+    for index, (law, parameter) in enumerate(laws):
+        one, there = values[:, index, None], ~jnp.isnan(values[:, index, None])
+        if law:
+            of_states = None if parameter is None else parameter[None]
+            density = log_density(law, jnp.where(there, one, 0.0), signal[index][None], of_states)
+        else:
+            own, off = variance[:, index, None], one - signal[index][None]
+            same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(one), 1.0)
+            safe = jnp.where(own > 0, own, 1.0)
+            normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
+            density = jnp.where(own > 0, normal, jnp.where(same, 0.0, -jnp.inf))
+        total = total + jnp.where(there, density, 0.0)
+    return total
 
 
 def valid(law: str, parameter: Any) -> Array:

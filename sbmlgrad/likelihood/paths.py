@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.errors import FitError
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
-from sbmlgrad.likelihood.measurement import Laws, Measurement, central_moments, log_density, valid
-from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Projected, along, evaluation, seen_counts
+from sbmlgrad.likelihood.measurement import Laws, central_moments, log_density_in_states
+from sbmlgrad.likelihood.projection import LIMIT, Projected, along, evaluation, placed, seen_counts
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.likelihood.steps import Steps
 
@@ -40,16 +39,7 @@ class ProjectedPaths(Projected):
     def prepare(self, values: np.ndarray) -> None:
         """As for all projections; raises :class:`FitError` for a noise that is none in some state."""
         super().prepare(values)
-        every = self.observed(self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x)))
-        for name, (law, place) in zip(self.data.observables, self._laws(), strict=True):
-            wrong = ~np.asarray(valid(law.law, every[place])) if place >= 0 else np.zeros(1, bool)
-            if wrong.any():
-                state = self.space.states[np.argmax(wrong)]
-                counts = ", ".join(f"{s} = {n:g}" for s, n in zip(self.problem.network.species, state, strict=True))
-                raise FitError(
-                    f"the noise of {name!r} is {float(every[place][np.argmax(wrong)]):.4g} where {counts}, and "
-                    f"no {law.law} law has that; give it a part that stays, as in 'sigma + 0.1*{name}'"
-                )
+        self.check_noise(values, self.data.observables, self.laws)
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         compiled = self._compiled("slopes", self._with_slopes)
@@ -72,11 +62,6 @@ class ProjectedPaths(Projected):
         key = ("projected paths", kind, self.data.observables, tuple(self.laws.items()))
         return self.problem.once(key, lambda: jax.jit(function))
 
-    def _laws(self) -> list[tuple[Measurement, int]]:
-        """Of each observable, with the index of the variable that holds its parameter, -1 where there is none."""
-        laws = [self.laws.get(name, Measurement("")) for name in self.data.observables]
-        return [(law, self.problem.variables.index(law.parameter) if law.parameter else -1) for law in laws]
-
     def _looked(self, values: np.ndarray) -> Any:
         primals, _, layout, steps = self.arguments(values)
         return self._compiled("look", self._filter)(primals, layout, steps, *self.data.by_time)
@@ -96,7 +81,8 @@ class ProjectedPaths(Projected):
         to = self.following(coefficients, layout, steps)
         every = self.observed(coefficients, layout.x)
         signal = jnp.stack([every[i] for i in self._places])
-        laws = [(law.law, every[i] if i >= 0 else None) for law, i in self._laws()]
+        placed_laws = placed(self.problem, self.data.observables, self.laws)
+        laws = [(law, every[i] if i >= 0 else None) for law, i in placed_laws]
 
         def step(carry: tuple[Array, Array], row: Any) -> Any:
             law, total = carry
@@ -104,7 +90,7 @@ class ProjectedPaths(Projected):
             law = jax.vmap(lambda one: to(one, observation))(law)
             kept, before = law.sum(axis=-1), law.mean(axis=0)
             moments = _moments(law, signal, own, laws)
-            weighed = jnp.where(layout.real[None], _log_density(value, signal, own, laws), -jnp.inf)
+            weighed = jnp.where(layout.real[None], log_density_in_states(value, signal, own, laws), -jnp.inf)
             most = lax.stop_gradient(jnp.max(weighed, axis=-1))
             most = jnp.where(jnp.isfinite(most), most, 0.0)
             law = law * jnp.exp(weighed - most[:, None])
@@ -118,24 +104,6 @@ class ProjectedPaths(Projected):
         rows = jnp.arange(len(values)), values, variance
         (_, total), (moments, lost, laws) = lax.scan(step, (begin, jnp.zeros(())), rows)
         return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
-
-
-def _log_density(value: Array, signal: Array, own: Array, laws: Sequence[tuple[str, Array | None]]) -> Array:
-    """Of values (replicates, observables) in each state: (replicates, states)."""
-    total = jnp.zeros((value.shape[0], signal.shape[1]))
-    for index, (law, parameter) in enumerate(laws):
-        one, there = value[:, index, None], ~jnp.isnan(value[:, index, None])
-        if law:
-            own_parameter = None if parameter is None else parameter[None]
-            density = log_density(law, jnp.where(there, one, 0.0), signal[index][None], own_parameter)
-        else:
-            variance, off = own[:, index, None], one - signal[index][None]
-            same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(one), 1.0)
-            safe = jnp.where(variance > 0, variance, 1.0)
-            normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
-            density = jnp.where(variance > 0, normal, jnp.where(same, 0.0, -jnp.inf))
-        total = total + jnp.where(there, density, 0.0)
-    return total
 
 
 def _moments(law: Array, signal: Array, own: Array, laws: Sequence[tuple[str, Array | None]]) -> Array:

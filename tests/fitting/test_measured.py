@@ -54,6 +54,36 @@ def test_the_noise_is_fitted_too(birth_death: sg.Model) -> None:
     )
 
 
+def test_a_likelihood_with_kinks(birth_death: sg.Model) -> None:
+    """Laplace, against the best of five searches that need no slopes."""
+    random = np.random.default_rng(2)
+    level = 7 / 0.5 * (1 - np.exp(-0.5 * TIMES))
+    table = pd.DataFrame({"time": TIMES, "X": level + random.laplace(0, 1, TIMES.size)})
+
+    def loss(point: np.ndarray) -> float:
+        k, g, b = np.exp(point)
+        return float(np.sum(np.abs(table["X"] - k / g * (1 - np.exp(-g * TIMES)))) / b + TIMES.size * np.log(2 * b))
+
+    starts = np.log([7, 0.5, 1]) + 0.1 * random.normal(size=(5, 3))
+    options = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 4000}
+    best = min((minimize(loss, s, method="Nelder-Mead", options=options) for s in starts), key=lambda found: found.fun)
+    fit = sg.fit(birth_death, table, {"k": None, "g": None, "b": (0.1, 10)}, noise={"X": "laplace(b)"}, method="ode")
+    assert fit.converged
+    assert fit.goodness["log_likelihood"] == pytest.approx(-best.fun, abs=0.01)
+    assert fit.parameters["estimate"].to_numpy() == pytest.approx(np.exp(best.x), rel=0.01)
+
+
+def test_a_search_does_not_end_on_a_slope(birth_death: sg.Model) -> None:
+    """From far off, log-normal values: a search that trusts its own curvature takes s = 0.21 for the best."""
+    random, times = np.random.default_rng([16, 9]), np.linspace(0.1, 6.0, 60)
+    table = pd.DataFrame({"time": times, "X": 20 * (1 - np.exp(-0.5 * times)) * np.exp(0.1 * random.normal(size=60))})
+    start, bounds = {"k": 15.0, "g": 0.35, "s": 0.13}, {"k": None, "g": None, "s": (0.003, 3.0)}
+    fit = sg.fit(birth_death, table, bounds, init=start, noise={"X": "lognormal(s)"}, method="ode")
+    assert fit.converged
+    assert not fit.warnings
+    assert fit.parameters["estimate"].to_numpy() == pytest.approx([10.18, 0.4899, 0.09942], rel=1e-3)
+
+
 VALUES = pd.DataFrame({"time": [0.0, 1, 2], "X": [1.0, 2, 3]})
 MEANS = pd.DataFrame({"time": [0.0, 1, 2], "X-mean": [1.0, 2, 3], "X-sd": 1.0})
 

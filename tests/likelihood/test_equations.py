@@ -51,10 +51,12 @@ def likelihood(models_dir: Path, noise: str) -> MeasuredEquations:
 def test_likelihoods_and_scores(models_dir: Path, noise: str, log_density: object) -> None:
     found = likelihood(models_dir, noise)
     found.prepare(POINT)
+    while found.widen(POINT):
+        assert "laplace" in noise
     assert callable(log_density)
     expected = np.nansum(log_density(VALUES[:, 0], level()))
     here = found.evaluate(POINT)
-    assert here.value == pytest.approx(expected, rel=1e-6)
+    assert here.value == pytest.approx(expected, rel=2e-6)
     for index, step in enumerate(1e-4 * np.diag(POINT)):
         slope = (found.evaluate(POINT + step).value - found.evaluate(POINT - step).value) / (2 * step[index])
         assert here.score[index] == pytest.approx(slope, rel=1e-4, abs=1e-5)
