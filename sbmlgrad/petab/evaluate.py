@@ -11,13 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import sympy
+
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
 from sbmlgrad.files import write_text
 from sbmlgrad.petab.check import check_ids, formulas
 from sbmlgrad.petab.course import Surroundings, course
 from sbmlgrad.petab.definition import Definition, Measurement, Observable
-from sbmlgrad.petab.formulas import symbols, value_of
+from sbmlgrad.petab.formulas import Known, Slopes, slope_of, symbols, value_of
 from sbmlgrad.petab.likelihood import log_density, residual
 from sbmlgrad.petab.priors import log_prior
 from sbmlgrad.petab.restart import Equations
@@ -109,6 +112,20 @@ def parameter_values(definition: Definition, changes: Mapping[str, float]) -> di
     return values
 
 
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """What is simulated in place of measurements (n,), by the row of their table, and the noise around it.
+
+    ``slopes`` and ``noise_slopes`` (n, P) are their derivatives by the parameters of a fit, without columns where there
+    is none.
+    """
+
+    values: np.ndarray
+    noise: np.ndarray
+    slopes: np.ndarray
+    noise_slopes: np.ndarray
+
+
 class Evaluator:
     """The equations of a problem, compiled once and evaluated at any parameters."""
 
@@ -126,58 +143,75 @@ class Evaluator:
         """Simulate all experiments and compare; see :meth:`Problem.evaluate`."""
         definition = self.definition
         values = parameter_values(definition, changes)
-        surroundings = Surroundings(values, definition.aliases)
-        steady = SteadyStates(self.settings)
-        simulated: dict[int, float] = {}
+        simulated = self.simulate(values)
         chi2, llh = [], []
-        for (model, experiment), measurements in self.runs.items():
-            times = {measurement.time for measurement in measurements}
-            seen = course(
-                self.equations[model],
-                definition.experiments[experiment],
-                times,
-                surroundings,
-                steady,
-                definition.source,
-            )
-            for item in measurements:
-                observable = definition.observables[item.observable]
-                simulated[item.row], noise = self._observed(observable, item, seen[item.time])
-                deviation = residual(item.value, simulated[item.row], noise, observable.scale)
-                chi2.append(deviation**2)
-                llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
+        for item in definition.measurements:
+            observable, noise = definition.observables[item.observable], float(simulated.noise[item.row])
+            deviation = residual(item.value, float(simulated.values[item.row]), noise, observable.scale)
+            chi2.append(deviation**2)
+            llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
         return Evaluation(
             chi2=_total(chi2),
             llh=_total(llh),
             log_prior=log_prior(definition.parameters, values, definition.source),
-            simulations=_table_of(definition.table, simulated),
+            simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(
+                simulation=simulated.values
+            ),
             n_data=len(chi2),
             parameters=values,
         )
 
-    def _observed(self, observable: Observable, item: Measurement, seen: Mapping[str, float]) -> tuple[float, float]:
-        """What is simulated in place of a measurement, and the noise around it."""
+    def simulate(
+        self, values: Mapping[str, float], slopes: Slopes | None = None, settings: Settings | None = None
+    ) -> Simulated:
+        """Simulate all experiments at ``values`` of all parameters, with derivatives where they have ``slopes``."""
+        definition, slopes = self.definition, slopes or {}
+        surroundings = Surroundings(values, definition.aliases, slopes)
+        steady = SteadyStates(settings or self.settings)
+        size, width = len(definition.measurements), next((len(slope) for slope in slopes.values()), 0)
+        result = Simulated(np.empty(size), np.empty(size), np.zeros((size, width)), np.zeros((size, width)))
+        for (model, experiment), measurements in self.runs.items():
+            times = {measurement.time for measurement in measurements}
+            equations, periods = self.equations[model], definition.experiments[experiment]
+            seen = course(equations, periods, times, surroundings, steady, definition.source)
+            for item in measurements:
+                self._observe(definition.observables[item.observable], item, seen[item.time], result)
+        return result
+
+    def _observe(self, observable: Observable, item: Measurement, seen: Known, result: Simulated) -> None:
+        """Put what is simulated in place of a measurement, and the noise around it, into its row."""
         where = f"{self.definition.source}: observable {observable.id!r}"
-        values = dict(seen)
+        known = Known(dict(seen.values), dict(seen.slopes))
         for names, overrides in (
             (observable.placeholders, item.overrides),
             (observable.noise_placeholders, item.noise_overrides),
         ):
             for name, formula in zip(names, overrides, strict=True):
-                values[name] = value_of(formula, seen, f"{where}: placeholder {name!r}")
-        simulated = value_of(observable.formula, values, where)
-        noise = value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
+                _learn(known, name, formula, seen, f"{where}: placeholder {name!r}")
+        simulated, slope = _learn(known, observable.id, observable.formula, known, where)
+        noise, noise_slope = _learn(known, "", observable.noise, known, f"{where}: noise")
         if not 0 < noise < math.inf:
             raise PetabError(
                 f"{where}: the noise is {noise:g} at time {item.time:g} of experiment {item.experiment!r}; it must be "
                 "positive: check the noise formula and its parameters"
             )
-        return simulated, noise
+        result.values[item.row], result.noise[item.row] = simulated, noise
+        if slope is not None:
+            result.slopes[item.row] = slope
+        if noise_slope is not None:
+            result.noise_slopes[item.row] = noise_slope
 
 
-def _table_of(measured: pandas.DataFrame, simulated: Mapping[int, float]) -> pandas.DataFrame:
-    table = measured.rename(columns={"measurement": "simulation"})
-    return table.assign(simulation=[simulated[row] for row in range(len(table))])
+def _learn(
+    known: Known, name: str, formula: sympy.Basic, seen: Known, where: str
+) -> tuple[float, np.ndarray | None]:
+    """Value and slope of a formula, which become known under a name."""
+    value, slope = value_of(formula, seen.values, where), slope_of(formula, seen, where)
+    known.values[name] = value
+    known.slopes.pop(name, None)
+    if slope is not None:
+        known.slopes[name] = slope
+    return value, slope
 
 
 def _total(terms: list[float]) -> float:

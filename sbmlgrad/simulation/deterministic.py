@@ -132,13 +132,26 @@ def sensitivities(
     start: float = 0.0,
     settings: Settings = SETTINGS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Observables (observables, times) and their derivatives (indices, observables, times) by some quantities.
+    """Observables (observables, times) and their derivatives (indices, observables, times) by some quantities."""
+    directions = np.zeros((len(indices), len(quantities)))
+    directions[np.arange(len(indices)), list(indices)] = 1.0
+    return directional(model, quantities, directions, times, start, settings)
+
+
+def directional(
+    model: HybridModel,
+    quantities: np.ndarray,
+    directions: np.ndarray,
+    times: np.ndarray,
+    start: float = 0.0,
+    settings: Settings = SETTINGS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Observables (observables, times) and their derivatives (directions, observables, times) along some directions
+    (directions, quantities).
 
     Forward mode through the solver's steps, with the times of events differentiated too.
     """
     fixed = (jnp.asarray(times), landmarks(model, quantities, start, times), jnp.float64(start), streams(0))
-    directions = np.zeros((len(indices), len(quantities)))
-    directions[np.arange(len(indices)), list(indices)] = 1.0
     moving = (jnp.asarray(quantities), jnp.asarray(directions))
     (values, slopes), _ = _to_the_end(
         model, replace(settings, sensitive=True), lambda s: _compiled_tangents(model, s)(*moving, *fixed)
