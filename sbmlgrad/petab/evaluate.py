@@ -8,11 +8,9 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import sympy
 
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
@@ -20,8 +18,9 @@ from sbmlgrad.files import write_text
 from sbmlgrad.petab.check import check_ids, formulas
 from sbmlgrad.petab.course import Surroundings, course
 from sbmlgrad.petab.definition import Definition, Measurement, Observable
-from sbmlgrad.petab.formulas import Known, Slopes, slope_of, symbols, value_of
+from sbmlgrad.petab.formulas import Known, Slopes, symbols, value_of
 from sbmlgrad.petab.likelihood import log_density, residual
+from sbmlgrad.petab.observe import Observer, Simulated
 from sbmlgrad.petab.priors import log_prior
 from sbmlgrad.petab.restart import Equations
 from sbmlgrad.petab.steady import SteadyStates
@@ -112,20 +111,6 @@ def parameter_values(definition: Definition, changes: Mapping[str, float]) -> di
     return values
 
 
-@dataclass(frozen=True, eq=False)
-class Simulated:
-    """What is simulated in place of measurements (n,), by the row of their table, and the noise around it.
-
-    ``slopes`` and ``noise_slopes`` (n, P) are their derivatives by the parameters of a fit, without columns where there
-    is none.
-    """
-
-    values: np.ndarray
-    noise: np.ndarray
-    slopes: np.ndarray
-    noise_slopes: np.ndarray
-
-
 class Evaluator:
     """The equations of a problem, compiled once and evaluated at any parameters."""
 
@@ -143,75 +128,73 @@ class Evaluator:
         """Simulate all experiments and compare; see :meth:`Problem.evaluate`."""
         definition = self.definition
         values = parameter_values(definition, changes)
-        simulated = self.simulate(values)
-        chi2, llh = [], []
+        seen = self.courses(Surroundings(values, definition.aliases), self.settings)
+        simulated, chi2, llh = [], [], []
         for item in definition.measurements:
-            observable, noise = definition.observables[item.observable], float(simulated.noise[item.row])
-            deviation = residual(item.value, float(simulated.values[item.row]), noise, observable.scale)
+            observable = definition.observables[item.observable]
+            value, noise = self._observed(observable, item, seen[item.row].values)
+            deviation = residual(item.value, value, noise, observable.scale)
+            simulated.append(value)
             chi2.append(deviation**2)
             llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
         return Evaluation(
             chi2=_total(chi2),
             llh=_total(llh),
             log_prior=log_prior(definition.parameters, values, definition.source),
-            simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(
-                simulation=simulated.values
-            ),
+            simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(simulation=simulated),
             n_data=len(chi2),
             parameters=values,
         )
 
-    def simulate(
-        self, values: Mapping[str, float], slopes: Slopes | None = None, settings: Settings | None = None
-    ) -> Simulated:
-        """Simulate all experiments at ``values`` of all parameters, with derivatives where they have ``slopes``."""
-        definition, slopes = self.definition, slopes or {}
-        surroundings = Surroundings(values, definition.aliases, slopes)
-        steady = SteadyStates(settings or self.settings)
-        size, width = len(definition.measurements), next((len(slope) for slope in slopes.values()), 0)
-        result = Simulated(np.empty(size), np.empty(size), np.zeros((size, width)), np.zeros((size, width)))
+    def simulate(self, values: Mapping[str, float], slopes: Slopes, settings: Settings) -> Simulated:
+        """Simulate all experiments at ``values`` of all parameters, with derivatives by those of a fit, with which
+        they move as ``slopes`` say.
+
+        Raises as :meth:`Problem.evaluate` does.
+        """
+        seen = self.courses(Surroundings(values, self.definition.aliases, slopes), settings)
+        simulated = self._observer.observe(seen, len(next(iter(slopes.values()))))
+        for item in self.definition.measurements:
+            self._check_noise(simulated.noise[item.row], item)
+        return simulated
+
+    def courses(self, surroundings: Surroundings, settings: Settings) -> dict[int, Known]:
+        """What is known at each measurement, by its row, after all experiments were followed."""
+        definition, steady = self.definition, SteadyStates(settings)
+        known: dict[int, Known] = {}
         for (model, experiment), measurements in self.runs.items():
             times = {measurement.time for measurement in measurements}
             equations, periods = self.equations[model], definition.experiments[experiment]
             seen = course(equations, periods, times, surroundings, steady, definition.source)
-            for item in measurements:
-                self._observe(definition.observables[item.observable], item, seen[item.time], result)
-        return result
+            known.update({item.row: seen[item.time] for item in measurements})
+        return known
 
-    def _observe(self, observable: Observable, item: Measurement, seen: Known, result: Simulated) -> None:
-        """Put what is simulated in place of a measurement, and the noise around it, into its row."""
+    @cached_property
+    def _observer(self) -> Observer:
+        return Observer(self.definition)
+
+    def _observed(self, observable: Observable, item: Measurement, seen: Mapping[str, float]) -> tuple[float, float]:
+        """What is simulated in place of a measurement, and the noise around it."""
         where = f"{self.definition.source}: observable {observable.id!r}"
-        known = Known(dict(seen.values), dict(seen.slopes))
+        values = dict(seen)
         for names, overrides in (
             (observable.placeholders, item.overrides),
             (observable.noise_placeholders, item.noise_overrides),
         ):
             for name, formula in zip(names, overrides, strict=True):
-                _learn(known, name, formula, seen, f"{where}: placeholder {name!r}")
-        simulated, slope = _learn(known, observable.id, observable.formula, known, where)
-        noise, noise_slope = _learn(known, "", observable.noise, known, f"{where}: noise")
+                values[name] = value_of(formula, seen, f"{where}: placeholder {name!r}")
+        simulated = value_of(observable.formula, values, where)
+        noise = value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
+        self._check_noise(noise, item)
+        return simulated, noise
+
+    def _check_noise(self, noise: float, item: Measurement) -> None:
         if not 0 < noise < math.inf:
             raise PetabError(
-                f"{where}: the noise is {noise:g} at time {item.time:g} of experiment {item.experiment!r}; it must be "
-                "positive: check the noise formula and its parameters"
+                f"{self.definition.source}: observable {item.observable!r}: the noise is {noise:g} at time "
+                f"{item.time:g} of experiment {item.experiment!r}; it must be positive: check the noise formula and "
+                "its parameters"
             )
-        result.values[item.row], result.noise[item.row] = simulated, noise
-        if slope is not None:
-            result.slopes[item.row] = slope
-        if noise_slope is not None:
-            result.noise_slopes[item.row] = noise_slope
-
-
-def _learn(
-    known: Known, name: str, formula: sympy.Basic, seen: Known, where: str
-) -> tuple[float, np.ndarray | None]:
-    """Value and slope of a formula, which become known under a name."""
-    value, slope = value_of(formula, seen.values, where), slope_of(formula, seen, where)
-    known.values[name] = value
-    known.slopes.pop(name, None)
-    if slope is not None:
-        known.slopes[name] = slope
-    return value, slope
 
 
 def _total(terms: list[float]) -> float:

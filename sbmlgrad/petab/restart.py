@@ -18,7 +18,8 @@ from sbmlgrad.model.functions import delayed
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.formulas import formulas
 from sbmlgrad.network.hybrid_model import HybridModel
-from sbmlgrad.petab.formulas import Known, Slopes, slope_of
+from sbmlgrad.petab.formulas import Known, Slopes
+from sbmlgrad.petab.start import Start
 from sbmlgrad.simulation.deterministic import directional, equations, solve
 from sbmlgrad.simulation.path import Settings
 
@@ -57,6 +58,7 @@ class Equations:
         self.watched = tuple(name for name in names if name in self.ids - {TIME.name} or name in elements.reactions)
         self._bare = Model(_without_initial_values(elements))
         self._uninitialised: dict[frozenset[str], Elements] = {}
+        self._starts: dict[frozenset[str], Start] = {}
         self._by_truth: dict[tuple[bool, ...] | None, HybridModel] = {}
 
     @property
@@ -82,10 +84,23 @@ class Equations:
             kept = {name: f for name, f in self.elements.initial_assignments.items() if name not in changed}
             self._uninitialised[changed] = replace(self.elements, initial_assignments=kept)
         elements = self._uninitialised[changed]
+        if given.slopes and changed in self._starts:
+            known = self._starts[changed].at(given, time)
+            return State(time, known.values, slopes=known.slopes)
         model = Model(elements, self.model.changes)
-        model = model.with_parameters({_column(elements, name): value for name, value in given.values.items()})
-        values = {**model.initial_values(), TIME.name: time}
-        return State(time, values, slopes=_initial_slopes(model, values, given.slopes))
+        values = model.with_parameters({_column(elements, name): value for name, value in given.values.items()})
+        if given.slopes:
+            self._starts[changed] = self._start(elements, changed)
+            return self.initial(given, time)
+        return State(time, {**values.initial_values(), TIME.name: time})
+
+    def _start(self, elements: Elements, given: frozenset[str]) -> Start:
+        """Initial values as a function of those that are given, of species in the kind that the symbol means."""
+        species = {
+            name: _given_as_meant(elements, item) if name in given else item for name, item in elements.species.items()
+        }
+        model = Model(replace(elements, species=species), self.model.changes)
+        return Start(model, {name: _column(elements, name) for name in given})
 
     def follow(self, state: State, times: Sequence[float], settings: Settings) -> list[State]:
         """The states at increasing times from that of the state on, with slopes where this one has them.
@@ -153,36 +168,6 @@ class Equations:
                 process = replace(process, events=replace(process.events, initial=np.array(truth, bool)))
             self._by_truth[truth] = process
         return self._by_truth[truth]
-
-
-def _initial_slopes(model: Model, values: Mapping[str, float], given: Slopes) -> Slopes:
-    """How initial values move with the parameters of a fit when those that are given do."""
-    if not given:
-        return {}
-    elements, slopes = model.elements, dict(given)
-    assigned = {**elements.initial_assignments, **elements.assignment_rules}
-    for name in model.evaluation_order:
-        if name in assigned:
-            slope = slope_of(assigned[name], Known(values, slopes), f"{elements.source.path}: {name!r}")
-        elif name in elements.species and name not in given:
-            slope = _by_size(model, name, values, slopes)
-        else:
-            continue
-        if slope is not None:
-            slopes[name] = slope
-    return slopes
-
-
-def _by_size(model: Model, species: str, values: Mapping[str, float], slopes: Slopes) -> np.ndarray | None:
-    """How a value moves with the compartment's size where the model gives an amount and means a concentration, or
-    the other way round.
-    """
-    compartment = model.elements.species[species].compartment
-    is_amount, means_amount = model.initial_value(species)[1], model.elements.means_amount(species)
-    if is_amount == means_amount or compartment not in slopes:
-        return None
-    sign = 1.0 if means_amount else -1.0
-    return sign * values[species] / values[compartment] * slopes[compartment]
 
 
 def _without_initial_values(elements: Elements) -> Elements:
