@@ -30,13 +30,14 @@ class Local:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Where a search ended."""
+    """Where a search ended; ``stuck`` is whether value and gradient contradict each other there."""
 
     point: np.ndarray
     local: Local
     evaluations: int
     converged: bool
     message: str
+    stuck: bool = False
 
 
 def search(
@@ -82,7 +83,8 @@ def search(
         if quiet == _MOST_QUIET:
             return Found(point, here, evaluations, True, "steps gain next to nothing")
         if radius < _SMALLEST:
-            return Found(point, here, evaluations, False, "no step leads downhill, though the gradient says so")
+            message = "no step leads downhill, though the gradient says so"
+            return Found(point, here, evaluations, False, message, stuck=True)
     return Found(point, here, evaluations, False, f"took all {most} evaluations")
 
 
