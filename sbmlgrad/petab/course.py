@@ -124,7 +124,9 @@ class _Course:
         for target, formula in period.changes.items():
             where = f"{self.where}: change of {target!r}"
             name = self.surroundings.aliases.get(target, target)
-            change = Known({name: value_of(formula, known.values, where)}, _named(name, slope_of(formula, known, where)))
+            change = Known(
+                {name: value_of(formula, known.values, where)}, _named(name, slope_of(formula, known, where))
+            )
             if name in self.equations.ids:
                 inside = _with(inside, change)
             else:

@@ -69,7 +69,9 @@ class MultiStart:
             raise FitError(f"{source}: no parameter is to be estimated; set estimate to 1 in the parameter table")
         for name, lower, upper in zip(parameters.names, parameters.lower, parameters.upper, strict=True):
             if not lower < upper:
-                raise FitError(f"{source}: the bounds of {name!r}, {lower:g} and {upper:g}, are not in increasing order")
+                raise FitError(
+                    f"{source}: the bounds of {name!r}, {lower:g} and {upper:g}, are not in increasing order"
+                )
 
     def _starts(self) -> np.ndarray:
         """Values (starts, P)."""
@@ -97,7 +99,9 @@ class MultiStart:
             if nothing can be simulated at any of the starts.
         """
         ended: list[Ended] = []
-        shown = tqdm(self.starts, desc="fit", unit="start", disable=None if self.options.progress else True, leave=False)
+        shown = tqdm(
+            self.starts, desc="fit", unit="start", disable=None if self.options.progress else True, leave=False
+        )
         for start in shown:
             ended.append(self._ended(start))
             shown.set_postfix_str(f"best {min(item.value for item in ended):.6g}", refresh=False)

@@ -237,6 +237,7 @@ def result_of(
         goodness=verdict.goodness,
     )
     table, correlation = estimates(outcome, parameters)
+    table["estimate"] = table["estimate"].clip(table["lower"], table["upper"])  # the way back from the scale rounds
     values = {str(name): float(value) for name, value in table["estimate"].items()}
     models, left_out = _models(definition, values)
     return PetabFit(

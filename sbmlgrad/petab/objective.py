@@ -94,9 +94,7 @@ class Objective:
             observable = self.definition.observables[item.observable]
             noise, value = float(simulated.noise[row]), float(simulated.values[row])
             residuals[row] = residual(item.value, value, noise, observable.scale)
-            density[row] = log_density(
-                item.value, residuals[row], noise, observable.distribution, observable.scale
-            )
+            density[row] = log_density(item.value, residuals[row], noise, observable.distribution, observable.scale)
             stretch[row] = slope_of_transformed(np.asarray(value), observable.scale)
             normal[row] = observable.distribution == "normal"
         pull = np.where(normal, residuals, np.sign(residuals))

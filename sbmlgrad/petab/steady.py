@@ -73,9 +73,7 @@ def settled(equations: Equations, state: State, settings: Settings) -> State:
     )
 
 
-def _rests(
-    name: str, middle: State, last: State, largest: Mapping[str, float], steepest: Mapping[str, float]
-) -> bool:
+def _rests(name: str, middle: State, last: State, largest: Mapping[str, float], steepest: Mapping[str, float]) -> bool:
     """Whether a variable and its derivatives do not change any more."""
     before, after = middle.values[name], last.values[name]
     if not math.isclose(before, after, rel_tol=_CHANGE, abs_tol=_NOTHING * largest[name]):
