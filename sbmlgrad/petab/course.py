@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from sbmlgrad.errors import PetabError, SimulationError
 from sbmlgrad.model.elements import TIME
 from sbmlgrad.petab.definition import STEADY, Experiment, Period
@@ -44,7 +42,7 @@ def course(
     steady: SteadyStates,
     source: str,
 ) -> dict[float, Known]:
-    """The values of all ids, and how they move, at each of some times, infinity among them for the steady state at the end.
+    """All ids, and how they move, at each of some times, infinity among them for the steady state at the end.
 
     Changes are made in the order of PEtab 2: their values are taken just before, all are made at once, concentrations
     in a compartment that is resized are kept, and only then events are looked at.
@@ -124,9 +122,8 @@ class _Course:
         for target, formula in period.changes.items():
             where = f"{self.where}: change of {target!r}"
             name = self.surroundings.aliases.get(target, target)
-            change = Known(
-                {name: value_of(formula, known.values, where)}, _named(name, slope_of(formula, known, where))
-            )
+            slope = slope_of(formula, known, where)
+            change = Known({name: value_of(formula, known.values, where)}, {} if slope is None else {name: slope})
             if name in self.equations.ids:
                 inside = _with(inside, change)
             else:
@@ -150,10 +147,6 @@ class _Course:
             state = settled(self.equations, state, self.steady.settings)
             self.seen_at[math.inf] = self.surroundings.around(state, state.time)
         return state
-
-
-def _named(name: str, slope: np.ndarray | None) -> Slopes:
-    return {} if slope is None else {name: slope}
 
 
 def _with(known: Known, changes: Known) -> Known:

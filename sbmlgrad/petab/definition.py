@@ -109,8 +109,8 @@ class Experiment:
 class Definition:
     """A PEtab problem as its files state it.
 
-    ``table`` is the table of measurements as it was read, ``parameter_table`` that of parameters, as text; ``aliases`` are ids of the problem that stand for others in
-    the model.
+    ``table`` is the table of measurements as it was read, ``parameter_table`` that of parameters, as text. ``aliases``
+    are ids of the problem that stand for others in the model.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""What is simulated in place of measurements, with derivatives: the formulas of observables and noise, compiled once."""
+"""What is simulated in place of measurements, with derivatives: the formulas of observables and noise, compiled."""
 
 from __future__ import annotations
 

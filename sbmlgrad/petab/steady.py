@@ -40,8 +40,9 @@ def settled(equations: Equations, state: State, settings: Settings) -> State:
     """The state in which nothing changes any more, from a state on.
 
     The equations are followed over spans that grow tenfold, until no variable changes over the second half of one by
-    more than a part in 10 million, and derivatives by a part in 100,000. Where time alone changes nothing, the first span is a million units of time, so that
-    what is slow is not taken for what is still; a solver crosses it in a few steps once it is.
+    more than a part in 10 million, and derivatives by a part in 100,000. Where time alone changes nothing, the first
+    span is a million units of time, so that what is slow is not taken for what is still; a solver crosses it in a few
+    steps once it is.
 
     Raises
     ------
