@@ -10,7 +10,10 @@ from scipy.optimize import lsq_linear
 
 from sbmlgrad.errors import SbmlgradError
 
-_FIRST, _LARGEST, _SMALLEST = 1.0, 10.0, 1e-9  # radius, in units of the coordinates
+FIRST_RADIUS = 1.0
+"""Of a search, in units of the coordinates."""
+
+_LARGEST, _SMALLEST = 10.0, 1e-9  # radius
 _NOTHING = 1e-8  # a decrease that is not worth a step
 _HIDDEN = 1e-4  # a decrease that the errors of a solver may hide
 _MOST_QUIET = 5
@@ -41,7 +44,12 @@ class Found:
 
 
 def search(
-    function: Callable[[np.ndarray], Local], start: np.ndarray, lower: np.ndarray, upper: np.ndarray, most: int = 500
+    function: Callable[[np.ndarray], Local],
+    start: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    most: int = 500,
+    radius: float = FIRST_RADIUS,
 ) -> Found:
     """The minimum of a function between bounds (P,) that is nearest downhill from a start (P,).
 
@@ -56,7 +64,7 @@ def search(
         what the function raises at the start.
     """
     point = np.clip(start, lower, upper)
-    here, evaluations, radius, quiet = function(point), 1, _FIRST, 0
+    here, evaluations, quiet = function(point), 1, 0
     missing, trusted = np.zeros_like(here.curvature), False
     while evaluations < most:
         low, high = np.maximum(lower - point, -radius), np.minimum(upper - point, radius)

@@ -10,14 +10,16 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, PetabError, SimulationError
-from sbmlgrad.fitting.box_search import Found, search
+from sbmlgrad.fitting.box_search import FIRST_RADIUS, Found, search
 from sbmlgrad.petab.evaluate import Evaluator, parameter_values
 from sbmlgrad.petab.objective import Objective, Posterior, coordinates
 from sbmlgrad.petab.starts import check_starts, draw_starts
 from sbmlgrad.simulation.path import Settings
 
+_COARSER = 1e2  # times the tolerance, until a search has come to its first end
 _FINER = 1e-2  # times the tolerance, where value and gradient contradict each other
 _FINEST = 1e-12
+_NEAR = 0.1  # the first radius of a search that goes on from an end
 _SAME = 1e-2  # of log-likelihood: what tolerances may do to it
 _MOST_STEPS = 20_000  # of a solver, in a simulation: where it needs more, a search does not go
 
@@ -114,7 +116,7 @@ class MultiStart:
     def _ended(self, start: np.ndarray) -> Ended:
         begin = time.perf_counter()
         try:
-            found, evaluations = self._searched(self.parameters.to_scale(start), self.options.tolerance)
+            found, evaluations = self._searched(self.parameters.to_scale(start), _COARSER * self.options.tolerance)
         except (SimulationError, PetabError) as error:
             return Ended(start, time.perf_counter() - begin, str(error))
         return _of(found, evaluations, start, time.perf_counter() - begin)
@@ -122,14 +124,17 @@ class MultiStart:
     def _searched(self, point: np.ndarray, tolerance: float) -> tuple[Found, int]:
         """The end of a search, with as exact a solver as it takes, and the evaluations until then."""
         lower, upper = (self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
-        evaluations = 0
+        first, evaluations = True, 0
         while True:
-            found = search(self._objective(tolerance), point, lower, upper, self.options.evaluations)
+            radius = FIRST_RADIUS if first else _NEAR
+            left = max(self.options.evaluations - evaluations, 1)
+            found = search(self._objective(tolerance), point, lower, upper, left, radius)
             evaluations += found.evaluations
+            fine = tolerance <= self.options.tolerance
             tolerance *= _FINER
-            if not found.stuck or tolerance < _FINEST * (1 - 1e-6):
+            if fine and (not found.stuck or tolerance < _FINEST * (1 - 1e-6)):
                 return found, evaluations
-            point = found.point
+            first, point = False, found.point
 
     def _confirmed(self, best: Ended) -> Ended:
         """The best end, searched on from there where an exact simulation says something else."""
