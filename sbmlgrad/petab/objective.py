@@ -14,7 +14,7 @@ from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluator
 from sbmlgrad.petab.likelihood import log_density, residual, slope_of_transformed
 from sbmlgrad.petab.observe import Simulated
-from sbmlgrad.petab.priors import log_prior, slope_of_log_prior
+from sbmlgrad.petab.priors import log_prior, slope_of_log_prior, support
 from sbmlgrad.simulation.path import Settings
 
 _STEP = 1e-4  # on the scale of a parameter, of the differences of a prior's slope
@@ -44,12 +44,12 @@ class Posterior(Local):
 def coordinates(definition: Definition) -> Parameters:
     """The estimated parameters with their bounds and scale; each starts at its nominal value.
 
-    On a logarithmic scale if the table says so, or if the lower bound is positive where the format has no scales.
+    Uniform priors narrow the bounds. On a logarithmic scale if the table says so, or if the lower bound is positive where the format has no scales.
     """
     rows = [row for row in definition.parameters.values() if row.estimated]
     scales = definition.version.startswith("1")
     log = [row.scale != "lin" or (not scales and row.lower > 0) for row in rows]
-    lower, upper = (np.array([getattr(row, side) for row in rows], dtype=float) for side in ("lower", "upper"))
+    lower, upper = np.array([support(row) for row in rows], dtype=float).reshape(-1, 2).T
     with np.errstate(invalid="ignore"):
         width = np.where(np.isfinite(upper - lower), (upper - lower) / 10.0, 1.0)
     start = np.array([row.nominal for row in rows], dtype=float)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from sbmlgrad.errors import PetabError
-from sbmlgrad.petab.definition import Parameter, Prior
+from sbmlgrad.petab.definition import Parameter, Prior, Scale
 from sbmlgrad.petab.likelihood import slope_of_transformed, transformed
 
 _DISTRIBUTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
@@ -69,7 +69,21 @@ def quantile(parameter: Parameter, prior: Prior, probability: float, source: str
     distribution, lower, upper = _cut_off(parameter, prior, source)
     begin, end = distribution.cdf(lower), distribution.cdf(upper)
     value = float(np.clip(distribution.ppf(begin + probability * (end - begin)), lower, upper))
-    return {"lin": lambda x: x, "log": math.exp, "log10": lambda x: 10.0**x}[prior.scale](value)
+    return float(np.clip(_back(value, prior.scale), parameter.lower, parameter.upper))
+
+
+def support(parameter: Parameter) -> tuple[float, float]:
+    """The values between which a parameter may be: its bounds, and those of a uniform prior."""
+    prior = parameter.prior
+    if prior is None or "uniform" not in prior.distribution or len(prior.parameters) != 2:
+        return parameter.lower, parameter.upper
+    lower, upper = (_back(end, prior.scale) for end in prior.parameters)
+    return max(parameter.lower, lower), min(parameter.upper, upper)
+
+
+def _back(value: float, scale: Scale) -> float:
+    """A value that is meant on a scale."""
+    return {"lin": lambda x: x, "log": math.exp, "log10": lambda x: 10.0**x}[scale](value)
 
 
 def _log_density(parameter: Parameter, value: float, source: str) -> float:
