@@ -44,7 +44,8 @@ class Posterior(Local):
 def coordinates(definition: Definition) -> Parameters:
     """The estimated parameters with their bounds and scale; each starts at its nominal value.
 
-    Uniform priors narrow the bounds. On a logarithmic scale if the table says so, or if the lower bound is positive where the format has no scales.
+    Uniform priors narrow the bounds. On a logarithmic scale if the table says so, or if the lower bound is positive
+    where the format has no scales.
     """
     rows = [row for row in definition.parameters.values() if row.estimated]
     scales = definition.version.startswith("1")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import sympy
 
@@ -53,8 +55,7 @@ class Observer:
 
         def run(columns: Sequence[Any]) -> Any:
             """Value and noise (n, 2) of each block, and their derivatives by the ids (n, 2, ids)."""
-            pairs = zip(programs, columns, strict=True)
-            return [(jax.vmap(program)(rows), jax.vmap(jax.jacfwd(program))(rows)) for program, rows in pairs]
+            return [_derived(program, list(rows.T)) for program, rows in zip(programs, columns, strict=True)]
 
         self.run = jax.jit(run)
 
@@ -96,6 +97,23 @@ class Observer:
                 slopes[index] = slope
 
 
+def _derived(program: Program, ids: list[Any]) -> tuple[Any, Any]:
+    """Outputs (n, outputs) and their derivatives (n, outputs, ids) from the values (n,) of each id.
+
+    One id after the other, the rest held: an infinite derivative by one, as of a root at 0, spoils no other.
+    """
+    shape = ids[0].shape
+
+    def outputs(values: list[Any]) -> Any:
+        return jnp.stack([jnp.broadcast_to(output, shape) for output in program.unrolled(values)], axis=-1)
+
+    def alone(index: int, value: Any) -> Any:
+        return outputs([*ids[:index], value, *ids[index + 1 :]])
+
+    moved = [jax.jvp(partial(alone, index), (value,), (jnp.ones_like(value),))[1] for index, value in enumerate(ids)]
+    return outputs(ids), jnp.stack(moved, axis=-1)
+
+
 def _overrides(observable: Observable, item: Measurement) -> dict[str, sympy.Basic]:
     names = (*observable.placeholders, *observable.noise_placeholders)
     return dict(zip(names, (*item.overrides, *item.noise_overrides), strict=True))
@@ -103,7 +121,8 @@ def _overrides(observable: Observable, item: Measurement) -> dict[str, sympy.Bas
 
 def _block(observable: Observable, measurements: Sequence[Measurement]) -> _Block:
     used = observable.formula.free_symbols | observable.noise.free_symbols
-    names = tuple(sorted(symbols([observable.formula, observable.noise]) - {observable.id}))
+    # the time is always among the ids, so that formulas without any know how many rows there are
+    names = tuple(sorted((symbols([observable.formula, observable.noise]) | {"time"}) - {observable.id}))
     graph = Graph()
     inputs = {name: graph.input(name) for name in names}
     # in formulas of PEtab symbols are real, and there may be others of the same name

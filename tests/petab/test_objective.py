@@ -1,4 +1,4 @@
-"""The gradient that fits follow, against finite differences: of small problems, the suite's cases and published ones."""
+"""The gradient that fits follow, against finite differences: small problems, cases of the suite, published ones."""
 
 from collections.abc import Callable
 from pathlib import Path
