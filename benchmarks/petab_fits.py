@@ -38,9 +38,10 @@ def measure(path: Path, count: int, seed: int, peer: str | None) -> dict[str, An
     parameters = coordinates(problem.definition)
     starts = draw_starts(problem.definition, parameters, count, seed)
     fit = problem.fit(starts, seed, evaluations=MOST)
-    again = problem.fit(starts[:1], seed, evaluations=MOST)  # with all compiled
     rows = fit.starts.sort_index()
-    compiling = max(float(rows["seconds"].iloc[0]) - float(again.starts["seconds"].iloc[0]), 0.0)
+    first = int(rows["objective"].first_valid_index())
+    again = problem.fit(starts[first : first + 1], seed, evaluations=MOST)  # with all compiled
+    compiling = max(float(rows["seconds"].iloc[first]) - float(again.starts["seconds"].iloc[0]), 0.0)
     result: dict[str, Any] = {
         "problem": path.stem,
         "parameters": len(parameters.names),

@@ -69,7 +69,7 @@ def test_priors_pull_the_estimate(version1: Write) -> None:
 def test_what_stands_at_a_bound_or_is_not_told_is_said(version1: Write) -> None:
     parameters = (
         "parameterId | parameterScale | lowerBound | upperBound | nominalValue | estimate\n"
-        "k_slow | log10 | 0.01 | 0.2 | 0.1 | 1\ns | lin | 0 | 10 | 1 | 1\nt | lin | 0 | 10 | 1 | 1"
+        "k_slow | log10 | 0.01 | 0.2 | 0.1 | 1\ns | lin | -99 | 99 | 1 | 1\nt | lin | -99 | 99 | 1 | 1"
     )
     observables = "observableId | observableFormula | noiseFormula\na | (s + t) * A | 0.5"
     fit = sg.read_petab(version1(parameters=parameters, observables=observables)).fit(starts=2)
