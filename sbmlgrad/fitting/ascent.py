@@ -130,21 +130,7 @@ class Ascent:
 
     def covariance(self, point: np.ndarray) -> np.ndarray:
         """Inverse of the information; infinite for what the data do not determine, or what stands at a bound."""
-        information = self.information(point)
-        result = np.full_like(information, np.nan)
-        np.fill_diagonal(result, np.inf)
-        free = np.flatnonzero(~self._at_bound(point) & (np.diag(information) > 0))
-        if not len(free):
-            return result
-        own = information[np.ix_(free, free)]
-        scale = np.sqrt(np.diag(own))
-        sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
-        seen = sizes > _BLIND * sizes.max()
-        inverse = (directions[:, seen] / sizes[seen]) @ directions[:, seen].T / np.outer(scale, scale)
-        blind = np.any(np.abs(directions[:, ~seen]) > 1e-3, axis=1)
-        inverse[blind, blind] = np.inf
-        result[np.ix_(free, free)] = inverse
-        return result
+        return inverse_information(self.information(point), self._at_bound(point))
 
     def _note(self, point: np.ndarray, found: Evaluation) -> None:
         """Keep an evaluation for the history, and show it."""
@@ -154,3 +140,21 @@ class Ascent:
 
     def _at_bound(self, point: np.ndarray) -> np.ndarray:
         return self.parameters.at_bound(self.parameters.from_scale(point))
+
+
+def inverse_information(information: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """The covariance (P, P); infinite variances for what the data do not determine, or what is ``fixed`` (P,)."""
+    result = np.full_like(information, np.nan)
+    np.fill_diagonal(result, np.inf)
+    free = np.flatnonzero(~fixed & (np.diag(information) > 0))
+    if not len(free):
+        return result
+    own = information[np.ix_(free, free)]
+    scale = np.sqrt(np.diag(own))
+    sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
+    seen = sizes > _BLIND * sizes.max()
+    inverse = (directions[:, seen] / sizes[seen]) @ directions[:, seen].T / np.outer(scale, scale)
+    blind = np.any(np.abs(directions[:, ~seen]) > 1e-3, axis=1)
+    inverse[blind, blind] = np.inf
+    result[np.ix_(free, free)] = inverse
+    return result
