@@ -23,6 +23,7 @@ from sbmlgrad.cli_options import (
     check_outputs,
     debug_option,
     n_option,
+    named_formula,
     number,
     once,
     output_option,
@@ -276,7 +277,7 @@ def sensitivity(
 ) -> None:
     """Derivatives of the means of MODEL by parameters, with standard errors.
 
-    Writes the table time,species,parameter,sensitivity,stderr; with --check a table of estimators.
+    Writes the table time,observable,parameter,sensitivity,stderr; with --check a table of estimators.
     """
     if check and options["method"] == "ode":
         raise click.UsageError("--check compares estimators of exact simulation; leave out --method ode")
@@ -302,7 +303,7 @@ def sensitivity(
 
 @main.command()
 @model_options
-@click.argument("data", metavar="DATA.csv")
+@click.argument("data", nargs=-1, required=True, metavar="DATA.csv...")
 @click.option(
     *("-p", "--parameter", "parameters"),
     type=_bounded,
@@ -312,6 +313,22 @@ def sensitivity(
     help="A parameter to fit, and where it may be.",
 )
 @click.option("--init", type=assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
+@click.option("--conditions", metavar="TABLE", help="What was done in each condition: condition, time, ids.")
+@click.option(
+    *("--observable", "observables"),
+    type=named_formula,
+    multiple=True,
+    metavar="NAME=FORMULA",
+    help="What a column of the data is, as a formula of ids.",
+)
+@click.option(
+    "--noise",
+    type=named_formula,
+    multiple=True,
+    metavar="NAME=FORMULA",
+    help="The standard deviation of single values of NAME, or a law: lognormal(s), laplace(b), poisson, binomial(p), "
+    "negative_binomial(size).",
+)
 @n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
 @method_option
@@ -330,28 +347,38 @@ def sensitivity(
     show_default=True,
     help="How exact simulation is matched: by moments, or by the likelihood of cells or trajectories.",
 )
+@click.option(
+    "--starts",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    show_default=True,
+    help="Fit from so many start values within the bounds; the best end counts.",
+)
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
 def fit(
     model: str,
     molecules_per_unit: float | None,
-    data: str,
+    data: Sequence[str],
     parameters: Sequence[tuple[str, tuple[float, float] | None]],
     init: Sequence[tuple[str, float]],
+    conditions: str | None,
+    observables: Sequence[tuple[str, str]],
+    noise: Sequence[tuple[str, str]],
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method, init_from, cells, loss: handed on as they are
+    **options: Any,  # n, seed, method, init_from, cells, loss, starts: handed on as they are
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 
     DATA.csv holds trajectories (time,S), snapshots of single cells (rows that share a time) or moments
-    (time,S-mean,S-sd). The estimates are printed, with how well the model fits; the fitted model, a report and JSON
-    are written where asked for.
+    (time,S-mean,S-sd); a column condition tells experiments apart. The estimates are printed, with how well the model
+    fits; the fitted model, a report and JSON are written where asked for.
     """
-    bounds, begin = once("-p", parameters), once("--init", init)
-    check_outputs([model, data], {"-o": output, "--json": json_output}, report)
+    bounds, begin, formulas = once("-p", parameters), once("--init", init), once("--observable", observables)
+    check_outputs([model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}, report)
     if report:
         from sbmlgrad.report.html import check_folder
 
@@ -359,7 +386,17 @@ def fit(
     import sbmlgrad as sg
 
     loaded = sg.read_sbml(model, molecules_per_unit)
-    result = sg.fit(loaded, data, parameters=bounds, init=begin, progress=True, **options)
+    result = sg.fit(
+        loaded,
+        list(data),
+        parameters=bounds,
+        conditions=conditions,
+        observables=formulas,
+        noise=once("--noise", noise),
+        init=begin,
+        progress=True,
+        **options,
+    )
     written = _write_fit(result, output, report, json_output)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))
@@ -408,10 +445,8 @@ def _write_frame(frame: pandas.DataFrame, path: str | None) -> None:
 
 def _write_fit(result: Fit, output: str | None, report: str | None, json_output: str | None) -> list[str]:
     """Write what was asked for; returns the names of what was written."""
-    import sbmlgrad as sg
-
     if output:
-        sg.write_sbml(result.model, output, fit=result.record())
+        result.save(output)
     if report:
         result.report(report)
     if json_output:

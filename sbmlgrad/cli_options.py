@@ -49,6 +49,14 @@ def assignment(text: str) -> tuple[str, float]:
     return identifier, number(value)
 
 
+def named_formula(text: str) -> tuple[str, str]:
+    """``name=formula``."""
+    name, equals, formula = (part.strip() for part in text.partition("="))
+    if not name or not equals or not formula:
+        raise click.BadParameter(f"{text!r} is not of the form name=formula")
+    return name, formula
+
+
 def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
     """Pairs of a repeated option as a mapping; an id that is given twice is wrong usage."""
     result: dict[str, T] = {}

@@ -9,17 +9,34 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sbmlgrad.cli_options import assignment, check_outputs, debug_option, once, output_option, printable
+from sbmlgrad.cli_options import (
+    assignment,
+    check_outputs,
+    debug_option,
+    once,
+    output_option,
+    printable,
+    seed_option,
+)
 from sbmlgrad.errors import SbmlgradError
 
 if TYPE_CHECKING:
     from sbmlgrad.petab.evaluate import Evaluation
+    from sbmlgrad.petab.fitted import PetabFit
 
 
 @click.command()
 @click.argument("problem", metavar="PROBLEM.yaml", required=False)
 @click.option("--evaluate", "task", flag_value="evaluate", default=True, help="Simulate and compare (the default).")
-@click.option("--fit", "task", flag_value="fit", help="Estimate the parameters (not available yet).")
+@click.option("--fit", "task", flag_value="fit", help="Estimate the parameters.")
+@click.option(
+    "--starts",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Of a fit: how many starts are drawn between the bounds.",
+)
+@seed_option
 @click.option("--method", type=click.Choice(["ode", "ssa"]), default="ode", show_default=True, help="Rate equations.")
 @click.option(
     *("--set", "changes"),
@@ -29,21 +46,29 @@ if TYPE_CHECKING:
     help="A parameter's value, on the linear scale, in place of the nominal one.",
 )
 @click.option("--testsuite", "suite", metavar="DIR", help="Run the cases of the PEtab test suite in DIR instead.")
-@output_option("--json", "json_output", metavar="JSON", help_text="Where chi2, llh and parameters go as JSON.")
-@output_option("-o", "--output", metavar="DIR", help_text="Where simulations.tsv goes.")
+@output_option("--json", "json_output", metavar="JSON", help_text="Where the figures go as JSON.")
+@output_option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    help_text="A folder for simulations and, after a fit, parameters, model and report.",
+)
 @debug_option
 def petab(
     problem: str | None,
     task: str,
+    starts: int,
+    seed: int,
     method: str,
     changes: Sequence[tuple[str, float]],
     suite: str | None,
     json_output: str | None,
     output: str | None,
 ) -> None:
-    """Evaluate a PEtab problem, version 1 or 2: how well its model explains its data.
+    """Evaluate or fit a PEtab problem, version 1 or 2: how well its model explains its data.
 
-    At the nominal parameters, by rate equations. Exit status 1 if a case of the test suite fails.
+    By rate equations; evaluated at the nominal parameters, or fitted by maximum likelihood (times priors) from several
+    starts. Exit status 1 if a case of the test suite fails.
     """
     if (problem is None) == (suite is None):
         raise click.UsageError("give either PROBLEM.yaml or --testsuite DIR")
@@ -52,10 +77,14 @@ def petab(
         return
     assert problem is not None
     values = once("--set", changes)
-    if task == "fit" or method == "ssa":
-        what = "--fit is" if task == "fit" else "--method ssa is"
-        raise SbmlgradError(f"{problem}: {what} not available yet for PEtab problems; leave it out to evaluate by ODE")
+    if method == "ssa":
+        raise SbmlgradError(f"{problem}: --method ssa is not available yet for PEtab problems; leave it out to use ODE")
+    if task == "fit" and values:
+        raise click.UsageError("--set is for evaluations; a fit takes what it does not estimate from the table")
     check_outputs([problem], {"--json": json_output}, output, "-o")
+    if task == "fit":
+        _fit(problem, starts, seed, json_output, output)
+        return
     import sbmlgrad as sg
 
     evaluation = sg.read_petab(problem).evaluate(values)
@@ -69,6 +98,37 @@ def petab(
         written.append(os.path.join(output, "simulations.tsv"))
     if written:
         click.echo(printable(f"wrote {', '.join(written)}"))
+
+
+def _fit(problem: str, starts: int, seed: int, json_output: str | None, output: str | None) -> None:
+    """Fit, write what was asked for, and say what was found."""
+    if output:
+        from sbmlgrad.report.html import check_folder
+
+        check_folder(os.path.join(output, "report"))
+    import sbmlgrad as sg
+
+    result = sg.read_petab(problem).fit(starts, seed, progress=True)
+    written = result.write(output) if output else []
+    if json_output:
+        result.save_json(json_output)
+        written.append(json_output)
+    _report_fit(result)
+    click.echo(printable(f"wrote {', '.join(written) if written else 'nothing; -o DIR writes the fitted problem'}"))
+    for warning in result.warnings:
+        click.echo(f"warning: {printable(f'{problem}: {warning}')}", err=True)
+
+
+def _report_fit(result: PetabFit) -> None:
+    table = result.parameters
+    click.echo(table.to_string(float_format=lambda value: f"{value:.6g}"))
+    columns = ["objective", "converged", "evaluations", "seconds", "message"]
+    click.echo(printable(f"{result.message} ({result.loss_name} {result.objective:.6g}, {result.seconds:.1f} s)"))
+    click.echo(result.starts[columns].to_string(float_format=lambda value: f"{value:.6g}", max_colwidth=60))
+    click.echo(f"llh {result.llh:.10g}")
+    click.echo(f"chi2 {result.chi2:.10g}")
+    click.echo(f"goodness of fit: {', '.join(f'{name} {value:.6g}' for name, value in result.goodness.items())}")
+    click.echo(printable(f"verdict: {result.verdict}"))
 
 
 def _report(evaluation: Evaluation) -> None:

@@ -164,7 +164,7 @@ def test_info_simulate_and_sensitivity_of_every_model(models_dir: Path, name: st
     assert table["time"].tolist() == [0, 0.005, 0.01]
 
     slopes = pd.read_csv(io.StringIO(done("sensitivity", path, *asked, "-p", parameter)))
-    assert list(slopes.columns) == ["time", "species", "parameter", "sensitivity", "stderr"]
+    assert list(slopes.columns) == ["time", "observable", "parameter", "sensitivity", "stderr"]
     assert len(slopes) == 3 * len(said["observables"])
 
 

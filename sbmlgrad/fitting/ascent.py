@@ -21,6 +21,8 @@ REACH = np.log(10.0)
 
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
+_MOST_ANEW = 10
+_TO_GAIN = 1e-4  # twice the log-likelihood that a parabola promises: nothing
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
 
 
@@ -30,13 +32,14 @@ class Ascent:
     def __init__(self, likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any]):
         self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
         self.rows: list[Row] = []
+        self._known: tuple[np.ndarray, np.ndarray] | None = None  # a point, and the information there
 
     def at(self, point: np.ndarray) -> Evaluation:
         """Value and score by the coordinates."""
         values = self.parameters.from_scale(point)
         found, slope = self.likelihood.evaluate(values), self.parameters.slope(values)
         information = None if found.information is None else found.information * np.outer(slope, slope)
-        return Evaluation(found.value, found.score * slope, information)
+        return Evaluation(found.value, found.score * slope, information, found.kinked)
 
     def near(self, begin: np.ndarray, held: int | None = None) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for.
@@ -63,7 +66,17 @@ class Ascent:
             worst = max(worst, -found.value)
             return -found.value, -found.score
 
-        return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5})
+        for _ in range(_MOST_ANEW):
+            result = minimize(
+                loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5}
+            )
+            # a curvature that misleads ends the search on a slope; without it, it goes on
+            free = (lower < result.x) & (result.x < upper)
+            slope = np.where(free, result.jac, 0.0)
+            if slope @ result.hess_inv.dot(slope) < _TO_GAIN or np.array_equal(result.x, begin):
+                break
+            begin, first = result.x, self._tried(result.x)
+        return result
 
     def _tried(self, point: np.ndarray) -> Evaluation:
         """Value and score at a point on the way; minus infinity where it is too far out."""
@@ -87,13 +100,29 @@ class Ascent:
         return point
 
     def flat(self, point: np.ndarray) -> bool:
-        """Whether no more than rounding is to be gained, whatever the optimiser says."""
-        information = self.information(point)
-        score = np.where(self._at_bound(point), 0.0, self.at(point).score)
-        return bool(score @ np.linalg.pinv(information) @ score < 1e-4)
+        """Whether no more than rounding is to be gained, whatever the optimiser says.
+
+        Where the score jumps it is never 0, and there is none but the search to say it.
+        """
+        if self.at(point).kinked:
+            return True
+        free = ~self._at_bound(point)
+        own, score = self.information(point)[np.ix_(free, free)], self.at(point).score[free]
+        scale = np.sqrt(np.maximum(np.abs(np.diag(own)), 1e-300))
+        sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
+        sizes = np.maximum(np.abs(sizes), _BLIND)  # uphill there is something to be gained in a valley, too
+        return bool(np.sum(np.square((score / scale) @ directions) / sizes) < _TO_GAIN)
 
     def information(self, point: np.ndarray) -> np.ndarray:
         """Minus the second derivatives (P, P), as central differences of scores."""
+        if self._known is None or not np.array_equal(self._known[0], point):
+            self._known = point.copy(), self._differences(point)
+        return self._known[1]
+
+    def _differences(self, point: np.ndarray) -> np.ndarray:
+        here = self.at(point)
+        if here.kinked and here.information is not None:
+            return here.information
         steps = _STEP * np.eye(len(point))
         rows = [(self.at(point - step).score - self.at(point + step).score) / (2 * _STEP) for step in steps]
         matrix = np.array(rows)
@@ -101,21 +130,7 @@ class Ascent:
 
     def covariance(self, point: np.ndarray) -> np.ndarray:
         """Inverse of the information; infinite for what the data do not determine, or what stands at a bound."""
-        information = self.information(point)
-        result = np.full_like(information, np.nan)
-        np.fill_diagonal(result, np.inf)
-        free = np.flatnonzero(~self._at_bound(point) & (np.diag(information) > 0))
-        if not len(free):
-            return result
-        own = information[np.ix_(free, free)]
-        scale = np.sqrt(np.diag(own))
-        sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
-        seen = sizes > _BLIND * sizes.max()
-        inverse = (directions[:, seen] / sizes[seen]) @ directions[:, seen].T / np.outer(scale, scale)
-        blind = np.any(np.abs(directions[:, ~seen]) > 1e-3, axis=1)
-        inverse[blind, blind] = np.inf
-        result[np.ix_(free, free)] = inverse
-        return result
+        return inverse_information(self.information(point), self._at_bound(point))
 
     def _note(self, point: np.ndarray, found: Evaluation) -> None:
         """Keep an evaluation for the history, and show it."""
@@ -125,3 +140,21 @@ class Ascent:
 
     def _at_bound(self, point: np.ndarray) -> np.ndarray:
         return self.parameters.at_bound(self.parameters.from_scale(point))
+
+
+def inverse_information(information: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """The covariance (P, P); infinite variances for what the data do not determine, or what is ``fixed`` (P,)."""
+    result = np.full_like(information, np.nan)
+    np.fill_diagonal(result, np.inf)
+    free = np.flatnonzero(~fixed & (np.diag(information) > 0))
+    if not len(free):
+        return result
+    own = information[np.ix_(free, free)]
+    scale = np.sqrt(np.diag(own))
+    sizes, directions = np.linalg.eigh(own / np.outer(scale, scale))
+    seen = sizes > _BLIND * sizes.max()
+    inverse = (directions[:, seen] / sizes[seen]) @ directions[:, seen].T / np.outer(scale, scale)
+    blind = np.any(np.abs(directions[:, ~seen]) > 1e-3, axis=1)
+    inverse[blind, blind] = np.inf
+    result[np.ix_(free, free)] = inverse
+    return result

@@ -12,12 +12,19 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit
-from sbmlgrad.fitting.likelihood_fit import LIKELIHOODS, LOSSES, LikelihoodFit, likelihood_fit
+from sbmlgrad.fitting.likelihood_fit import (
+    LIKELIHOODS,
+    LOSSES,
+    LikelihoodFit,
+    equation_likelihood_fit,
+    likelihood_fit,
+)
 from sbmlgrad.fitting.loss import joined, target
 from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Bounds, choose
 from sbmlgrad.fitting.result import Fit
+from sbmlgrad.fitting.starts import best_of
 from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.fitting.trials import Fitted, Table, Trials, numbers_of, plain_id, set_up
 from sbmlgrad.gradient.catalogue import as_estimator
@@ -38,6 +45,7 @@ def fit(
     *,
     conditions: Table | None = None,
     observables: Mapping[str, str] | None = None,
+    noise: Mapping[str, str] | None = None,
     init: Mapping[str, float] | None = None,
     n: int = 2000,
     seed: int = 0,
@@ -47,6 +55,7 @@ def fit(
     cells: str = "independent",
     loss: str = "auto",
     optimiser: str | optax.GradientTransformation = "gauss_newton",
+    starts: int = 1,
     progress: bool = False,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
@@ -67,6 +76,10 @@ def fit(
         way, and ids with their values from then on: numbers, parameters to be fitted, formulas such as ``S + 100``.
     observables
         Formulas by the names that columns of the data have: ``{"signal": "scale*S + offset"}``.
+    noise
+        Of single values, by what is measured: the standard deviation of a normal law as a formula, ``{"signal":
+        "sigma + 0.1*signal"}``, or another law, ``lognormal(s)``, ``laplace(b)``, ``poisson``, ``binomial(p)`` (of
+        each molecule to be counted), ``negative_binomial(size)``; see :mod:`sbmlgrad.likelihood.measurement`.
     init
         Start values that differ from the model's.
     n
@@ -96,6 +109,9 @@ def fit(
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
         the fit settles by averaging Gauss-Newton steps, for ``ode`` ends by least squares, and for a likelihood at
         its maximum.
+    starts
+        From how many start values to fit: the given ones, and others within the bounds, or within a factor of ten of
+        the start where there are none. The end with the smallest loss counts.
 
     Returns
     -------
@@ -109,9 +125,11 @@ def fit(
     begun = clock.perf_counter()
     require_float64()
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
+    if starts < 1:
+        raise FitError(f"starts: {starts} are too few; give at least 1")
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
-    init, formulas = dict(init or {}), dict(observables or {})
+    init, formulas, noise = dict(init or {}), dict(observables or {}), dict(noise or {})
     if init_from == "ode" and isinstance(options.method, SSA):
         rough = fit(
             model,
@@ -119,6 +137,7 @@ def fit(
             parameters,
             conditions=conditions,
             observables=formulas,
+            noise=noise,
             init=init,
             method="ode",
             cells=cells,
@@ -126,10 +145,14 @@ def fit(
             progress=progress,
         )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
-    trials = set_up(model, data, parameters, init, conditions, formulas)
-    problem, note = _posed(trials, parameters, init, options)
-    with tqdm(desc="fit", unit=problem.unit, disable=None if progress else True, leave=False) as bar:
-        outcome = problem.solve(bar)
+    trials = set_up(model, data, parameters, init, conditions, formulas, noise)
+    first, note = _posed(trials, parameters, init, options)
+    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
+
+        def pose(values: Mapping[str, float]) -> Posed:
+            return _posed(trials, parameters, {**init, **values}, options)[0]
+
+        problem, outcome, said = best_of(first, pose, starts, seed, bar)
     if note:
         outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     problem.warn()
@@ -142,7 +165,7 @@ def fit(
         loss_name=outcome.loss_name,
         goodness=pandas.Series(outcome.goodness, name="goodness", dtype=float),
         converged=outcome.converged,
-        message=outcome.message,
+        message=said + outcome.message,
         warnings=warnings_of(outcome, table),
         start=dict(zip(problem.parameters.names, problem.parameters.start.tolist(), strict=True)),
         history=outcome.history,
@@ -188,7 +211,7 @@ class _Options:
         """Where they come from."""
         if isinstance(problem, MomentFit):
             return self.estimator.name
-        return "ode" if isinstance(problem, EquationFit) else "exact"
+        return "ode" if isinstance(self.method, ODE) else "exact"
 
     @property
     def transformation(self) -> optax.GradientTransformation | None:
@@ -206,6 +229,15 @@ def _posed(
         if isinstance(by_likelihood, LikelihoodFit):
             return by_likelihood, ""
         note = by_likelihood
+    noisy = next((name for trial in trials.every for name in trial.laws), "")
+    if noisy and isinstance(options.method, ODE):
+        settings = options.method.settings
+        return equation_likelihood_fit(trials.every, parameters, init, settings, options.transformation), ""
+    if noisy:
+        raise FitError(
+            f"noise of {noisy!r}: is of single cells and trajectories that have a likelihood, which these data or this "
+            "model have not; use method 'ode', or leave it out"
+        )
     aim = joined([target(trial.measurements, followed=options.cells == "followed") for trial in trials.every])
     if isinstance(options.method, ODE):
         return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation), note

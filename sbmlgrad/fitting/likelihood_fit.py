@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SimulationError
+from sbmlgrad.fitting.equation_study import EquationStudy
 from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
 from sbmlgrad.fitting.outcome import Outcome, history
@@ -17,6 +18,7 @@ from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 from sbmlgrad.likelihood.total import Total
+from sbmlgrad.simulation.path import Settings
 
 if TYPE_CHECKING:
     import optax
@@ -44,7 +46,7 @@ def likelihood_fit(
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
         return ""
-    problem = LikelihoodFit(trials, parameters, init, loss, optimiser)
+    problem = LikelihoodFit([Study(trial) for trial in trials], parameters, init, loss, optimiser)
     try:
         problem.start()
     except SimulationError as error:
@@ -54,24 +56,38 @@ def likelihood_fit(
     return problem
 
 
+def equation_likelihood_fit(
+    trials: Sequence[Trial],
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float],
+    settings: Settings,
+    optimiser: optax.GradientTransformation | None,
+) -> LikelihoodFit:
+    """The fit of values with noise of a known law around the solution of the rate equations."""
+    studies = [EquationStudy(trial, settings) for trial in trials]
+    problem = LikelihoodFit(studies, parameters, init, "ode", optimiser)
+    problem.start()
+    return problem
+
+
 class LikelihoodFit:
-    """The likelihood of single cells, or trajectories, of models in which counts are all that moves."""
+    """The likelihood of all conditions."""
 
     n = 1
     unit = "evaluation"
 
     def __init__(
         self,
-        trials: Sequence[Trial],
+        studies: Sequence[Study | EquationStudy],
         parameters: Mapping[str, Bounds],
         init: Mapping[str, float],
         loss: str,
         optimiser: optax.GradientTransformation | None,
     ):
         self._loss, self._optimiser = loss, optimiser
-        self.studies = [Study(trial) for trial in trials]
+        self.studies = studies
         quantities = {name: study.quantities[name] for study in self.studies for name in study.trial.names}
-        self.parameters: Parameters = choose(parameters, quantities, init, trials[0].source)
+        self.parameters: Parameters = choose(parameters, quantities, init, studies[0].trial.source)
         self._total = Total((), ())
 
     def start(self) -> None:

@@ -75,9 +75,12 @@ def maximise(
         except SimulationError as error:
             message = f"it cannot be followed any further: {error}"
             break
-        converged = inside and (result.success or search.flat(point))
-        if inside:
+        converged = inside and search.flat(point)
+        if converged:
             break
+        if inside and moved == 0:
+            break
+        message = "it may be larger elsewhere: no step was found that leads there"
     best, covariance = search.at(point).value, search.covariance(point)
     return Maximum(
         point=point,

@@ -16,7 +16,7 @@ from sbmlgrad.about import __version__
 from sbmlgrad.files import write_text
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
-from sbmlgrad.sbml.write import FitRecord
+from sbmlgrad.sbml.write import FitRecord, write_sbml
 
 if TYPE_CHECKING:
     import pandas
@@ -80,6 +80,10 @@ class Fit:
         from sbmlgrad.report.html import write_report
 
         write_report(self.content(), folder)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model: the document that was given, with the estimates and where they come from."""
+        write_sbml(self.model, path, fit=self.record())
 
     def record(self) -> FitRecord:
         """What the annotation of the fitted document says."""

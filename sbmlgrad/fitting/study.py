@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.kalman import LinearNoisePaths
 from sbmlgrad.likelihood.likelihood import Expected, Likelihood
+from sbmlgrad.likelihood.noisy_cells import NoisyCells
 from sbmlgrad.likelihood.paths import ProjectedPaths
 from sbmlgrad.likelihood.projection import Projected
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
@@ -40,7 +41,8 @@ class Study:
     def __init__(self, trial: Trial):
         self.trial, model, names = trial, trial.model, trial.names
         self.data = _records(trial.measurements)
-        observables = self.data.observables
+        variables = (law.parameter for law in trial.laws.values() if law.parameter)
+        observables = (*self.data.observables, *variables)
         if isinstance(model, Model):
             discrete = discretised(model, observables, timed=not only_counts(model, observables))
             self.quantities: Mapping[str, float] = discrete.quantities
@@ -62,13 +64,14 @@ class Study:
         """The one to follow from these values (own,); raises :class:`SimulationError` where there is none."""
         data = self.data
         if isinstance(data, Snapshots):
-            cells = ProjectedCells(self.problem, data)
+            laws = self.trial.laws
+            cells = NoisyCells(self.problem, data, laws) if laws else ProjectedCells(self.problem, data)
             cells.prepare(values)
             return cells
         self._check_counted(data, values)
         self._check_start(data, values)
         if loss != "linear_noise":
-            exact = ProjectedPaths(self.problem, data)
+            exact = ProjectedPaths(self.problem, data, self.trial.laws)
             try:
                 exact.prepare(values)
             except SimulationError:
@@ -78,7 +81,7 @@ class Study:
                 certain = loss == "projection" or self.problem.clock is not None
                 if certain or np.isfinite(exact.evaluate(values).value):
                     return exact
-        rough = LinearNoisePaths(self.problem, data)
+        rough = LinearNoisePaths(self.problem, data, self.trial.laws)
         rough.prepare(values)
         return rough
 
@@ -86,7 +89,7 @@ class Study:
         """The exact likelihood where the states are few enough here, in the place of an approximation."""
         if not isinstance(rough, LinearNoisePaths):
             return rough
-        exact = ProjectedPaths(self.problem, rough.data)
+        exact = ProjectedPaths(self.problem, rough.data, self.trial.laws)
         try:
             exact.prepare(values)
             return exact if np.isfinite(exact.evaluate(values).value) else rough
@@ -103,6 +106,8 @@ class Study:
         point = self.problem.at(values)
         states = np.arange(1.0, 1.0 + len(point.counts)) + np.arange(3.0)[:, None]
         for index, name in enumerate(data.observables):
+            if name in self.trial.laws:
+                continue
             exact = (data.variance[:, index] == 0) & ~np.isnan(data.values[:, index])
             variable = self.problem.variables.index(name)
             seen = [float(np.asarray(self.problem.observe(tuple(x), point.coefficients)[variable])) for x in states]
@@ -118,6 +123,8 @@ class Study:
             return
         point = self.problem.at(values)
         for index, name in enumerate(data.observables):
+            if name in self.trial.laws:
+                continue
             seen, variance = data.values[:, index, 0], data.variance[:, index, 0]
             exact = seen[(variance == 0) & ~np.isnan(seen)]
             variable = self.problem.variables.index(name)
@@ -134,23 +141,7 @@ class Study:
 
     def measured(self, expected: Expected) -> pandas.DataFrame:
         """What was measured beside what the model says of it."""
-        import pandas
-
-        with np.errstate(divide="ignore", invalid="ignore"):
-            residual = (expected.predicted - expected.measured) / expected.sd
-        named = {"condition": self.trial.condition} if self.trial.condition else {}
-        return pandas.DataFrame(
-            {
-                **named,
-                "observable": [self.data.observables[i] for i in expected.observable],
-                "statistic": expected.statistic,
-                "time": expected.time,
-                "measured": expected.measured,
-                "predicted": expected.predicted,
-                "error": expected.sd,
-                "residual": np.where(expected.measured == expected.predicted, 0.0, residual),
-            }
-        )
+        return compared(self.trial.condition, self.data.observables, expected)
 
     def curves(self, part: Likelihood, values: np.ndarray) -> pandas.DataFrame:
         """Means and sds of the model at these values (own,) on a dense grid of times."""
@@ -166,6 +157,27 @@ class Study:
         return curves_of_trajectories(data.observables, grid, seen, self.trial.condition)
 
 
+def compared(condition: str, observables: Sequence[str], expected: Expected) -> pandas.DataFrame:
+    """What was measured beside what is expected of it, as a report shows it."""
+    import pandas
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residual = (expected.predicted - expected.measured) / expected.sd
+    named = {"condition": condition} if condition else {}
+    return pandas.DataFrame(
+        {
+            **named,
+            "observable": [observables[i] for i in expected.observable],
+            "statistic": expected.statistic,
+            "time": expected.time,
+            "measured": expected.measured,
+            "predicted": expected.predicted,
+            "error": expected.sd,
+            "residual": np.where(expected.measured == expected.predicted, 0.0, residual),
+        }
+    )
+
+
 def without_likelihood(trial: Trial, loss: str) -> str:
     """Why single cells or trajectories have no likelihood here; "" where they have one."""
     model, measurements = trial.model, trial.measurements
@@ -176,6 +188,9 @@ def without_likelihood(trial: Trial, loss: str) -> str:
             return f"is of single cells or trajectories, and column {moments[0].column!r} is of many"
     elif loss == "linear_noise":
         return "is of trajectories, and the table has other cells at each time"
+    unlike = next((law.law for law in trial.laws.values() if law.law != "normal"), "")
+    if loss == "linear_noise" and unlike:
+        return f"is of normal noise, and this is {unlike}"
     if isinstance(model, Model) and not only_counts(model, observables):
         if loss == "linear_noise":
             return "is of models in which reactions alone change anything, at rates that do not follow the time"
@@ -185,7 +200,8 @@ def without_likelihood(trial: Trial, loss: str) -> str:
     if measurements.cells is None:
         exact = {(s.observable, s.replicate) for s in measurements.series if s.statistic == "error"}
         for series in measurements.series:
-            rough = series.statistic == "value" and (series.observable, series.replicate) not in exact
+            told = (series.observable, series.replicate) in exact or series.observable in trial.laws
+            rough = series.statistic == "value" and not told
             if rough and np.any(series.values != np.round(series.values)):
                 return (
                     f"column {series.column!r} has numbers that are not whole, so that they are no counts, and no "
@@ -199,7 +215,12 @@ def _records(measurements: Measurements) -> Snapshots | Trajectories:
     cells = measurements.cells
     if cells is not None:
         return Snapshots.of(cells.observables, cells.times, cells.values, min(0.0, float(cells.times.min())))
-    series = [s for s in measurements.series if s.statistic == "value"]
+    return trajectories_of(measurements)
+
+
+def trajectories_of(measurements: Measurements, statistics: Sequence[str] = ("value",)) -> Trajectories:
+    """Values over time, with the variances of errors that the table states, 0 where it states none."""
+    series = [s for s in measurements.series if s.statistic in statistics]
     exactness = Exactness.of(measurements)
     observables = tuple(dict.fromkeys(s.observable for s in series))
     labels = list(dict.fromkeys(s.replicate for s in series))
@@ -211,6 +232,8 @@ def _records(measurements: Measurements) -> Snapshots | Trajectories:
         here = np.searchsorted(times, s.times)
         values[cell][here] = s.values
         errors = exactness.errors(s.observable, "error", s.replicate, s.times)
+        if s.statistic == "mean" and np.all(np.isnan(errors)):
+            errors = exactness.errors(s.observable, "sem", s.replicate, s.times)
         blank = np.isnan(errors)
         if blank.any() and not blank.all():
             raise TableError(

@@ -12,7 +12,9 @@ import pandas
 import sympy
 
 from sbmlgrad.errors import FitError, TableError
+from sbmlgrad.fitting.measured import check_values, with_noise
 from sbmlgrad.fitting.parameters import Bounds
+from sbmlgrad.likelihood.measurement import Laws
 from sbmlgrad.model.derive import Period, in_condition, with_constants, with_observables
 from sbmlgrad.model.evaluate import symbol_ids
 from sbmlgrad.model.model import Model
@@ -40,12 +42,15 @@ class Trial:
         The fitted parameters that are numbers of it, and their indices among all.
     measurements
         What was measured.
+    laws
+        Of measured values around what the model has; what has none is exact, but for errors in the data.
     """
 
     model: Fitted
     names: tuple[str, ...]
     places: np.ndarray
     measurements: Measurements
+    laws: Laws
 
     @property
     def condition(self) -> str:
@@ -83,6 +88,7 @@ def set_up(
     init: Mapping[str, float],
     conditions: Table | None,
     observables: Mapping[str, str],
+    noise: Mapping[str, str],
 ) -> Trials:
     """Read the tables, and make the model of each condition.
 
@@ -91,7 +97,18 @@ def set_up(
     """
     measured = [one for table in _tables(data) for one in read_measurements(table)]
     table = None if conditions is None else read_conditions(conditions)
-    return _kept(model, parameters, init, table, observables).trials(measured)
+    return _kept(model, parameters, init, table, Formulas(observables, noise)).trials(measured)
+
+
+@dataclass(frozen=True)
+class Formulas:
+    """What is looked at, and the noise around it, as text by name."""
+
+    observables: Mapping[str, str]
+    noise: Mapping[str, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.observables or self.noise)
 
 
 class Bench:
@@ -103,12 +120,13 @@ class Bench:
         parameters: Mapping[str, Bounds],
         init: Mapping[str, float],
         conditions: Conditions | None,
-        observables: Mapping[str, str],
+        formulas: Formulas,
     ):
         self.parameters, self.conditions = tuple(parameters), conditions
+        self.laws: Laws = {}
         if not isinstance(model, Model):
-            if observables:
-                raise FitError("observables: a network from Python has no formulas; look at its species")
+            if formulas:
+                raise FitError("observables, noise: a network from Python has no formulas; look at its species")
             model.check_names(parameters, ())
             model.check_numbers(parameters)
             self.model: Fitted = model.with_parameters(init) if init else model
@@ -117,8 +135,9 @@ class Bench:
             own = numbers_of(model)
             more = [name for name in parameters if plain_id(name) not in own]
             self.model = model.with_parameters({k: v for k, v in init.items() if plain_id(k) in own})
-            self.base = _with_formulas(self.model, more, observables)
-            self._check_used(own, more, observables)
+            self.base = _with_observables(self.model, more, formulas.observables)
+            self.base, self.laws = with_noise(self.base, formulas.noise, _observable_ids(self.base))
+            self._check_used(more, formulas.observables)
             starts = {name: init.get(name, _middle(parameters[name])) for name in more}
             for name, value in starts.items():
                 if not np.isfinite(value):
@@ -137,9 +156,14 @@ class Bench:
         every = []
         for one in matched:
             _check_columns(one, self.base, self.parameters)
+            check_values(one, self.laws)
             model, names = self._model_of(one.condition)
             places = np.array([self.parameters.index(name) for name in names], int)
-            every.append(Trial(model, names, places, one))
+            laws = {s.observable: self.laws[s.observable] for s in one.series if s.observable in self.laws}
+            every.append(Trial(model, names, places, one, laws))
+        for name in self.laws:
+            if not any(name in trial.laws for trial in every):
+                raise FitError(f"noise of {name!r}: nothing in the data is called that; correct the name")
         for name in self.parameters:
             if not any(name in trial.names for trial in every):
                 raise FitError(f"{name!r} is to be fitted, but every condition sets it; take it out of one of the two")
@@ -161,11 +185,12 @@ class Bench:
         names = tuple(n for n in self.parameters if plain_id(n) not in fixed and plain_id(n) in quantities)
         return model.by_name(names), names
 
-    def _check_used(self, own: Collection[str], more: Sequence[str], observables: Mapping[str, str]) -> None:
+    def _check_used(self, more: Sequence[str], observables: Iterable[str]) -> None:
         """Raise for parameters that neither the model nor a formula has, and for starts that are not fitted."""
         assert isinstance(self.base, Model)
         assert isinstance(self.model, Model)
-        used = {name for key in observables for name in symbol_ids(self.base.elements.assignment_rules[key])}
+        formulas = [*observables, *(law.parameter for law in self.laws.values() if law.parameter)]
+        used = {name for key in formulas for name in symbol_ids(self.base.elements.assignment_rules[key])}
         for rows in self.conditions.periods.values() if self.conditions is not None else ():
             for change in (change for row in rows for change in row.changes.values()):
                 if isinstance(change.value, str):
@@ -183,20 +208,20 @@ def _kept(
     parameters: Mapping[str, Bounds],
     init: Mapping[str, float],
     conditions: Conditions | None,
-    observables: Mapping[str, str],
+    formulas: Formulas,
 ) -> Bench:
     """The bench of a model; the same one where it is fitted again, with all that was compiled for it."""
     rows = repr(conditions.periods) if conditions is not None else ""
-    key = tuple(parameters.items()), tuple(init.items()), tuple(observables.items()), rows
+    key = tuple(parameters.items()), tuple(init.items()), repr(formulas), rows
     kept = model.derived if isinstance(model, Model) else model.compiled
     entry = kept.get("bench")
     if entry is None or entry[0] != key:
-        entry = kept["bench"] = key, Bench(model, parameters, init, conditions, observables)
+        entry = kept["bench"] = key, Bench(model, parameters, init, conditions, formulas)
     bench: Bench = entry[1]
     return bench
 
 
-def _with_formulas(model: Model, more: Iterable[str], observables: Mapping[str, str]) -> Model:
+def _with_observables(model: Model, more: Iterable[str], observables: Mapping[str, str]) -> Model:
     """The model with more parameters, and observables that are formulas."""
     path, taken = model.elements.source.path, {*numbers_of(model), *model.elements.reactions}
     for name in more:

@@ -140,7 +140,7 @@ def _verdict_on_trajectories(part: _Part, covariance: np.ndarray) -> Verdict:
     if (bulk or not noise.sized) and not repeated:  # what least squares takes for granted: errors that are independent
         covariance = np.diag(np.diag(covariance))
         covariance = covariance * (squares / float(np.trace(part.expected(covariance, rows))))
-        warnings += _keeping_sign(target.series[rows], part.residuals[rows])
+        warnings += keeping_sign(target.series[rows], part.residuals[rows])
         return Verdict(covariance, warnings, bool(warnings))
     above, below = _tails(matrix, squares)
     figures = f"(sum of squares {squares:.3g}, where {expected:.3g} is expected)"
@@ -181,7 +181,7 @@ def _tails(covariance: np.ndarray, squares: float) -> tuple[float, float]:
     return float(above), float(chi2.cdf(squares * first / second, first**2 / second))
 
 
-def _keeping_sign(series: np.ndarray, residuals: np.ndarray) -> tuple[str, ...]:
+def keeping_sign(series: np.ndarray, residuals: np.ndarray) -> tuple[str, ...]:
     """What to say of residuals (m,), series by series in order of time, that change their sign too seldom."""
     neighbours = series[1:] == series[:-1]
     changes = int(np.sum(neighbours & (residuals[1:] * residuals[:-1] < 0)))

@@ -74,7 +74,7 @@ def sensitivity(
     Returns
     -------
     DataFrame
-        ``time, species, parameter, sensitivity, stderr``: d E / d parameter, in the observable's unit over the
+        ``time, observable, parameter, sensitivity, stderr``: d E / d parameter, in the observable's unit over the
         parameter's; ``stderr`` is 0 with method ``ode``, and a bound on the error with estimator ``exact``.
         ``attrs["note"]`` says which estimator was chosen and why.
 
@@ -207,14 +207,14 @@ def _table(
     """Rows by time, observable and parameter, of derivatives (parameters, observables, times)."""
     import pandas
 
-    rows = pandas.MultiIndex.from_product([parameters, observables, times], names=["parameter", "species", "time"])
+    rows = pandas.MultiIndex.from_product([parameters, observables, times], names=["parameter", "observable", "time"])
     columns = {"sensitivity": derivatives.ravel(), "stderr": stderr.ravel()}
     table = pandas.DataFrame(columns, index=rows).reset_index()
     order = {name: index for index, name in enumerate(observables)}
     table = table.sort_values(
-        ["time", "species", "parameter"],
-        key=lambda column: column.map(order) if column.name == "species" else column,
+        ["time", "observable", "parameter"],
+        key=lambda column: column.map(order) if column.name == "observable" else column,
         kind="stable",
         ignore_index=True,
     )
-    return table[["time", "species", "parameter", "sensitivity", "stderr"]]
+    return table[["time", "observable", "parameter", "sensitivity", "stderr"]]

@@ -12,7 +12,8 @@ from jax import Array
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.layout import Layout, bucket
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected
-from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Projected, along, evaluation, seen_counts
+from sbmlgrad.likelihood.measurement import EQUAL, Laws
+from sbmlgrad.likelihood.projection import LIMIT, Projected, along, evaluation, seen_counts
 from sbmlgrad.likelihood.records import Snapshots
 from sbmlgrad.likelihood.steps import Steps
 
@@ -22,9 +23,11 @@ class ProjectedCells(Projected):
 
     name = "projection"
 
-    def __init__(self, problem: Problem, data: Snapshots, limit: int = LIMIT):
-        self.data = data
-        seen = seen_counts(problem, data.observables, np.concatenate(data.values))
+    def __init__(self, problem: Problem, data: Snapshots, laws: Laws | None = None, limit: int = LIMIT):
+        self.data, self.laws_of_values = data, laws or {}
+        exact = tuple(name for name in data.observables if name not in self.laws_of_values)
+        rows = np.concatenate(data.values)[:, [data.observables.index(name) for name in exact]]
+        seen = seen_counts(problem, exact, rows)
         super().__init__(problem, data.times, data.start, seen, 1, limit)
         self._places = [problem.variables.index(name) for name in data.observables]
 
@@ -41,17 +44,19 @@ class ProjectedCells(Projected):
 
     def expected(self, values: np.ndarray) -> Expected:
         """Means and standard deviations over the cells of each time."""
-        laws, rows = self.laws(values), []
-        seen = self._seen_in_states(values)
+        laws, rows = self.probabilities(values), []
+        seen = self.moments_in_states(values)
         for time, law, counts, cells in zip(self.data.times, laws, self.data.values, self.data.cells, strict=True):
             share = law / law.sum()
-            for observable, signal in enumerate(seen):
+            for observable, (first, second, third, last) in enumerate(seen):
                 here = ~np.isnan(counts[:, observable])
                 n = cells[here].sum()
                 if n < 1:
                     continue
-                mean = share @ signal
-                variance, fourth = (share @ (signal - mean) ** power for power in (2, 4))
+                mean = share @ first
+                off = first - mean
+                variance = share @ (second + off**2)
+                fourth = share @ (last + 4 * off * third + 6 * off**2 * second + off**4)
                 weight = cells[here] / n
                 found = weight @ counts[here, observable]
                 rows.append((observable, time, "mean", found, mean, np.sqrt(variance / n)))
@@ -65,10 +70,10 @@ class ProjectedCells(Projected):
     def marginals(self, values: np.ndarray, observable: int) -> tuple[np.ndarray, np.ndarray]:
         """Counts (K,) of an observable from 0 on, and their probabilities (times, K) at the times of the data."""
         seen = np.round(self._seen_in_states(values)[observable]).astype(np.int64)
-        return np.arange(seen.max() + 1), np.array([np.bincount(seen, law) for law in self.laws(values)])
+        return np.arange(seen.max() + 1), np.array([np.bincount(seen, law) for law in self.probabilities(values)])
 
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
-        laws = self.laws(values)
+        laws = self.probabilities(values)
         return float(1 - laws.sum(axis=1).min()), laws.mean(axis=0)
 
     def describe(self) -> str:
@@ -79,6 +84,11 @@ class ProjectedCells(Projected):
         point = self.problem.at(values)
         every = self.observed(point.coefficients, tuple(map(jnp.asarray, self.space.x)))
         return np.stack([np.asarray(every[i]) for i in self._places])
+
+    def moments_in_states(self, values: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+        """For each observable the mean of a value in each state, and its next three central moments; (states,) each."""
+        nothing = np.zeros(len(self.space))
+        return [(signal, nothing, nothing, nothing) for signal in self._seen_in_states(values)]
 
     def _matched(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """For each kind of row (kinds, times, states): which row of the data a state shows, and cells per row.
@@ -101,7 +111,7 @@ class ProjectedCells(Projected):
         return index, cells
 
     def _compiled(self, kind: str, function: Any) -> Any:
-        key = ("projected cells", kind, self.data.observables)
+        key = ("projected cells", kind, self.data.observables, tuple(self.laws_of_values.items()))
         return self.problem.once(key, lambda: jax.jit(function))
 
     def _with_slopes(

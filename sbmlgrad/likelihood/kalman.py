@@ -17,6 +17,7 @@ from jax import Array, lax
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
+from sbmlgrad.likelihood.measurement import Laws
 from sbmlgrad.likelihood.projection import along, evaluation, stacked
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.simulation.rosenbrock import Flow
@@ -34,8 +35,8 @@ class LinearNoisePaths:
 
     name = "linear_noise"
 
-    def __init__(self, problem: Problem, data: Trajectories):
-        self.problem, self.data = problem, data
+    def __init__(self, problem: Problem, data: Trajectories, laws: Laws | None = None):
+        self.problem, self.data, self.laws = problem, data, laws or {}
         self._places = [problem.variables.index(name) for name in data.observables]
 
     @property
@@ -45,6 +46,9 @@ class LinearNoisePaths:
     def prepare(self, values: np.ndarray) -> None:
         """Refuse what is too large."""
         species = len(self.problem.network.species)
+        unlike = [law.law for law in self.laws.values() if law.law != "normal"]
+        if unlike:
+            raise SimulationError(f"noise that is {unlike[0]} has no linear noise approximation")
         if species > _MOST_SPECIES:
             raise SimulationError(f"{species} species are more than the {_MOST_SPECIES} whose covariance is followed")
 
@@ -70,7 +74,7 @@ class LinearNoisePaths:
         return np.diff(self.data.times, prepend=self.data.start), *self.data.by_time
 
     def _compiled(self, kind: str, function: Any) -> Any:
-        key = ("linear noise paths", kind, self.data.observables)
+        key = ("linear noise paths", kind, self.data.observables, tuple(self.laws.items()))
         return self.problem.once(key, lambda: jax.jit(function))
 
     def _arguments(self, values: np.ndarray) -> tuple[Any, Any]:
@@ -127,7 +131,7 @@ class LinearNoisePaths:
 
         level, slope = seen(mean), jax.jacfwd(seen)(mean)
         along_slope = cov @ slope
-        variance = slope @ along_slope + own
+        variance = slope @ along_slope + own + self._own_noise(coefficients, mean, place)
         told = ~jnp.isnan(value) & (variance > _CERTAIN)
         safe = jnp.where(told, variance, 1.0)
         off = jnp.where(told, value - level, 0.0)
@@ -135,6 +139,14 @@ class LinearNoisePaths:
         density = jnp.where(told, -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe)), 0.0)
         cov = cov - jnp.outer(gain, along_slope)
         return mean + gain * off, (cov + cov.T) / 2, density, jnp.stack([level, variance])
+
+    def _own_noise(self, coefficients: Any, mean: Array, place: int) -> Any:
+        """The variance of a formula's noise at the mean state."""
+        law = self.laws.get(self.data.observables[place])
+        if law is None:
+            return 0.0
+        every = self.problem.observe(tuple(mean), coefficients)
+        return jnp.square(every[self.problem.variables.index(law.parameter)])
 
 
 def _moment_flow(problem: Problem, coefficients: Any) -> Flow:

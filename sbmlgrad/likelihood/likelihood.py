@@ -15,12 +15,14 @@ class Evaluation:
     """The log-likelihood at one point, and its derivatives (P,) by the parameters.
 
     ``information`` (P, P) is the covariance of the score that the model expects of such data (Fisher's information),
-    where the likelihood comes with it.
+    where the likelihood comes with it. ``kinked`` says that the score jumps at the data, so that its differences are no
+    second derivatives, and the information takes their place.
     """
 
     value: float
     score: np.ndarray
     information: np.ndarray | None = None
+    kinked: bool = False
 
 
 @dataclass(frozen=True, eq=False)

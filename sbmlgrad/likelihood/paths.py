@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ from jax import Array, lax
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
-from sbmlgrad.likelihood.projection import EQUAL, LIMIT, Projected, along, evaluation, seen_counts
+from sbmlgrad.likelihood.measurement import Laws, central_moments, log_density_in_states
+from sbmlgrad.likelihood.projection import LIMIT, Projected, along, evaluation, placed, seen_counts
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.likelihood.steps import Steps
 
@@ -22,16 +24,22 @@ class ProjectedPaths(Projected):
 
     name = "projection"
 
-    def __init__(self, problem: Problem, data: Trajectories, limit: int = LIMIT):
-        self.data = data
+    def __init__(self, problem: Problem, data: Trajectories, laws: Laws | None = None, limit: int = LIMIT):
+        self.data, self.laws = data, laws or {}
         rows = data.values.transpose(0, 2, 1).reshape(-1, len(data.observables))
-        seen = seen_counts(problem, data.observables, rows)
+        exact = tuple(name for name in data.observables if name not in self.laws)
+        seen = seen_counts(problem, exact, rows[:, [data.observables.index(name) for name in exact]])
         super().__init__(problem, data.times, data.start, seen, len(data.values), limit)
         self._places = [problem.variables.index(name) for name in data.observables]
 
     @property
     def size(self) -> int:
         return self.data.size
+
+    def prepare(self, values: np.ndarray) -> None:
+        """As for all projections; raises :class:`FitError` for a noise that is none in some state."""
+        super().prepare(values)
+        self.check_noise(values, self.data.observables, self.laws)
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         compiled = self._compiled("slopes", self._with_slopes)
@@ -51,7 +59,7 @@ class ProjectedPaths(Projected):
         return f"likelihood of trajectories by finite state projection, {len(self.space)} states"
 
     def _compiled(self, kind: str, function: Any) -> Any:
-        key = ("projected paths", kind, self.data.observables)
+        key = ("projected paths", kind, self.data.observables, tuple(self.laws.items()))
         return self.problem.once(key, lambda: jax.jit(function))
 
     def _looked(self, values: np.ndarray) -> Any:
@@ -73,14 +81,16 @@ class ProjectedPaths(Projected):
         to = self.following(coefficients, layout, steps)
         every = self.observed(coefficients, layout.x)
         signal = jnp.stack([every[i] for i in self._places])
+        placed_laws = placed(self.problem, self.data.observables, self.laws)
+        laws = [(law, every[i] if i >= 0 else None) for law, i in placed_laws]
 
         def step(carry: tuple[Array, Array], row: Any) -> Any:
             law, total = carry
             observation, value, own = row
             law = jax.vmap(lambda one: to(one, observation))(law)
             kept, before = law.sum(axis=-1), law.mean(axis=0)
-            moments = _moments(law, signal, own)
-            weighed = jnp.where(layout.real[None], _log_density(value, signal, own), -jnp.inf)
+            moments = _moments(law, signal, own, laws)
+            weighed = jnp.where(layout.real[None], log_density_in_states(value, signal, own, laws), -jnp.inf)
             most = lax.stop_gradient(jnp.max(weighed, axis=-1))
             most = jnp.where(jnp.isfinite(most), most, 0.0)
             law = law * jnp.exp(weighed - most[:, None])
@@ -96,22 +106,20 @@ class ProjectedPaths(Projected):
         return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
 
 
-def _log_density(value: Array, signal: Array, own: Array) -> Array:
-    """Of values (replicates, observables) in each state: (replicates, states)."""
-    variance = own[..., None]
-    off = value[..., None] - signal[None]
-    same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(value[..., None]), 1.0)
-    safe = jnp.where(variance > 0, variance, 1.0)
-    normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
-    density = jnp.where(variance > 0, normal, jnp.where(same, 0.0, -jnp.inf))
-    return jnp.sum(jnp.where(jnp.isnan(value)[..., None], 0.0, density), axis=1)
-
-
-def _moments(law: Array, signal: Array, own: Array) -> Array:
+def _moments(law: Array, signal: Array, own: Array, laws: Sequence[tuple[str, Array | None]]) -> Array:
     """Mean, variance and fourth central moment (3, replicates, observables) of what is measured, under laws."""
     share = law / law.sum(axis=-1, keepdims=True)
-    mean = share @ signal.T
-    off = signal[None] - mean[..., None]
-    spread = jnp.einsum("rs,ros->ro", share, jnp.square(off))
-    fourth = jnp.einsum("rs,ros->ro", share, jnp.square(jnp.square(off)))
-    return jnp.stack([mean, spread + own, fourth + 6 * spread * own + 3 * jnp.square(own)])
+    columns = []
+    for index, (name, parameter) in enumerate(laws):
+        if name:
+            moments = central_moments(name, signal[index], parameter)
+            first, second, third, fourth = (jnp.asarray(moment)[None] for moment in moments)
+        else:
+            first, second = signal[index][None], own[:, index, None]
+            third, fourth = jnp.zeros(()), 3 * jnp.square(second)
+        mean = jnp.sum(share * first, axis=-1, keepdims=True)
+        off = first - mean
+        variance = jnp.sum(share * (second + jnp.square(off)), axis=-1)
+        around = fourth + 4 * off * third + 6 * jnp.square(off) * second + off**4
+        columns.append(jnp.stack([mean[:, 0], variance, jnp.sum(share * around, axis=-1)]))
+    return jnp.stack(columns, axis=-1)

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.errors import SimulationError
+from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.gradient.exact import start_law
 from sbmlgrad.gradient.problem import Point, Problem
 from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation
+from sbmlgrad.likelihood.measurement import Laws, Measurement, valid
 from sbmlgrad.likelihood.steps import Steps, advance, bends, halved, most_chances, moving, planned, room_for
 from sbmlgrad.simulation.box import box
 from sbmlgrad.simulation.ensemble import Ensemble, run
@@ -29,9 +30,6 @@ from sbmlgrad.simulation.finite_state import stacked_rates
 
 LIMIT = 50_000
 """States that are worth their time."""
-
-EQUAL = 1e-6
-"""Relative, of two numbers that are the same count."""
 
 _MOST_PRODUCTS = 1e8  # of terms of all series, states and laws, in one evaluation: a few seconds
 _MOST_LOST = 1e-8  # of the probability, between two times
@@ -239,7 +237,7 @@ class Projected:
         every = self._over_time(self.problem.at(values))
         return np.mean([np.asarray(self.space.rates(self.problem.network, c)) for c in every], axis=0)
 
-    def laws(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+    def probabilities(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """Probabilities (times, states) at the times of the data, or at others up to the last of them."""
         primals, _, layout, steps = self.arguments(values)
         if times is not None:
@@ -260,7 +258,7 @@ class Projected:
 
     def moments(self, values: np.ndarray, observables: Sequence[int], times: np.ndarray) -> tuple[np.ndarray, ...]:
         """Means and standard deviations (observables, times) of variables of the problem, by their indices."""
-        laws = self.laws(values, times)
+        laws = self.probabilities(values, times)
         share = laws / laws.sum(axis=1, keepdims=True)
         every = self.observed(self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x)))
         signal = np.stack([np.asarray(every[i]) for i in observables])
@@ -282,6 +280,19 @@ class Projected:
             return lax.fori_loop(*span, lambda i, law: step(law, edges, i), law)
 
         return to
+
+    def check_noise(self, values: np.ndarray, observables: Sequence[str], laws: Laws) -> None:
+        """Raise :class:`FitError` for a noise that is none in some state, at values (P,) of the parameters."""
+        every = self.observed(self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x)))
+        for name, (law, place) in zip(observables, placed(self.problem, observables, laws), strict=True):
+            wrong = ~np.asarray(valid(law, every[place])) if place >= 0 else np.zeros(1, bool)
+            if wrong.any():
+                state = self.space.states[np.argmax(wrong)]
+                counts = ", ".join(f"{s} = {n:g}" for s, n in zip(self.problem.network.species, state, strict=True))
+                raise FitError(
+                    f"the noise of {name!r} is {float(every[place][np.argmax(wrong)]):.4g} where {counts}, and "
+                    f"no {law} law has that; give it a part that stays, as in 'sigma + 0.1*{name}'"
+                )
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""
@@ -325,6 +336,12 @@ def evaluation(value: Any, score: Any, information: Any = None) -> Evaluation:
     number = float(value)
     known = None if information is None else np.nan_to_num(np.asarray(information))
     return Evaluation(number if np.isfinite(number) else -np.inf, np.nan_to_num(np.asarray(score)), known)
+
+
+def placed(problem: Problem, observables: Sequence[str], laws: Laws) -> list[tuple[str, int]]:
+    """The law of each observable, "" where it has none, and the variable that holds its parameter, -1 for none."""
+    own = [laws.get(name, Measurement("")) for name in observables]
+    return [(law.law, problem.variables.index(law.parameter) if law.parameter else -1) for law in own]
 
 
 def seen_counts(problem: Problem, observables: Sequence[str], values: np.ndarray) -> np.ndarray:

@@ -30,16 +30,17 @@ class Total:
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         value, score, information = 0.0, np.zeros(len(values)), np.zeros((len(values), len(values)))
-        known = True
+        known, kinked = True, False
         for part, places in zip(self.parts, self.places, strict=True):
             found = part.evaluate(values[places])
             value += found.value
             score[places] += found.score
+            kinked = kinked or found.kinked
             if found.information is None:
                 known = False
             else:
                 information[np.ix_(places, places)] += found.information
-        return Evaluation(value, score, information if known else None)
+        return Evaluation(value, score, information if known else None, kinked)
 
     def widen(self, values: np.ndarray) -> bool:
         widened = [part.widen(values[places]) for part, places in zip(self.parts, self.places, strict=True)]

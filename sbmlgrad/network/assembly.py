@@ -44,6 +44,13 @@ def rate_equations(model: Model, observables: Iterable[str] | None = None) -> Hy
     return Assembly(model).assembled(observables)
 
 
+def initial_values(model: Model, names: Iterable[str]) -> tuple[Mapping[str, float], Program]:
+    """The quantities of a model, and the function of them that gives what the symbols of some ids mean at time 0."""
+    assembly = Assembly(model)
+    outputs = tuple(assembly.initially[symbol(name)] for name in names)
+    return assembly.quantities, Program(assembly.graph, tuple(assembly.given.values()), outputs)
+
+
 def default_observables(model: Model) -> tuple[str, ...]:
     """All species, and the other variables that rules set."""
     elements = model.elements

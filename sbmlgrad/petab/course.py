@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sbmlgrad.errors import PetabError, SimulationError
 from sbmlgrad.model.elements import TIME
 from sbmlgrad.petab.definition import STEADY, Experiment, Period
-from sbmlgrad.petab.formulas import value_of
+from sbmlgrad.petab.formulas import Known, Slopes, slope_of, value_of
 from sbmlgrad.petab.restart import Equations, State
 from sbmlgrad.petab.steady import SteadyStates, settled
 
@@ -22,11 +22,16 @@ class Surroundings:
 
     parameters: Mapping[str, float]
     aliases: Mapping[str, str]
+    slopes: Slopes = field(default_factory=dict)
+    """How the parameters move with those of a fit, if there is one."""
 
-    def around(self, values: Mapping[str, float], time: float) -> dict[str, float]:
-        """The values of all ids, with those of a model at a time."""
-        named = {alias: values[name] for alias, name in self.aliases.items() if name in values}
-        return {**self.parameters, **values, **named, "time": time}
+    def around(self, state: State, time: float) -> Known:
+        """All ids, with those of a model at a time."""
+        named = {alias: state.values[name] for alias, name in self.aliases.items() if name in state.values}
+        values = {**self.parameters, **state.values, **named, "time": time}
+        outside = {name: slope for name, slope in self.slopes.items() if name not in state.values}
+        moved = {alias: state.slopes[name] for alias, name in self.aliases.items() if name in state.slopes}
+        return Known(values, {**outside, **state.slopes, **moved})
 
 
 def course(
@@ -36,8 +41,8 @@ def course(
     surroundings: Surroundings,
     steady: SteadyStates,
     source: str,
-) -> dict[float, dict[str, float]]:
-    """The values of all ids at each of some times, infinity among them for the steady state at the end.
+) -> dict[float, Known]:
+    """All ids, and how they move, at each of some times, infinity among them for the steady state at the end.
 
     Changes are made in the order of PEtab 2: their values are taken just before, all are made at once, concentrations
     in a compartment that is resized are kept, and only then events are looked at.
@@ -69,11 +74,11 @@ class _Course:
         self.equations, self.experiment, self.steady = equations, experiment, steady
         self.surroundings = surroundings
         self.where = f"{source}: experiment {experiment.id!r}"
-        self.values_at: dict[float, dict[str, float]] = {}
+        self.seen_at: dict[float, Known] = {}
         if len(experiment.periods) > 1 or experiment.periods[0].time == STEADY:
             equations.check_restarts()
 
-    def at(self, times: list[float]) -> dict[float, dict[str, float]]:
+    def at(self, times: list[float]) -> dict[float, Known]:
         first, *others = self.experiment.periods
         state = self._start(first)
         if first.time == STEADY:
@@ -86,55 +91,65 @@ class _Course:
             later = self.experiment.periods[index + 1 :]
             if period.time != STEADY or not later:
                 state = self._follow(state, times, later[0].time if later else math.inf)
-        missing = [time for time in times if time not in self.values_at]
+        missing = [time for time in times if time not in self.seen_at]
         if missing:
             raise PetabError(f"{self.where}: a measurement at time {missing[0]:g} lies before its start at {begin:g}")
-        return self.values_at
+        return self.seen_at
 
     def _start(self, period: Period) -> State:
         start = 0.0 if period.time == STEADY else period.time
-        inside, outside = self._targets(period, self.surroundings.parameters)
-        names = self.equations.ids & self.surroundings.parameters.keys()
-        given = {name: self.surroundings.parameters[name] for name in names}
-        given |= self._aliased(self.surroundings.parameters)
+        own = Known(self.surroundings.parameters, self.surroundings.slopes)
+        inside, outside = self._targets(period, own)
+        names = {name: name for name in self.equations.ids & own.values.keys()}
+        names |= {name: alias for alias, name in self.surroundings.aliases.items() if alias in own.values}
+        given = {name: own.values[alias] for name, alias in names.items()}
+        slopes = {name: own.slopes[alias] for name, alias in names.items() if alias in own.slopes}
         self._surround(outside)
-        return self.equations.initial({**given, **inside}, start)
-
-    def _aliased(self, values: Mapping[str, float]) -> dict[str, float]:
-        """What parameters set in the model under another name."""
-        aliases = self.surroundings.aliases
-        return {name: values[alias] for alias, name in aliases.items() if alias in values}
+        return self.equations.initial(_with(Known(given, slopes), inside), start)
 
     def _change(self, state: State, period: Period) -> State:
-        inside, outside = self._targets(period, self.surroundings.around(state.values, period.time))
+        inside, outside = self._targets(period, self.surroundings.around(state, period.time))
         self._surround(outside)
-        for name in inside.keys() & self.equations.elements.assignment_rules.keys():
+        for name in inside.values.keys() & self.equations.elements.assignment_rules.keys():
             raise PetabError(f"{self.where}: {name!r} is set by an assignment rule; change what that depends on")
-        return replace(state, time=period.time, values={**state.values, **inside, TIME.name: period.time})
+        new = _with(Known(state.values, state.slopes), inside)
+        return replace(state, time=period.time, values={**new.values, TIME.name: period.time}, slopes=new.slopes)
 
-    def _targets(self, period: Period, values: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    def _targets(self, period: Period, known: Known) -> tuple[Known, Known]:
         """New values of what is in the model, and of what is not."""
-        inside: dict[str, float] = {}
-        outside: dict[str, float] = {}
+        inside, outside = Known({}, {}), Known({}, {})
+        known = Known({"time": period.time, **known.values}, known.slopes)
         for target, formula in period.changes.items():
-            value = value_of(formula, {"time": period.time, **values}, f"{self.where}: change of {target!r}")
+            where = f"{self.where}: change of {target!r}"
             name = self.surroundings.aliases.get(target, target)
-            (inside if name in self.equations.ids else outside)[name] = value
+            slope = slope_of(formula, known, where)
+            change = Known({name: value_of(formula, known.values, where)}, {} if slope is None else {name: slope})
+            if name in self.equations.ids:
+                inside = _with(inside, change)
+            else:
+                outside = _with(outside, change)
         return inside, outside
 
-    def _surround(self, outside: Mapping[str, float]) -> None:
-        parameters = {**self.surroundings.parameters, **outside}
-        self.surroundings = replace(self.surroundings, parameters=parameters)
+    def _surround(self, outside: Known) -> None:
+        new = _with(Known(self.surroundings.parameters, self.surroundings.slopes), outside)
+        self.surroundings = replace(self.surroundings, parameters=new.values, slopes=new.slopes)
 
     def _follow(self, state: State, times: list[float], end: float) -> State:
         """Follow a period to just before its end, or to the last of the times, and keep what is seen at times."""
         asked = [time for time in times if state.time <= time < end and math.isfinite(time)]
         stops = asked if math.isinf(end) else [*asked, end - _JUST_BEFORE * max(abs(end), end - state.time)]
         if stops:
-            seen, state = self.equations.follow(state, stops, self.steady.settings)
-            for time, values in zip(asked, seen, strict=False):
-                self.values_at[time] = self.surroundings.around(values, time)
+            states = self.equations.follow(state, stops, self.steady.settings)
+            for time, seen in zip(asked, states, strict=False):
+                self.seen_at[time] = self.surroundings.around(seen, time)
+            state = states[-1]
         if math.isinf(end) and math.inf in times:
             state = settled(self.equations, state, self.steady.settings)
-            self.values_at[math.inf] = self.surroundings.around(state.values, state.time)
+            self.seen_at[math.inf] = self.surroundings.around(state, state.time)
         return state
+
+
+def _with(known: Known, changes: Known) -> Known:
+    """What is known with some of it changed; what was set to what does not move does not move either."""
+    kept = {name: slope for name, slope in known.slopes.items() if name not in changes.values}
+    return Known({**known.values, **changes.values}, {**kept, **changes.slopes})

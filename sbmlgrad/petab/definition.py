@@ -27,17 +27,22 @@ STEADY = -math.inf
 
 @dataclass(frozen=True)
 class Prior:
-    """A prior distribution by its name in PEtab 2, with its parameters in the order of the format."""
+    """A prior distribution by its name in PEtab 2, with its parameters in the order of the format.
+
+    It is one of the parameter on ``scale``.
+    """
 
     distribution: str
     parameters: tuple[float, ...]
+    scale: Scale = "lin"
 
 
 @dataclass(frozen=True)
 class Parameter:
     """A row of the parameter table, on the linear scale; ``nominal`` is nan where the table has none.
 
-    ``scale`` is the one to estimate it on. ``prior`` is None where the table has none.
+    ``scale`` is the one to estimate it on. ``prior`` is None where the table has none, ``start`` where starts of a fit
+    are to be uniform between the bounds.
     """
 
     id: str
@@ -47,6 +52,7 @@ class Parameter:
     scale: Scale
     estimated: bool
     prior: Prior | None = None
+    start: Prior | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,8 @@ class Experiment:
 class Definition:
     """A PEtab problem as its files state it.
 
-    ``table`` is the table of measurements as it was read, ``aliases`` are ids of the problem that stand for others in
-    the model.
+    ``table`` is the table of measurements as it was read, ``parameter_table`` that of parameters, as text. ``aliases``
+    are ids of the problem that stand for others in the model.
     """
 
     source: str
@@ -115,4 +121,5 @@ class Definition:
     experiments: Mapping[str, Experiment]
     measurements: tuple[Measurement, ...]
     table: pandas.DataFrame = field(repr=False)
+    parameter_table: pandas.DataFrame = field(repr=False)
     aliases: Mapping[str, str]

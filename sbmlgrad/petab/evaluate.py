@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from sbmlgrad.files import write_text
 from sbmlgrad.petab.check import check_ids, formulas
 from sbmlgrad.petab.course import Surroundings, course
 from sbmlgrad.petab.definition import Definition, Measurement, Observable
-from sbmlgrad.petab.formulas import symbols, value_of
+from sbmlgrad.petab.formulas import Known, Slopes, symbols, value_of
 from sbmlgrad.petab.likelihood import log_density, residual
+from sbmlgrad.petab.observe import Observer, Simulated
 from sbmlgrad.petab.priors import log_prior
 from sbmlgrad.petab.restart import Equations
 from sbmlgrad.petab.steady import SteadyStates
@@ -126,34 +128,50 @@ class Evaluator:
         """Simulate all experiments and compare; see :meth:`Problem.evaluate`."""
         definition = self.definition
         values = parameter_values(definition, changes)
-        surroundings = Surroundings(values, definition.aliases)
-        steady = SteadyStates(self.settings)
-        simulated: dict[int, float] = {}
-        chi2, llh = [], []
-        for (model, experiment), measurements in self.runs.items():
-            times = {measurement.time for measurement in measurements}
-            seen = course(
-                self.equations[model],
-                definition.experiments[experiment],
-                times,
-                surroundings,
-                steady,
-                definition.source,
-            )
-            for item in measurements:
-                observable = definition.observables[item.observable]
-                simulated[item.row], noise = self._observed(observable, item, seen[item.time])
-                deviation = residual(item.value, simulated[item.row], noise, observable.scale)
-                chi2.append(deviation**2)
-                llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
+        seen = self.courses(Surroundings(values, definition.aliases), self.settings)
+        simulated, chi2, llh = [], [], []
+        for item in definition.measurements:
+            observable = definition.observables[item.observable]
+            value, noise = self._observed(observable, item, seen[item.row].values)
+            deviation = residual(item.value, value, noise, observable.scale)
+            simulated.append(value)
+            chi2.append(deviation**2)
+            llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
         return Evaluation(
             chi2=_total(chi2),
             llh=_total(llh),
             log_prior=log_prior(definition.parameters, values, definition.source),
-            simulations=_table_of(definition.table, simulated),
+            simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(simulation=simulated),
             n_data=len(chi2),
             parameters=values,
         )
+
+    def simulate(self, values: Mapping[str, float], slopes: Slopes, settings: Settings) -> Simulated:
+        """Simulate all experiments at ``values`` of all parameters, with derivatives by those of a fit, with which
+        they move as ``slopes`` say.
+
+        Raises as :meth:`Problem.evaluate` does.
+        """
+        seen = self.courses(Surroundings(values, self.definition.aliases, slopes), settings)
+        simulated = self._observer.observe(seen, len(next(iter(slopes.values()))))
+        for item in self.definition.measurements:
+            self._check_noise(simulated.noise[item.row], item)
+        return simulated
+
+    def courses(self, surroundings: Surroundings, settings: Settings) -> dict[int, Known]:
+        """What is known at each measurement, by its row, after all experiments were followed."""
+        definition, steady = self.definition, SteadyStates(settings)
+        known: dict[int, Known] = {}
+        for (model, experiment), measurements in self.runs.items():
+            times = {measurement.time for measurement in measurements}
+            equations, periods = self.equations[model], definition.experiments[experiment]
+            seen = course(equations, periods, times, surroundings, steady, definition.source)
+            known.update({item.row: seen[item.time] for item in measurements})
+        return known
+
+    @cached_property
+    def _observer(self) -> Observer:
+        return Observer(self.definition)
 
     def _observed(self, observable: Observable, item: Measurement, seen: Mapping[str, float]) -> tuple[float, float]:
         """What is simulated in place of a measurement, and the noise around it."""
@@ -167,17 +185,16 @@ class Evaluator:
                 values[name] = value_of(formula, seen, f"{where}: placeholder {name!r}")
         simulated = value_of(observable.formula, values, where)
         noise = value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
-        if not 0 < noise < math.inf:
-            raise PetabError(
-                f"{where}: the noise is {noise:g} at time {item.time:g} of experiment {item.experiment!r}; it must be "
-                "positive: check the noise formula and its parameters"
-            )
+        self._check_noise(noise, item)
         return simulated, noise
 
-
-def _table_of(measured: pandas.DataFrame, simulated: Mapping[int, float]) -> pandas.DataFrame:
-    table = measured.rename(columns={"measurement": "simulation"})
-    return table.assign(simulation=[simulated[row] for row in range(len(table))])
+    def _check_noise(self, noise: float, item: Measurement) -> None:
+        if not 0 < noise < math.inf:
+            raise PetabError(
+                f"{self.definition.source}: observable {item.observable!r}: the noise is {noise:g} at time "
+                f"{item.time:g} of experiment {item.experiment!r}; it must be positive: check the noise formula and "
+                "its parameters"
+            )
 
 
 def _total(terms: list[float]) -> float:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import sympy
 from petab.v1.math import sympify_petab
 
 from sbmlgrad.errors import PetabError
 from sbmlgrad.model.evaluate import evaluate
+
+Slopes = Mapping[str, np.ndarray]
+"""Derivatives by the parameters of a fit (P,), by id; what has none does not move."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What formulas see: the values of ids, and how they move with the parameters of a fit, if there is one."""
+
+    values: Mapping[str, float]
+    slopes: Slopes = field(default_factory=dict)
+
 
 _UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
@@ -67,6 +82,40 @@ def value_of(formula: sympy.Basic, values: Mapping[str, float], where: str) -> f
         ) from None
     except TypeError as error:
         raise PetabError(f"{where}: {formula} cannot be computed ({_one_line(error)}); write it differently") from None
+
+
+def slope_of(formula: sympy.Basic, known: Known, where: str) -> np.ndarray | None:
+    """The derivative of a formula by the parameters of a fit (P,), by the chain rule; None where nothing in it moves.
+
+    Raises
+    ------
+    PetabError
+        as :func:`value_of` does.
+    """
+    if isinstance(formula, sympy.Symbol):
+        return known.slopes.get(formula.name)
+    total: np.ndarray | None = None
+    for name in _names(formula):
+        if name in known.slopes:
+            part = value_of(_derivative(formula, name), known.values, where) * known.slopes[name]
+            total = part if total is None else total + part
+    return total
+
+
+@lru_cache(maxsize=10_000)
+def _names(formula: sympy.Basic) -> tuple[str, ...]:
+    return tuple(sorted(symbol.name for symbol in formula.free_symbols))
+
+
+@lru_cache(maxsize=10_000)
+def _derivative(formula: sympy.Basic, name: str) -> sympy.Basic:
+    """The derivative by an id, of what has corners by the piece that holds."""
+    x = sympy.Symbol(name, real=True)
+    smooth = formula.subs({symbol: x for symbol in formula.free_symbols if symbol.name == name})
+    return smooth.replace(lambda part: part.func in _CORNERS, lambda part: part.rewrite(sympy.Piecewise)).diff(x)
+
+
+_CORNERS = (sympy.Max, sympy.Min, sympy.Abs)
 
 
 def symbols(formulas: Iterable[sympy.Basic]) -> set[str]:

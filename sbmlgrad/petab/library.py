@@ -40,10 +40,15 @@ def beside(source: str, location: object) -> str:
     return path
 
 
+def text_table(path: str) -> pandas.DataFrame:
+    """A table as its file has it, as text; raises :class:`PetabError` where it is none."""
+    with asking_libpetab(path):
+        return pandas.read_csv(path, sep="\t", dtype=str)
+
+
 def check_formulas(path: str) -> None:
     """Look at the formulas of a table before libpetab, which computes their constants exactly, gets to see them."""
-    with asking_libpetab(path):
-        table = pandas.read_csv(path, sep="\t", dtype=str)
+    table = text_table(path)
     for column in table.columns.intersection(_FORMULAS):
         for formula in {part.strip() for cell in table[column].dropna().unique() for part in cell.split(";")}:
             check_constants(formula, f"{path}: {column}")

@@ -17,6 +17,14 @@ def transformed(value: float, scale: Scale) -> float:
         return float(np.log(value) if scale == "log" else np.log10(value))
 
 
+def slope_of_transformed(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """The derivative of :func:`transformed` by the value."""
+    if scale == "lin":
+        return np.ones_like(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 1.0 / (values if scale == "log" else values * math.log(10.0))
+
+
 def residual(measured: float, simulated: float, noise: float, scale: Scale) -> float:
     """Simulated minus measured on the scale of comparison, in units of the noise."""
     return (transformed(simulated, scale) - transformed(measured, scale)) / noise

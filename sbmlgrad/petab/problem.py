@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation, Evaluator
+from sbmlgrad.petab.fit import MultiStart, Options
+from sbmlgrad.petab.fitted import PetabFit, result_of
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.path import Settings
 
@@ -55,6 +59,55 @@ class Problem:
         """
         require_float64()
         return self._evaluator.evaluate(parameters or {})
+
+    def fit(
+        self,
+        starts: Any = 20,
+        seed: int = 0,
+        *,
+        nominal: bool = False,
+        evaluations: int = 500,
+        tolerance: float = 1e-8,
+        progress: bool = False,
+    ) -> PetabFit:
+        """Estimate the parameters by maximum likelihood, or by likelihood times prior where the problem has priors.
+
+        By rate equations and their forward sensitivities, which give exact gradients; by searches from several starts,
+        each within the bounds and on the scales of the parameters.
+
+        Parameters
+        ----------
+        starts
+            How many starts to draw, by a Latin hypercube between the bounds on the parameters' scale, or by the priors
+            for it; or an array (starts, parameters) of values on the linear scale, in the order of the estimated
+            parameters in the table.
+        seed
+            The same seed draws the same starts.
+        nominal
+            Whether the nominal values are one more start, the first.
+        evaluations
+            How often the objective is computed at most, in a search.
+        tolerance
+            The relative tolerance of the solver in searches; made finer where a search finds itself misled by it.
+        progress
+            Whether a bar is shown, on a terminal.
+
+        Raises
+        ------
+        FitError
+            if nothing is to be estimated, starts do not fit, or none of them can be simulated.
+        PetabError, UnsupportedError
+            as :meth:`evaluate` does.
+        """
+        require_float64()
+        begin = time.perf_counter()
+        fit = MultiStart(self._evaluator, Options(starts, seed, nominal, evaluations, tolerance, progress))
+        ends = fit.run()
+        best = min(ends, key=lambda item: item.value)
+        assert best.point is not None
+        values = fit.parameters.from_scale(best.point).tolist()
+        evaluation = self._evaluator.evaluate(dict(zip(fit.parameters.names, values, strict=True)))
+        return result_of(self.definition, fit.parameters, ends, evaluation, time.perf_counter() - begin, seed)
 
     @cached_property
     def _evaluator(self) -> Evaluator:

@@ -7,7 +7,7 @@ conditions and periods of a problem.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,9 +18,12 @@ from sbmlgrad.model.functions import delayed
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.formulas import formulas
 from sbmlgrad.network.hybrid_model import HybridModel
-from sbmlgrad.simulation.deterministic import equations, solve
+from sbmlgrad.petab.formulas import Known, Slopes
+from sbmlgrad.petab.start import Start
+from sbmlgrad.simulation.deterministic import directional, equations, solve
 from sbmlgrad.simulation.path import Settings
 
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)  # numbers of directions to compile for
 _A_MOMENT = 1e-6  # after the start, where nothing later is asked for
 
 
@@ -29,12 +32,14 @@ class State:
     """A model at one time.
 
     ``values`` are those of all symbols by id, as the symbols mean them. ``truth`` is that of the triggers of its events
-    just before; None at the start, where the model itself says it.
+    just before; None at the start, where the model itself says it. ``slopes`` are how values move with the parameters
+    of a fit.
     """
 
     time: float
     values: Mapping[str, float]
     truth: tuple[bool, ...] | None = None
+    slopes: Slopes = field(default_factory=dict)
 
 
 class Equations:
@@ -53,6 +58,7 @@ class Equations:
         self.watched = tuple(name for name in names if name in self.ids - {TIME.name} or name in elements.reactions)
         self._bare = Model(_without_initial_values(elements))
         self._uninitialised: dict[frozenset[str], Elements] = {}
+        self._starts: dict[frozenset[str], Start] = {}
         self._by_truth: dict[tuple[bool, ...] | None, HybridModel] = {}
 
     @property
@@ -65,7 +71,7 @@ class Equations:
         """Whether events, or formulas of time, may change a course that seems to have come to its end."""
         return bool(self.elements.events) or any(TIME in f.free_symbols for _, f in formulas(self.elements))
 
-    def initial(self, given: Mapping[str, float], time: float) -> State:
+    def initial(self, given: Known, time: float) -> State:
         """The state at the start for ``given`` values, which take the place of the model's initial assignments.
 
         Raises
@@ -73,17 +79,31 @@ class Equations:
         UnknownIdError
             for what the model does not have, or an assignment rule sets.
         """
-        changed = frozenset(given)
+        changed = frozenset(given.values)
         if changed not in self._uninitialised:
             kept = {name: f for name, f in self.elements.initial_assignments.items() if name not in changed}
             self._uninitialised[changed] = replace(self.elements, initial_assignments=kept)
         elements = self._uninitialised[changed]
+        if given.slopes and changed in self._starts:
+            known = self._starts[changed].at(given, time)
+            return State(time, known.values, slopes=known.slopes)
         model = Model(elements, self.model.changes)
-        values = model.with_parameters({_column(elements, name): value for name, value in given.items()})
+        values = model.with_parameters({_column(elements, name): value for name, value in given.values.items()})
+        if given.slopes:
+            self._starts[changed] = self._start(elements, changed)
+            return self.initial(given, time)
         return State(time, {**values.initial_values(), TIME.name: time})
 
-    def follow(self, state: State, times: Sequence[float], settings: Settings) -> tuple[list[dict[str, float]], State]:
-        """The values of all symbols at increasing times from that of the state on, and the state at the last.
+    def _start(self, elements: Elements, given: frozenset[str]) -> Start:
+        """Initial values as a function of those that are given, of species in the kind that the symbol means."""
+        species = {
+            name: _given_as_meant(elements, item) if name in given else item for name, item in elements.species.items()
+        }
+        model = Model(replace(elements, species=species), self.model.changes)
+        return Start(model, {name: _column(elements, name) for name in given})
+
+    def follow(self, state: State, times: Sequence[float], settings: Settings) -> list[State]:
+        """The states at increasing times from that of the state on, with slopes where this one has them.
 
         Raises
         ------
@@ -93,13 +113,40 @@ class Equations:
         model = self._compiled(state.truth)
         quantities = np.array([state.values[_symbol(name)] for name in model.quantities], dtype=float)
         grid = _filled(state.time, times)
-        course = solve(model, quantities, grid, state.time, settings=settings)
-        courses = []
+        directions = self._directions(model, state.slopes)
+        if directions is None:
+            course, slopes = solve(model, quantities, grid, state.time, settings=settings), None
+        else:
+            active, rows = directions
+            course, moved = directional(model, quantities, rows, grid, state.time, settings)
+            slopes = np.zeros((len(self.watched), len(grid), len(next(iter(state.slopes.values())))))
+            slopes[:, :, active] = moved[: len(active)].transpose(1, 2, 0)
+        states = []
         for index in np.searchsorted(grid, times):
-            seen = zip(self.watched, course[:, index].tolist(), strict=True)
-            courses.append({**state.values, **dict(seen), TIME.name: float(grid[index])})
-        truth = tuple(evaluate(event.trigger, courses[-1]) > 0.5 for event in self.elements.events)
-        return courses, State(float(times[-1]), courses[-1], truth)
+            values = {**state.values, **dict(zip(self.watched, course[:, index].tolist(), strict=True))}
+            values[TIME.name] = float(grid[index])
+            truth = tuple(evaluate(event.trigger, values) > 0.5 for event in self.elements.events)
+            new = {} if slopes is None else dict(zip(self.watched, slopes[:, index], strict=True))
+            states.append(State(values[TIME.name], values, truth, {**state.slopes, **new}))
+        return states
+
+    def _directions(self, model: HybridModel, slopes: Slopes) -> tuple[np.ndarray, np.ndarray] | None:
+        """Indices of those parameters of a fit that move the quantities, and how (directions, quantities).
+
+        Directions of zeros are added, so that few programs have to be compiled. None where nothing moves.
+        """
+        columns = [(index, _symbol(name)) for index, name in enumerate(model.quantities)]
+        moving = [(index, slopes[name]) for index, name in columns if name in slopes]
+        if not moving:
+            return None
+        matrix = np.zeros((len(moving[0][1]), len(columns)))
+        for index, slope in moving:
+            matrix[:, index] = slope
+        active = np.flatnonzero(np.any(matrix != 0, axis=1))
+        if not len(active):
+            return None
+        size = next((size for size in _SIZES if size >= len(active)), len(active))
+        return active, np.concatenate([matrix[active], np.zeros((size - len(active), len(columns)))])
 
     def check_restarts(self) -> None:
         """Raise :class:`UnsupportedError` if the model remembers more than its state."""

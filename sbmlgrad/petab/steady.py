@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+
+import numpy as np
 
 from sbmlgrad.errors import SimulationError, TruncationError
 from sbmlgrad.petab.restart import Equations, State
@@ -11,6 +14,7 @@ from sbmlgrad.simulation.path import Settings
 
 _CHANGE = 1e-7  # relative, over the second half of a span: from there on, a value counts as constant
 _NOTHING = 1e-12  # of the largest value a variable has had
+_CHANGE_OF_SLOPE, _NO_SLOPE = 1e-5, 1e-8  # the same for derivatives, which carry larger errors
 _SOON, _LATE = 1e1, 1e6  # in the model's unit of time: the first span that is tried
 _LONGEST = 1e12
 _MOST_STEPS = 100_000
@@ -21,11 +25,12 @@ class SteadyStates:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self._states: dict[tuple[int, tuple[float, ...]], State] = {}
+        self._states: dict[tuple[int, tuple[float, ...], tuple[bytes, ...]], State] = {}
 
     def after(self, equations: Equations, start: State) -> State:
         """The steady state from the start of a simulation; raises as :func:`settled` does."""
-        key = id(equations), tuple(start.values.values())
+        slopes = tuple(name.encode() + start.slopes[name].tobytes() for name in sorted(start.slopes))
+        key = id(equations), tuple(start.values.values()), slopes
         if key not in self._states:
             self._states[key] = settled(equations, start, self.settings)
         return self._states[key]
@@ -35,8 +40,9 @@ def settled(equations: Equations, state: State, settings: Settings) -> State:
     """The state in which nothing changes any more, from a state on.
 
     The equations are followed over spans that grow tenfold, until no variable changes over the second half of one by
-    more than a part in 10 million. Where time alone changes nothing, the first span is a million units of time, so that
-    what is slow is not taken for what is still; a solver crosses it in a few steps once it is.
+    more than a part in 10 million, and derivatives by a part in 100,000. Where time alone changes nothing, the first
+    span is a million units of time, so that what is slow is not taken for what is still; a solver crosses it in a few
+    steps once it is.
 
     Raises
     ------
@@ -46,19 +52,18 @@ def settled(equations: Equations, state: State, settings: Settings) -> State:
     settings = replace(settings, most_steps=min(settings.most_steps, _MOST_STEPS))
     begin, span = state.time, _SOON if equations.follows_time else _LATE
     largest = {name: abs(state.values[name]) for name in equations.moving}
+    steepest = {name: _steepness(state, name) for name in equations.moving}
     restless = list(equations.moving)
     while span <= _LONGEST:
         end = begin + span
         try:
-            (middle, last), state = equations.follow(state, [state.time + (end - state.time) / 2, end], settings)
+            middle, state = equations.follow(state, [state.time + (end - state.time) / 2, end], settings)
         except TruncationError:
             break
-        largest = {name: max(size, abs(middle[name]), abs(last[name])) for name, size in largest.items()}
-        restless = [
-            name
-            for name in equations.moving
-            if not math.isclose(middle[name], last[name], rel_tol=_CHANGE, abs_tol=_NOTHING * largest[name])
-        ]
+        for name in equations.moving:
+            largest[name] = max(largest[name], abs(middle.values[name]), abs(state.values[name]))
+            steepest[name] = max(steepest[name], _steepness(middle, name), _steepness(state, name))
+        restless = [name for name in equations.moving if not _rests(name, middle, state, largest, steepest)]
         if not restless:
             return state
         span *= 10.0
@@ -67,3 +72,19 @@ def settled(equations: Equations, state: State, settings: Settings) -> State:
         f"{equations.elements.source.path}: no steady state was reached by time {state.time:g}{moving}; a "
         "pre-equilibration or a measurement at time inf needs one: change the model or the parameters, or give a time"
     )
+
+
+def _rests(name: str, middle: State, last: State, largest: Mapping[str, float], steepest: Mapping[str, float]) -> bool:
+    """Whether a variable and its derivatives do not change any more."""
+    before, after = middle.values[name], last.values[name]
+    if not math.isclose(before, after, rel_tol=_CHANGE, abs_tol=_NOTHING * largest[name]):
+        return False
+    if name not in last.slopes or name not in middle.slopes:
+        return True
+    gap = np.max(np.abs(last.slopes[name] - middle.slopes[name]), initial=0.0)
+    return bool(gap <= _CHANGE_OF_SLOPE * _steepness(last, name) + _NO_SLOPE * steepest[name])
+
+
+def _steepness(state: State, name: str) -> float:
+    """The largest derivative of a variable."""
+    return float(np.max(np.abs(state.slopes[name]), initial=0.0)) if name in state.slopes else 0.0

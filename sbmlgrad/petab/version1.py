@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas
 import sympy
 from petab import v1
 from petab.v1.core import concat_tables
@@ -25,13 +26,13 @@ from sbmlgrad.petab.definition import (
     Observable,
     Parameter,
     Period,
+    Prior,
+    Scale,
 )
 from sbmlgrad.petab.formulas import parse
-from sbmlgrad.petab.library import asking_libpetab, beside, check_formulas
+from sbmlgrad.petab.library import asking_libpetab, beside, check_formulas, text_table
+from sbmlgrad.petab.likelihood import transformed
 from sbmlgrad.sbml.read import read_sbml
-
-if TYPE_CHECKING:
-    import pandas
 
 Row = Mapping[Any, Any] | Any  # of a table: a Series or a dict by column
 
@@ -53,7 +54,8 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         raise PetabError(f"{source}: there are no measurements; name their table under measurement_files")
     conditions = table(files["condition_files"], v1.get_condition_df, v1.check_condition_df)
     names = config["parameter_file"]
-    parameters = table([names] if isinstance(names, str) else names, v1.get_parameter_df, v1.check_parameter_df)
+    names = [names] if isinstance(names, str) else names
+    parameters = table(names, v1.get_parameter_df, v1.check_parameter_df)
     model = read_sbml(Path(beside(source, files["sbml_files"][0])))
     by_id = {str(name): _observable(source, str(name), row) for name, row in observables.iterrows()}
     rows = tuple(
@@ -68,6 +70,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         experiments=_experiments(source, measurements, conditions, model),
         measurements=rows,
         table=measurements,
+        parameter_table=pandas.concat([text_table(beside(source, name)) for name in names], ignore_index=True),
         aliases={},
     )
 
@@ -92,7 +95,38 @@ def _parameter(source: str, name: str, row: Row) -> Parameter:
         upper=_number(row, "upperBound", where),
         scale=row["parameterScale"],
         estimated=bool(int(row["estimate"])),
+        prior=_prior(row, "objective", where),
+        start=_prior(row, "initialization", where),
     )
+
+
+def _prior(row: Row, kind: str, where: str) -> Prior | None:
+    """A prior of this kind; PEtab 1 has some of the parameter on its scale, which are densities there."""
+    name = _text(row, f"{kind}PriorType")
+    if not name:
+        return None
+    scale: Scale = row["parameterScale"] if name.startswith("parameterScale") else "lin"
+    distribution = _PRIORS.get(name.removeprefix("parameterScale").lower())
+    texts = _text(row, f"{kind}PriorParameters")
+    if distribution is None:
+        raise PetabError(f"{where}: there is no prior {name!r}; correct {kind}PriorType")
+    if not texts and distribution == "uniform":
+        bounds = (_number(row, "lowerBound", where), _number(row, "upperBound", where))
+        return Prior(distribution, (transformed(bounds[0], scale), transformed(bounds[1], scale)), scale)
+    try:
+        first, second = (float(text) for text in texts.split(";"))
+    except ValueError:
+        raise PetabError(f"{where}: {kind}PriorParameters is {texts!r}; write two numbers, as in 0;1") from None
+    return Prior(distribution, (first, second), scale)
+
+
+_PRIORS = {
+    "uniform": "uniform",
+    "normal": "normal",
+    "laplace": "laplace",
+    "lognormal": "log-normal",
+    "loglaplace": "log-laplace",
+}
 
 
 def _number(row: Row, column: str, where: str) -> float:

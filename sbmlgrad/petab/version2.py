@@ -24,7 +24,7 @@ from sbmlgrad.petab.definition import (
     Prior,
     Scale,
 )
-from sbmlgrad.petab.library import asking_libpetab, beside, check_formulas
+from sbmlgrad.petab.library import asking_libpetab, beside, check_formulas, text_table
 from sbmlgrad.sbml.read import read_sbml
 
 _NOISE: Mapping[str, tuple[Distribution, Scale]] = {
@@ -76,6 +76,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
             _measurement(source, row_number, row, list(models)) for row_number, row in enumerate(problem.measurements)
         ),
         table=pandas.concat(tables, ignore_index=True),
+        parameter_table=_parameter_table(source, config),
         aliases={row.petab_id: row.model_id for row in problem.mappings if row.model_id},
     )
 
@@ -118,7 +119,13 @@ def _raw_table(path: str) -> pandas.DataFrame:
         return v2.get_measurement_df(path)
 
 
+def _parameter_table(source: str, config: Mapping[str, Any]) -> pandas.DataFrame:
+    tables = [text_table(beside(source, name)) for name in _listed(config.get("parameter_files"))]
+    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame({"parameterId": []})
+
+
 def _parameter(row: Any) -> Parameter:
+    prior = Prior(row.prior_distribution, tuple(row.prior_parameters)) if row.prior_distribution else None
     return Parameter(
         id=row.id,
         nominal=_or(row.nominal_value, math.nan),
@@ -126,7 +133,8 @@ def _parameter(row: Any) -> Parameter:
         upper=_or(row.ub, math.inf),
         scale="lin",
         estimated=row.estimate,
-        prior=Prior(row.prior_distribution, tuple(row.prior_parameters)) if row.prior_distribution else None,
+        prior=prior,
+        start=prior,
     )
 
 

@@ -113,7 +113,7 @@ def _solution(
     """Observables (times, observables), and where the trajectory ended."""
     marks = landmarks(model, quantities, start, times)
     fixed = (jnp.asarray(quantities), jnp.asarray(times), marks, jnp.float64(start), streams(seed))
-    return _to_the_end(model, settings, lambda s: _compiled(model, s)(*fixed))
+    return _to_the_end(model, settings, lambda s: _compiled(model, s)(s.relative, *fixed))
 
 
 def landmarks(model: HybridModel, quantities: np.ndarray, start: float, times: np.ndarray) -> tuple[Array, Array]:
@@ -132,16 +132,29 @@ def sensitivities(
     start: float = 0.0,
     settings: Settings = SETTINGS,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Observables (observables, times) and their derivatives (indices, observables, times) by some quantities.
+    """Observables (observables, times) and their derivatives (indices, observables, times) by some quantities."""
+    directions = np.zeros((len(indices), len(quantities)))
+    directions[np.arange(len(indices)), list(indices)] = 1.0
+    return directional(model, quantities, directions, times, start, settings)
+
+
+def directional(
+    model: HybridModel,
+    quantities: np.ndarray,
+    directions: np.ndarray,
+    times: np.ndarray,
+    start: float = 0.0,
+    settings: Settings = SETTINGS,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Observables (observables, times) and their derivatives (directions, observables, times) along some directions
+    (directions, quantities).
 
     Forward mode through the solver's steps, with the times of events differentiated too.
     """
     fixed = (jnp.asarray(times), landmarks(model, quantities, start, times), jnp.float64(start), streams(0))
-    directions = np.zeros((len(indices), len(quantities)))
-    directions[np.arange(len(indices)), list(indices)] = 1.0
     moving = (jnp.asarray(quantities), jnp.asarray(directions))
     (values, slopes), _ = _to_the_end(
-        model, replace(settings, sensitive=True), lambda s: _compiled_tangents(model, s)(*moving, *fixed)
+        model, replace(settings, sensitive=True), lambda s: _compiled_tangents(model, s)(s.relative, *moving, *fixed)
     )
     return np.asarray(values).T, np.asarray(slopes).swapaxes(1, 2)
 
@@ -255,20 +268,26 @@ def quick_to_compile() -> dict[str, Any] | None:
 
 
 def _compiled(model: HybridModel, settings: Settings) -> Any:
-    key = ("solve", settings)
+    """Observables (times, observables) and the end; compiled once for all tolerances, the first argument."""
+    key = ("solve", replace(settings, relative=0.0))
     if key not in model.compiled:
-        model.compiled[key] = jax.jit(partial(_trajectory, model, settings), compiler_options=quick_to_compile())
+
+        def run(relative: Any, *rest: Any) -> Any:
+            return _trajectory(model, replace(settings, relative=relative), *rest)
+
+        model.compiled[key] = jax.jit(run, compiler_options=quick_to_compile())
     return model.compiled[key]
 
 
 def _compiled_tangents(model: HybridModel, settings: Settings) -> Any:
-    """Derivatives (directions, times, observables), one direction after the other in one program."""
-    key = ("tangents", settings)
+    """Derivatives (directions, times, observables), in one program for all tolerances, the first argument."""
+    key = ("tangents", replace(settings, relative=0.0))
     if key not in model.compiled:
 
-        def along(quantities: Any, directions: Any, *fixed: Any) -> Any:
+        def along(relative: Any, quantities: Any, directions: Any, *fixed: Any) -> Any:
+            run = partial(_trajectory, model, replace(settings, relative=relative))
+
             def push(direction: Any) -> Any:
-                run = partial(_trajectory, model, settings)
                 return jax.jvp(lambda q: run(q, *fixed), (quantities,), (direction,), has_aux=True)
 
             values, slopes, path = jax.vmap(push, out_axes=(None, 0, None))(directions)

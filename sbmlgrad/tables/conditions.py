@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -50,7 +50,9 @@ def read_conditions(data: str | os.PathLike[str] | pd.DataFrame) -> Conditions:
     TableError
         for what is no such table; the message names file, line, column and remedy.
     """
-    table = of_frame(data) if isinstance(data, pd.DataFrame) else read_file(os.fspath(data))
+    table = (
+        replace(of_frame(data), source="conditions") if isinstance(data, pd.DataFrame) else read_file(os.fspath(data))
+    )
     label, time, ids = _columns(table)
     rows: dict[str, dict[float | None, dict[str, Change]]] = {}
     times = numbers.column_numbers(table, time) if time is not None else [math.nan] * len(table.rows)

@@ -63,6 +63,11 @@ class Cells:
     times: np.ndarray
     values: np.ndarray
 
+    def of(self, observable: str) -> np.ndarray:
+        """The values of one observable, without those that are missing."""
+        values = self.values[:, self.observables.index(observable)]
+        return values[~np.isnan(values)]
+
     @property
     def series(self) -> tuple[Series, ...]:
         """Means, standard deviations and numbers of the cells of each time."""

@@ -108,7 +108,7 @@ def test_edges_that_a_parameter_moves_are_refused(models_dir: Path) -> None:
     with pytest.raises(EstimatorError, match="'cell' moves '\\[X\\]' itself"):
         sg.sensitivity(model, [1.0], ["cell"], select=[sg.Probability("[X]", 3, 8)])
     table = sg.sensitivity(model, [1.0], ["k"], select=[sg.Probability("[X]", 3, 8), "X"], n=500)
-    assert table["species"].tolist() == ["P(3 <= [X] < 8)", "X"]
+    assert table["observable"].tolist() == ["P(3 <= [X] < 8)", "X"]
     assert "controlled_score" in table.attrs["note"]
 
 

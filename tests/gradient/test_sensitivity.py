@@ -118,7 +118,7 @@ def test_models_with_events_and_rates_over_time_have_derivatives(
     table = sg.sensitivity(system, times, ["k", "g"], n=4000, seed=1, select=chosen, estimator=estimator)
     assert note in table.attrs["note"]
     smooth = sg.sensitivity(system, times, ["k", "g"], method="ode", select=["X"])  # the mean's own equation
-    drawn = table[table["species"] == "X"].reset_index(drop=True)
+    drawn = table[table["observable"] == "X"].reset_index(drop=True)
     off = (drawn["sensitivity"] - smooth["sensitivity"]).abs()
     assert (off < 0.01 * smooth["sensitivity"].abs() + 4.5 * drawn["stderr"]).all()  # false alarms: 7e-6 each
     assert (drawn["stderr"] < 0.1 * smooth["sensitivity"].abs()).all()
@@ -192,7 +192,7 @@ def test_sensitivities_are_a_table_without_errors(models_dir: Path) -> None:
     # dX/dt = k - g X from 0: X = k/g (1 - exp(-g t))
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
     table = sg.sensitivity(model, [0.5, 2.0], ["k", "g"], method="ode")
-    assert list(table.columns) == ["time", "species", "parameter", "sensitivity", "stderr"]
+    assert list(table.columns) == ["time", "observable", "parameter", "sensitivity", "stderr"]
     assert (table["stderr"] == 0).all()
     wide = table.pivot(index="time", columns="parameter", values="sensitivity")
     k, g, t = 10.0, 1.0, wide.index.to_numpy()
