@@ -7,13 +7,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from tqdm import tqdm
 
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.fitting.box_search import Local, search
 from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.fitting.scoring import scored
 from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 
 REACH = np.log(10.0)
@@ -54,7 +54,7 @@ class Ascent:
         first = self.at(begin)
         self._note(begin, first)
         if first.information is not None and np.isfinite(first.value):
-            return scored(self._tried, first, begin, lower, upper)
+            return self._by_information(first, begin, lower, upper)
         bounds = list(zip(lower, upper, strict=True))
         worst = 0.0
 
@@ -77,6 +77,20 @@ class Ascent:
                 break
             begin, first = result.x, self._tried(result.x)
         return result
+
+    def _by_information(
+        self, first: Evaluation, begin: np.ndarray, lower: np.ndarray, upper: np.ndarray
+    ) -> OptimizeResult:
+        """Fisher's scoring: a search whose curvature is the information that the model expects."""
+
+        def local(point: np.ndarray) -> Local:
+            found = first if np.array_equal(point, begin) else self._tried(point)
+            information = np.eye(len(point)) if found.information is None else found.information
+            return Local(-found.value, -found.score, information)
+
+        found = search(local, begin, lower, upper)
+        value = found.local.value
+        return OptimizeResult(x=found.point, fun=value, success=found.converged, message=found.message)
 
     def _tried(self, point: np.ndarray) -> Evaluation:
         """Value and score at a point on the way; minus infinity where it is too far out."""
