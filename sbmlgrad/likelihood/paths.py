@@ -96,14 +96,18 @@ class ProjectedPaths(Projected):
         return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
 
 
-def _log_density(value: Array, signal: Array, own: Array) -> Array:
-    """Of values (replicates, observables) in each state: (replicates, states)."""
-    variance = own[..., None]
-    off = value[..., None] - signal[None]
-    same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(value[..., None]), 1.0)
+def log_density(value: Array, seen: Array, variance: Array) -> Array:
+    """Of values, where ``seen`` is measured with errors of this variance, or exactly where that is 0."""
+    off = value - seen
+    same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(value), 1.0)
     safe = jnp.where(variance > 0, variance, 1.0)
     normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
-    density = jnp.where(variance > 0, normal, jnp.where(same, 0.0, -jnp.inf))
+    return jnp.where(variance > 0, normal, jnp.where(same, 0.0, -jnp.inf))
+
+
+def _log_density(value: Array, signal: Array, own: Array) -> Array:
+    """Of values (replicates, observables) in each state: (replicates, states)."""
+    density = log_density(value[..., None], signal[None], own[..., None])
     return jnp.sum(jnp.where(jnp.isnan(value)[..., None], 0.0, density), axis=1)
 
 

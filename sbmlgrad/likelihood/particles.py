@@ -1,0 +1,277 @@
+"""The likelihood of trajectories by particle filters on exact simulation."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmlgrad.errors import EstimatorError, SimulationError
+from sbmlgrad.gradient.problem import Problem
+from sbmlgrad.gradient.score import refuse_counts, refuse_switched_off
+from sbmlgrad.likelihood.guidance import Guidance
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
+from sbmlgrad.likelihood.particle_filter import Data, ParticleFilter, Shape, Swarm
+from sbmlgrad.likelihood.path_density import PathDensity
+from sbmlgrad.likelihood.projection import along, stacked
+from sbmlgrad.likelihood.records import Trajectories
+from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.random import streams
+from sbmlgrad.simulation.ssa import compiler_options, initial_count
+
+FILTERS = 8
+"""Filters that know nothing of each other: their likelihoods are averaged, and their differences tell the noise."""
+
+_FEWEST = 256  # particles of a filter to begin with
+_MOST_BYTES = 1 << 30  # of all particles at all times
+_MOST_EVENTS = 3e8  # reactions in one run of all filters: half a minute, about
+_MOST_STEPS = 1_000_000  # reactions of a particle between two observations
+_NOISE = 1.0  # standard deviation of the log-likelihood of one filter that is good enough
+_ERROR = 0.2  # standard errors that the estimate may be off by because of that noise
+_DRIFT = 0.02  # variance that is added by standing so far from where particles were simulated, and is put up with
+_FARTHEST = 1.0  # the same, beyond which nothing is said
+_STEP = 1e-3  # relative, of differences of scores
+_SIGHTED = 256  # trajectories that tell which states are visited
+_ROUGH_SEED = 20260102
+
+
+class Estimate(NamedTuple):
+    """What the filters say at one point.
+
+    ``values`` (filters, replicates) are estimates of the log-likelihood of each replicate whose exponentials have the
+    likelihood as their mean, ``slopes`` (P, filters, replicates) their derivatives; ``excess`` is the variance of the
+    whole that is added by standing away from where particles were simulated.
+    """
+
+    values: np.ndarray
+    slopes: np.ndarray
+    excess: float
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Of each filter (filters, replicates) in the mean likelihood of a replicate."""
+        most = self.values.max(axis=0)
+        raw = np.exp(self.values - np.where(np.isfinite(most), most, 0.0))
+        return raw / np.maximum(raw.sum(axis=0), np.finfo(float).tiny)
+
+    @property
+    def value(self) -> float:
+        """The logarithm of the mean likelihood."""
+        most = self.values.max(axis=0)
+        if not np.all(np.isfinite(most)):
+            return -np.inf
+        return float(np.sum(most + np.log(np.mean(np.exp(self.values - most), axis=0))))
+
+    @property
+    def score(self) -> np.ndarray:
+        """Derivatives (P,) of :attr:`value`."""
+        return np.sum(self.shares * np.nan_to_num(self.slopes), axis=(1, 2))
+
+    @property
+    def score_noise(self) -> np.ndarray:
+        """Covariance (P, P) of the noise of :attr:`score`, from the differences of the filters."""
+        slopes, shares = np.nan_to_num(self.slopes), self.shares
+        off = shares * (slopes - np.sum(shares * slopes, axis=1, keepdims=True))
+        filters = len(shares)
+        return np.einsum("pfr,qfr->pq", off, off) * filters / (filters - 1)
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the log-likelihood by a single filter, from the differences of them all."""
+        relative = self.shares * len(self.shares)
+        return float(np.sqrt(np.sum(np.var(relative, axis=0, ddof=1))))
+
+
+class ParticlePaths:
+    """Trajectories, noisy or not, with hidden species, of a model whose states are too many.
+
+    An unbiased estimate, by filters with ``particles`` each; if None, as many as a standard deviation of the
+    log-likelihood below 1 asks for. Between two calls of :meth:`prepare` and :meth:`widen` the random numbers and the
+    paths are the same, so that the likelihood is a smooth function of the parameters, with exact derivatives.
+    """
+
+    name = "particles"
+
+    def __init__(self, problem: Problem, data: Trajectories, seed: int = 0, particles: int | None = None):
+        self.problem, self.data, self.seed = problem, data, seed
+        self.particles = particles or _FEWEST
+        self._fixed = particles is not None
+        self._places = tuple(problem.variables.index(name) for name in data.observables)
+        self._filter: ParticleFilter | None = None
+        self._swarm: Swarm | None = None
+        self._reference: Any = None
+        self._latest: tuple[bytes, Estimate] | None = None
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    # ---- particles -------------------------------------------------------------------------------------------
+
+    def prepare(self, values: np.ndarray) -> None:
+        """Simulate particles at these values (P,), as many as are needed there.
+
+        Raises :class:`SimulationError` where they are too many, or a parameter cannot be told from paths.
+        """
+        if self._filter is None:
+            self._filter = self._built(values)
+        while True:
+            self._simulate(values)
+            found = self._at(values)
+            dead = not np.isfinite(found.value)
+            if self._fixed or not (dead or found.noise > _NOISE):
+                return
+            try:
+                self._more(4 if dead or found.noise > 2 * _NOISE else 2)
+            except SimulationError:
+                if dead:
+                    raise
+                return
+
+    def widen(self, values: np.ndarray) -> bool:
+        """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
+        assert self._filter is not None
+        if self._at(values).excess > _DRIFT:
+            self.prepare(values)
+            return True
+        if self._fixed or self._error(values) <= _ERROR:
+            return False
+        self._more(2)
+        self.prepare(values)
+        return True
+
+    def _built(self, values: np.ndarray) -> ParticleFilter:
+        point = self.problem.at(values)
+        try:
+            refuse_counts("particles", self.problem, point.tangents)
+            refuse_switched_off("particles", self.problem, point)
+        except EstimatorError as error:
+            raise SimulationError(str(error).partition("; use")[0]) from None
+        network = self.problem.network_at(values)
+        grid = np.unique(np.append(np.linspace(self.data.start, self.data.times[-1], 17)[1:], self.data.times))
+        rough = Ensemble(
+            network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.data.start
+        )
+        chunks = list(run(rough))
+        self._events = sum(chunk.events for chunk in chunks) / _SIGHTED
+        self._check_effort(self.particles)
+        rows = np.concatenate([np.stack(c.records).reshape(len(network.species), -1) for c in chunks], axis=1)
+        visited = np.unique(rows, axis=1)[:, :: max(1, rows.shape[1] // 10_000)]
+        states = np.concatenate([visited, visited + 1, visited + 2], axis=1)
+        density = PathDensity.of(self.problem, point, states)
+        guidance = Guidance.of(self.problem, self._places)
+        key = ("particle filter", self.data.observables, density.factors, density.curved, density.probes.tobytes())
+        return self.problem.once(
+            key,
+            lambda: ParticleFilter(
+                self.problem, self._places, density, guidance if guidance.seen else None, _MOST_STEPS
+            ),
+        )
+
+    def _more(self, times: int) -> None:
+        """Take so many times as many particles; raises :class:`SimulationError` where that is too much."""
+        self._check_effort(self.particles * times)
+        self.particles *= times
+
+    def _check_effort(self, particles: int) -> None:
+        batch = FILTERS * len(self.data.values) * particles
+        kept = 0 if self._filter is None else self._filter.density.size + len(self.problem.network.species)
+        size = 8 * len(self.data.times) * batch * (4 + kept)
+        if size > _MOST_BYTES or self._events * batch > _MOST_EVENTS:
+            raise SimulationError(
+                f"{particles} particles in each of {FILTERS} filters of {len(self.data.values)} trajectories, with "
+                f"{self._events:.3g} reactions each, are too many to follow"
+            )
+
+    def _simulate(self, values: np.ndarray) -> None:
+        point, batch = self.problem.at(values), int(np.prod(self._shape))
+        keys, slots = streams(self.seed), np.arange(batch, dtype=np.uint32)
+        start = tuple(jnp.asarray(initial_count(c, keys, slots, i)) for i, c in enumerate(point.counts))
+        coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
+        self._begun = start, coefficients, keys
+        self._swarm = self._compiled("run")(start, coefficients, self._rows, keys, np.float32(1.0))
+        if bool(np.any(np.asarray(self._swarm.broken))):
+            raise SimulationError(
+                f"a propensity is negative or not finite, or more than {_MOST_STEPS} reactions fire between two "
+                "observations"
+            )
+        self._latest = None
+
+    # ---- what they say -----------------------------------------------------------------------------------------
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        found = self._at(values)
+        if not found.excess <= _FARTHEST:
+            raise SimulationError("too far from where particles were simulated")
+        return Evaluation(found.value, found.score)
+
+    def estimate(self, values: np.ndarray) -> Estimate:
+        """What each of the filters says at these values (P,)."""
+        return self._at(values)
+
+    def expected(self, values: np.ndarray) -> Expected:
+        self._simulate(values)
+        start, coefficients, keys = self._begun
+        moments = self._compiled("predicted")(start, coefficients, self._rows, keys, np.float32(1.0))
+        mean, variance, fourth = np.moveaxis(np.asarray(moments), 0, -1)
+        wildness = np.where(variance > 0, fourth / np.where(variance > 0, variance, 1.0) ** 2, 3.0)
+        return expected_values(self.data, mean, variance, wildness)
+
+    def describe(self) -> str:
+        noise = "" if self._latest is None else f", noise {self._latest[1].noise / np.sqrt(FILTERS):.2g}"
+        return f"likelihood of trajectories by {FILTERS} particle filters of {self.particles} particles{noise}"
+
+    @property
+    def _shape(self) -> Shape:
+        return Shape(FILTERS, len(self.data.values), self.particles)
+
+    @property
+    def _rows(self) -> Data:
+        times = self.data.times
+        return Data(np.concatenate([[self.data.start], times[:-1]]), times, *self.data.by_time)
+
+    def _at(self, values: np.ndarray) -> Estimate:
+        """The filters at these values, the latest of which are kept."""
+        key = np.asarray(values, np.float64).tobytes()
+        if self._latest is None or self._latest[0] != key:
+            point = self.problem.at(values)
+            now = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
+            directions = stacked(now, point.tangents.coefficients)
+            found = self._compiled("slopes")(now, directions, self._swarm, self._begun[1], self._rows)
+            value, slopes, excess = map(np.asarray, found)
+            self._latest = key, Estimate(value, slopes, float(np.sum(np.mean(excess, axis=0))) / FILTERS)
+        return self._latest[1]
+
+    def _error(self, values: np.ndarray) -> float:
+        """How far the maximum may be off because of noise, in standard errors of the direction where that is most."""
+        widths = np.where(values != 0, np.abs(values), 1.0)
+        steps = _STEP * np.diag(widths)
+        rows = [(self._at(values - s).score - self._at(values + s).score) * widths / (2 * _STEP) for s in steps]
+        information = (np.array(rows) + np.array(rows).T) / 2
+        noise = self._at(values).score_noise * np.outer(widths, widths)
+        sizes, axes = np.linalg.eigh(information)
+        if sizes.min() <= 1e-8 * sizes.max():
+            return 0.0  # the data do not tell, with any number of particles
+        root = axes / np.sqrt(sizes)
+        return float(np.sqrt(np.linalg.eigvalsh(root.T @ noise @ root).max()))
+
+    def _compiled(self, kind: str) -> Any:
+        own = self._filter
+        assert own is not None
+
+        def build() -> Any:
+            if kind == "slopes":
+                return jax.jit(partial(_slopes, own), compiler_options=compiler_options())
+            return jax.jit(partial(getattr(own, kind), self._shape), compiler_options=compiler_options())
+
+        return self.problem.once(("particles", kind, own, None if kind == "slopes" else self._shape), build)
+
+
+def _slopes(own: ParticleFilter, now: Any, directions: Any, swarm: Swarm, start: Any, data: Data) -> Any:
+    def value(*coefficients: Any) -> Any:
+        return own.reweighted(swarm, start, coefficients, data)
+
+    return along(value, now, directions)
