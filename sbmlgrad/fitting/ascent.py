@@ -36,8 +36,10 @@ class Ascent:
         found = self.likelihood.evaluate(values)
         return Evaluation(found.value, found.score * self.parameters.slope(values))
 
-    def near(self, begin: np.ndarray, held: int | None = None) -> Any:
+    def near(self, begin: np.ndarray, held: int | None = None, unit: np.ndarray | float = 1.0) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for.
+
+        First steps are of the size of ``unit`` (P,), on the scale of the coordinates.
 
         Raises :class:`SimulationError` where nothing can be computed at the beginning.
         """
@@ -46,11 +48,12 @@ class Ascent:
         lower, upper = np.maximum(lower, begin - REACH), np.minimum(upper, begin + REACH)
         if held is not None:
             lower[held] = upper[held] = begin[held]
-        bounds = list(zip(lower, upper, strict=True))
+        bounds = list(zip((lower - begin) / unit, (upper - begin) / unit, strict=True))
         worst = 0.0
 
-        def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+        def loss(step: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal worst
+            point = begin + unit * step
             try:
                 found = self.at(point)
             except SimulationError:
@@ -61,9 +64,12 @@ class Ascent:
             if not np.isfinite(found.value):
                 return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
             worst = max(worst, -found.value)
-            return -found.value, -found.score
+            return -found.value, -found.score * unit
 
-        return minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5})
+        options = {"ftol": 1e-12, "gtol": 1e-5}
+        result = minimize(loss, np.zeros_like(begin), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        result.x = begin + unit * result.x
+        return result
 
     def followed(self, point: np.ndarray, optimiser: optax.GradientTransformation) -> np.ndarray:
         """Where an optimiser that was handed in goes, left to itself."""

@@ -195,7 +195,9 @@ def _posed(
     """The problem to be solved, by the method and the loss."""
     source = model.elements.source.path if isinstance(model, Model) else "the network"
     if isinstance(options.method, SSA):
-        by_likelihood = likelihood_fit(model, parameters, init, measurements, options.loss, options.transformation)
+        by_likelihood = likelihood_fit(
+            model, parameters, init, measurements, options.loss, options.transformation, options.seed
+        )
         if by_likelihood is not None:
             return by_likelihood
     aim = target(measurements, followed=options.cells == "followed")

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SimulationError, TableError
+from sbmlgrad.fitting.ascent import Ascent
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
@@ -19,6 +20,7 @@ from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.kalman import LinearNoisePaths
 from sbmlgrad.likelihood.likelihood import Likelihood
+from sbmlgrad.likelihood.particles import ParticlePaths, few_molecules
 from sbmlgrad.likelihood.paths import ProjectedPaths
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
 from sbmlgrad.model.model import Model
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import optax
     import pandas
 
-LIKELIHOODS = ("projection", "linear_noise")
+LIKELIHOODS = ("projection", "linear_noise", "particles")
 LOSSES = ("auto", "moments", *LIKELIHOODS)
 _SHOWN_TRAJECTORIES = 2000  # for the curves of the report
 _SHOWN_SEED = 1
@@ -47,6 +49,7 @@ def likelihood_fit(
     measurements: Measurements,
     loss: str,
     optimiser: optax.GradientTransformation | None,
+    seed: int = 0,
 ) -> LikelihoodFit | None:
     """The fit by likelihood that the loss asks for; None where moments are to be matched.
 
@@ -59,7 +62,7 @@ def likelihood_fit(
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
         return None
-    problem = LikelihoodFit(model, parameters, init, measurements, loss, optimiser)
+    problem = LikelihoodFit(model, parameters, init, measurements, loss, optimiser, seed)
     try:
         problem.start()
     except SimulationError as error:
@@ -76,7 +79,7 @@ def _without_likelihood(model: Model | ReactionNetwork, measurements: Measuremen
         moments = [s for s in measurements.series if s.statistic not in ("value", "error")]
         if moments:
             return f"is of single cells or trajectories, and column {moments[0].column!r} is of many"
-    elif loss == "linear_noise":
+    elif loss in ("linear_noise", "particles"):
         return "is of trajectories, and the table has other cells at each time"
     if isinstance(model, Model) and not only_counts(model, observables):
         return "is of models in which reactions alone change anything, which this one is not"
@@ -106,8 +109,9 @@ class LikelihoodFit:
         measurements: Measurements,
         loss: str,
         optimiser: optax.GradientTransformation | None,
+        seed: int = 0,
     ):
-        self.model, self._loss, self._optimiser = model, loss, optimiser
+        self.model, self._loss, self._optimiser, self._seed = model, loss, optimiser, seed
         self.data = _records(measurements)
         self.source = model.elements.source.path if isinstance(model, Model) else "the network"
         names, observables = tuple(parameters), self.data.observables
@@ -139,6 +143,9 @@ class LikelihoodFit:
             return
         self._check_counted(data, values)
         self._check_start(data, values)
+        if self._loss == "particles":
+            self._likelihood = ParticlePaths(self.problem, data, self._seed)
+            return
         exact, rough = ProjectedPaths(self.problem, data), LinearNoisePaths(self.problem, data)
         if self._loss != "linear_noise":
             try:
@@ -156,9 +163,12 @@ class LikelihoodFit:
     def solve(self, bar: tqdm[Any]) -> Outcome:
         """Maximise the likelihood."""
         assert self._likelihood is not None
-        best = maximise(self._likelihood, self.parameters, bar, self._optimiser)
-        if isinstance(self._likelihood, LinearNoisePaths) and self._loss != "linear_noise":
-            best = self._refined(best, bar)
+        if self._loss == "particles":
+            best = self._by_particles(self._rough_start(bar), bar)
+        else:
+            best = maximise(self._likelihood, self.parameters, bar, self._optimiser)
+            if isinstance(self._likelihood, LinearNoisePaths) and self._loss != "linear_noise":
+                best = self._refined(best, bar)
         expected = self._likelihood.expected(self.parameters.from_scale(best.point))
         fit = fitness(expected, len(self.parameters.names))
         poor = "; but the data contradict the fitted model, see the warnings" if fit.warnings else ""
@@ -225,19 +235,52 @@ class LikelihoodFit:
                     f"give the model that start, remove the row, or say in a column '{name}-error' how exact it is"
                 )
 
-    def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
-        """From the end of the linear noise approximation on to the exact one, where the states are few enough there."""
+    def _rough_start(self, bar: tqdm[Any]) -> Parameters:
+        """The parameters from where the linear noise approximation is at its maximum, if it has one."""
         assert isinstance(self.data, Trajectories)
-        exact, values = ProjectedPaths(self.problem, self.data), self.parameters.from_scale(rough.point)
+        rough, parameters = LinearNoisePaths(self.problem, self.data), self.parameters
+        try:
+            rough.prepare(parameters.start)
+            search = Ascent(rough, parameters, bar)
+            end = search.near(parameters.clip(parameters.to_scale(parameters.start)))
+        except SimulationError:
+            return parameters
+        return parameters.starting_at(parameters.from_scale(end.x)) if np.isfinite(end.fun) else parameters
+
+    def _by_particles(self, begin: Parameters, bar: tqdm[Any]) -> Maximum:
+        """The maximum by particle filters; from the user's start where there is none from the other one."""
+        assert isinstance(self.data, Trajectories)
+        error: SimulationError | FitError | None = None
+        for start in (begin, self.parameters):
+            self._likelihood = ParticlePaths(self.problem, self.data, self._seed)
+            try:
+                self._likelihood.prepare(start.start)
+                return maximise(self._likelihood, start, bar, self._optimiser)
+            except (SimulationError, FitError) as found:
+                error = found
+        raise FitError(f"loss 'particles': {error}") from error
+
+    def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
+        """From the end of the linear noise approximation on: exactly, where the states are few enough there, or else
+        by particles, where molecules are too few for the approximation."""
+        assert isinstance(self.data, Trajectories)
+        values = self.parameters.from_scale(rough.point)
+        exact, approximate = ProjectedPaths(self.problem, self.data), self._likelihood
         try:
             exact.prepare(values)
-            if not np.isfinite(exact.evaluate(values).value):
-                return rough
-            best = maximise(exact, self.parameters.starting_at(values), bar, None)
+            if np.isfinite(exact.evaluate(values).value):
+                best = maximise(exact, self.parameters.starting_at(values), bar, None)
+                self._likelihood = exact
+                return best
         except SimulationError:
-            return rough
-        self._likelihood = exact
-        return best
+            pass
+        try:
+            if few_molecules(self.problem, self.data, values):
+                return self._by_particles(self.parameters.starting_at(values), bar)
+        except (SimulationError, FitError):
+            pass
+        self._likelihood = approximate
+        return rough
 
     def _measured(self, expected: Any) -> pandas.DataFrame:
         import pandas

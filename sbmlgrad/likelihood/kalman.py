@@ -33,6 +33,7 @@ class LinearNoisePaths:
     """Trajectories, noisy or not, of many molecules; see :class:`~sbmlgrad.likelihood.paths.ProjectedPaths`."""
 
     name = "linear_noise"
+    drawn = False
 
     def __init__(self, problem: Problem, data: Trajectories):
         self.problem, self.data = problem, data

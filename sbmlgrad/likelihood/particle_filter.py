@@ -13,6 +13,7 @@ from one particle. Where states are many, particles in one cell of states share 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -213,10 +214,11 @@ class ParticleFilter:
             packed = (*coefficients, (end - time, *targets))
             waits, chances = exponential(keys.waiting, slots, draws), uniform(keys.choice, slots, draws)
             draws = draws + (stage < len(remaining))
-            x, later, carry = take_step(network, functional, x, time, until, carry, waits, chances, packed, (), one)
+            after, later, carry = take_step(network, functional, x, time, until, carry, waits, chances, packed, (), one)
             stage = stage + ((later >= until) & (stage < len(remaining)))
-            bad = bad | ((later == time) & (time < until))
-            return x, later, carry, stage, draws, bad, steps + 1
+            same = reduce(jnp.logical_and, [a == b for a, b in zip(x, after, strict=True)])
+            bad = bad | ((later == time) & (time < until) & same)  # a wait may be 0, but rarely
+            return after, later, carry, stage, draws, bad, steps + 1
 
         batch = draws.shape
         carry = tuple(jnp.zeros(batch) for _ in range(1 + self.density.size))

@@ -25,14 +25,20 @@ from sbmlgrad.simulation.ssa import compiler_options, initial_count
 FILTERS = 8
 """Filters that know nothing of each other: their likelihoods are averaged, and their differences tell the noise."""
 
+FEW = 20.0
+"""Molecules in the mean of a species, below which the linear noise approximation is not trusted."""
+
 _FEWEST = 256  # particles of a filter to begin with
-_MOST_BYTES = 1 << 30  # of all particles at all times
+_MOST_BYTES = 1 << 29  # of all particles at all times
 _MOST_EVENTS = 3e8  # reactions in one run of all filters: half a minute, about
 _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
-_NOISE = 1.0  # standard deviation of the log-likelihood of one filter that is good enough
+_NOISE = 0.6  # standard deviation of the log-likelihood of one filter that is good enough, and of all 0.2
 _ERROR = 0.2  # standard errors that the estimate may be off by because of that noise
 _DRIFT = 0.02  # variance that is added by standing so far from where particles were simulated, and is put up with
-_FARTHEST = 1.0  # the same, beyond which nothing is said
+_FARTHEST = 0.3  # the same, beyond which nothing is said before particles are simulated nearer
+_OUT_OF_SIGHT = 30.0  # the same, beyond which nothing is said
+_FREE_MOVES = 2  # after so many a search gets more particles
+_MOST_REFERENCES = 3
 _STEP = 1e-3  # relative, of differences of scores
 _SIGHTED = 256  # trajectories that tell which states are visited
 _ROUGH_SEED = 20260102
@@ -85,6 +91,14 @@ class Estimate(NamedTuple):
         return float(np.sqrt(np.sum(np.var(relative, axis=0, ddof=1))))
 
 
+class _Reference(NamedTuple):
+    """Particles: where they began, with which coefficients, and how they went."""
+
+    start: Any
+    coefficients: Any
+    swarm: Swarm
+
+
 class ParticlePaths:
     """Trajectories, noisy or not, with hidden species, of a model whose states are too many.
 
@@ -94,6 +108,7 @@ class ParticlePaths:
     """
 
     name = "particles"
+    drawn = True
 
     def __init__(self, problem: Problem, data: Trajectories, seed: int = 0, particles: int | None = None):
         self.problem, self.data, self.seed = problem, data, seed
@@ -101,8 +116,9 @@ class ParticlePaths:
         self._fixed = particles is not None
         self._places = tuple(problem.variables.index(name) for name in data.observables)
         self._filter: ParticleFilter | None = None
-        self._swarm: Swarm | None = None
-        self._reference: Any = None
+        self._references: list[_Reference] = []
+        self._moves = 0
+        self._settled = False
         self._latest: tuple[bytes, Estimate] | None = None
 
     @property
@@ -118,9 +134,11 @@ class ParticlePaths:
         """
         if self._filter is None:
             self._filter = self._built(values)
+        self._settled = False
         while True:
-            self._simulate(values)
-            found = self._at(values)
+            self._references = [self._simulated(values)]
+            self._latest = None
+            found = self.estimate(values)
             dead = not np.isfinite(found.value)
             if self._fixed or not (dead or found.noise > _NOISE):
                 return
@@ -133,13 +151,18 @@ class ParticlePaths:
 
     def widen(self, values: np.ndarray) -> bool:
         """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
-        assert self._filter is not None
-        if self._at(values).excess > _DRIFT:
-            self.prepare(values)
-            return True
-        if self._fixed or self._error(values) <= _ERROR:
+        moved = self.estimate(values).excess > _DRIFT
+        self._settled = not moved and (self._fixed or self._error(values) <= _ERROR)
+        if self._settled:
             return False
-        self._more(2)
+        self._moves += 1
+        if not moved or self._moves > _FREE_MOVES:  # to and fro, as far as the noise goes
+            try:
+                self._more(2)
+            except SimulationError:
+                self._settled = not moved
+                if self._settled:
+                    return False
         self.prepare(values)
         return True
 
@@ -150,15 +173,8 @@ class ParticlePaths:
             refuse_switched_off("particles", self.problem, point)
         except EstimatorError as error:
             raise SimulationError(str(error).partition("; use")[0]) from None
-        network = self.problem.network_at(values)
-        grid = np.unique(np.append(np.linspace(self.data.start, self.data.times[-1], 17)[1:], self.data.times))
-        rough = Ensemble(
-            network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.data.start
-        )
-        chunks = list(run(rough))
-        self._events = sum(chunk.events for chunk in chunks) / _SIGHTED
+        rows, self._events = _visited(self.problem, self.data, values)
         self._check_effort(self.particles)
-        rows = np.concatenate([np.stack(c.records).reshape(len(network.species), -1) for c in chunks], axis=1)
         visited = np.unique(rows, axis=1)[:, :: max(1, rows.shape[1] // 10_000)]
         states = np.concatenate([visited, visited + 1, visited + 2], axis=1)
         density = PathDensity.of(self.problem, point, states)
@@ -186,37 +202,58 @@ class ParticlePaths:
                 f"{self._events:.3g} reactions each, are too many to follow"
             )
 
-    def _simulate(self, values: np.ndarray) -> None:
+    def _simulated(self, values: np.ndarray) -> _Reference:
         point, batch = self.problem.at(values), int(np.prod(self._shape))
         keys, slots = streams(self.seed), np.arange(batch, dtype=np.uint32)
         start = tuple(jnp.asarray(initial_count(c, keys, slots, i)) for i, c in enumerate(point.counts))
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
-        self._begun = start, coefficients, keys
-        self._swarm = self._compiled("run")(start, coefficients, self._rows, keys, np.float32(1.0))
-        if bool(np.any(np.asarray(self._swarm.broken))):
+        swarm = self._compiled("run")(start, coefficients, self._rows, keys, np.float32(1.0))
+        if bool(np.any(np.asarray(swarm.broken))):
             raise SimulationError(
                 f"a propensity is negative or not finite, or more than {_MOST_STEPS} reactions fire between two "
                 "observations"
             )
-        self._latest = None
+        return _Reference(start, coefficients, swarm)
 
     # ---- what they say -----------------------------------------------------------------------------------------
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
-        found = self._at(values)
-        if not found.excess <= _FARTHEST:
-            raise SimulationError("too far from where particles were simulated")
+        found = self.estimate(values)
+        if found.excess > _FARTHEST:
+            if not self._settled or not found.excess <= _OUT_OF_SIGHT:
+                raise SimulationError("too far from where particles were simulated")
+            self._references = [*self._references[: _MOST_REFERENCES - 1], self._simulated(values)]
+            self._latest = None
+            found = self.estimate(values)
         return Evaluation(found.value, found.score)
 
     def estimate(self, values: np.ndarray) -> Estimate:
-        """What each of the filters says at these values (P,)."""
-        return self._at(values)
+        """What each of the filters says at these values (P,), by the first of the references that is near enough."""
+        key = np.asarray(values, np.float64).tobytes()
+        if self._latest is None or self._latest[0] != key:
+            point = self.problem.at(values)
+            now = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
+            directions = stacked(now, point.tangents.coefficients)
+            best: Estimate | None = None
+            for reference in self._references:
+                found = self._compiled("slopes")(
+                    now, directions, reference.swarm, reference.coefficients, self._rows
+                )
+                value, slopes, excess = map(np.asarray, found)
+                own = Estimate(value, slopes, float(np.nan_to_num(np.sum(np.mean(excess, axis=0)), nan=np.inf)) / FILTERS)
+                if best is None or own.excess < best.excess:
+                    best = own
+                if own.excess <= _FARTHEST:
+                    break
+            assert best is not None
+            self._latest = key, best
+        return self._latest[1]
 
     def expected(self, values: np.ndarray) -> Expected:
-        self._simulate(values)
-        start, coefficients, keys = self._begun
+        start, coefficients, _ = self._simulated(values)
+        keys = streams(self.seed)
         moments = self._compiled("predicted")(start, coefficients, self._rows, keys, np.float32(1.0))
-        mean, variance, fourth = np.moveaxis(np.asarray(moments), 0, -1)
+        mean, variance, fourth = np.moveaxis(np.asarray(moments), 1, 0).transpose(0, 2, 3, 1)
         wildness = np.where(variance > 0, fourth / np.where(variance > 0, variance, 1.0) ** 2, 3.0)
         return expected_values(self.data, mean, variance, wildness)
 
@@ -233,25 +270,13 @@ class ParticlePaths:
         times = self.data.times
         return Data(np.concatenate([[self.data.start], times[:-1]]), times, *self.data.by_time)
 
-    def _at(self, values: np.ndarray) -> Estimate:
-        """The filters at these values, the latest of which are kept."""
-        key = np.asarray(values, np.float64).tobytes()
-        if self._latest is None or self._latest[0] != key:
-            point = self.problem.at(values)
-            now = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
-            directions = stacked(now, point.tangents.coefficients)
-            found = self._compiled("slopes")(now, directions, self._swarm, self._begun[1], self._rows)
-            value, slopes, excess = map(np.asarray, found)
-            self._latest = key, Estimate(value, slopes, float(np.sum(np.mean(excess, axis=0))) / FILTERS)
-        return self._latest[1]
-
     def _error(self, values: np.ndarray) -> float:
         """How far the maximum may be off because of noise, in standard errors of the direction where that is most."""
         widths = np.where(values != 0, np.abs(values), 1.0)
         steps = _STEP * np.diag(widths)
-        rows = [(self._at(values - s).score - self._at(values + s).score) * widths / (2 * _STEP) for s in steps]
+        rows = [(self.estimate(values - s).score - self.estimate(values + s).score) * widths / (2 * _STEP) for s in steps]
         information = (np.array(rows) + np.array(rows).T) / 2
-        noise = self._at(values).score_noise * np.outer(widths, widths)
+        noise = self.estimate(values).score_noise * np.outer(widths, widths)
         sizes, axes = np.linalg.eigh(information)
         if sizes.min() <= 1e-8 * sizes.max():
             return 0.0  # the data do not tell, with any number of particles
@@ -268,6 +293,27 @@ class ParticlePaths:
             return jax.jit(partial(getattr(own, kind), self._shape), compiler_options=compiler_options())
 
         return self.problem.once(("particles", kind, own, None if kind == "slopes" else self._shape), build)
+
+
+def few_molecules(problem: Problem, data: Trajectories, values: np.ndarray) -> bool:
+    """Whether there are too few molecules of some species at these values (P,) for the linear noise approximation.
+
+    Those of the species, of all that change, of which there are fewest in the mean over trajectories and time.
+    """
+    records, _ = _visited(problem, data, values)
+    means = np.array([row.mean() for row, jumps in zip(records, problem.network.stoichiometry, strict=True) if jumps.any()])
+    return bool(means.min(initial=np.inf) < FEW)
+
+
+def _visited(problem: Problem, data: Trajectories, values: np.ndarray) -> tuple[np.ndarray, float]:
+    """States (species, m) of some trajectories, and how many reactions fire in each."""
+    point = problem.at(values)
+    grid = np.unique(np.append(np.linspace(data.start, data.times[-1], 17)[1:], data.times))
+    network = problem.network_at(values)
+    rough = Ensemble(network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=data.start)
+    chunks = list(run(rough))
+    rows = np.concatenate([np.stack(c.records).reshape(len(network.species), -1) for c in chunks], axis=1)
+    return rows, sum(chunk.events for chunk in chunks) / _SIGHTED
 
 
 def _slopes(own: ParticleFilter, now: Any, directions: Any, swarm: Swarm, start: Any, data: Data) -> Any:

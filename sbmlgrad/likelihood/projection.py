@@ -75,6 +75,8 @@ def bucket(size: int) -> int:
 class Projected:
     """What snapshots and trajectories share: the states, the law at the start, and how it goes on."""
 
+    drawn = False
+
     def __init__(
         self, problem: Problem, times: np.ndarray, start: float, seen: np.ndarray, laws: int, limit: int = LIMIT
     ):
