@@ -19,6 +19,7 @@ from sbmlgrad.likelihood.path_density import PathDensity
 from sbmlgrad.likelihood.projection import along, stacked
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.simulation.ensemble import Ensemble, run
+from sbmlgrad.simulation.experiment import MAX_EVENTS
 from sbmlgrad.simulation.random import streams
 from sbmlgrad.simulation.ssa import compiler_options, initial_count
 
@@ -29,6 +30,7 @@ FEW = 20.0
 """Molecules in the mean of a species, below which the linear noise approximation is not trusted."""
 
 _FEWEST = 256  # particles of a filter to begin with
+_TIMES = 4  # as many where those are too few
 _MOST_BYTES = 1 << 29  # of all particles at all times
 _MOST_EVENTS = 3e8  # reactions in one run of all filters: half a minute, about
 _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
@@ -36,7 +38,6 @@ _NOISE = 0.6  # standard deviation of the log-likelihood of one filter that is g
 _ERROR = 0.2  # standard errors that the estimate may be off by because of that noise
 _DRIFT = 0.02  # variance that is added by standing so far from where particles were simulated, and is put up with
 _FARTHEST = 0.3  # the same, beyond which nothing is said before particles are simulated nearer
-_OUT_OF_SIGHT = 30.0  # the same, beyond which nothing is said
 _FREE_MOVES = 2  # after so many a search gets more particles
 _MOST_REFERENCES = 3
 _STEP = 1e-3  # relative, of differences of scores
@@ -117,7 +118,9 @@ class ParticlePaths:
         self._places = tuple(problem.variables.index(name) for name in data.observables)
         self._filter: ParticleFilter | None = None
         self._references: list[_Reference] = []
+        self._used: _Reference | None = None
         self._moves = 0
+        self._noise: float | None = None
         self._settled = False
         self._latest: tuple[bytes, Estimate] | None = None
 
@@ -143,7 +146,7 @@ class ParticlePaths:
             if self._fixed or not (dead or found.noise > _NOISE):
                 return
             try:
-                self._more(4 if dead or found.noise > 2 * _NOISE else 2)
+                self._more()
             except SimulationError:
                 if dead:
                     raise
@@ -158,7 +161,7 @@ class ParticlePaths:
         self._moves += 1
         if not moved or self._moves > _FREE_MOVES:  # to and fro, as far as the noise goes
             try:
-                self._more(2)
+                self._more()
             except SimulationError:
                 self._settled = not moved
                 if self._settled:
@@ -187,10 +190,10 @@ class ParticlePaths:
             ),
         )
 
-    def _more(self, times: int) -> None:
-        """Take so many times as many particles; raises :class:`SimulationError` where that is too much."""
-        self._check_effort(self.particles * times)
-        self.particles *= times
+    def _more(self) -> None:
+        """Take more particles, in steps that few sizes lie between; :class:`SimulationError` where that is too much."""
+        self._check_effort(self.particles * _TIMES)
+        self.particles *= _TIMES
 
     def _check_effort(self, particles: int) -> None:
         batch = FILTERS * len(self.data.values) * particles
@@ -204,6 +207,7 @@ class ParticlePaths:
 
     def _simulated(self, values: np.ndarray) -> _Reference:
         point, batch = self.problem.at(values), int(np.prod(self._shape))
+        _visited(self.problem, self.data, values, int(_MOST_EVENTS / batch) + 1)  # raises where rates are hopeless
         keys, slots = streams(self.seed), np.arange(batch, dtype=np.uint32)
         start = tuple(jnp.asarray(initial_count(c, keys, slots, i)) for i, c in enumerate(point.counts))
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
@@ -220,7 +224,7 @@ class ParticlePaths:
     def evaluate(self, values: np.ndarray) -> Evaluation:
         found = self.estimate(values)
         if found.excess > _FARTHEST:
-            if not self._settled or not found.excess <= _OUT_OF_SIGHT:
+            if not self._settled:
                 raise SimulationError("too far from where particles were simulated")
             self._references = [*self._references[: _MOST_REFERENCES - 1], self._simulated(values)]
             self._latest = None
@@ -235,14 +239,14 @@ class ParticlePaths:
             now = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
             directions = stacked(now, point.tangents.coefficients)
             best: Estimate | None = None
-            for reference in self._references:
+            for reference in sorted(self._references, key=lambda r: r is not self._used):
                 found = self._compiled("slopes")(
                     now, directions, reference.swarm, reference.coefficients, self._rows
                 )
                 value, slopes, excess = map(np.asarray, found)
                 own = Estimate(value, slopes, float(np.nan_to_num(np.sum(np.mean(excess, axis=0)), nan=np.inf)) / FILTERS)
                 if best is None or own.excess < best.excess:
-                    best = own
+                    best, self._used = own, reference
                 if own.excess <= _FARTHEST:
                     break
             assert best is not None
@@ -250,7 +254,8 @@ class ParticlePaths:
         return self._latest[1]
 
     def expected(self, values: np.ndarray) -> Expected:
-        start, coefficients, _ = self._simulated(values)
+        start, coefficients, _ = self._references[0]
+        self._noise = self.estimate(values).noise
         keys = streams(self.seed)
         moments = self._compiled("predicted")(start, coefficients, self._rows, keys, np.float32(1.0))
         mean, variance, fourth = np.moveaxis(np.asarray(moments), 1, 0).transpose(0, 2, 3, 1)
@@ -258,7 +263,7 @@ class ParticlePaths:
         return expected_values(self.data, mean, variance, wildness)
 
     def describe(self) -> str:
-        noise = "" if self._latest is None else f", noise {self._latest[1].noise / np.sqrt(FILTERS):.2g}"
+        noise = "" if self._noise is None else f", noise {self._noise / np.sqrt(FILTERS):.2g}"
         return f"likelihood of trajectories by {FILTERS} particle filters of {self.particles} particles{noise}"
 
     @property
@@ -305,12 +310,16 @@ def few_molecules(problem: Problem, data: Trajectories, values: np.ndarray) -> b
     return bool(means.min(initial=np.inf) < FEW)
 
 
-def _visited(problem: Problem, data: Trajectories, values: np.ndarray) -> tuple[np.ndarray, float]:
+def _visited(
+    problem: Problem, data: Trajectories, values: np.ndarray, max_events: int = MAX_EVENTS
+) -> tuple[np.ndarray, float]:
     """States (species, m) of some trajectories, and how many reactions fire in each."""
     point = problem.at(values)
     grid = np.unique(np.append(np.linspace(data.start, data.times[-1], 17)[1:], data.times))
     network = problem.network_at(values)
-    rough = Ensemble(network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, start=data.start)
+    rough = Ensemble(
+        network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, data.start, max_events
+    )
     chunks = list(run(rough))
     rows = np.concatenate([np.stack(c.records).reshape(len(network.species), -1) for c in chunks], axis=1)
     return rows, sum(chunk.events for chunk in chunks) / _SIGHTED
