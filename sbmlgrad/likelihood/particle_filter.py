@@ -288,7 +288,8 @@ def _systematic(weights: Array, chance: Array) -> Array:
     """Indices (..., particles) of those drawn in proportion to weights, evenly, from one uniform for each set."""
     many = weights.shape[-1]
     sums = jnp.cumsum(weights, axis=-1)
-    marks = (chance[..., None] + jnp.arange(many)) / many
+    numbers = jnp.broadcast_to(jnp.arange(many), weights.shape)
+    marks = (chance[..., None] + numbers) / many
     marks = jnp.minimum(marks, 1 - 1e-15) * sums[..., -1:]
     find = jnp.vectorize(lambda s, m: jnp.searchsorted(s, m, side="right"), signature="(n),(n)->(n)")
     return jnp.minimum(find(sums, marks), many - 1)

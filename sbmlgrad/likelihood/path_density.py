@@ -122,11 +122,11 @@ class PathDensity:
         safe = jnp.where(level > 0, level, 1.0)
         fires = jnp.stack([reaction == np.float32(j) for j in self.curved])
         first = [slope(still, m) for m in range(len(self.active))]
-        gains = [jnp.sum(jnp.where(fires, d / safe, 0.0) - d * wait, axis=0) for d in first]
+        gains = [jnp.sum(jnp.where(fires, d / safe, 0.0) - d * wait[None], axis=0) for d in first]
         for m, n in self._pairs:
             second = jax.jvp(lambda move, m=m: slope(move, m), (still,), (axes[n],))[1]
             at_firing = second / safe - first[m] * first[n] / jnp.square(safe)
-            gains.append(jnp.sum(jnp.where(fires, at_firing, 0.0) - second * wait, axis=0))
+            gains.append(jnp.sum(jnp.where(fires, at_firing, 0.0) - second * wait[None], axis=0))
         return gains
 
 
