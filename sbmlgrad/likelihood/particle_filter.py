@@ -88,7 +88,9 @@ class ParticleFilter:
             x, draws, begin = carry
             index, now = row
             targets = self._targets(shape, now)
-            x, draws, kept, log, steps, broken = self._propagated(x, draws, coefficients, now, targets, keys, slots, one)
+            x, draws, kept, log, steps, broken = self._propagated(
+                x, draws, coefficients, now, targets, keys, slots, one
+            )
             seen = self._observed(x, coefficients, shape)
             logs = log.reshape(shape) + self._weighed(seen, now)
             gain, weights = _normalised(logs)
@@ -120,7 +122,9 @@ class ParticleFilter:
             x, draws, other = carry
             index, now = row
             targets = self._targets(shape, now)
-            ahead, other, *_ = free._propagated(x, other, coefficients, now, targets, keys, slots + np.uint32(batch), one)
+            ahead, other, *_ = free._propagated(
+                x, other, coefficients, now, targets, keys, slots + np.uint32(batch), one
+            )
             moments = _moments(self._observed(ahead, coefficients, shape), now.variance)
             x, draws, _, log, *_ = self._propagated(x, draws, coefficients, now, targets, keys, slots, one)
             logs = log.reshape(shape) + self._weighed(self._observed(x, coefficients, shape), now)

@@ -33,6 +33,8 @@ _FEWEST = 256  # particles of a filter to begin with
 _TIMES = 4  # as many where those are too few
 _MOST_BYTES = 1 << 29  # of all particles at all times
 _MOST_EVENTS = 3e8  # reactions in one run of all filters: half a minute, about
+_FASTER = 20.0  # times as many reactions as at the maximum are not worth their time for an interval's sake
+_MOST_PARTICLES = 1 << 14
 _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
 _NOISE = 0.6  # standard deviation of the log-likelihood of one filter that is good enough, and of all 0.2
 _ERROR = 0.2  # standard errors that the estimate may be off by because of that noise
@@ -122,6 +124,7 @@ class ParticlePaths:
         self._moves = 0
         self._noise: float | None = None
         self._settled = False
+        self._events = np.inf  # in a trajectory
         self._latest: tuple[bytes, Estimate] | None = None
 
     @property
@@ -199,7 +202,7 @@ class ParticlePaths:
         batch = FILTERS * len(self.data.values) * particles
         kept = 0 if self._filter is None else self._filter.density.size + len(self.problem.network.species)
         size = 8 * len(self.data.times) * batch * (4 + kept)
-        if size > _MOST_BYTES or self._events * batch > _MOST_EVENTS:
+        if particles > _MOST_PARTICLES or size > _MOST_BYTES or self._events * batch > _MOST_EVENTS:
             raise SimulationError(
                 f"{particles} particles in each of {FILTERS} filters of {len(self.data.values)} trajectories, with "
                 f"{self._events:.3g} reactions each, are too many to follow"
@@ -207,7 +210,10 @@ class ParticlePaths:
 
     def _simulated(self, values: np.ndarray) -> _Reference:
         point, batch = self.problem.at(values), int(np.prod(self._shape))
-        _visited(self.problem, self.data, values, int(_MOST_EVENTS / batch) + 1)  # raises where rates are hopeless
+        most = _MOST_EVENTS / batch
+        if self._settled:
+            most = min(most, _FASTER * self._events)
+        _visited(self.problem, self.data, values, int(most) + 1)  # raises where there are too many
         keys, slots = streams(self.seed), np.arange(batch, dtype=np.uint32)
         start = tuple(jnp.asarray(initial_count(c, keys, slots, i)) for i, c in enumerate(point.counts))
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
@@ -240,11 +246,11 @@ class ParticlePaths:
             directions = stacked(now, point.tangents.coefficients)
             best: Estimate | None = None
             for reference in sorted(self._references, key=lambda r: r is not self._used):
-                found = self._compiled("slopes")(
-                    now, directions, reference.swarm, reference.coefficients, self._rows
-                )
+                found = self._compiled("slopes")(now, directions, reference.swarm, reference.coefficients, self._rows)
                 value, slopes, excess = map(np.asarray, found)
-                own = Estimate(value, slopes, float(np.nan_to_num(np.sum(np.mean(excess, axis=0)), nan=np.inf)) / FILTERS)
+                own = Estimate(
+                    value, slopes, float(np.nan_to_num(np.sum(np.mean(excess, axis=0)), nan=np.inf)) / FILTERS
+                )
                 if best is None or own.excess < best.excess:
                     best, self._used = own, reference
                 if own.excess <= _FARTHEST:
@@ -279,7 +285,9 @@ class ParticlePaths:
         """How far the maximum may be off because of noise, in standard errors of the direction where that is most."""
         widths = np.where(values != 0, np.abs(values), 1.0)
         steps = _STEP * np.diag(widths)
-        rows = [(self.estimate(values - s).score - self.estimate(values + s).score) * widths / (2 * _STEP) for s in steps]
+        rows = [
+            (self.estimate(values - s).score - self.estimate(values + s).score) * widths / (2 * _STEP) for s in steps
+        ]
         information = (np.array(rows) + np.array(rows).T) / 2
         noise = self.estimate(values).score_noise * np.outer(widths, widths)
         sizes, axes = np.linalg.eigh(information)
@@ -306,7 +314,9 @@ def few_molecules(problem: Problem, data: Trajectories, values: np.ndarray) -> b
     Those of the species, of all that change, of which there are fewest in the mean over trajectories and time.
     """
     records, _ = _visited(problem, data, values)
-    means = np.array([row.mean() for row, jumps in zip(records, problem.network.stoichiometry, strict=True) if jumps.any()])
+    means = np.array(
+        [row.mean() for row, jumps in zip(records, problem.network.stoichiometry, strict=True) if jumps.any()]
+    )
     return bool(means.min(initial=np.inf) < FEW)
 
 
@@ -317,9 +327,7 @@ def _visited(
     point = problem.at(values)
     grid = np.unique(np.append(np.linspace(data.start, data.times[-1], 17)[1:], data.times))
     network = problem.network_at(values)
-    rough = Ensemble(
-        network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, data.start, max_events
-    )
+    rough = Ensemble(network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, data.start, max_events)
     chunks = list(run(rough))
     rows = np.concatenate([np.stack(c.records).reshape(len(network.species), -1) for c in chunks], axis=1)
     return rows, sum(chunk.events for chunk in chunks) / _SIGHTED

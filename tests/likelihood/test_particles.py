@@ -81,7 +81,9 @@ def test_a_law_that_is_no_factor_of_its_parameters(draw: Draw) -> None:
         species=("X",),
     )
     problem, values = differentiable(network, ["v", "h"]), np.array([6.0, 4.0])
-    data = Trajectories(("X",), 0.5 * np.arange(1, 9), np.array([[[4.0, 4, 3, 5, 6, 4, 2, 3]]]), np.full((1, 1, 8), 0.5))
+    data = Trajectories(
+        ("X",), 0.5 * np.arange(1, 9), np.array([[[4.0, 4, 3, 5, 6, 4, 2, 3]]]), np.full((1, 1, 8), 0.5)
+    )
     judge = ProjectedPaths(problem, data)
     judge.prepare(values)
     while judge.widen(values):
@@ -132,12 +134,13 @@ def test_what_is_expected_of_the_next_value(expression: Problem, draw: Draw) -> 
     np.testing.assert_allclose(found.sd, told.sd, rtol=0.15)
 
 
-def test_as_many_particles_as_are_needed(expression: Problem) -> None:
+def test_as_many_particles_as_are_needed(expression: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     """A jump that hardly ever happens kills particles; more of them live, or it is said that there are too many."""
     data = Trajectories(("P",), np.array([0.5, 1.0]), np.array([[[2.0, 24.0]]]), np.zeros((1, 1, 2)))
     filters = ParticlePaths(expression, data)
     filters.prepare(VALUES)
     assert filters.particles > 256
+    monkeypatch.setattr("sbmlgrad.likelihood.particles._MOST_PARTICLES", 256)
     impossible = Trajectories(("P",), np.array([0.0, 1.0]), np.array([[[2.0, 3.0]]]), np.zeros((1, 1, 2)))
     with pytest.raises(SimulationError, match="too many to follow"):
         ParticlePaths(expression, impossible).prepare(VALUES)
