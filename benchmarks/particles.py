@@ -2,11 +2,12 @@
 
     python benchmarks/particles.py -o benchmarks/results/DATE-particles.json
 
-Six models of which one species is seen, in one trajectory of 20 times that is drawn event by event with numpy, without and
-with errors of measurement. Of many filters that know nothing of each other: z of the mean of exp(log-likelihood - exact)
-against 1, at the parameters that particles are simulated with and at others 15 % away; the standard deviation of the
-log-likelihood of one filter; how far the mean score is off, as the largest of its distances in per cent of the exact one,
-in standard errors of that mean, and in standard errors of the parameter.
+Six models of which one species is seen, in one trajectory of 20 times that is drawn event by event with numpy, without
+and with errors of measurement. Of many filters that know nothing of each other: z of the mean of
+exp(log-likelihood - exact) against 1, at the parameters that particles are simulated with and at others 15 % away; the
+standard deviation of the log-likelihood of one filter; how far the mean score is off, as the largest of its distances
+in per cent of the exact one, in standard errors of that mean, and in standard errors of the parameter; and the standard
+deviation of the score of one run in standard errors of the parameter.
 """
 
 from __future__ import annotations

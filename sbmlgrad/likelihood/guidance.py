@@ -2,8 +2,8 @@
 
 Propensities are multiplied by how much more likely the observation is after the reaction than before it, in the linear
 noise approximation of one count from where the particle is (Golightly & Wilkinson, Stat. Appl. Genet. Mol. Biol. 14,
-169, 2015; Golightly & Sherlock, Stat. Comput. 29, 1057, 2019). They are held until the next reaction, or the next of some
-times on the way, so that the density of the path under them is known and the weights are exact.
+169, 2015; Golightly & Sherlock, Stat. Comput. 29, 1057, 2019). They are held until the next reaction, or the next of
+some times on the way, so that the density of the path under them is known and the weights are exact.
 """
 
 from __future__ import annotations

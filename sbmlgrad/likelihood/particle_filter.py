@@ -1,8 +1,8 @@
 """A particle filter on exact simulation, and what it says at other values of the parameters than its own.
 
 Particles are simulated from one observation to the next, weighed by what was observed, and drawn anew in proportion
-(systematic resampling; Gordon, Salmond, Smith, IEE Proc. F 140, 107, 1993; Kitagawa, J. Comput. Graph. Stat. 5, 1, 1996).
-The product of mean weights is an unbiased estimate of the likelihood (Del Moral, Feynman-Kac Formulae, 2004).
+(systematic resampling; Gordon, Salmond, Smith, IEE Proc. F 140, 107, 1993; Kitagawa, J. Comput. Graph. Stat. 5, 1,
+1996). The product of mean weights is an unbiased estimate of the likelihood (Del Moral, Feynman-Kac Formulae, 2004).
 
 At other values every path counts with the ratio of its densities. Once particles meet in one state, what lies ahead of
 them is the same, so that all drawn from there go on with their mean ratio: the estimate stays unbiased, is a smooth
@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -51,7 +50,6 @@ class Swarm(NamedTuple):
     begin: Array  # index of the cell in which the step began
     kept: Array  # (times, size, filters, replicates, particles): see PathDensity
     states: Array  # (times, species, ...): counts where observables may depend on parameters, else none
-    steps: Array  # of the slowest particle (times,)
     broken: Array  # whether any propensity made no sense, or too many reactions fired (times,)
 
 
@@ -81,60 +79,49 @@ class ParticleFilter:
 
     def run(self, shape: Shape, start: Arrays, coefficients: Arrays, data: Data, keys: Streams, one: Array) -> Swarm:
         """Filter ``data`` from the states ``start`` (filters * replicates * particles,) of each species."""
-        batch = start[0].shape[0]
-        slots = lax.iota(jnp.uint32, batch)
 
-        def step(carry: Any, row: Any) -> Any:
+        def step(carry: Any, row: tuple[Array, Data]) -> Any:
             x, draws, begin = carry
             index, now = row
-            targets = self._targets(shape, now)
-            x, draws, kept, log, steps, broken = self._propagated(
-                x, draws, coefficients, now, targets, keys, slots, one
-            )
-            seen = self._observed(x, coefficients, shape)
-            logs = log.reshape(shape) + self._weighed(seen, now)
-            gain, weights = _normalised(logs)
-            cells, shares = _cells(x, weights, shape)
-            chance = uniform(keys.drawing, jnp.arange(gain.size, dtype=jnp.uint32), index).reshape(gain.shape)
-            parents = _systematic(weights, chance)
-            states = jnp.stack(x).reshape(-1, *shape)[: None if self._moving else 0]
-            x = tuple(jnp.take_along_axis(c.reshape(shape), parents, axis=-1).reshape(batch) for c in x)
-            following = jnp.take_along_axis(cells, parents, axis=-1)
-            kept = jnp.stack(kept).reshape(-1, *shape) if kept else jnp.zeros((0, *shape))
-            return (x, draws, following), Swarm(gain, weights, shares, cells, begin, kept, states, steps, broken)
+            there = self._propagated(shape, x, draws, coefficients, now, keys, one)
+            gain, weights = self._weighted(shape, there, coefficients, now)
+            cells, shares = _cells(there.x, weights, shape)
+            parents = _parents(weights, keys, index)
+            states = jnp.stack(there.x).reshape(-1, *shape)[: None if self._moving else 0]
+            kept = jnp.stack(there.kept).reshape(-1, *shape) if there.kept else jnp.zeros((0, *shape))
+            swarm = Swarm(gain, weights, shares, cells, begin, kept, states, there.broken)
+            return (_drawn(there.x, parents), there.draws, jnp.take_along_axis(cells, parents, axis=-1)), swarm
 
-        number = jnp.arange(len(data.end), dtype=jnp.uint32)
-        nowhere = jnp.zeros(shape, jnp.int32)
-        return lax.scan(step, (start, jnp.zeros(batch, jnp.uint32), nowhere), (number, data))[1]
+        number, draws = jnp.arange(len(data.end), dtype=jnp.uint32), jnp.zeros(start[0].shape, jnp.uint32)
+        swarm: Swarm = lax.scan(step, (start, draws, jnp.zeros(shape, jnp.int32)), (number, data))[1]
+        return swarm
 
     def predicted(
-        self, shape: Shape, start: Arrays, coefficients: Arrays, data: Data, keys: Streams, one: Array
+        self,
+        shape: Shape,
+        start: Arrays,
+        coefficients: Arrays,
+        data: Data,
+        keys: Streams,
+        other_keys: Streams,
+        one: Array,
     ) -> Array:
         """Mean, variance and fourth central moment (times, 3, replicates, observables) of each value before it is seen.
 
-        By particles that nothing leads, beside those that are.
+        By particles that nothing leads, with random numbers of their own, beside those that are.
         """
-        batch = start[0].shape[0]
-        slots = lax.iota(jnp.uint32, batch)
         free = replace(self, guidance=None)
 
-        def step(carry: Any, row: Any) -> Any:
-            x, draws, other = carry
+        def step(carry: Any, row: tuple[Array, Data]) -> Any:
+            x, draws, free_draws = carry
             index, now = row
-            targets = self._targets(shape, now)
-            ahead, other, *_ = free._propagated(
-                x, other, coefficients, now, targets, keys, slots + np.uint32(batch), one
-            )
-            moments = _moments(self._observed(ahead, coefficients, shape), now.variance)
-            x, draws, _, log, *_ = self._propagated(x, draws, coefficients, now, targets, keys, slots, one)
-            logs = log.reshape(shape) + self._weighed(self._observed(x, coefficients, shape), now)
-            weights = _normalised(logs)[1]
-            chance = uniform(keys.drawing, jnp.arange(weights[..., 0].size, dtype=jnp.uint32), index)
-            parents = _systematic(weights, chance.reshape(weights.shape[:-1]))
-            x = tuple(jnp.take_along_axis(c.reshape(shape), parents, axis=-1).reshape(batch) for c in x)
-            return (x, draws, other), moments
+            ahead = free._propagated(shape, x, free_draws, coefficients, now, other_keys, one)
+            moments = _moments(self._observed(ahead.x, coefficients, shape), now.variance)
+            there = self._propagated(shape, x, draws, coefficients, now, keys, one)
+            weights = self._weighted(shape, there, coefficients, now)[1]
+            return (_drawn(there.x, _parents(weights, keys, index)), there.draws, ahead.draws), moments
 
-        number, draws = jnp.arange(len(data.end), dtype=jnp.uint32), jnp.zeros(batch, jnp.uint32)
+        number, draws = jnp.arange(len(data.end), dtype=jnp.uint32), jnp.zeros(start[0].shape, jnp.uint32)
         return lax.scan(step, (start, draws, draws), (number, data))[1]
 
     def reweighted(self, swarm: Swarm, start: Arrays, now: Arrays, data: Data) -> tuple[Array, Array]:
@@ -189,67 +176,68 @@ class ParticleFilter:
         value, variance = (part.T[:, None, :, None] for part in (now.values, now.variance))
         return jnp.sum(jnp.where(jnp.isnan(value), 0.0, log_density(value, seen, variance)), axis=0)
 
+    def _weighted(self, shape: Shape, there: _There, coefficients: Arrays, now: Data) -> tuple[Array, Array]:
+        """What is gained in log-likelihood (filters, replicates), and normalised weights, once values are seen."""
+        return _normalised(there.log.reshape(shape) + self._weighed(self._observed(there.x, coefficients, shape), now))
+
     def _propagated(
-        self,
-        x: Arrays,
-        draws: Array,
-        coefficients: Arrays,
-        now: Data,
-        targets: tuple[Array, Array],
-        keys: Streams,
-        slots: Array,
-        one: Array,
-    ) -> tuple[Arrays, Array, Arrays, Array, Array, Array]:
-        """Particles at the end of a span: counts, draws, what is kept of paths, and the logarithm of their density
-        over that of how they were simulated; the steps of the slowest, and whether anything went wrong."""
+        self, shape: Shape, x: Arrays, draws: Array, coefficients: Arrays, now: Data, keys: Streams, one: Array
+    ) -> _There:
+        """Particles at the end of a span."""
         remaining = jnp.asarray(REMAINING if self.guidance else (0.0,))
-        begin, end = now.begin, now.end
-        functional = _Kept(self)
-        network = _Led.of(self)
+        begin, end, last = now.begin, now.end, len(remaining) - 1
+        functional, network, targets = _Kept(self), _led(self), self._targets(shape, now)
+        slots = lax.iota(jnp.uint32, draws.shape[0])
 
         def unfinished(loop: Any) -> Array:
             _, _, _, stage, _, bad, steps = loop
-            return jnp.any((stage < len(remaining)) & ~bad) & (steps < self.most_steps)
+            return jnp.any((stage <= last) & ~bad) & (steps < self.most_steps)
 
         def step(loop: Any) -> Any:
             x, time, carry, stage, draws, bad, steps = loop
-            left = jnp.where(stage < len(remaining), remaining[jnp.minimum(stage, len(remaining) - 1)], 0.0)
+            left = jnp.where(stage <= last, remaining[jnp.minimum(stage, last)], 0.0)
             until = jnp.where(left > 0, end - (end - begin) * left, end)
             packed = (*coefficients, (end - time, *targets))
             waits, chances = exponential(keys.waiting, slots, draws), uniform(keys.choice, slots, draws)
-            draws = draws + (stage < len(remaining))
+            draws = draws + (stage <= last)
             after, later, carry = take_step(network, functional, x, time, until, carry, waits, chances, packed, (), one)
-            stage = stage + ((later >= until) & (stage < len(remaining)))
+            stage = stage + ((later >= until) & (stage <= last))
             same = reduce(jnp.logical_and, [a == b for a, b in zip(x, after, strict=True)])
             bad = bad | ((later == time) & (time < until) & same)  # a wait may be 0, but rarely
             return after, later, carry, stage, draws, bad, steps + 1
 
         batch = draws.shape
-        carry = tuple(jnp.zeros(batch) for _ in range(1 + self.density.size))
+        carry = functional.initial(x, coefficients, ())
         first = (x, jnp.full(batch, begin), carry, jnp.zeros(batch, jnp.int32), draws, jnp.zeros(batch, bool), 0)
-        x, _, carry, stage, draws, bad, steps = lax.while_loop(unfinished, step, first)
-        broken = jnp.any(bad | (stage < len(remaining)))
-        return x, draws, carry[1:], carry[0], jnp.asarray(steps), broken
+        x, _, carry, stage, draws, bad, _ = lax.while_loop(unfinished, step, first)
+        return _There(x, draws, carry[1:], carry[0], jnp.any(bad | (stage <= last)))
 
 
-class _Led:
-    """The network whose propensities lead to what is observed next."""
+class _There(NamedTuple):
+    """Particles at the end of a span; arrays (batch,)."""
 
-    @staticmethod
-    def of(own: ParticleFilter) -> ReactionNetwork:
-        network, guidance = own.problem.network, own.guidance
-        assert network.rates is not None
-        rates = network.rates
+    x: Arrays
+    draws: Array
+    kept: Arrays  # see PathDensity
+    log: Array  # of the density of the path over that of how it was simulated
+    broken: Array  # whether any propensity made no sense, or too many reactions fired ()
 
-        def led(x: Arrays, packed: Any) -> Arrays:
-            *coefficients, (left, value, variance) = packed
-            plain = rates(x, tuple(coefficients))
-            if guidance is None:
-                return plain
-            factors = guidance.multipliers(x, tuple(coefficients), left, value, variance)
-            return tuple(a * factor for a, factor in zip(plain, factors, strict=True))
 
-        return replace(network, rates=led, nonnegative=False)
+def _led(own: ParticleFilter) -> ReactionNetwork:
+    """The network whose propensities lead to what is observed next; coefficients come with it, last."""
+    network, guidance = own.problem.network, own.guidance
+    assert network.rates is not None
+    rates = network.rates
+
+    def led(x: Arrays, packed: Any) -> Arrays:
+        *coefficients, (left, value, variance) = packed
+        plain = rates(x, tuple(coefficients))
+        if guidance is None:
+            return plain
+        factors = guidance.multipliers(x, tuple(coefficients), left, value, variance)
+        return tuple(a * factor for a, factor in zip(plain, factors, strict=True))
+
+    return replace(network, rates=led, nonnegative=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,6 +285,18 @@ def _systematic(weights: Array, chance: Array) -> Array:
     marks = jnp.minimum(marks, 1 - 1e-15) * sums[..., -1:]
     find = jnp.vectorize(lambda s, m: jnp.searchsorted(s, m, side="right"), signature="(n),(n)->(n)")
     return jnp.minimum(find(sums, marks), many - 1)
+
+
+def _parents(weights: Array, keys: Streams, index: Array) -> Array:
+    """Which particles go on from an observation, by one random number for each filter and replicate."""
+    sets = weights.shape[:-1]
+    numbers = jnp.arange(int(np.prod(sets)), dtype=jnp.uint32)
+    return _systematic(weights, uniform(keys.drawing, numbers, index).reshape(sets))
+
+
+def _drawn(x: Arrays, parents: Array) -> Arrays:
+    """Counts (batch,) of the particles that go on."""
+    return tuple(jnp.take_along_axis(c.reshape(parents.shape), parents, axis=-1).reshape(-1) for c in x)
 
 
 def _cells(x: Arrays, weights: Array, shape: Shape) -> tuple[Array, Array]:

@@ -262,8 +262,8 @@ class ParticlePaths:
     def expected(self, values: np.ndarray) -> Expected:
         start, coefficients, _ = self._references[0]
         self._noise = self.estimate(values).noise
-        keys = streams(self.seed)
-        moments = self._compiled("predicted")(start, coefficients, self._rows, keys, np.float32(1.0))
+        keys, others = streams(self.seed), streams(~self.seed)
+        moments = self._compiled("predicted")(start, coefficients, self._rows, keys, others, np.float32(1.0))
         mean, variance, fourth = np.moveaxis(np.asarray(moments), 1, 0).transpose(0, 2, 3, 1)
         wildness = np.where(variance > 0, fourth / np.where(variance > 0, variance, 1.0) ** 2, 3.0)
         return expected_values(self.data, mean, variance, wildness)
@@ -279,7 +279,8 @@ class ParticlePaths:
     @property
     def _rows(self) -> Data:
         times = self.data.times
-        return Data(np.concatenate([[self.data.start], times[:-1]]), times, *self.data.by_time)
+        rows = (np.concatenate([[self.data.start], times[:-1]]), times, *self.data.by_time)
+        return Data(*map(jnp.asarray, rows))
 
     def _error(self, values: np.ndarray) -> float:
         """How far the maximum may be off because of noise, in standard errors of the direction where that is most."""

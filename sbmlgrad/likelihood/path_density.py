@@ -52,7 +52,7 @@ class PathDensity:
         """For a problem whose paths visit ``states`` (species, m)."""
         rows = point.tangents.coefficients
         active = tuple(c for c in range(len(point.coefficients)) if any(row[c] is not None for row in rows))
-        reached = np.flatnonzero(problem.reached[:, list(active)].any(axis=1)) if active else []
+        reached: np.ndarray = np.flatnonzero(problem.reached[:, list(active)].any(axis=1))
         rates, slopes = _log_slopes(problem, point.coefficients, active, states)
         scaled = tuple(c * _ELSEWHERE if i in active else c for i, c in enumerate(point.coefficients))
         factors, curved, probes = [], [], []
@@ -83,7 +83,7 @@ class PathDensity:
         return [*fired, *(rates[j] * wait for j in self.factors), *self._curved_gains(x, reaction, wait, coefficients)]
 
     def log_ratio(self, kept: Array, start: Arrays, now: Arrays) -> Array:
-        """The logarithm (...) of the density at coefficients ``now`` over that at ``start``, of ``kept`` (size, ...)."""
+        """Logarithms (...) of densities at coefficients ``now`` over those at ``start``, of ``kept`` (size, ...)."""
         many = len(self.factors)
         total = jnp.zeros(kept.shape[1:])
         if many:
