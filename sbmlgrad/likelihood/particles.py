@@ -33,7 +33,8 @@ _FEWEST = 256  # particles of a filter to begin with
 _TIMES = 4  # as many where those are too few
 _MOST_BYTES = 1 << 29  # of all particles at all times
 _MOST_EVENTS = 3e8  # reactions in one run of all filters: half a minute, about
-_FASTER = 20.0  # times as many reactions as at the maximum are not worth their time for an interval's sake
+_WORTH = 2e7  # the same, for the sake of a maximum that is less off: a second or two
+_FASTER = 8.0  # times as many reactions as at the maximum are not worth their time for an interval's sake
 _MOST_PARTICLES = 1 << 14
 _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
 _NOISE = 0.6  # standard deviation of the log-likelihood of one filter that is good enough, and of all 0.2
@@ -123,6 +124,7 @@ class ParticlePaths:
         self._used: _Reference | None = None
         self._moves = 0
         self._noise: float | None = None
+        self._off = 0.0  # the maximum may be, in standard errors
         self._settled = False
         self._events = np.inf  # in a trajectory
         self._latest: tuple[bytes, Estimate] | None = None
@@ -158,13 +160,15 @@ class ParticlePaths:
     def widen(self, values: np.ndarray) -> bool:
         """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
         moved = self.estimate(values).excess > _DRIFT
-        self._settled = not moved and (self._fixed or self._error(values) <= _ERROR)
+        if not moved:
+            self._off = self._error(values)
+        self._settled = not moved and (self._fixed or self._off <= _ERROR)
         if self._settled:
             return False
         self._moves += 1
         if not moved or self._moves > _FREE_MOVES:  # to and fro, as far as the noise goes
             try:
-                self._more()
+                self._more(_WORTH)
             except SimulationError:
                 self._settled = not moved
                 if self._settled:
@@ -193,16 +197,16 @@ class ParticlePaths:
             ),
         )
 
-    def _more(self) -> None:
+    def _more(self, most: float = _MOST_EVENTS) -> None:
         """Take more particles, in steps that few sizes lie between; :class:`SimulationError` where that is too much."""
-        self._check_effort(self.particles * _TIMES)
+        self._check_effort(self.particles * _TIMES, most)
         self.particles *= _TIMES
 
-    def _check_effort(self, particles: int) -> None:
+    def _check_effort(self, particles: int, most: float = _MOST_EVENTS) -> None:
         batch = FILTERS * len(self.data.values) * particles
         kept = 0 if self._filter is None else self._filter.density.size + len(self.problem.network.species)
         size = 8 * len(self.data.times) * batch * (4 + kept)
-        if particles > _MOST_PARTICLES or size > _MOST_BYTES or self._events * batch > _MOST_EVENTS:
+        if particles > _MOST_PARTICLES or size > _MOST_BYTES or self._events * batch > most:
             raise SimulationError(
                 f"{particles} particles in each of {FILTERS} filters of {len(self.data.values)} trajectories, with "
                 f"{self._events:.3g} reactions each, are too many to follow"
@@ -213,7 +217,9 @@ class ParticlePaths:
         most = _MOST_EVENTS / batch
         if self._settled:
             most = min(most, _FASTER * self._events)
-        _visited(self.problem, self.data, values, int(most) + 1)  # raises where there are too many
+        _, events = _visited(self.problem, self.data, values, int(most) + 1)  # raises where there are too many
+        if not self._settled:
+            self._events = events
         keys, slots = streams(self.seed), np.arange(batch, dtype=np.uint32)
         start = tuple(jnp.asarray(initial_count(c, keys, slots, i)) for i, c in enumerate(point.counts))
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
@@ -269,8 +275,11 @@ class ParticlePaths:
         return expected_values(self.data, mean, variance, wildness)
 
     def describe(self) -> str:
-        noise = "" if self._noise is None else f", noise {self._noise / np.sqrt(FILTERS):.2g}"
-        return f"likelihood of trajectories by {FILTERS} particle filters of {self.particles} particles{noise}"
+        text = f"likelihood of trajectories by {FILTERS} particle filters of {self.particles} particles"
+        if self._noise is None:
+            return text
+        off = f", its maximum off by {self._off:.2g} standard errors" if self._off > _ERROR else ""
+        return f"{text}, noise {self._noise / np.sqrt(FILTERS):.2g}{off}"
 
     @property
     def _shape(self) -> Shape:
