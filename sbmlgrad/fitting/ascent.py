@@ -39,7 +39,8 @@ class Ascent:
     def near(self, begin: np.ndarray, held: int | None = None, unit: np.ndarray | float = 1.0) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for.
 
-        First steps are of the size of ``unit`` (P,), on the scale of the coordinates.
+        First steps are of the size of ``unit`` (P,), on the scale of the coordinates. ``walled`` in the result says
+        whether there was more where nothing could be computed.
 
         Raises :class:`SimulationError` where nothing can be computed at the beginning.
         """
@@ -49,17 +50,17 @@ class Ascent:
         if held is not None:
             lower[held] = upper[held] = begin[held]
         bounds = list(zip((lower - begin) / unit, (upper - begin) / unit, strict=True))
-        worst = 0.0
+        worst, walled = 0.0, False
 
         def loss(step: np.ndarray) -> tuple[float, np.ndarray]:
-            nonlocal worst
+            nonlocal worst, walled
             point = begin + unit * step
             try:
                 found = self.at(point)
             except SimulationError:
                 if np.array_equal(point, begin):
                     raise
-                found = Evaluation(-np.inf, np.zeros_like(point))  # too far out
+                found, walled = Evaluation(-np.inf, np.zeros_like(point)), True  # too far out
             self._note(point, found)
             if not np.isfinite(found.value):
                 return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
@@ -68,7 +69,7 @@ class Ascent:
 
         options = {"ftol": 1e-12, "gtol": 1e-5}
         result = minimize(loss, np.zeros_like(begin), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        result.x = begin + unit * result.x
+        result.x, result.walled = begin + unit * result.x, walled
         return result
 
     def followed(self, point: np.ndarray, optimiser: optax.GradientTransformation) -> np.ndarray:

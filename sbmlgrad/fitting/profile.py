@@ -75,6 +75,8 @@ class _Profile:
             except SimulationError:  # as far as it can be computed there is no limit
                 return np.inf
             root = self._fall(-float(result.fun))
+            if result.walled and root > _WIDTH:  # the maximum over the others may be where nothing can be computed
+                return np.inf
             if at_bound and root < _WIDTH:
                 return float(abs(start[self.index] - self.point[self.index])) / self.error
             if abs(root - _WIDTH) < _CLOSE * _WIDTH:

@@ -28,8 +28,8 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, exponential, uniform
 from sbmlgrad.simulation.ssa import Arrays, Step, take_step
 
-_SHARED = 8.0  # particles in a cell of states, about, where it has to hold several states
-_FEWEST, _MOST = 2.0, 10.0  # cells in a standard deviation
+_SHARED = 4.0  # particles in a cell of states, about, where it has to hold several states
+_RANGE = 4.0  # standard deviations that most particles are in
 
 
 class Shape(NamedTuple):
@@ -301,13 +301,10 @@ def _drawn(x: Arrays, parents: Array) -> Arrays:
 
 def _cells(x: Arrays, weights: Array, shape: Shape) -> tuple[Array, Array]:
     """Index of the cell of states that each particle is in, and its share of the weight there."""
-    per_deviation = np.clip((shape.particles / _SHARED) ** (1 / max(len(x), 1)) / 4, _FEWEST, _MOST)
-    code = jnp.zeros(shape, jnp.int64)
-    for counts in x:
-        own = counts.reshape(shape)
-        mean = jnp.sum(weights * own, axis=-1, keepdims=True)
-        deviation = jnp.sqrt(jnp.sum(weights * jnp.square(own - mean), axis=-1, keepdims=True))
-        width = jnp.maximum(jnp.floor(deviation / per_deviation), 1.0)
+    code, counts = jnp.zeros(shape, jnp.int64), [c.reshape(shape) for c in x]
+    wide = _widening(counts, weights)
+    for own in counts:
+        width = jnp.maximum(jnp.floor(wide), 1.0)
         place = jnp.floor((own - jnp.min(own, axis=-1, keepdims=True)) / width).astype(jnp.int64)
         code = code * (jnp.max(place, axis=-1, keepdims=True) + 1) + place
     order = jnp.argsort(code, axis=-1)
@@ -321,6 +318,17 @@ def _cells(x: Arrays, weights: Array, shape: Shape) -> tuple[Array, Array]:
     own = jnp.take_along_axis(sums, cells, axis=-1)
     shares = jnp.where(own > 0, flat / jnp.where(own > 0, own, 1.0), 0.0)
     return cells.reshape(shape), shares.reshape(shape)
+
+
+def _widening(counts: list[Array], weights: Array) -> Array:
+    """How many counts of a species a cell has to hold (..., 1), so that there are no more cells than particles fill."""
+    states, moving = jnp.ones(()), jnp.zeros(())
+    for own in counts:
+        mean = jnp.sum(weights * own, axis=-1, keepdims=True)
+        deviation = jnp.sqrt(jnp.sum(weights * jnp.square(own - mean), axis=-1, keepdims=True))
+        states = states * jnp.maximum(_RANGE * deviation, 1.0)
+        moving = moving + (_RANGE * deviation > 1.0)
+    return (states * _SHARED / weights.shape[-1]) ** (1 / jnp.maximum(moving, 1.0))
 
 
 def _moments(seen: Array, variance: Array) -> Array:

@@ -26,7 +26,7 @@ from sbmlgrad.simulation.ssa import compiler_options, initial_count
 FILTERS = 8
 """Filters that know nothing of each other: their likelihoods are averaged, and their differences tell the noise."""
 
-FEW = 20.0
+FEW = 10.0
 """Molecules in the mean of a species, below which the linear noise approximation is not trusted."""
 
 _FEWEST = 256  # particles of a filter to begin with
@@ -40,7 +40,7 @@ _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
 _NOISE = 0.6  # standard deviation of the log-likelihood of one filter that is good enough, and of all 0.2
 _ERROR = 0.2  # standard errors that the estimate may be off by because of that noise
 _DRIFT = 0.02  # variance that is added by standing so far from where particles were simulated, and is put up with
-_FARTHEST = 0.3  # the same, beyond which nothing is said before particles are simulated nearer
+_FARTHEST = 0.1  # the same, beyond which nothing is said before particles are simulated nearer
 _FREE_MOVES = 2  # after so many a search gets more particles
 _MOST_REFERENCES = 3
 _STEP = 1e-3  # relative, of differences of scores
@@ -292,19 +292,26 @@ class ParticlePaths:
         return Data(*map(jnp.asarray, rows))
 
     def _error(self, values: np.ndarray) -> float:
-        """How far the maximum may be off because of noise, in standard errors of the direction where that is most."""
+        """How far the maximum may be off because of noise, in standard errors of the direction where that is most.
+
+        Or, where that is more, how far those standard errors may be off, in parts of themselves.
+        """
         widths = np.where(values != 0, np.abs(values), 1.0)
         steps = _STEP * np.diag(widths)
-        rows = [
-            (self.estimate(values - s).score - self.estimate(values + s).score) * widths / (2 * _STEP) for s in steps
-        ]
-        information = (np.array(rows) + np.array(rows).T) / 2
-        noise = self.estimate(values).score_noise * np.outer(widths, widths)
+        sides = [[self.estimate(values + sign * step) for sign in (-1, 1)] for step in steps]
+        rows = [(before.score - after.score) * widths / (2 * _STEP) for before, after in sides]
+        here = self.estimate(values)
+        information, noise = (np.array(rows) + np.array(rows).T) / 2, here.score_noise * np.outer(widths, widths)
         sizes, axes = np.linalg.eigh(information)
         if sizes.min() <= 1e-8 * sizes.max():
             return 0.0  # the data do not tell, with any number of particles
         root = axes / np.sqrt(sizes)
-        return float(np.sqrt(np.linalg.eigvalsh(root.T @ noise @ root).max()))
+        by_filter = np.array([(before.slopes - after.slopes) for before, after in sides])  # (P, P, filters, replicates)
+        by_filter = np.nan_to_num(by_filter) * widths[:, None, None] / (2 * _STEP)
+        known = np.einsum("ia,ijfr,ja->afr", root, by_filter, root)
+        off = here.shares * (known - np.sum(here.shares * known, axis=1, keepdims=True))
+        wide = np.sqrt(np.sum(np.square(off), axis=(1, 2)) * FILTERS / (FILTERS - 1))
+        return float(max(np.sqrt(np.linalg.eigvalsh(root.T @ noise @ root).max()), wide.max() / 2))
 
     def _compiled(self, kind: str) -> Any:
         own = self._filter
