@@ -33,7 +33,7 @@ _FEWEST = 256  # particles of a filter to begin with
 _TIMES = 4  # as many where those are too few
 _MOST_BYTES = 1 << 29  # of all particles at all times
 _MOST_EVENTS = 3e8  # reactions in one run of all filters: half a minute, about
-_WORTH = 2e7  # the same, for the sake of a maximum that is less off: a second or two
+_WORTH = 1e8  # the same, for the sake of a maximum that is less off: some seconds
 _FASTER = 8.0  # times as many reactions as at the maximum are not worth their time for an interval's sake
 _MOST_PARTICLES = 1 << 14
 _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
@@ -43,6 +43,7 @@ _DRIFT = 0.02  # variance that is added by standing so far from where particles 
 _FARTHEST = 0.1  # the same, beyond which nothing is said before particles are simulated nearer
 _FREE_MOVES = 2  # after so many a search gets more particles
 _MOST_REFERENCES = 3
+_TOLD = 0.5  # information on a logarithm: a standard error of 1.4, beyond which the data hardly tell
 _STEP = 1e-3  # relative, of differences of scores
 _SIGHTED = 256  # trajectories that tell which states are visited
 _ROUGH_SEED = 20260102
@@ -160,8 +161,8 @@ class ParticlePaths:
     def widen(self, values: np.ndarray) -> bool:
         """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
         moved = self.estimate(values).excess > _DRIFT
-        if not moved:
-            self._off = self._error(values)
+        if not moved and not self._fixed:
+            self._off = max(self._error(values), self._error_elsewhere(values))
         self._settled = not moved and (self._fixed or self._off <= _ERROR)
         if self._settled:
             return False
@@ -212,7 +213,7 @@ class ParticlePaths:
                 f"{self._events:.3g} reactions each, are too many to follow"
             )
 
-    def _simulated(self, values: np.ndarray) -> _Reference:
+    def _simulated(self, values: np.ndarray, seed: int | None = None) -> _Reference:
         point, batch = self.problem.at(values), int(np.prod(self._shape))
         most = _MOST_EVENTS / batch
         if self._settled:
@@ -220,7 +221,7 @@ class ParticlePaths:
         _, events = _visited(self.problem, self.data, values, int(most) + 1)  # raises where there are too many
         if not self._settled:
             self._events = events
-        keys, slots = streams(self.seed), np.arange(batch, dtype=np.uint32)
+        keys, slots = streams(self.seed if seed is None else seed), np.arange(batch, dtype=np.uint32)
         start = tuple(jnp.asarray(initial_count(c, keys, slots, i)) for i, c in enumerate(point.counts))
         coefficients = tuple(jnp.asarray(c, jnp.float64) for c in point.coefficients)
         swarm = self._compiled("run")(start, coefficients, self._rows, keys, np.float32(1.0))
@@ -278,7 +279,7 @@ class ParticlePaths:
         text = f"likelihood of trajectories by {FILTERS} particle filters of {self.particles} particles"
         if self._noise is None:
             return text
-        off = f", its maximum off by {self._off:.2g} standard errors" if self._off > _ERROR else ""
+        off = f", its maximum or its width off by {self._off:.2g} standard errors" if self._off > _ERROR else ""
         return f"{text}, noise {self._noise / np.sqrt(FILTERS):.2g}{off}"
 
     @property
@@ -290,6 +291,14 @@ class ParticlePaths:
         times = self.data.times
         rows = (np.concatenate([[self.data.start], times[:-1]]), times, *self.data.by_time)
         return Data(*map(jnp.asarray, rows))
+
+    def _error_elsewhere(self, values: np.ndarray) -> float:
+        """The same by other particles: at a maximum of noise, those that it is made of take it for a sharp one."""
+        references, latest = self._references, self._latest
+        self._references, self._latest = [self._simulated(values, ~self.seed)], None
+        error = self._error(values)
+        self._references, self._latest = references, latest
+        return error
 
     def _error(self, values: np.ndarray) -> float:
         """How far the maximum may be off because of noise, in standard errors of the direction where that is most.
@@ -303,15 +312,17 @@ class ParticlePaths:
         here = self.estimate(values)
         information, noise = (np.array(rows) + np.array(rows).T) / 2, here.score_noise * np.outer(widths, widths)
         sizes, axes = np.linalg.eigh(information)
-        if sizes.min() <= 1e-8 * sizes.max():
-            return 0.0  # the data do not tell, with any number of particles
-        root = axes / np.sqrt(sizes)
         by_filter = np.array([(before.slopes - after.slopes) for before, after in sides])  # (P, P, filters, replicates)
         by_filter = np.nan_to_num(by_filter) * widths[:, None, None] / (2 * _STEP)
-        known = np.einsum("ia,ijfr,ja->afr", root, by_filter, root)
+        known = np.einsum("ia,ijfr,ja->afr", axes, by_filter, axes)
         off = here.shares * (known - np.sum(here.shares * known, axis=1, keepdims=True))
-        wide = np.sqrt(np.sum(np.square(off), axis=(1, 2)) * FILTERS / (FILTERS - 1))
-        return float(max(np.sqrt(np.linalg.eigvalsh(root.T @ noise @ root).max()), wide.max() / 2))
+        wide = np.sqrt(np.sum(np.square(off), axis=(1, 2)) * FILTERS / (FILTERS - 1))  # of the sizes
+        if np.any((sizes <= 1e-8 * sizes.max()) & (sizes + 2 * wide > _TOLD)):
+            return np.inf
+        told = sizes > 1e-8 * sizes.max()
+        root = axes[:, told] / np.sqrt(sizes[told])
+        error = np.sqrt(np.linalg.eigvalsh(root.T @ noise @ root).max(initial=0.0))
+        return float(max(error, np.max(wide[told] / sizes[told], initial=0.0)))
 
     def _compiled(self, kind: str) -> Any:
         own = self._filter
