@@ -138,7 +138,8 @@ def one(task: tuple[str, float, str, str, int]) -> dict[str, Any]:
     result: dict[str, Any] = {"seconds": clock.perf_counter() - begun, "warned": bool(fit.warnings), "rates": {}}
     for rate in case.start:
         row, truth = fit.parameters.loc[rate], case.truth[rate]
-        width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
+        limited = row["ci_lower"] > 0 and np.isfinite(row["ci_upper"])
+        width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975)) if limited else np.nan
         held = bool(row["ci_lower"] <= truth <= row["ci_upper"])
         result["rates"][rate] = held, float(np.log(row["estimate"] / truth) / width)
     return result

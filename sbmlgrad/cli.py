@@ -342,7 +342,7 @@ def sensitivity(
 )
 @click.option(
     "--loss",
-    type=click.Choice(["auto", "moments", "projection", "linear_noise"]),
+    type=click.Choice(["auto", "moments", "projection", "linear_noise", "particles"]),
     default="auto",
     show_default=True,
     help="How exact simulation is matched: by moments, or by the likelihood of cells or trajectories.",

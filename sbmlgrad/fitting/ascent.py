@@ -32,6 +32,7 @@ class Ascent:
     def __init__(self, likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any]):
         self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
         self.rows: list[Row] = []
+        self._walled = False  # whether a search has met what cannot be computed
         self._known: tuple[np.ndarray, np.ndarray] | None = None  # a point, and the information there
 
     def at(self, point: np.ndarray) -> Evaluation:
@@ -41,8 +42,11 @@ class Ascent:
         information = None if found.information is None else found.information * np.outer(slope, slope)
         return Evaluation(found.value, found.score * slope, information, found.kinked)
 
-    def near(self, begin: np.ndarray, held: int | None = None) -> Any:
+    def near(self, begin: np.ndarray, held: int | None = None, unit: np.ndarray | float = 1.0) -> Any:
         """The best point within reach, with one of the coordinates held where this is asked for.
+
+        First steps are of the size of ``unit`` (P,), on the scale of the coordinates. ``walled`` in the result says
+        whether there was more where nothing could be computed.
 
         Raises :class:`SimulationError` where nothing can be computed at the beginning.
         """
@@ -51,31 +55,44 @@ class Ascent:
         lower, upper = np.maximum(lower, begin - REACH), np.minimum(upper, begin + REACH)
         if held is not None:
             lower[held] = upper[held] = begin[held]
-        first = self.at(begin)
+        first, self._walled = self.at(begin), False
         self._note(begin, first)
         if first.information is not None and np.isfinite(first.value):
-            return self._by_information(first, begin, lower, upper)
-        bounds = list(zip(lower, upper, strict=True))
-        worst = 0.0
+            result = self._by_information(first, begin, lower, upper)
+        else:
+            result = self._by_slopes(first, begin, (lower, upper), unit)
+        result.walled = self._walled
+        return result
 
-        def loss(point: np.ndarray) -> tuple[float, np.ndarray]:
+    def _by_slopes(
+        self, first: Evaluation, begin: np.ndarray, ends: tuple[np.ndarray, np.ndarray], unit: np.ndarray | float
+    ) -> OptimizeResult:
+        """By L-BFGS-B, which learns the curvature on the way."""
+        origin, (lower, upper), worst = begin, ((end - begin) / unit for end in ends), 0.0
+
+        def loss(step: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal worst
+            point = origin + unit * step
             found = first if np.array_equal(point, begin) else self._tried(point)
             if not np.isfinite(found.value):
                 return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
             worst = max(worst, -found.value)
-            return -found.value, -found.score
+            return -found.value, -found.score * unit
 
+        bounds, options, step = (
+            list(zip(lower, upper, strict=True)),
+            {"ftol": 1e-12, "gtol": 1e-5},
+            np.zeros_like(begin),
+        )
         for _ in range(_MOST_ANEW):
-            result = minimize(
-                loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12, "gtol": 1e-5}
-            )
+            result = minimize(loss, step, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
             # a curvature that misleads ends the search on a slope; without it, it goes on
             free = (lower < result.x) & (result.x < upper)
             slope = np.where(free, result.jac, 0.0)
-            if slope @ result.hess_inv.dot(slope) < _TO_GAIN or np.array_equal(result.x, begin):
+            if slope @ result.hess_inv.dot(slope) < _TO_GAIN or np.array_equal(result.x, step):
                 break
-            begin, first = result.x, self._tried(result.x)
+            step = result.x
+        result.x = origin + unit * result.x
         return result
 
     def _by_information(
@@ -97,7 +114,7 @@ class Ascent:
         try:
             found = self.at(point)
         except SimulationError:
-            found = Evaluation(-np.inf, np.zeros_like(point))
+            found, self._walled = Evaluation(-np.inf, np.zeros_like(point)), True
         self._note(point, found)
         return found
 

@@ -225,7 +225,9 @@ def _posed(
     """The problem to be solved, by the method and the loss, and what to say of the choice."""
     note = ""
     if isinstance(options.method, SSA):
-        by_likelihood = likelihood_fit(trials.every, parameters, init, options.loss, options.transformation)
+        by_likelihood = likelihood_fit(
+            trials.every, parameters, init, options.loss, options.transformation, options.seed
+        )
         if isinstance(by_likelihood, LikelihoodFit):
             return by_likelihood, ""
         note = by_likelihood

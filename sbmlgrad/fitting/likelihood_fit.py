@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SimulationError
+from sbmlgrad.fitting.ascent import Ascent
 from sbmlgrad.fitting.equation_study import EquationStudy
 from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import optax
     import pandas
 
-LIKELIHOODS = ("projection", "linear_noise")
+LIKELIHOODS = ("projection", "linear_noise", "particles")
 LOSSES = ("auto", "moments", *LIKELIHOODS)
 
 
@@ -34,6 +35,7 @@ def likelihood_fit(
     init: Mapping[str, float],
     loss: str,
     optimiser: optax.GradientTransformation | None,
+    seed: int = 0,
 ) -> LikelihoodFit | str:
     """The fit by likelihood that the loss asks for; where moments are to be matched, what to say of that, if anything.
 
@@ -46,7 +48,8 @@ def likelihood_fit(
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
         return ""
-    problem = LikelihoodFit([Study(trial) for trial in trials], parameters, init, loss, optimiser)
+    studies = [Study(trial, seed + index) for index, trial in enumerate(trials)]
+    problem = LikelihoodFit(studies, parameters, init, loss, optimiser)
     try:
         problem.start()
     except SimulationError as error:
@@ -118,9 +121,12 @@ class LikelihoodFit:
 
     def solve(self, bar: tqdm[Any]) -> Outcome:
         """Maximise the likelihood."""
-        best = maximise(self._total, self.parameters, bar, self._optimiser)
-        if self._loss != "linear_noise":
-            best = self._refined(best, bar)
+        if self._loss == "particles":
+            best = self._by_particles(self._rough_start(bar), bar)
+        else:
+            best = maximise(self._total, self.parameters, bar, self._optimiser)
+            if self._loss != "linear_noise":
+                best = self._refined(best, bar)
         values = self.parameters.from_scale(best.point)
         fit = fitness(self._total.expected(values), len(values))
         poor = "; but the data contradict the fitted model, see the warnings" if fit.warnings else ""
@@ -154,8 +160,33 @@ class LikelihoodFit:
         for study in self.studies:
             study.warn()
 
+    def _rough_start(self, bar: tqdm[Any]) -> Parameters:
+        """The parameters from where the linear noise approximation is at its maximum, if it has one."""
+        parameters = self.parameters
+        rough = self._of_all([study.by_linear_noise() for study in self.studies if isinstance(study, Study)])
+        try:
+            rough.prepare(parameters.start)
+            search = Ascent(rough, parameters, bar)
+            end = search.near(parameters.clip(parameters.to_scale(parameters.start)))
+        except SimulationError:
+            return parameters
+        return parameters.starting_at(parameters.from_scale(end.x)) if np.isfinite(end.fun) else parameters
+
+    def _by_particles(self, begin: Parameters, bar: tqdm[Any]) -> Maximum:
+        """The maximum by particle filters; from the user's start where there is none from the other one."""
+        error: SimulationError | FitError | None = None
+        for start in (begin, self.parameters):
+            self._total = self._of_all([study.by_particles() for study in self.studies if isinstance(study, Study)])
+            try:
+                self._total.prepare(start.start)
+                return maximise(self._total, start, bar, self._optimiser)
+            except (SimulationError, FitError) as found:
+                error = found
+        raise FitError(f"loss 'particles': {error}") from error
+
     def _refined(self, rough: Maximum, bar: tqdm[Any]) -> Maximum:
-        """From the end of the linear noise approximation on to the exact one, where the states are few enough there."""
+        """From the end of the linear noise approximation on: exactly, where the states are few enough there, or else
+        by particles, where molecules are too few for the approximation."""
         values = self.parameters.from_scale(rough.point)
         parts = [
             study.refined(part, values[study.trial.places])
@@ -166,7 +197,7 @@ class LikelihoodFit:
         total = self._of_all(parts)
         try:
             best = maximise(total, self.parameters.starting_at(values), bar, None)
-        except SimulationError:
+        except (SimulationError, FitError):
             return rough
         self._total = total
         return best

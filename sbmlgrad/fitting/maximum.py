@@ -66,7 +66,7 @@ def maximise(
         moved, point, message = float(np.max(np.abs(result.x - point))), result.x, str(result.message)
         gained, value = -result.fun - value, -result.fun
         inside = moved < REACH - 1e-6
-        if moved > _FAR and gained < _NOTHING:
+        if moved > _FAR and gained < _NOTHING and not likelihood.drawn:
             message = "the likelihood goes on rising for ever, by next to nothing"
             break
         try:

@@ -28,19 +28,38 @@ def limits(ascent: Ascent, point: np.ndarray, best: float, covariance: np.ndarra
     errors = np.sqrt(np.diag(covariance))
     errors = np.where(np.isnan(errors), np.inf, errors)
     ends = [point - _WIDTH * errors, point + _WIDTH * errors]
+    unit = _alone(covariance)
     for index in np.flatnonzero(np.isfinite(errors) & (errors > _SMALL)):
         # where the others go while this one moves by its error, as far as that is known
         direction = np.nan_to_num(covariance[:, index] / errors[index])
         for side, sign in enumerate((-1.0, 1.0)):
-            profile = _Profile(ascent, point, best, int(index), sign * direction, float(errors[index]))
+            profile = _Profile(ascent, point, best, int(index), sign * direction, float(errors[index]), unit)
             ends[side][index] = point[index] + sign * errors[index] * profile.limit()
     return ends[0], ends[1]
+
+
+def _alone(covariance: np.ndarray) -> np.ndarray:
+    """The standard error (P,) of each parameter if the others were known; 1 where the data do not tell it."""
+    result, known = np.ones(len(covariance)), np.flatnonzero(np.isfinite(np.diag(covariance)))
+    information = np.diag(np.linalg.pinv(covariance[np.ix_(known, known)]))
+    result[known] = np.where(information > 1, 1 / np.sqrt(np.maximum(information, 1.0)), 1.0)
+    return result
 
 
 class _Profile:
     """One parameter to one side, in units of its standard error."""
 
-    def __init__(self, ascent: Ascent, point: np.ndarray, best: float, index: int, direction: np.ndarray, error: float):
+    def __init__(
+        self,
+        ascent: Ascent,
+        point: np.ndarray,
+        best: float,
+        index: int,
+        direction: np.ndarray,
+        error: float,
+        unit: np.ndarray,
+    ):
+        self.unit = unit
         self.ascent, self.point, self.best, self.index = ascent, point, best, index
         self.direction, self.error, self.farthest = direction, error, _FARTHEST / error
 
@@ -53,10 +72,12 @@ class _Profile:
         for _ in range(_MOST_TRIES):
             start, at_bound = self._within(start, distance)
             try:
-                result = self.ascent.near(start, held=self.index)
+                result = self.ascent.near(start, held=self.index, unit=self.unit)
             except SimulationError:  # as far as it can be computed there is no limit
                 return np.inf
             root = self._fall(-float(result.fun))
+            if result.walled and root > _WIDTH:  # the maximum over the others may be where nothing can be computed
+                return np.inf
             if at_bound and root < _WIDTH:
                 return float(abs(start[self.index] - self.point[self.index])) / self.error
             if abs(root - _WIDTH) < _CLOSE * _WIDTH:

@@ -17,6 +17,7 @@ from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.kalman import LinearNoisePaths
 from sbmlgrad.likelihood.likelihood import Expected, Likelihood
 from sbmlgrad.likelihood.noisy_cells import NoisyCells
+from sbmlgrad.likelihood.particles import ParticlePaths, few_molecules
 from sbmlgrad.likelihood.paths import ProjectedPaths
 from sbmlgrad.likelihood.projection import Projected
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
@@ -38,8 +39,8 @@ _ROUNDED = 1e-6  # molecules
 class Study:
     """The records of one condition, and its model made ready to be differentiated."""
 
-    def __init__(self, trial: Trial):
-        self.trial, model, names = trial, trial.model, trial.names
+    def __init__(self, trial: Trial, seed: int = 0):
+        self.trial, self._seed, model, names = trial, seed, trial.model, trial.names
         self.data = _records(trial.measurements)
         variables = (law.parameter for law in trial.laws.values() if law.parameter)
         observables = (*self.data.observables, *variables)
@@ -70,6 +71,8 @@ class Study:
             return cells
         self._check_counted(data, values)
         self._check_start(data, values)
+        if loss == "particles":
+            return self.by_particles()
         if loss != "linear_noise":
             exact = ProjectedPaths(self.problem, data, self.trial.laws)
             try:
@@ -81,20 +84,42 @@ class Study:
                 certain = loss == "projection" or self.problem.clock is not None
                 if certain or np.isfinite(exact.evaluate(values).value):
                     return exact
-        rough = LinearNoisePaths(self.problem, data, self.trial.laws)
+        rough = self.by_linear_noise()
         rough.prepare(values)
         return rough
 
     def refined(self, rough: Likelihood, values: np.ndarray) -> Likelihood:
-        """The exact likelihood where the states are few enough here, in the place of an approximation."""
+        """In the place of the linear noise approximation, the exact likelihood where the states are few enough here, or
+        particle filters where molecules are too few for it."""
         if not isinstance(rough, LinearNoisePaths):
             return rough
         exact = ProjectedPaths(self.problem, rough.data, self.trial.laws)
         try:
             exact.prepare(values)
-            return exact if np.isfinite(exact.evaluate(values).value) else rough
+            if np.isfinite(exact.evaluate(values).value):
+                return exact
         except SimulationError:
+            pass
+        if self.trial.laws:
             return rough
+        particles = self.by_particles()
+        try:
+            if few_molecules(self.problem, rough.data, values):
+                particles.prepare(values)
+                return particles
+        except SimulationError:
+            pass
+        return rough
+
+    def by_linear_noise(self) -> LinearNoisePaths:
+        """The approximation of trajectories."""
+        assert isinstance(self.data, Trajectories)
+        return LinearNoisePaths(self.problem, self.data, self.trial.laws)
+
+    def by_particles(self) -> ParticlePaths:
+        """The estimate of trajectories by particle filters."""
+        assert isinstance(self.data, Trajectories)
+        return ParticlePaths(self.problem, self.data, self._seed)
 
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""
@@ -186,13 +211,15 @@ def without_likelihood(trial: Trial, loss: str) -> str:
         moments = [s for s in measurements.series if s.statistic not in ("value", "error")]
         if moments:
             return f"is of single cells or trajectories, and column {moments[0].column!r} is of many"
-    elif loss == "linear_noise":
+    elif loss in ("linear_noise", "particles"):
         return "is of trajectories, and the table has other cells at each time"
     unlike = next((law.law for law in trial.laws.values() if law.law != "normal"), "")
     if loss == "linear_noise" and unlike:
         return f"is of normal noise, and this is {unlike}"
+    if loss == "particles" and trial.laws:
+        return "is of numbers with errors in a column, not with a formula of their noise"
     if isinstance(model, Model) and not only_counts(model, observables):
-        if loss == "linear_noise":
+        if loss in ("linear_noise", "particles"):
             return "is of models in which reactions alone change anything, at rates that do not follow the time"
         more = beyond_counts_in_time(model, observables)
         if more:

@@ -31,6 +31,7 @@ class MeasuredEquations:
     """
 
     name = "ode"
+    drawn = False
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ class LinearNoisePaths:
     """Trajectories, noisy or not, of many molecules; see :class:`~sbmlgrad.likelihood.paths.ProjectedPaths`."""
 
     name = "linear_noise"
+    drawn = False
 
     def __init__(self, problem: Problem, data: Trajectories, laws: Laws | None = None):
         self.problem, self.data, self.laws = problem, data, laws or {}

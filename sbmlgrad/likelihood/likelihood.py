@@ -74,6 +74,11 @@ class Likelihood(Protocol):
         ...
 
     @property
+    def drawn(self) -> bool:
+        """Whether it is estimated by simulation, so that it differs by chance from one preparation to another."""
+        ...
+
+    @property
     def size(self) -> int:
         """How many independent numbers, or cells, stand behind it."""
         ...

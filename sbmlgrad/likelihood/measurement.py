@@ -126,6 +126,15 @@ def information(law: str, signal: Any, parameter: Any) -> tuple[Any, Any, Any]:
     return 1 / (m + m**2 / p), none, 0.5 * (m / (p * (p + m))) ** 2
 
 
+def log_density_as_stated(value: Array, signal: Array, variance: Array) -> Array:
+    """Of values with normal errors of a variance that is stated, or exact ones where it is 0; elementwise."""
+    off = value - signal
+    same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(value), 1.0)
+    safe = jnp.where(variance > 0, variance, 1.0)
+    normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
+    return jnp.where(variance > 0, normal, jnp.where(same, 0.0, -jnp.inf))
+
+
 def log_density_in_states(
     values: Array, signal: Array, variance: Array, laws: Sequence[tuple[str, Array | None]]
 ) -> Array:
@@ -141,11 +150,7 @@ def log_density_in_states(
             of_states = None if parameter is None else parameter[None]
             density = log_density(law, jnp.where(there, one, 0.0), signal[index][None], of_states)
         else:
-            own, off = variance[:, index, None], one - signal[index][None]
-            same = jnp.abs(off) <= EQUAL * jnp.maximum(jnp.abs(one), 1.0)
-            safe = jnp.where(own > 0, own, 1.0)
-            normal = -0.5 * (jnp.square(off) / safe + jnp.log(2 * jnp.pi * safe))
-            density = jnp.where(own > 0, normal, jnp.where(same, 0.0, -jnp.inf))
+            density = log_density_as_stated(one, signal[index][None], variance[:, index, None])
         total = total + jnp.where(there, density, 0.0)
     return total
 

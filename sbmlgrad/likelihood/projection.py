@@ -47,6 +47,8 @@ _MOST_ROUNDS = 40
 class Projected:
     """What snapshots and trajectories share: the states, the law at the start, and how it goes on."""
 
+    drawn = False
+
     def __init__(
         self, problem: Problem, times: np.ndarray, start: float, seen: np.ndarray, laws: int, limit: int = LIMIT
     ):

@@ -21,6 +21,10 @@ class Total:
         return ", ".join(dict.fromkeys(part.name for part in self.parts))
 
     @property
+    def drawn(self) -> bool:
+        return any(part.drawn for part in self.parts)
+
+    @property
     def size(self) -> int:
         return sum(part.size for part in self.parts)
 

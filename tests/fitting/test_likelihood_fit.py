@@ -159,3 +159,19 @@ def test_what_has_no_likelihood_is_refused_by_name(network: sg.ReactionNetwork) 
     assert "'X-error' is blank at time 2" in refusal(network, blank)
     start = pd.DataFrame({"time": [0.0, 1.0, 2.0], "X": [5, 8, 9]})
     assert "'X' is 5 at time 0 in the data and starts from 0" in refusal(network, start, loss="linear_noise")
+
+
+def test_one_trajectory_by_particles(network: sg.ReactionNetwork) -> None:
+    """The exact maximum within 0.4 standard errors, twice of what the fit allows itself."""
+    times = np.arange(0.25, 10, 0.25)
+    data = pd.DataFrame({"time": times, "X": trajectory(np.random.default_rng(1), times)})
+    found, exact = (sg.fit(network, data, dict.fromkeys(TRUTH), loss=loss) for loss in ("particles", "projection"))
+    assert "particle filters" in found.loss_name
+    assert found.converged
+    assert found.warnings == ()
+    off = np.log(found.parameters["estimate"] / exact.parameters["estimate"])
+    assert np.all(np.abs(off) < 0.4 * exact.parameters["stderr"] / exact.parameters["estimate"])
+    np.testing.assert_allclose(found.parameters["stderr"], exact.parameters["stderr"], rtol=0.15)
+    for limit in ("ci_lower", "ci_upper"):
+        np.testing.assert_allclose(found.parameters[limit], exact.parameters[limit], rtol=0.15)
+    assert found.goodness["log_likelihood"] == pytest.approx(exact.goodness["log_likelihood"], abs=1)
