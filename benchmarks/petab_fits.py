@@ -3,14 +3,14 @@
     python benchmarks/petab_fits.py Benchmark-Models -o petab-fits.json
     python benchmarks/petab_fits.py Benchmark-Models --peer peers/bin/python -o petab-fits.json
 
-takes problems of https://github.com/Benchmarking-Initiative/Benchmark-Models-PEtab from a folder, draws starts between
-the bounds on the parameters' scales, and fits from them: at the default tolerances, with 500 evaluations for each start
-at most. Said of each tool: the best objective (minus the log of likelihood, or of likelihood times prior), how many
-starts came within 0.1 of the best that either tool found, and the processor's seconds that all searches took, which
-other work on the machine does not lengthen as it does those on the clock; `taskset -c 0` gives both one core. What
-comes before is told apart: for sbmlgrad a fit from the nominal values and two starts, in which everything is compiled (the
-processor's seconds), for AMICI the import of the model (seconds on the clock, since compilers run on their own).
-``--peer`` names the interpreter of an environment with `pip install pypesto amici fides`; it runs
+takes problems of https://github.com/Benchmarking-Initiative/Benchmark-Models-PEtab from a folder, draws starts
+between the bounds on the parameters' scales, and fits from them: at the default tolerances, with 500 evaluations for
+each start at most. Said of each tool: the best objective (minus the log of likelihood, or of likelihood times prior),
+how many starts came within 0.1 of the best that either tool found, and the processor's seconds that all searches
+took, which other work on the machine does not lengthen as it does those on the clock; `taskset -c 0` gives both one
+core. What comes before is told apart: for sbmlgrad a fit from the nominal values and two starts, in which everything
+is compiled (the processor's seconds), for AMICI the import of the model (seconds on the clock, since compilers run on
+their own). ``--peer`` names the interpreter of an environment with `pip install pypesto amici fides`; it runs
 ``petab_fits_pypesto.py`` for the problems one after the other, from the same starts.
 """
 
