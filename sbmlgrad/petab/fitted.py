@@ -143,16 +143,15 @@ class PetabFit:
         target = Path(folder)
         check_folder(target / "report")
         target.mkdir(parents=True, exist_ok=True)
-        written = []
-        for name, table in (("simulations.tsv", self.simulations), ("parameters.tsv", self.table)):
-            write_text(target / name, table.to_csv(sep="\t", index=False, lineterminator="\n"))
-            written.append(target / name)
-        for name, model in self.models.items():
-            path = target / ("fitted.xml" if len(self.models) == 1 else f"fitted_{name}.xml")
-            write_sbml(model, path, fit=self.record())
-            written.append(path)
+        models = []
+        for name, model in self.models.items():  # first, since a document is what may be refused
+            models.append(target / ("fitted.xml" if len(self.models) == 1 else f"fitted_{name}.xml"))
+            write_sbml(model, models[-1], fit=self.record())
+        tables = {target / "simulations.tsv": self.simulations, target / "parameters.tsv": self.table}
+        for path, table in tables.items():
+            write_text(path, table.to_csv(sep="\t", index=False, lineterminator="\n"))
         write_report(self.content(), target / "report")
-        return [str(path) for path in (*written, target / "report" / "index.html")]
+        return [str(path) for path in (*tables, *models, target / "report" / "index.html")]
 
     def record(self) -> FitRecord:
         """What the annotation of a fitted document says."""
