@@ -101,9 +101,10 @@ def fit(
     loss
         ``moments`` (means and standard deviations of simulated trajectories); ``projection`` (the likelihood of
         trajectories or snapshots by the probabilities of all states, exactly); ``linear_noise`` (the likelihood of
-        trajectories of many molecules). ``auto`` takes moments for moments, for single cells and trajectories the
-        exact likelihood where the states are few enough, and the linear noise approximation for other trajectories
-        of whole numbers, or with errors in the table.
+        trajectories of many molecules); ``particles`` (that of trajectories by particle filters on exact simulation).
+        ``auto`` takes moments for moments, for single cells and trajectories the exact likelihood where the states are
+        few enough, and for other trajectories of whole numbers, or with errors in the table, particles where some
+        species has few molecules, and the linear noise approximation where all have many.
     optimiser
         How the loss is followed downhill, on a scale where parameters with positive bounds are logarithms:
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:

@@ -40,6 +40,7 @@ _MOST_STEPS = 1_000_000  # reactions of a particle between two observations
 _NOISE = 0.6  # standard deviation of the log-likelihood of one filter that is good enough, and of all 0.2
 _ERROR = 0.2  # standard errors that the estimate may be off by because of that noise
 _DRIFT = 0.02  # variance that is added by standing so far from where particles were simulated, and is put up with
+_NEAR = 0.5  # standard errors from where particles were simulated that a maximum may be
 _FARTHEST = 0.1  # the same, beyond which nothing is said before particles are simulated nearer
 _FREE_MOVES = 2  # after so many a search gets more particles
 _MOST_REFERENCES = 3
@@ -97,8 +98,9 @@ class Estimate(NamedTuple):
 
 
 class _Reference(NamedTuple):
-    """Particles: where they began, with which coefficients, and how they went."""
+    """Particles: at which values (P,), where they began, with which coefficients, and how they went."""
 
+    values: np.ndarray
     start: Any
     coefficients: Any
     swarm: Swarm
@@ -160,7 +162,7 @@ class ParticlePaths:
 
     def widen(self, values: np.ndarray) -> bool:
         """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
-        moved = self.estimate(values).excess > _DRIFT
+        moved = self.estimate(values).excess > _DRIFT or self._distance(values) > _NEAR
         if not moved and not self._fixed:
             self._off = max(self._error(values), self._error_elsewhere(values))
         self._settled = not moved and (self._fixed or self._off <= _ERROR)
@@ -230,7 +232,7 @@ class ParticlePaths:
                 f"a propensity is negative or not finite, or more than {_MOST_STEPS} reactions fire between two "
                 "observations"
             )
-        return _Reference(start, coefficients, swarm)
+        return _Reference(np.array(values, np.float64), start, coefficients, swarm)
 
     # ---- what they say -----------------------------------------------------------------------------------------
 
@@ -267,7 +269,7 @@ class ParticlePaths:
         return self._latest[1]
 
     def expected(self, values: np.ndarray) -> Expected:
-        start, coefficients, _ = self._references[0]
+        _, start, coefficients, _ = self._references[0]
         self._noise = self.estimate(values).noise
         keys, others = streams(self.seed), streams(~self.seed)
         moments = self._compiled("predicted")(start, coefficients, self._rows, keys, others, np.float32(1.0))
@@ -300,20 +302,31 @@ class ParticlePaths:
         self._references, self._latest = references, latest
         return error
 
+    def _information(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Minus the second derivatives (P, P), those by each filter and replicate (P, P, filters, replicates), and the
+        units (P,) of the values that they are in."""
+        widths = np.where(values != 0, np.abs(values), 1.0)
+        sides = [[self.estimate(values + sign * step) for sign in (-1, 1)] for step in _STEP * np.diag(widths)]
+        rows = np.array([(before.score - after.score) * widths for before, after in sides]) / (2 * _STEP)
+        each = np.array([(before.slopes - after.slopes) * widths[:, None, None] for before, after in sides])
+        return (rows + rows.T) / 2, np.nan_to_num(each) / (2 * _STEP), widths
+
+    def _distance(self, values: np.ndarray) -> float:
+        """How far these values are from where particles were simulated, in standard errors."""
+        information, _, widths = self._information(values)
+        sizes, axes = np.linalg.eigh(information)
+        way = axes.T @ ((values - self._references[0].values) / widths)
+        return float(np.sqrt(np.sum(np.abs(sizes) * np.square(way))))
+
     def _error(self, values: np.ndarray) -> float:
         """How far the maximum may be off because of noise, in standard errors of the direction where that is most.
 
         Or, where that is more, how far those standard errors may be off, in parts of themselves.
         """
-        widths = np.where(values != 0, np.abs(values), 1.0)
-        steps = _STEP * np.diag(widths)
-        sides = [[self.estimate(values + sign * step) for sign in (-1, 1)] for step in steps]
-        rows = [(before.score - after.score) * widths / (2 * _STEP) for before, after in sides]
+        information, by_filter, widths = self._information(values)
         here = self.estimate(values)
-        information, noise = (np.array(rows) + np.array(rows).T) / 2, here.score_noise * np.outer(widths, widths)
+        noise = here.score_noise * np.outer(widths, widths)
         sizes, axes = np.linalg.eigh(information)
-        by_filter = np.array([(before.slopes - after.slopes) for before, after in sides])  # (P, P, filters, replicates)
-        by_filter = np.nan_to_num(by_filter) * widths[:, None, None] / (2 * _STEP)
         known = np.einsum("ia,ijfr,ja->afr", axes, by_filter, axes)
         off = here.shares * (known - np.sum(here.shares * known, axis=1, keepdims=True))
         wide = np.sqrt(np.sum(np.square(off), axis=(1, 2)) * FILTERS / (FILTERS - 1))  # of the sizes
