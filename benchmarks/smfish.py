@@ -87,7 +87,7 @@ def tables(name: str, out: Path) -> tuple[sg.Model, pandas.DataFrame, pandas.Dat
 def likelihood_of(name: str, out: Path, start: Mapping[str, float]) -> LikelihoodFit:
     """The likelihood of the same cells, made ready at a start."""
     model, cells, conditions = tables(name, out)
-    trials = set_up(model, cells, PARAMETERS[name], start, conditions, {})
+    trials = set_up(model, cells, PARAMETERS[name], start, conditions, {}, {})
     made = likelihood_fit(trials.every, PARAMETERS[name], start, "projection", None)
     assert isinstance(made, LikelihoodFit)
     return made
@@ -127,6 +127,7 @@ def fit(name: str, out: Path) -> dict[str, Any]:
         "message": found.message,
         "parameters": json.loads(found.parameters.to_json(orient="index")),
     }
+    (out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     _pictures(name, out, estimates, observable)
     return result
 

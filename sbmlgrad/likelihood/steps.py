@@ -30,6 +30,7 @@ Rates = Callable[[Any, Layout], Array]
 _GAUSS = np.array([0.5 - np.sqrt(3) / 6, 0.5 + np.sqrt(3) / 6])
 _PARTS = np.array([[0.25 + np.sqrt(3) / 6, 0.25 - np.sqrt(3) / 6], [0.25 - np.sqrt(3) / 6, 0.25 + np.sqrt(3) / 6]])
 _TAIL = 1e-15  # of the Poisson distribution, left out of a series
+_ROOM = 256  # steps that are compiled for at first
 _MOST_BENDS = 10_000
 _JUST = 1e-12  # of the time at hand, that two bends are apart at least
 _BEND, _TURN = -2, -1  # kinds of edges that no switch of the landmarks stands behind; others have its index
@@ -190,7 +191,7 @@ def planned(edges: np.ndarray, kinds: np.ndarray, most: np.ndarray, times: np.nd
 
 def room_for(steps: int) -> int:
     """The number at least as large of those of steps that are compiled for."""
-    return int(64 * 4 ** np.ceil(np.log2(max(steps, 64) / 64) / 2))
+    return int(_ROOM * 4 ** np.ceil(np.log2(max(steps, _ROOM) / _ROOM) / 2))
 
 
 def halved(edges: np.ndarray, which: np.ndarray) -> np.ndarray:

@@ -32,16 +32,17 @@ def box(
         return result
 
     starts = starts.astype(np.int64)
-    layer = starts[within(starts)]
-    known = np.unique(codes(layer))
-    layers = [_of_codes(known, lower, sizes)]
-    while len(layers[-1]):
-        reached = (layers[-1][:, None] + jumps[None]).reshape(-1, len(lower))
-        new = np.setdiff1d(codes(reached[within(reached)]), known)
-        known = np.union1d(known, new)
-        if len(known) > limit:
+    new = np.unique(codes(starts[within(starts)]))
+    found, count = set(new.tolist()), len(new)
+    while len(new):
+        reached = (_of_codes(new, lower, sizes)[:, None] + jumps[None]).reshape(-1, len(lower))
+        own = np.unique(codes(reached[within(reached)])).tolist()
+        new = np.array([code for code in own if code not in found], np.int64)
+        found.update(new.tolist())
+        count += len(new)
+        if count > limit:
             raise SimulationError(f"more than {limit} states are within reach")
-        layers.append(_of_codes(new, lower, sizes))
+    known = np.array(sorted(found), np.int64)
     states = _of_codes(known, lower, sizes)
     successors = np.full((len(jumps), len(states)), len(states))
     for reaction, jump in enumerate(jumps):

@@ -195,3 +195,54 @@ def test_few_molecules_in_many_states_are_followed_by_particles() -> None:
     assert fit.converged
     row = fit.parameters.loc["g"]
     assert 0.15 < row["ci_lower"] < 0.25 < 0.9 < row["estimate"] < 1.4 < 1.9 < row["ci_upper"] < 2.4
+
+
+def test_snapshots_of_rates_that_follow_time(model: Any) -> None:
+    """Births that come and go, from nothing, are Poisson: the maximum is that of the closed form."""
+    system = model(
+        {"X": {"amount": 0.0}},
+        {"birth": ("-> X", "k*(1 + 0.8*sin(3*time))"), "death": ("X ->", "g*X")},
+        {"k": 8.0, "g": 0.8},
+    )
+    times = np.repeat([0.5, 1.5, 4.0], 100)
+
+    def mean(k: float, g: float) -> np.ndarray:
+        wave = (g * np.sin(3 * times) - 3 * np.cos(3 * times) + 3 * np.exp(-g * times)) / (g**2 + 9)
+        return k * ((1 - np.exp(-g * times)) / g + 0.8 * wave)
+
+    counts = np.random.default_rng(5).poisson(mean(10.0, 1.0))
+    fit = sg.fit(system, pd.DataFrame({"time": times, "X": counts}), dict.fromkeys(TRUTH))
+    assert "projection" in fit.loss_name
+    assert fit.converged
+    k, g = fit.parameters["estimate"]
+    best = poisson.logpmf(counts, mean(k, g)).sum()
+    assert fit.goodness["log_likelihood"] == pytest.approx(best, abs=1e-4)
+    for point in np.outer([1.003, 1 / 1.003], [k, g]):
+        assert poisson.logpmf(counts, mean(point[0], g)).sum() < best
+        assert poisson.logpmf(counts, mean(k, point[1])).sum() < best
+    seen = fit.curves.set_index("time")["mean"]
+    assert seen.loc[4.0] == pytest.approx(mean(k, g)[-1], rel=1e-6)
+
+
+def test_a_fit_says_why_it_matches_moments(network: sg.ReactionNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbmlgrad.likelihood.projection._MOST_PRODUCTS", 1.0)
+    times = np.repeat([1.0, 2.0], 40)
+    data = pd.DataFrame({"time": times, "X": np.random.default_rng(1).poisson(10 * (1 - np.exp(-times)))})
+    with pytest.raises(FitError, match=r"reactions in \d+ states are too many to follow their probabilities$"):
+        sg.fit(network, data, {"k": None}, loss="projection")
+    fit = sg.fit(network, data, {"k": None}, n=100)
+    reason = "means and standard deviations were matched, not the likelihood"
+    assert any(text.startswith(reason) and "too many" in text for text in fit.warnings)
+    assert reason in fit.message
+
+
+def test_events_have_no_projection_and_are_named(model: Any) -> None:
+    system = model(
+        {"X": {"amount": 5.0}},
+        {"death": ("X ->", "g*X*(2 + sin(time))")},
+        {"g": 1.0},
+        events={"dose": {"trigger": "time > 1", "set": {"X": "X + 5"}}},
+    )
+    data = pd.DataFrame({"time": [0.5, 0.5, 0.5], "X": [2, 3, 4]})
+    with pytest.raises(FitError, match="reactions alone change anything: event 'dose'"):
+        sg.fit(system, data, {"g": None}, loss="projection")
