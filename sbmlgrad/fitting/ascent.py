@@ -122,7 +122,11 @@ class Ascent:
         """Where an optimiser that was handed in goes, left to itself."""
         state = optimiser.init(jnp.asarray(point))
         for _ in range(_MOST_STEPS):
-            found = self.at(point)
+            try:
+                found = self.at(point)
+            except SimulationError:  # farther than was prepared for
+                self.likelihood.prepare(self.parameters.from_scale(point))
+                found = self.at(point)
             self._note(point, found)
             update, state = optimiser.update(jnp.asarray(-found.score), state, jnp.asarray(point))
             point = self.parameters.clip(np.asarray(optax.apply_updates(jnp.asarray(point), update)))

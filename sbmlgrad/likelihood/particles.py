@@ -185,7 +185,8 @@ class ParticlePaths:
             refuse_counts("particles", self.problem, point.tangents)
             refuse_switched_off("particles", self.problem, point)
         except EstimatorError as error:
-            raise SimulationError(str(error).partition("; use")[0]) from None
+            reason = str(error).partition("; use")[0]
+            raise SimulationError(reason.replace("estimator 'particles' has", "paths of particles have")) from None
         rows, self._events = _visited(self.problem, self.data, values)
         self._check_effort(self.particles)
         visited = np.unique(rows, axis=1)[:, :: max(1, rows.shape[1] // 10_000)]

@@ -167,7 +167,7 @@ def test_initial_amounts_are_refused(model: Callable[..., sg.Model]) -> None:
 
     problem = differentiable(discretised(document, ["X"]), ["X"])
     data = Trajectories(("X",), np.array([1.0]), np.array([[[2.0]]]), np.zeros((1, 1, 1)))
-    with pytest.raises(SimulationError, match="no derivative for initial amounts"):
+    with pytest.raises(SimulationError, match="paths of particles have no derivative for initial amounts"):
         ParticlePaths(problem, data).prepare(np.array([3.0]))
 
 
