@@ -57,7 +57,9 @@ class Ascent:
             lower[held] = upper[held] = begin[held]
         first, self._walled = self.at(begin), False
         self._note(begin, first)
-        if first.information is not None and np.isfinite(first.value):
+        if not np.any(lower < upper):  # the only parameter is held
+            result = OptimizeResult(x=begin, fun=-first.value, success=True, message="nothing is free")
+        elif first.information is not None and np.isfinite(first.value):
             result = self._by_information(first, begin, lower, upper)
         else:
             result = self._by_slopes(first, begin, (lower, upper), unit)

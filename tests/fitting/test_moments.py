@@ -12,24 +12,35 @@ import sbmlgrad as sg
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.moments import source
+from sbmlgrad.fitting.trials import Fitted, Trial
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.catalogue import named_estimator
 from sbmlgrad.gradient.estimator import Task
 from sbmlgrad.simulation.methods import SSA
-from sbmlgrad.tables.measurements import read_measurements
+from sbmlgrad.tables.measurements import Measurements, read_measurements
 
 TIMES = np.array([1.0, 2.0])
 
 
+def measured() -> Measurements:
+    (one,) = read_measurements(pd.DataFrame({"time": TIMES, "X-mean": [1.0, 2.0], "X-sd": [1.0, 1.0]}))
+    return one
+
+
 def aim() -> Target:
-    return target(*read_measurements(pd.DataFrame({"time": TIMES, "X-mean": [1.0, 2.0], "X-sd": [1.0, 1.0]})))
+    return target(measured())
+
+
+def trials(model: Fitted, names: tuple[str, ...]) -> list[Trial]:
+    """One condition in which all parameters are free."""
+    return [Trial(model, names, np.arange(len(names)), measured(), {})]
 
 
 @pytest.mark.parametrize("events", [{}, {"late": {"trigger": "time > 9", "set": {"w": "2"}}}], ids=["counts", "events"])
 def test_moments_and_their_derivatives(model: Callable[..., sg.Model], events: dict[str, dict[str, object]]) -> None:
     """Births at rate k are Poisson: E X = k t and E X^2 = k t + (k t)^2, whichever loop runs."""
     births = model({"X": {"amount": 0}}, {"r": (" -> X", "k")}, {"k": 4.0, "w": 1.0}, events=events)
-    own = source(births, ["k", "w"], aim(), Automatic(), SSA())
+    own = source(trials(births, ("k", "w")), aim(), Automatic(), SSA())
     result = own.estimate(Task([4.0, 1.0], TIMES, 4000, seed=1), descending=False)
     level = 4 * TIMES
     assert np.all(np.abs(result.values - [level, level + level**2]) <= 4.5 * result.values_stderr)  # 7e-6 each
@@ -43,4 +54,4 @@ def test_moments_and_their_derivatives(model: Callable[..., sg.Model], events: d
 def test_what_draws_nothing_is_refused() -> None:
     network = sg.ReactionNetwork([[1]], lambda x, p: (p["k"] + 0 * x[0],), [0], {"k": 4.0}, species=("X",))
     with pytest.raises(FitError, match="estimator 'exact': draws nothing"):
-        source(network, ["k"], aim(), named_estimator("exact"), SSA())
+        source(trials(network, ("k",)), aim(), named_estimator("exact"), SSA())
