@@ -31,7 +31,7 @@ from sbmlgrad.simulation.finite_state import stacked_rates
 LIMIT = 50_000
 """States that are worth their time."""
 
-_MOST_PRODUCTS = 1e8  # of terms of all series, states and laws, in one evaluation: a few seconds
+_MOST_PRODUCTS = 4e8  # of terms of all series, states and laws, in one evaluation: some seconds
 _MOST_LOST = 1e-8  # of the probability, between two times
 _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
