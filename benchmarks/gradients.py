@@ -105,7 +105,8 @@ class CommonRandomNumbers:
                 moments.add((above - below) / (2 * self.step * value))
             rows.append(moments)
         mean, stderr = (np.stack([getattr(m, kind) for m in rows]) for kind in ("mean", "stderr"))
-        return Estimate(np.zeros(mean.shape[1:]), np.zeros(mean.shape[1:]), mean, stderr, task.n)
+        nothing = np.zeros(mean.shape[1:])  # of the expectations themselves
+        return Estimate(nothing, nothing, mean, stderr, task.n, nothing)
 
 
 def _forward(problem: Problem, values: np.ndarray, task: Task) -> Any:
