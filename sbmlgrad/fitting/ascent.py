@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
 
-REACH = np.log(10.0)
+REACH = math.log(10.0)
 """How far from where a search begins, on the optimiser's scale, before it begins anew."""
 
 _MOST_STEPS = 500  # of an optimiser that was handed in
@@ -107,7 +108,7 @@ class Ascent:
             information = np.eye(len(point)) if found.information is None else found.information
             return Local(-found.value, -found.score, information)
 
-        found = search(local, begin, lower, upper)
+        found = search(local, begin, lower, upper, nothing=0.1 * _TO_GAIN)
         value = found.local.value
         return OptimizeResult(x=found.point, fun=value, success=found.converged, message=found.message)
 

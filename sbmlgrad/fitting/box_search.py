@@ -50,8 +50,11 @@ def search(
     upper: np.ndarray,
     most: int = 500,
     radius: float = FIRST_RADIUS,
+    nothing: float = _NOTHING,
 ) -> Found:
     """The minimum of a function between bounds (P,) that is nearest downhill from a start (P,).
+
+    It ends where no step is expected to gain more than ``nothing``.
 
     Each step is to the minimum of the quadratic model in the part of a box around the point that lies within the
     bounds; the box grows and shrinks with how well the model has told the function (J. Nocedal, S. J. Wright, Numerical
@@ -71,7 +74,7 @@ def search(
         curvature = here.curvature + missing if trusted else here.curvature
         step = _step(here.gradient, curvature, low, high)
         expected = -float(here.gradient @ step + 0.5 * step @ curvature @ step)
-        if expected <= _NOTHING:
+        if expected <= nothing:
             return Found(point, here, evaluations, True, "no step is expected to gain anything")
         there = _tried(function, point + step)
         evaluations += 1

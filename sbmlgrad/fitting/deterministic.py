@@ -236,7 +236,7 @@ class _System:
         self.quantities = self._equations.quantities
         names = list(self.quantities)
         self._indices = [names.index(name) for name in trial.names]
-        self._start = min(0.0, float(self.times[0]))
+        self._start = trial.start
 
     def _at(self, values: np.ndarray) -> np.ndarray:
         result = self._quantities.copy()
@@ -265,7 +265,7 @@ class _System:
             prepared = prepare(self.trial.model, named, self._observables)
             if len(prepared.network.species) > _MOST_SPECIES:
                 return None
-            noise = linear_noise(prepared.network, prepared.counts, prepared.coefficients, self.times)
+            noise = linear_noise(prepared.network, prepared.counts, prepared.coefficients, self.times, self._start)
         except SbmlgradError:  # more than counts moves, or molecules are too many, or rates have no meaning here
             return None
         return noise.covariance(_slopes(prepared, noise.mean))

@@ -24,7 +24,7 @@ class EquationStudy:
 
     def __init__(self, trial: Trial, settings: Settings):
         self.trial, self._settings = trial, settings
-        self.data = trajectories_of(trial.measurements, ("value", "mean"))
+        self.data = trajectories_of(trial, ("value", "mean"))
         for index, name in enumerate(self.data.observables):
             seen = ~np.isnan(self.data.values[:, index])
             if name not in trial.laws and not np.all(self.data.variance[:, index][seen] > 0):

@@ -21,7 +21,7 @@ from sbmlgrad.fitting.likelihood_fit import (
 )
 from sbmlgrad.fitting.loss import joined, target
 from sbmlgrad.fitting.moments import source as moments_of
-from sbmlgrad.fitting.outcome import Posed, estimates, warnings_of
+from sbmlgrad.fitting.outcome import Outcome, Posed, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Bounds, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.starts import best_of
@@ -36,6 +36,8 @@ from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 
 if TYPE_CHECKING:
     import optax
+
+_MOST_ARRANGED = 4  # times at which experiments are given longer to come to rest
 
 
 def fit(
@@ -73,7 +75,8 @@ def fit(
         amount) and ``[S]`` (initial concentration); and other ids, which stand in ``observables`` or ``conditions``.
     conditions
         What was done in each condition, a CSV file or DataFrame: ``condition``, ``time`` if anything changes on the
-        way, and ids with their values from then on: numbers, parameters to be fitted, formulas such as ``S + 100``.
+        way (-inf: so long before that the model has come to rest), and ids with their values from then on: numbers,
+        parameters to be fitted, formulas such as ``S + 100``.
     observables
         Formulas by the names that columns of the data have: ``{"signal": "scale*S + offset"}``.
     noise
@@ -146,16 +149,14 @@ def fit(
             progress=progress,
         )
         init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
-    trials = set_up(model, data, parameters, init, conditions, formulas, noise)
-    first, note = _posed(trials, parameters, init, options)
-    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
-
-        def pose(values: Mapping[str, float]) -> Posed:
-            return _posed(trials, parameters, {**init, **values}, options)[0]
-
-        problem, outcome, said = best_of(first, pose, starts, seed, bar)
-    if note:
-        outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
+    for _ in range(_MOST_ARRANGED):
+        trials = set_up(model, data, parameters, init, conditions, formulas, noise)
+        problem, outcome, said = _solved(trials, parameters, init, options, starts, progress)
+        values = problem.parameters.from_scale(outcome.point).tolist()
+        found = dict(zip(problem.parameters.names, values, strict=True))
+        if all(trial.rests(found) for trial in trials.every):
+            break
+        init = {**init, **found}  # what comes to rest more slowly is given more time
     problem.warn()
     table, correlation = estimates(outcome, problem.parameters)
     return Fit(
@@ -178,6 +179,27 @@ def fit(
         seed=seed,
         seconds=clock.perf_counter() - begun,
     )
+
+
+def _solved(
+    trials: Trials,
+    parameters: Mapping[str, Bounds],
+    init: Mapping[str, float],
+    options: _Options,
+    starts: int,
+    progress: bool,
+) -> tuple[Posed, Outcome, str]:
+    """The problem, its outcome, and what is to be said of its starts."""
+    first, note = _posed(trials, parameters, init, options)
+    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
+
+        def pose(values: Mapping[str, float]) -> Posed:
+            return _posed(trials, parameters, {**init, **values}, options)[0]
+
+        problem, outcome, said = best_of(first, pose, starts, options.seed, bar)
+    if note:
+        outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
+    return problem, outcome, said
 
 
 @dataclass(frozen=True)

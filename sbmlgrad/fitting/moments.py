@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -43,7 +43,8 @@ class Source(Protocol):
         ...
 
     def estimate(self, task: Task, descending: bool) -> Estimate:
-        """Moments and their derivatives; with more bias and less noise while ``descending``, given a choice."""
+        """Moments and their derivatives, from the start of the model on; with more bias and less noise while
+        ``descending``, given a choice."""
         ...
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -64,9 +65,9 @@ def source(trials: Sequence[Trial], target: Target, estimator: Estimator, method
         looked_at = tuple(name for name, own in zip(target.observables, target.trials, strict=True) if own == index)
         functions = _functions(looked_at, target.squares)
         if isinstance(trial.model, Model) and not only_counts(trial.model, looked_at):
-            own: Source = _OfProcess(trial.model, trial.names, looked_at, functions, estimator.name, method.settings)
+            own: Source = _OfProcess(trial, looked_at, functions, estimator.name, method.settings)
         else:
-            own = _OfCounts(trial.model, trial.names, looked_at, functions, estimator)
+            own = _OfCounts(trial, looked_at, functions, estimator)
         parts.append(own)
     if len(parts) == 1 and len(trials[0].names) == 1 + max(trials[0].places, default=-1):
         return parts[0]
@@ -88,11 +89,6 @@ def simulated(
         start=experiment.start,
     )
     return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
-
-
-def _start(times: np.ndarray) -> float:
-    """When trajectories begin."""
-    return min(0.0, float(times[0]))
 
 
 def _functions(observables: Sequence[str], squares: bool) -> list[Moment]:
@@ -128,8 +124,7 @@ class _OfTrials:
         slopes, noise = (np.zeros((parameters, *shape)) for _ in range(2))
         every = np.asarray(task.values)
         for part, seed in zip(self._parts, self._seeds(task.seed), strict=True):
-            start = _start(part.times)
-            own = Task(every[part.places], part.times, task.n, seed, start, task.max_events)
+            own = Task(every[part.places], part.times, task.n, seed, max_events=task.max_events)
             found = part.source.estimate(own, descending)
             rows = part.observables
             if self._squares:
@@ -170,14 +165,8 @@ class _Part:
 class _OfCounts:
     """A model in which reactions alone change anything, or a network."""
 
-    def __init__(
-        self,
-        model: Model | ReactionNetwork,
-        names: tuple[str, ...],
-        observables: tuple[str, ...],
-        functions: Sequence[Moment],
-        chosen: Estimator,
-    ):
+    def __init__(self, trial: Trial, observables: tuple[str, ...], functions: Sequence[Moment], chosen: Estimator):
+        model, names, self._start = trial.model, trial.names, trial.start
         self.model, self.names, self.observables, self._functions = model, names, observables, functions
         if isinstance(model, Model):
             self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, observables)
@@ -199,14 +188,14 @@ class _OfCounts:
         return [tangents.moves_counts(index) or tangents.moves_rates(index) for index in range(len(self.names))]
 
     def estimate(self, task: Task, descending: bool) -> Estimate:
-        gradient = self._estimators[descending]
+        gradient, task = self._estimators[descending], replace(task, start=self._start)
         if isinstance(gradient, Automatic):  # what there is to choose is chosen where it is first asked
             gradient = self._estimators[descending] = gradient.with_choice(self.problem, task)
         return gradient.estimate(self.problem, task)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
         named = dict(zip(self.names, values.tolist(), strict=True))
-        return simulated(self.model, named, self.observables, Experiment(times, n=n, seed=seed, start=_start(times)))
+        return simulated(self.model, named, self.observables, Experiment(times, n=n, seed=seed, start=self._start))
 
     def warn(self) -> None:
         path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
@@ -218,16 +207,17 @@ class _OfProcess:
 
     def __init__(
         self,
-        model: Model,
-        names: tuple[str, ...],
+        trial: Trial,
         observables: tuple[str, ...],
         functions: Sequence[Moment],
         estimator: str,
         settings: Settings,
     ):
-        self.model, self.names, self.observables, self._functions = model, names, observables, functions
+        assert isinstance(trial.model, Model)
+        self.model, self.names, self._start = trial.model, trial.names, trial.start
+        self.observables, self._functions = observables, functions
         self._estimator, self._settings = estimator, settings
-        self.quantities = prepare_hybrid(model, None, observables)[0].quantities
+        self.quantities = prepare_hybrid(self.model, None, observables)[0].quantities
 
     @cached_property
     def process(self) -> hybrid_sensitivity.Process:
@@ -242,10 +232,10 @@ class _OfProcess:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
 
     def estimate(self, task: Task, descending: bool) -> Estimate:
-        return hybrid_sensitivity.estimate(self.process, task, self._estimator)
+        return hybrid_sensitivity.estimate(self.process, replace(task, start=self._start), self._estimator)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        experiment = Experiment(times, n=n, seed=seed, start=_start(times))
+        experiment = Experiment(times, n=n, seed=seed, start=self._start)
         chunks = run_hybrid(self.process.process, self.process.at(values), experiment, self._settings)
         return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
 

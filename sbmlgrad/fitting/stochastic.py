@@ -136,10 +136,7 @@ class MomentFit:
 
         def evaluate(values: np.ndarray, step: int) -> tuple[Estimate, Estimate]:
             seeds = np.random.SeedSequence((abs(self._seed), step)).generate_state(2)
-            start = min(0.0, float(times[0]))
-            first, second = (
-                self.source.estimate(Task(values, times, half, int(seed), start), descending) for seed in seeds
-            )
+            first, second = (self.source.estimate(Task(values, times, half, int(seed)), descending) for seed in seeds)
             return first, second
 
         return evaluate

@@ -26,7 +26,6 @@ from sbmlgrad.network.discretise import beyond_counts_in_time, only_counts
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.prepare import discretised
-from sbmlgrad.tables.measurements import Measurements
 
 if TYPE_CHECKING:
     import pandas
@@ -41,7 +40,7 @@ class Study:
 
     def __init__(self, trial: Trial, seed: int = 0):
         self.trial, self._seed, model, names = trial, seed, trial.model, trial.names
-        self.data = _records(trial.measurements)
+        self.data = _records(trial)
         variables = (law.parameter for law in trial.laws.values() if law.parameter)
         observables = (*self.data.observables, *variables)
         if isinstance(model, Model):
@@ -237,16 +236,17 @@ def without_likelihood(trial: Trial, loss: str) -> str:
     return ""
 
 
-def _records(measurements: Measurements) -> Snapshots | Trajectories:
+def _records(trial: Trial) -> Snapshots | Trajectories:
     """Measurements as arrays."""
-    cells = measurements.cells
+    cells = trial.measurements.cells
     if cells is not None:
-        return Snapshots.of(cells.observables, cells.times, cells.values, min(0.0, float(cells.times.min())))
-    return trajectories_of(measurements)
+        return Snapshots.of(cells.observables, cells.times, cells.values, trial.start)
+    return trajectories_of(trial)
 
 
-def trajectories_of(measurements: Measurements, statistics: Sequence[str] = ("value",)) -> Trajectories:
+def trajectories_of(trial: Trial, statistics: Sequence[str] = ("value",)) -> Trajectories:
     """Values over time, with the variances of errors that the table states, 0 where it states none."""
+    measurements = trial.measurements
     series = [s for s in measurements.series if s.statistic in statistics]
     exactness = Exactness.of(measurements)
     observables = tuple(dict.fromkeys(s.observable for s in series))
@@ -268,4 +268,4 @@ def trajectories_of(measurements: Measurements, statistics: Sequence[str] = ("va
                 f"{s.column!r} has a value; fill it in"
             )
         variance[cell][here] = np.square(np.nan_to_num(errors))
-    return Trajectories(observables, times, values, variance, min(0.0, float(times[0])))
+    return Trajectories(observables, times, values, variance, trial.start)

@@ -14,6 +14,7 @@ import sympy
 from sbmlgrad.errors import FitError, TableError
 from sbmlgrad.fitting.measured import check_values, with_noise
 from sbmlgrad.fitting.parameters import Bounds
+from sbmlgrad.fitting.settling import MARGIN, settling_time
 from sbmlgrad.likelihood.measurement import Laws
 from sbmlgrad.model.derive import Period, in_condition, with_constants, with_observables
 from sbmlgrad.model.evaluate import symbol_ids
@@ -44,6 +45,10 @@ class Trial:
         What was measured.
     laws
         Of measured values around what the model has; what has none is exact, but for errors in the data.
+    start
+        When the model begins: at 0, before the first measurement, or so long before that it comes to rest first.
+    resting
+        The model that comes to rest before the experiment; None where that is not asked for.
     """
 
     model: Fitted
@@ -51,6 +56,8 @@ class Trial:
     places: np.ndarray
     measurements: Measurements
     laws: Laws
+    start: float = 0.0
+    resting: Model | None = None
 
     @property
     def condition(self) -> str:
@@ -61,6 +68,28 @@ class Trial:
     def source(self) -> str:
         """Where the model is from, for messages."""
         return self.model.elements.source.path if isinstance(self.model, Model) else "the network"
+
+    @property
+    def first_time(self) -> float:
+        """When the experiment begins."""
+        return _first_time(self.measurements)
+
+    def rests(self, values: Mapping[str, float]) -> bool:
+        """Whether the model, with these values of the fitted parameters, comes to rest before the experiment."""
+        if self.resting is None:
+            return True
+        own = {name: values[name] for name in self.names if plain_id(name) in self.resting.quantities()}
+        return settling_time(self.resting, own) <= self.first_time - self.start
+
+
+@dataclass(frozen=True, eq=False)
+class _Arranged:
+    """A model for a condition, the fitted parameters that are its numbers, when it begins, and what rests before."""
+
+    model: Fitted
+    names: tuple[str, ...]
+    start: float
+    resting: Model | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +175,7 @@ class Bench:
                         f"with --init {name}=value"
                     )
             self.base = self.base.with_parameters(starts)
-        self._models: dict[str, tuple[Fitted, tuple[str, ...]]] = {}
+        self._models: dict[tuple[str, float], _Arranged] = {}
 
     def trials(self, measured: Sequence[Measurements]) -> Trials:
         """What was measured, with the model of each condition."""
@@ -157,10 +186,10 @@ class Bench:
         for one in matched:
             _check_columns(one, self.base, self.parameters)
             check_values(one, self.laws)
-            model, names = self._model_of(one.condition)
-            places = np.array([self.parameters.index(name) for name in names], int)
+            own = self._arranged(one.condition, _first_time(one))
+            places = np.array([self.parameters.index(name) for name in own.names], int)
             laws = {s.observable: self.laws[s.observable] for s in one.series if s.observable in self.laws}
-            every.append(Trial(model, names, places, one, laws))
+            every.append(Trial(own.model, own.names, places, one, laws, own.start, own.resting))
         for name in self.laws:
             if not any(name in trial.laws for trial in every):
                 raise FitError(f"noise of {name!r}: nothing in the data is called that; correct the name")
@@ -169,21 +198,33 @@ class Bench:
                 raise FitError(f"{name!r} is to be fitted, but every condition sets it; take it out of one of the two")
         return Trials(self.model, tuple(every))
 
-    def _model_of(self, condition: str) -> tuple[Fitted, tuple[str, ...]]:
-        if condition not in self._models:
+    def _arranged(self, condition: str, first_time: float) -> _Arranged:
+        key = condition, first_time
+        if key not in self._models:
             rows = self.conditions.periods[condition] if self.conditions is not None else ()
-            self._models[condition] = self._changed(rows)
-        return self._models[condition]
+            self._models[key] = self._changed(rows, first_time)
+        return self._models[key]
 
-    def _changed(self, rows: Sequence[ConditionRow]) -> tuple[Fitted, tuple[str, ...]]:
+    def _changed(self, rows: Sequence[ConditionRow], first_time: float) -> _Arranged:
         if not isinstance(self.base, Model):
-            return _network_in(self.base, rows, self.parameters)
-        periods = [_period(self.base, row) for row in rows]
+            return _network_in(self.base, rows, self.parameters, first_time)
+        start = min([first_time, *(row.time for row in rows if row.time is not None and np.isfinite(row.time))])
+        before = [_period(self.base, row, None) for row in rows if row.time == -np.inf]
+        after = [
+            _period(self.base, row, start if row.time is None else row.time) for row in rows if row.time != -np.inf
+        ]
+        resting = None
+        if before:
+            resting, experiment = in_condition(self.base, before), start
+            start = experiment - MARGIN * settling_time(resting, {})
+            if start == experiment:
+                raise FitError(f"{self.base.elements.source.path}: nothing ever changes before the experiment")
+        periods = [*before, *(replace(p, time=None) if p.time is not None and p.time <= start else p for p in after)]
         fixed = {plain_id(name) for period in periods if period.time is None for name in period.changes}
         model = in_condition(self.base, periods)
         quantities = model.quantities()
         names = tuple(n for n in self.parameters if plain_id(n) not in fixed and plain_id(n) in quantities)
-        return model.by_name(names), names
+        return _Arranged(model.by_name(names), names, start, resting)
 
     def _check_used(self, more: Sequence[str], observables: Iterable[str]) -> None:
         """Raise for parameters that neither the model nor a formula has, and for starts that are not fitted."""
@@ -238,8 +279,15 @@ def _with_observables(model: Model, more: Iterable[str], observables: Mapping[st
     return with_observables(extended, formulas)
 
 
-def _period(model: Model, row: ConditionRow) -> Period:
-    """A row of the table with its formulas read."""
+def _first_time(measurements: Measurements) -> float:
+    """When an experiment begins: at 0, or with its first measurement where that is earlier."""
+    times = measurements.cells.times if measurements.cells is not None else None
+    every = [times] if times is not None else [series.times for series in measurements.series]
+    return min([0.0, *(float(own.min()) for own in every if len(own))])
+
+
+def _period(model: Model, row: ConditionRow, time: float | None) -> Period:
+    """A row of the table with its formulas read, and the time from which it holds."""
     changes: dict[str, sympy.Expr] = {}
     for name, change in row.changes.items():
         if plain_id(name) not in {*model.elements.species, *model.elements.parameters, *model.elements.compartments}:
@@ -253,13 +301,12 @@ def _period(model: Model, row: ConditionRow) -> Period:
             changes[name] = read_formula(change.value, model, where=change.where)
         else:
             changes[name] = sympy.Float(change.value, 17)
-    at_start = row.time is None or row.time <= 0
-    return Period(None if at_start else row.time, changes)
+    return Period(time, changes)
 
 
 def _network_in(
-    network: ReactionNetwork, rows: Sequence[ConditionRow], parameters: Sequence[str]
-) -> tuple[ReactionNetwork, tuple[str, ...]]:
+    network: ReactionNetwork, rows: Sequence[ConditionRow], parameters: Sequence[str], start: float
+) -> _Arranged:
     """A network from Python takes numbers from the start on."""
     values: dict[str, float] = {}
     for row in rows:
@@ -272,7 +319,7 @@ def _network_in(
                 raise TableError(f"{change.where}: the network has no parameter {name!r}")
             values[name] = change.value
     changed = network.with_parameters(values) if values else network
-    return changed, tuple(name for name in parameters if name not in values)
+    return _Arranged(changed, tuple(name for name in parameters if name not in values), start)
 
 
 def _named(measured: Sequence[Measurements], conditions: Conditions) -> list[Measurements]:

@@ -17,8 +17,8 @@ from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, Unsup
 from sbmlgrad.gradient.observables import Observable, as_observable
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.dependence import dependence
-from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of
+from sbmlgrad.network.timed import Timed
 from sbmlgrad.simulation.ssa import Arrays
 
 Observe = Callable[[Arrays, Arrays], Arrays]
@@ -59,9 +59,9 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """What says when rates that follow time bend: the process, and its quantities (Q,) at values (P,)."""
+    """What says when rates that follow time bend and events happen, and quantities (Q,) at values (P,)."""
 
-    process: HybridModel
+    timed: Timed
     quantities: Callable[[np.ndarray], np.ndarray] = field(repr=False)
 
 
@@ -84,7 +84,7 @@ class Problem:
     _indices: tuple[int, ...] | None = field(default=None, repr=False)
     """indices of the parameters among all; None for all of them"""
     clock: Clock | None = None
-    """where rates may follow time, which is then the first of the coefficients"""
+    """where rates may follow time, which is then the first of the coefficients, and events happen at known times"""
     _kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     # ---- at values of the parameters ---------------------------------------------------------------------

@@ -8,8 +8,7 @@ counted; where it is too much the box of counts grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,13 +19,25 @@ from jax import Array, lax
 from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.gradient.exact import start_law
 from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.likelihood.jumps import JumpProcess, Jumps
 from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation
 from sbmlgrad.likelihood.measurement import Laws, Measurement, valid
-from sbmlgrad.likelihood.steps import Steps, advance, bends, halved, most_chances, moving, planned, room_for
+from sbmlgrad.likelihood.ranges import over_time, ranges, simulated_ranges
+from sbmlgrad.likelihood.steps import (
+    AtStep,
+    Pace,
+    Steps,
+    advance,
+    bends,
+    halved,
+    most_chances,
+    moving,
+    planned,
+    room_for,
+)
 from sbmlgrad.simulation.box import box
-from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.finite_state import stacked_rates
+from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
 
 LIMIT = 50_000
 """States that are worth their time."""
@@ -35,9 +46,6 @@ _MOST_PRODUCTS = 4e8  # of terms of all series, states and laws, in one evaluati
 _MOST_LOST = 1e-8  # of the probability, between two times
 _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
-_SIGHTED = 256  # trajectories that tell the ranges of counts
-_ROUGH_SEED = 20260101
-_LOOKS = 9  # times at which rates that follow time are looked at, for the ranges of counts
 _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
 _CLOSE_SCORE = 1e-5  # of a score, and of the size that chance gives it
 _LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
@@ -57,25 +65,50 @@ class Projected:
         self._seen = seen
         self._box: tuple[np.ndarray, np.ndarray] | None = None  # bounds (species,) of the counts
         self._edges = np.unique(np.append(times, start))
+        timed = problem.clock.timed if problem.clock is not None else None
+        self._jumps: JumpProcess | None = None
+        self._pace = Pace.STILL
+        if timed is not None:
+            self._pace = Pace.SMOOTH if timed.process.stepwise is None else Pace.STEPS
+        if timed is not None and timed.events is not None:
+            self._jumps = problem.once("jumps", lambda: JumpProcess(timed))
 
     # ---- the states ------------------------------------------------------------------------------------------
 
     def prepare(self, values: np.ndarray) -> None:
         """Choose states and steps at these values (P,); raises :class:`SimulationError` where they are too many."""
-        lower, upper = self._box or self._ranges(values)
+        lower, upper = self._box or self._sighted(values)
         starts = start_law(self.problem.at(values))[0].astype(np.int64)
         lower = np.minimum(lower, starts.min(axis=0)).astype(np.int64)
         upper = np.maximum(upper, starts.max(axis=0) + 1).astype(np.int64)
         self._box = lower, upper
-        self.space = box(self.problem.network, starts, lower, upper, self.limit)
+        self.space = self._reachable(values, starts, lower, upper)
         self.layout = Layout.of(self.space)
         self.match(values)
         self.steps(values)  # raises where they are too many
-        if self.problem.clock is not None:
+        if self._pace is Pace.SMOOTH:
             self._refine(values)
 
     def match(self, values: np.ndarray) -> None:
         """Find the data in the states."""
+
+    def _reachable(self, values: np.ndarray, starts: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> StateSpace:
+        """The states of a box that are reached from ``starts`` by reactions and events."""
+        space = box(self.problem.network, starts, lower, upper, self.limit)
+        while self._jumps is not None:
+            coefficients, edges = self.problem.at(values).coefficients, self._bent_edges(values, self._edges)[0]
+            schedule, new = self._jumps.schedule(edges, coefficients), [starts]
+            for images in self._jumps.images(space.states, schedule, edges, coefficients):
+                for corner in self._jumps.corners:
+                    after = space.states.copy()
+                    after[:, self._jumps.set] = images.T + np.array(corner, int)
+                    inside = np.all((after >= lower) & (after <= upper), axis=1)
+                    new.append(after[inside][space.find(after[inside]) < 0])
+            starts = np.unique(np.concatenate(new), axis=0)
+            before, space = len(space), box(self.problem.network, starts, lower, upper, self.limit)
+            if len(space) == before:
+                break
+        return space
 
     def _check_effort(self, terms: float) -> None:
         """Raise :class:`SimulationError` where one evaluation would take minutes."""
@@ -85,41 +118,11 @@ class Projected:
                 f"{terms:.3g} reactions in {len(self.space)} states are too many to follow their probabilities{of}"
             )
 
-    def _ranges(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds (species,) of the counts: of what was measured, and of some trajectories where nothing was."""
-        lower = np.array([np.nanmin(row) if np.any(~np.isnan(row)) else np.nan for row in self._seen.T])
-        upper = np.array([np.nanmax(row) if np.any(~np.isnan(row)) else np.nan for row in self._seen.T])
-        hidden = np.isnan(lower)
-        if hidden.any():
-            found = [counts[i] for counts in self._simulated(values) for i in np.flatnonzero(hidden).tolist()]
-            parts = len(found) // int(hidden.sum())
-            rows = np.array([[row.min(), row.max()] for row in found]).reshape(parts, -1, 2)
-            lower[hidden], upper[hidden] = rows[..., 0].min(axis=0), rows[..., 1].max(axis=0)
-        margin = np.ceil(3 + 2 * np.sqrt(upper) + 0.2 * (upper - lower))
-        return np.maximum(np.floor(lower) - margin, 0), np.ceil(upper) + margin
-
-    def _simulated(self, values: np.ndarray) -> Iterator[Sequence[np.ndarray]]:
-        """Counts of each species in some trajectories, part by part; rates that follow time stand still in each."""
-        grid = np.unique(np.append(np.linspace(self.begin, self.times[-1], 17)[1:], self.times))
-        point, network = self.problem.at(values), self.problem.network_at(values)
-        counts = np.asarray(point.counts)
-        for coefficients in self._over_time(point):
-            ensemble = Ensemble(network, counts, coefficients, grid, _SIGHTED, _ROUGH_SEED, start=self.begin)
-            for chunk in run(ensemble):
-                yield chunk.records
-
-    def _over_time(self, point: Point) -> list[tuple[Any, ...]]:
-        """The coefficients, at some times where rates follow it."""
-        if self.problem.clock is None:
-            return [point.coefficients]
-        times = np.linspace(self.begin, self.times[-1], _LOOKS)
-        return [(np.float64(time), *point.coefficients[1:]) for time in times]
-
     def widen(self, values: np.ndarray) -> bool:
         """Let the box grow on the sides by which too much is lost at these values, or take shorter steps."""
         lost, occupied = self.losses(values)
         if lost <= _MOST_LOST:
-            return self.problem.clock is not None and self._refine(values)
+            return self._pace is Pace.SMOOTH and self._refine(values)
         assert self._box is not None
         lower, upper = self._box
         rates = self._usual_rates(values)
@@ -148,37 +151,76 @@ class Projected:
         """The most probability lost between two times, and how much is in each state (states,) on average."""
         raise NotImplementedError
 
+    def _sighted(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds (species,) of the counts: of what was measured, and of some trajectories where that does not say."""
+        lower, upper = ranges(list(self._seen.T))
+        unsaid = np.isnan(lower) | (self._jumps is not None)
+        if unsaid.any():
+            edges = None if self._jumps is None else self._bent_edges(values, self._edges)[0]
+            low, high = simulated_ranges(self.problem, values, self.begin, self.times, self._jumps, edges)
+            lower[unsaid] = np.fmin(lower, low)[unsaid]
+            upper[unsaid] = np.fmax(upper, high)[unsaid]
+        margin = np.ceil(3 + 2 * np.sqrt(upper) + 0.2 * (upper - lower))
+        return np.maximum(np.floor(lower) - margin, 0), np.ceil(upper) + margin
+
     # ---- steps -------------------------------------------------------------------------------------------------
 
     def steps(self, values: np.ndarray, edges: np.ndarray | None = None, times: np.ndarray | None = None) -> Steps:
         """The steps at these values; between other ``edges`` and to other ``times`` where these are given."""
-        point, clock = self.problem.at(values), self.problem.clock
-        edges = self._edges if edges is None else edges
-        kinds = np.full(len(edges), -1)
-        if clock is not None:
-            found = bends(clock.process, clock.quantities(values), self.begin, float(self.times[-1]))
-            edges = np.concatenate([edges, found.times])
-            edges, index = np.unique(edges, return_index=True)
-            kinds = np.concatenate([kinds, found.kinds])[index]
-        most = self._most(point, edges)
-        self._check_effort(float(most.sum()) + 8.0 * most.size)
-        return planned(edges, kinds, most, self.times if times is None else times)
+        edges, kinds = self._bent_edges(values, self._edges if edges is None else edges)
+        return self._planned(values, edges, kinds, self.times if times is None else times)
 
-    def _most(self, point: Point, edges: np.ndarray) -> np.ndarray:
+    def _bent_edges(self, values: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The edges with those where rates bend and events happen, and their kinds."""
+        kinds, clock = np.full(len(edges), -1), self.problem.clock
+        if clock is None:
+            return edges, kinds
+        found = bends(clock.timed.process, clock.quantities(values), self.begin, float(self.times[-1]))
+        edges, index = np.unique(np.concatenate([edges, found.times]), return_index=True)
+        return edges, np.concatenate([kinds, found.kinds])[index]
+
+    def _planned(self, values: np.ndarray, edges: np.ndarray, kinds: np.ndarray, times: np.ndarray) -> Steps:
+        """The steps between these edges alone; raises :class:`SimulationError` where they are too many."""
+        point, jumps = self.problem.at(values), None
+        if self._jumps is not None:
+            schedule = self._jumps.schedule(edges, point.coefficients)
+            jumps = self._jumps.on(self.space, len(self.layout.real), schedule, edges, point.coefficients)
+        most = self._most(point, edges, jumps)
+        self._check_effort(float(most.sum()) + 8.0 * most.size)
+        return planned(edges, kinds, most, times, jumps)
+
+    def _most(self, point: Point, edges: np.ndarray, jumps: Jumps | None) -> np.ndarray:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
-        kind = "held" if self.problem.clock is None else "timed"
-        compiled = self.problem.once(("most chances", kind), lambda: jax.jit(partial(most_chances, self._rates, kind)))
-        room = room_for(len(edges)) if kind == "timed" else len(edges)
-        most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, room - len(edges)), mode="edge"))
-        if kind == "timed" and not float(least) >= 0:
+        timed = self._pace is not Pace.STILL
+        compiled = self.problem.once("most chances", lambda: jax.jit(self._most_chances))
+        more = room_for(len(edges)) - len(edges) if timed else 0
+        padded = None if jumps is None else jumps.padded(more)
+        most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, more), mode="edge"), padded)
+        if timed and not float(least) >= 0:
             raise SimulationError(
                 "a rate is negative, or no number, at some time; probabilities need laws that are not"
             )
         return np.asarray(most)[: len(edges) - 1]
 
+    def _most_chances(
+        self, coefficients: Any, layout: Layout, edges: Array, jumps: Jumps | None
+    ) -> tuple[Array, Array]:
+        at_step = self._at_step(coefficients, edges, jumps)[0]
+        return most_chances(self._rates, self._pace, at_step, layout, edges)
+
+    def _at_step(self, coefficients: Any, edges: Array, jumps: Jumps | None) -> tuple[AtStep, Array | None]:
+        """The coefficients in each step, and what events hold before and after each of them."""
+        if jumps is None or self._jumps is None:
+            return lambda step: coefficients, None
+        process, before = self._jumps, jnp.asarray(jumps.schedule.before)
+        stages = process.stages(jumps.schedule, edges, coefficients)
+        return lambda step: process.timed.holding(stages[before[step]], coefficients), stages
+
     def _refine(self, values: np.ndarray) -> bool:
         """Halve steps until halving all of them changes next to nothing; whether any was."""
         allowed, changed = _LAW_ALLOWED, False
+        if self._jumps is not None:  # whatever bends there is among the edges from here on
+            self._edges = self._bent_edges(values, self._edges)[0]
         for _ in range(_MOST_ROUNDS):
             if self._close(values, self.evaluate(values), halved(self._edges, np.ones(len(self._edges) - 1, bool))):
                 return changed
@@ -210,21 +252,18 @@ class Projected:
         fine = halved(self._edges, np.ones(len(self._edges) - 1, bool))
         compiled = self.problem.once("step errors", lambda: jax.jit(self._compared))
         (coefficients, law), _, layout, _ = self.arguments(values)
-        coarse, steps = (self._of_plan(values, edges) for edges in (self._edges, fine))
+        coarse, steps = (
+            self._planned(values, edges, np.full(len(edges), -1), self.times) for edges in (self._edges, fine)
+        )
         return np.asarray(compiled(coefficients, law, layout, coarse, steps))[: len(self._edges) - 1]
 
-    def _of_plan(self, values: np.ndarray, edges: np.ndarray) -> Steps:
-        """Steps between these edges alone, without the bends."""
-        most = self._most(self.problem.at(values), edges)
-        return planned(edges, np.full(len(edges), -1), most, self.times)
-
     def _compared(self, coefficients: Any, law: Array, layout: Layout, coarse: Steps, fine: Steps) -> Array:
-        ways = [advance(self._rates, True, coefficients, layout, steps) for steps in (coarse, fine)]
+        ways = [self._on(coefficients, layout, steps, jnp.asarray(steps.edges)) for steps in (coarse, fine)]
 
         def one(law: Array, step: Array) -> tuple[Array, Array]:
-            whole = ways[0](law, coarse.edges, step)
+            whole = ways[0](law, step)
             for half in (2 * step, 2 * step + 1):
-                law = ways[1](law, fine.edges, half)
+                law = ways[1](law, half)
             return law, jnp.sum(jnp.abs(law - whole))
 
         return lax.scan(one, law, jnp.arange(len(coarse.most)))[1]
@@ -236,7 +275,7 @@ class Projected:
 
     def _usual_rates(self, values: np.ndarray) -> np.ndarray:
         """Rates (reactions, states), over time the mean of those at some times."""
-        every = self._over_time(self.problem.at(values))
+        every = over_time(self.problem, values, self.begin, float(self.times[-1]))
         return np.mean([np.asarray(self.space.rates(self.problem.network, c)) for c in every], axis=0)
 
     def probabilities(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
@@ -270,18 +309,38 @@ class Projected:
 
     def following(self, coefficients: Any, layout: Layout, steps: Steps) -> Callable[[Array, Array], Array]:
         """The function of (law, observation) that gives the law at an observation from that at the one before."""
-        clock = self.problem.clock
-        edges = steps.edges
+        clock, edges = self.problem.clock, jnp.asarray(steps.edges)
         if clock is not None:
-            state = jnp.asarray(self.problem.network.x0)
-            edges = moving(clock.process, steps, jnp.stack(coefficients[1:]), state)
-        step = advance(self._rates, clock is not None, coefficients, layout, steps)
+            counts = tuple(map(jnp.float64, self.problem.network.x0))
+            inputs, own = clock.timed.inputs(counts, coefficients), clock.timed.own(coefficients)
+            state = jnp.stack(inputs[1 : len(inputs) - len(own)])
+            edges = moving(clock.timed.process, steps, jnp.stack(own), state)
+        on = self._on(coefficients, layout, steps, edges)
 
         def to(law: Array, observation: Array) -> Array:
-            span = steps.first[observation], steps.last[observation]
-            return lax.fori_loop(*span, lambda i, law: step(law, edges, i), law)
+            span = jnp.asarray(steps.first)[observation], jnp.asarray(steps.last)[observation]
+            return lax.fori_loop(*span, lambda step, law: on(law, step), law)
 
         return to
+
+    def _on(self, coefficients: Any, layout: Layout, steps: Steps, edges: Array) -> Callable[[Array, Array], Array]:
+        """The function of (law, step) that gives the law after a step, and after what happens at its end."""
+        jumps, process = steps.jumps, self._jumps
+        at_step, stages = self._at_step(coefficients, edges, jumps)
+        step = advance(self._rates, self._pace, at_step, layout, steps)
+        if jumps is None or process is None or stages is None:
+            return lambda law, index: step(law, edges, index)
+
+        def on(law: Array, index: Array) -> Array:
+            jump = jnp.asarray(jumps.schedule.at_end)[index]
+
+            def moved(law: Array) -> Array:
+                now = process.just_before(jumps.schedule, edges, coefficients, jump, stages)
+                return process.moved(law, layout.x, jumps, jump, now)
+
+            return lax.cond(jump >= 0, moved, lambda law: law, step(law, edges, index))
+
+        return on
 
     def check_noise(self, values: np.ndarray, observables: Sequence[str], laws: Laws) -> None:
         """Raise :class:`FitError` for a noise that is none in some state, at values (P,) of the parameters."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
 import jax
@@ -20,12 +21,15 @@ from jax import Array, lax
 from scipy.stats import poisson
 
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.likelihood.jumps import Jumps
 from sbmlgrad.likelihood.layout import Layout, go_on
 from sbmlgrad.network.hybrid_model import HybridModel, joined
 from sbmlgrad.network.program import Program
 
 Rates = Callable[[Any, Layout], Array]
 """Rates (reactions, states) of coefficients."""
+AtStep = Callable[[Array], Any]
+"""The coefficients in a step, by its index."""
 
 _GAUSS = np.array([0.5 - np.sqrt(3) / 6, 0.5 + np.sqrt(3) / 6])
 _PARTS = np.array([[0.25 + np.sqrt(3) / 6, 0.25 - np.sqrt(3) / 6], [0.25 - np.sqrt(3) / 6, 0.25 + np.sqrt(3) / 6]])
@@ -57,6 +61,8 @@ class Steps:
         How many terms (steps, parts) a part's series has, and the mean of its Poisson weights.
     first, last
         The steps (times,) that lead up to each observation.
+    jumps
+        What events do at the ends of steps, None where there are none.
     """
 
     edges: Any
@@ -65,9 +71,12 @@ class Steps:
     most: Any
     first: Any
     last: Any
+    jumps: Jumps | None = None
 
 
-jax.tree_util.register_dataclass(Steps, data_fields=["edges", "kinds", "many", "most", "first", "last"], meta_fields=[])
+jax.tree_util.register_dataclass(
+    Steps, data_fields=["edges", "kinds", "many", "most", "first", "last", "jumps"], meta_fields=[]
+)
 
 
 def bends(process: HybridModel, quantities: np.ndarray, begin: float, end: float) -> Bends:
@@ -113,7 +122,7 @@ def _has_straight_bends(process: HybridModel) -> bool:
 
 
 def moving(process: HybridModel, steps: Steps, coefficients: Array, state: Array) -> Array:
-    """The edges with their derivatives by the coefficients (K,), those of the process."""
+    """The edges with their derivatives by the coefficients (K,), those of the process, at its state at the start."""
     edges = steps.edges
     if process.landmarks is not None:
         edges = process.landmarks.moving(edges, jnp.maximum(steps.kinds, _TURN), len(state), coefficients)
@@ -132,41 +141,50 @@ def moving(process: HybridModel, steps: Steps, coefficients: Array, state: Array
     return edges + shift - lax.stop_gradient(shift)
 
 
-def parts_of(rates: Rates, coefficients: Any, layout: Layout, edges: Array, step: Array) -> tuple[Array, ...]:
+class Pace(Enum):
+    """How rates follow time: not at all, at the ends of steps only, or anyhow."""
+
+    STILL = "still"
+    STEPS = "steps"
+    SMOOTH = "smooth"
+
+
+def parts_of(rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, edges: Array, step: Array) -> tuple[Array, ...]:
     """The chances (reactions, states) of each part of a step of rates that follow time, the first of coefficients."""
-    length = edges[step + 1] - edges[step]
-    nodes = [rates((edges[step] + length * g, *coefficients[1:]), layout) for g in _GAUSS]
+    length, held = edges[step + 1] - edges[step], at_step(step)[1:]
+    if pace is not Pace.SMOOTH:
+        return (length * rates((edges[step] + 0.5 * length, *held), layout),)
+    nodes = [rates((edges[step] + length * g, *held), layout) for g in _GAUSS]
     return tuple(length * (weights[0] * nodes[0] + weights[1] * nodes[1]) for weights in _PARTS)
 
 
-def most_chances(rates: Rates, kind: str, coefficients: Any, layout: Layout, edges: Array) -> tuple[Array, Array]:
-    """The largest sums of chances (steps, parts) in any state, and the least rate that there is."""
+def most_chances(rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, edges: Array) -> tuple[Array, Array]:
+    """The largest sums of chances (steps, parts) in any state, and the least chance that there is."""
     lengths = edges[1:] - edges[:-1]
-    if kind == "held":
-        held = rates(coefficients, layout)
+    if pace is Pace.STILL:
+        held = rates(at_step(jnp.zeros((), int)), layout)
         return lengths[:, None] * jnp.max(held.sum(axis=0), initial=0.0), jnp.min(held, initial=0.0)
 
     def one(step: Array) -> tuple[Array, Array]:
-        nodes = [rates((edges[step] + lengths[step] * g, *coefficients[1:]), layout) for g in _GAUSS]
-        parts = [lengths[step] * (w[0] * nodes[0] + w[1] * nodes[1]) for w in _PARTS]
+        parts = parts_of(rates, pace, at_step, layout, edges, step)
         most = jnp.stack([jnp.max(part.sum(axis=0), initial=0.0) for part in parts])
-        return most, jnp.min(jnp.stack(nodes), initial=0.0)
+        return most, jnp.min(jnp.stack(parts), initial=0.0)
 
     most, least = lax.map(one, jnp.arange(len(lengths)))
     return most, jnp.min(least)
 
 
 def advance(
-    rates: Rates, timed: bool, coefficients: Any, layout: Layout, steps: Steps
+    rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, steps: Steps
 ) -> Callable[[Array, Array, Array], Array]:
     """The function of (law, edges, step) that gives the law at the end of a step."""
-    held = None if timed else rates(coefficients, layout)
+    held = rates(at_step(jnp.zeros((), int)), layout) if pace is Pace.STILL else None
 
     def one(law: Array, edges: Array, step: Array) -> Array:
         if held is not None:
             chances: tuple[Array, ...] = (held * (edges[step + 1] - edges[step]),)
         else:
-            chances = parts_of(rates, coefficients, layout, edges, step)
+            chances = parts_of(rates, pace, at_step, layout, edges, step)
         for part, chance in enumerate(chances):
             law = go_on(chance, layout, law, steps.many[step, part], steps.most[step, part])
         return law
@@ -174,7 +192,9 @@ def advance(
     return one
 
 
-def planned(edges: np.ndarray, kinds: np.ndarray, most: np.ndarray, times: np.ndarray) -> Steps:
+def planned(
+    edges: np.ndarray, kinds: np.ndarray, most: np.ndarray, times: np.ndarray, jumps: Jumps | None = None
+) -> Steps:
     """Steps between these edges, which the ``times`` of observations are among; ``most`` (steps, parts)."""
     most = np.maximum(most, np.finfo(float).tiny)
     last = np.searchsorted(edges, times)
@@ -186,6 +206,7 @@ def planned(edges: np.ndarray, kinds: np.ndarray, most: np.ndarray, times: np.nd
         most=np.pad(most, ((0, more), (0, 0)), constant_values=1.0),
         first=np.concatenate([[0], last[:-1]]),
         last=last,
+        jumps=None if jumps is None else jumps.padded(more),
     )
 
 

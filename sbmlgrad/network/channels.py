@@ -127,7 +127,7 @@ class Chemistry:
 
     def depends_on_time(self, expression: sympy.Expr) -> bool:
         """Whether time enters, directly or through assignment rules."""
-        return TIME in self._through_rules(self.translate(expression))
+        return TIME in self.through_rules(self.translate(expression))
 
     def without_derivative(self, name: str) -> str:
         """Why nothing can be differentiated by a quantity that can be set; empty where something can."""
@@ -149,7 +149,18 @@ class Chemistry:
                 rules[identifier] = expression
         return rules
 
-    def _through_rules(self, expression: sympy.Expr) -> set[sympy.Symbol]:
+    def follows_counts(self, expression: sympy.Basic) -> bool:
+        """Whether numbers of molecules that react enter, directly or through assignment rules."""
+        counts = {*self.in_counts, *(count_symbol(s) for s in self.state)}
+        return not counts.isdisjoint(self.through_rules(self.translate(expression)))
+
+    def follows_state(self, expression: sympy.Basic) -> bool:
+        """Whether anything but time and what stays as it is enters, directly or through assignment rules."""
+        others = {symbol(i) for i in (*self.elements.rate_rules, *self.elements.set_by_events)}
+        return self.follows_counts(expression) or not others.isdisjoint(self.through_rules(self.translate(expression)))
+
+    def through_rules(self, expression: sympy.Basic) -> set[sympy.Symbol]:
+        """All symbols that enter, directly or through assignment rules."""
         symbols: set[sympy.Symbol] = set()
         pending = list(expression.free_symbols)
         while pending:
@@ -356,7 +367,7 @@ class Chemistry:
     def _molecules(self, reaction: Reaction, reference: SpeciesReference) -> float:
         """Molecules of the referenced species in one event."""
         expression = symbol(reference.id) if reference.id in self.initial else reference.stoichiometry
-        if self._through_rules(expression) & (self.moving | {TIME}):
+        if self.through_rules(expression) & (self.moving | {TIME}):
             self.reasons.append(
                 f"reaction {reaction.id!r}: the stoichiometry of {reference.species!r} changes during the simulation"
             )

@@ -17,6 +17,7 @@ from sbmlgrad.network.hybrid_model import Formulas, HybridModel
 from sbmlgrad.network.network import ReactionNetwork
 from sbmlgrad.network.program import Program
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
+from sbmlgrad.network.timed import Timed, beyond_known_times
 
 Arrays = tuple[Any, ...]
 
@@ -56,8 +57,9 @@ class DiscreteModel:
     """Quantities that decide what the channels are, so that changing them makes another network."""
     stoichiometric: frozenset[str]
     """Those of them that enter the jumps, so that nothing has a derivative by them."""
-    timed: HybridModel | None = None
-    """Where laws may follow time, the process that says when they bend. The first coefficient is then the time."""
+    timed: Timed | None = None
+    """Where laws may follow time and events happen at known times, the process that says when; coefficients are then
+    as :class:`~sbmlgrad.network.timed.Timed` has them."""
 
 
 def discretise(model: Model, observables: Iterable[str] | None = None, timed: bool = False) -> DiscreteModel:
@@ -68,7 +70,8 @@ def discretise(model: Model, observables: Iterable[str] | None = None, timed: bo
     observables
         What to look at; all species (as amounts) and all variables of assignment rules if not given.
     timed
-        Whether laws may depend on time, which is then the first of the coefficients, 0 at first.
+        Whether laws may depend on time, which is then the first of the coefficients, 0 at first, and events may happen
+        at times that time alone decides.
 
     Raises
     ------
@@ -84,15 +87,17 @@ def discretise(model: Model, observables: Iterable[str] | None = None, timed: bo
     if reasons:
         raise UnsupportedError(model.elements.source.path, reasons)
     process = jump_process(chemistry, names)
-    start, laws = _start(process, timed), [channel.law for channel in chemistry.channels]
+    layout = Timed.of(process) if timed else None
+    start, laws = _start(process, layout), [channel.law for channel in chemistry.channels]
     counts, coefficients = start(tuple(process.quantities.values()))
+    reacting = list(layout.counts) if layout else list(range(len(process.variables)))
     network = ReactionNetwork(
-        stoichiometry=process.jumps.astype(np.int64),
+        stoichiometry=process.jumps[reacting].astype(np.int64),
         x0=[float(v) for v in counts],
         parameters={f"k{i}": float(v) for i, v in enumerate(coefficients)},
-        species=process.variables,
+        species=tuple(process.variables[index] for index in reacting),
         reactions=process.channels,
-        rates=_of_counts(process.propensities, timed),
+        rates=_of_counts(process.propensities, layout),
         nonnegative=all(chemistry.surely_positive(law) for law in laws)
         and all(not value < 0 for value in process.quantities.values()),
     )
@@ -103,11 +108,11 @@ def discretise(model: Model, observables: Iterable[str] | None = None, timed: bo
         quantities=process.quantities,
         start=start,
         observables=names,
-        observe=_of_counts(process.observe_program, timed),
-        position=_positions(process),
+        observe=_of_counts(process.observe_program, layout),
+        position=_positions(process, reacting),
         structural=frozenset(chemistry.structural),
         stoichiometric=frozenset(chemistry.stoichiometric),
-        timed=process if timed else None,
+        timed=layout,
     )
 
 
@@ -118,16 +123,19 @@ def only_counts(model: Model, observables: Iterable[str] | None = None) -> bool:
 
 
 def beyond_counts_in_time(model: Model, observables: Iterable[str] | None = None) -> list[str]:
-    """What moves beside counts that jump at rates of their own and of the time: one sentence for each kind."""
+    """What moves beside counts that jump at rates of their own and of the time, and are set at known times: one
+    sentence for each kind."""
     names = default_observables(model) if observables is None else tuple(observables)
     return _beyond_counts(chemistry_of(model), names, timed=True)
 
 
 def _beyond_counts(chemistry: Chemistry, names: Iterable[str], timed: bool = False) -> list[str]:
-    """What moves beside counts that react, in laws that follow time where these are ``timed``."""
-    elements, reasons = chemistry.elements, []
+    """What moves beside counts that react, in laws that follow time and at known times where these are ``timed``."""
+    names, elements, reasons = tuple(names), chemistry.elements, []
     ways = "here only reactions may change anything; simulate, sensitivity and fit do more"
-    if elements.events:
+    if timed:
+        reasons += [f"{reason}: {ways}" for reason in beyond_known_times(chemistry, names)]
+    elif elements.events:
         reasons.append(f"event {elements.events[0].id!r} (and {len(elements.events)} in all): {ways}")
     if elements.rate_rules:
         reasons.append(f"the rate rule of {next(iter(elements.rate_rules))!r}: {ways}")
@@ -141,34 +149,33 @@ def _beyond_counts(chemistry: Chemistry, names: Iterable[str], timed: bool = Fal
     return reasons
 
 
-def _of_counts(program: Formulas | None, timed: bool) -> Callable[[Arrays, Arrays], Arrays]:
+def _of_counts(program: Formulas | None, timed: Timed | None) -> Callable[[Arrays, Arrays], Arrays]:
     """A program as a function of counts and coefficients, one array each."""
     assert program is None or isinstance(program, Program)
     time = np.float64(0.0)  # nothing follows it, or else it is among the coefficients
 
     def function(counts: Arrays, coefficients: Arrays) -> Arrays:
-        now, rest = (coefficients[0], coefficients[1:]) if timed else (time, coefficients)
-        return tuple(program.unrolled((now, *counts, *rest))) if program else ()
+        inputs = timed.inputs(counts, coefficients) if timed else (time, *counts, *coefficients)
+        return tuple(program.unrolled(inputs)) if program else ()
 
     return function
 
 
-def _positions(process: HybridModel) -> tuple[int | None, ...]:
-    """For each observable that is a count itself, its index in the state; else None."""
+def _positions(process: HybridModel, reacting: Sequence[int]) -> tuple[int | None, ...]:
+    """For each observable that is a count itself, its index among those that react; else None."""
     program = process.observe_program
     assert isinstance(program, Program)
-    indices = {node: index for index, node in enumerate(program.inputs[1 : 1 + len(process.variables)])}
+    indices = {program.inputs[1 + variable]: index for index, variable in enumerate(reacting)}
     return tuple(indices.get(node) for node in program.outputs)
 
 
-def _start(process: HybridModel, timed: bool) -> Callable[[Sequence[Any]], tuple[Arrays, Arrays]]:
+def _start(process: HybridModel, timed: Timed | None) -> Callable[[Sequence[Any]], tuple[Arrays, Arrays]]:
     """The function that computes initial counts and coefficients from the quantities, one number each."""
-    clock = (np.float64(0.0),) if timed else ()
     size, program = len(process.variables), process.start_program
     assert isinstance(program, Program)
 
     def start(quantities: Sequence[Any]) -> tuple[Arrays, Arrays]:
         values = tuple(program.unrolled([np.float64(v) if isinstance(v, (int, float)) else v for v in quantities]))
-        return values[:size], (*clock, *values[size:])
+        return timed.started(values[:size], values[size:]) if timed else (values[:size], values[size:])
 
     return start

@@ -69,6 +69,10 @@ class StateSpace:
         predecessors[reaction, self.successors[reaction, source]] = source
         return predecessors
 
+    def find(self, counts: np.ndarray) -> np.ndarray:
+        """Index (K,) of each state of ``counts`` (K, species), -1 where it is not among them."""
+        return _find(self.states, counts)
+
     def rates(self, network: ReactionNetwork, coefficients: Sequence[Any]) -> Array:
         """Propensities (reactions, states), which can be differentiated by the coefficients."""
         return stacked_rates(network, tuple(map(jnp.asarray, self.x)), tuple(coefficients))
@@ -76,7 +80,7 @@ class StateSpace:
     def distribution(self, counts: ArrayLike, weights: ArrayLike | None = None) -> np.ndarray:
         """Probabilities (states,) that put ``weights`` (K,), or equal ones, on ``counts`` (K, species)."""
         counts, weights = _checked_start(counts, weights, self.states.shape[1])
-        index = _find(self.states, counts)
+        index = self.find(counts)
         if np.any(index < 0):
             raise SbmlgradError(f"counts: {counts[np.argmin(index)].tolist()} is not in this space of states")
         return np.bincount(index, weights, len(self))

@@ -1,7 +1,8 @@
 """The table of conditions: what was done in each experiment, and when.
 
 Columns are ``condition``, ``time`` if anything changes on the way, and ids (``k1``, ``S``, ``[S]``, compartments) with
-their values; blank means as before. Several rows of a condition are its periods, by time; blank is the start.
+their values; blank means as before. Several rows of a condition are its periods, by time; blank is the start, and -inf
+what held for so long before it that the model had come to rest.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ConditionRow:
-    """What changes at a time, by id; a time of None is the start."""
+    """What changes at a time, by id; a time of None is the start, one of minus infinity long before it."""
 
     time: float | None
     changes: Mapping[str, Change]
@@ -55,12 +56,12 @@ def read_conditions(data: str | os.PathLike[str] | pd.DataFrame) -> Conditions:
     )
     label, time, ids = _columns(table)
     rows: dict[str, dict[float | None, dict[str, Change]]] = {}
-    times = numbers.column_numbers(table, time) if time is not None else [math.nan] * len(table.rows)
+    times = [math.nan if time is None else _time(table, row, time) for row in range(len(table.rows))]
     for row, cells in enumerate(table.rows):
         name = label_of(cells[label])
         if not name:
             raise table.error(row, label, "it is blank; name the condition")
-        at = None if math.isnan(times[row]) else float(times[row])
+        at = None if math.isnan(times[row]) else times[row]
         periods = rows.setdefault(name, {})
         if at in periods:
             when = "the start" if at is None else f"time {at:g}"
@@ -71,9 +72,7 @@ def read_conditions(data: str | os.PathLike[str] | pd.DataFrame) -> Conditions:
             if not numbers.is_missing(cells[i])
         }
     ordered = {
-        name: tuple(
-            ConditionRow(at, periods[at]) for at in sorted(periods, key=lambda t: -math.inf if t is None else t)
-        )
+        name: tuple(ConditionRow(at, periods[at]) for at in sorted(periods, key=_order))
         for name, periods in rows.items()
     }
     return Conditions(table.source, ordered)
@@ -101,6 +100,19 @@ def _columns(table: Table) -> tuple[int, int | None, list[tuple[int, str]]]:
     if not table.rows:
         raise TableError(f"{table.source}: there are no rows under the columns' names; add one for each condition")
     return labels[0], times[0] if times else None, ids
+
+
+def _time(table: Table, row: int, column: int) -> float:
+    """A time, minus infinity, or nan where it is blank."""
+    cell = table.rows[row][column]
+    if numbers.as_number(table, cell) == -math.inf:
+        return -math.inf
+    return numbers.column_number(table, row, column)
+
+
+def _order(time: float | None) -> tuple[int, float]:
+    """Minus infinity, the start, and the times after it."""
+    return (1, 0.0) if time is None else (0, 0.0) if time == -math.inf else (2, time)
 
 
 def _value(table: Table, row: int, column: int) -> float | str:

@@ -48,10 +48,12 @@ def values(table: Table, layout: Layout) -> dict[int, np.ndarray]:
 
 def column_numbers(table: Table, column: int) -> np.ndarray:
     """The numbers of a column (rows,), nan where missing."""
-    return np.array([_number(table, row, column, cells[column]) for row, cells in enumerate(table.rows)])
+    return np.array([column_number(table, row, column) for row in range(len(table.rows))])
 
 
-def _number(table: Table, row: int, column: int, cell: Any) -> float:
+def column_number(table: Table, row: int, column: int) -> float:
+    """The number in a row of a column, nan where missing; raises :class:`TableError` for what is no finite number."""
+    cell = table.rows[row][column]
     if is_missing(cell):
         return math.nan
     value = as_number(table, cell)

@@ -30,6 +30,16 @@ def test_rows_of_a_condition_are_its_periods(tmp_path: Path) -> None:
     assert dict(none.changes) == {}
 
 
+def test_what_held_long_before(tmp_path: Path) -> None:
+    """Before the start, whatever the order of the rows; a number of the file or one of Python."""
+    for table in (
+        written(tmp_path, "condition,time,k\na,,1\na,-2,2\na,-inf,3\n"),
+        pd.DataFrame({"condition": "a", "time": [np.nan, -2.0, -np.inf], "k": [1.0, 2.0, 3.0]}),
+    ):
+        periods = read_conditions(table).periods["a"]
+        assert [(row.time, row.changes["k"].value) for row in periods] == [(-np.inf, 3.0), (None, 1.0), (-2.0, 2.0)]
+
+
 def test_frames_and_other_separators(tmp_path: Path) -> None:
     frame = pd.DataFrame({"condition": [1, 2], "k": [0.5, np.nan]})
     assert [len(rows[0].changes) for rows in read_conditions(frame).periods.values()] == [1, 0]
@@ -48,6 +58,7 @@ def test_frames_and_other_separators(tmp_path: Path) -> None:
         ("condition,k\na,1\na,2\n", "'a' has two rows for the start"),
         ("condition,time,k\na,3,1\na,3,2\n", "'a' has two rows for time 3"),
         ("condition,time,k\na,soon,1\n", "'soon' is not a number"),
+        ("condition,time,k\na,inf,1\n", "'inf' is not a finite number"),
         ("condition,k\na,inf\n", "'inf' is no finite number"),
         ("condition,k,k\na,1,2\n", "two columns 'k'"),
         ("condition,Time,time,k\na,1,2,3\n", "two columns of time"),
