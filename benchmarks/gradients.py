@@ -152,8 +152,8 @@ def measure(case: Case, n: int, names: Sequence[str]) -> list[Row]:
         error = np.sqrt(np.sum([e.stderr[:, 0, 0] ** 2 for e in every], axis=0)) / len(every)
         stderr = np.sqrt(np.mean([e.stderr[:, 0, 0] ** 2 for e in every], axis=0) / share)
         rows += [
-            Row(case.name, p, name, *map(float, row), seconds * share, forward)
-            for p, *row in zip(case.parameters, slopes, mean, error, stderr, strict=True)
+            Row(case.name, p, name, float(slope), float(found), float(off), float(wide), seconds * share, forward)
+            for p, slope, found, off, wide in zip(case.parameters, slopes, mean, error, stderr, strict=True)
         ]
     return rows
 

@@ -159,7 +159,7 @@ def judged(
         warned += bool(fit.warnings)
         for rate, value in case.truth.items():
             row = fit.parameters.loc[rate]
-            inside[rate] += row["ci_lower"] <= value <= row["ci_upper"]
+            inside[rate] += bool(row["ci_lower"] <= value <= row["ci_upper"])
             scores[rate].append(np.log(row["estimate"] / value) * row["estimate"] / row["stderr"])
     return [
         {

@@ -323,11 +323,11 @@ def best(call: Callable[[int], Any], repeats: int) -> tuple[float, float, Any]:
 def plain_loop() -> Iterator[None]:
     """Within it the loop is the one that XLA compiles."""
     chosen = loops._in_registers
-    loops._in_registers = lambda _: False
+    setattr(loops, "_in_registers", lambda ensemble: False)  # noqa: B010 - a function of the module, for a while
     try:
         yield
     finally:
-        loops._in_registers = chosen
+        setattr(loops, "_in_registers", chosen)  # noqa: B010
 
 
 def kernel_seconds(run: Run, model: sg.Model, times: np.ndarray, n: int) -> tuple[float, int, bool]:
@@ -433,7 +433,7 @@ def gradient_rows(run: Run, name: str, times: list[float], parameters: list[str]
     forward, _, result = best(lambda seed: sg.simulate(model, times, n=n, seed=seed, keep_counts=False), run.repeats)
     for estimator in ("score", "auto"):
         differentiate = partial(sg.sensitivity, model, times, parameters, n=n, estimator=estimator)
-        seconds, first, _ = best(lambda seed, call=differentiate: call(seed=seed), 2)
+        seconds, first, _ = best(lambda seed: differentiate(seed=seed), 2)  # noqa: B023 - called at once
         yield {
             "model": name,
             "estimator": estimator,

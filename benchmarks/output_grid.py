@@ -92,7 +92,7 @@ def largest_difference(
         relative = np.where(apart > FLOOR * np.nanmax(sizes, axis=0, initial=0.0), apart / sizes, 0.0)
     if relative.size == 0 or not np.nanmax(relative) > 0:
         return 0.0, ""
-    row, column = np.unravel_index(np.nanargmax(relative), relative.shape)
+    row, column = (int(index) for index in np.unravel_index(np.nanargmax(relative), relative.shape))
     return float(
         relative[row, column]
     ), f"{names[column]} at {times[row]:g}: {one[row, column]:.9g}, {other[row, column]:.9g}"

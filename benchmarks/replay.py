@@ -105,8 +105,7 @@ def measure(name: str, events: int, estimator: str) -> Row:
     loop = array_loop(net, TRAJECTORIES, TIMES)
 
     def gradient(times: np.ndarray) -> Gradient:
-        given = {"n": TRAJECTORIES, "seed": 1, "estimator": estimator, "batch": TRAJECTORIES}
-        return value_and_grad(net, watched, times, **given)
+        return value_and_grad(net, watched, times, n=TRAJECTORIES, seed=1, estimator=estimator, batch=TRAJECTORIES)
 
     def plain(times: np.ndarray) -> Batch:
         task = Ensemble(net, net.x0, net.coefficients, times, TRAJECTORIES, 1)

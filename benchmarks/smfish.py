@@ -52,8 +52,7 @@ PARAMETERS: dict[str, dict[str, tuple[float, float] | None]] = {
         "k_r": (0.1, 100.0),
         "g_n": (1e-3, 1.0),
         "a": (0.1, 100.0),
-        "r1": (1e-3, 0.3),
-        "r2": (1e-3, 1.0),
+        "r": (1e-3, 1.0),
     },
 }
 LEAD = {"stl1": 900.0, "dusp1": 120.0}
@@ -103,8 +102,7 @@ def moment_fit(name: str, out: Path, start: Mapping[str, float]) -> tuple[dict[s
     """Estimates by means and standard deviations of the same cells, and seconds."""
     model, cells, conditions = tables(name, out)
     begun = time.perf_counter()
-    kept = {"conditions": conditions} if conditions is not None else {}
-    fit = sg.fit(model, cells, PARAMETERS[name], init=start, loss="moments", n=2000, seed=1, **kept)
+    fit = sg.fit(model, cells, PARAMETERS[name], conditions=conditions, init=start, loss="moments", n=2000, seed=1)
     return {str(k): float(v) for k, v in fit.parameters["estimate"].items()}, time.perf_counter() - begun
 
 
@@ -112,8 +110,7 @@ def fit(name: str, out: Path) -> dict[str, Any]:
     """Fit the cells, write the pictures, and say how well."""
     model, cells, conditions = tables(name, out)
     observable, begun = ("M" if name == "stl1" else "N"), time.perf_counter()
-    kept = {"conditions": conditions} if conditions is not None else {}
-    found = sg.fit(model, cells, PARAMETERS[name], loss="projection", seed=1, **kept)
+    found = sg.fit(model, cells, PARAMETERS[name], conditions=conditions, loss="projection", seed=1)
     seconds = time.perf_counter() - begun
     estimates = {str(k): float(v) for k, v in found.parameters["estimate"].items()}
     result: dict[str, Any] = {

@@ -22,7 +22,7 @@ REACH = math.log(10.0)
 
 _MOST_STEPS = 500  # of an optimiser that was handed in
 _STEP = 1e-3  # on the optimiser's scale, of the differences of scores
-_MOST_ANEW = 10
+_MOST_ANEW = 10  # searches by slopes, each without the curvature that has misled the one before
 _TO_GAIN = 1e-4  # twice the log-likelihood that a parabola promises: nothing
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
 
@@ -34,10 +34,23 @@ class Ascent:
         self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
         self.rows: list[Row] = []
         self._walled = False  # whether a search has met what cannot be computed
-        self._known: tuple[np.ndarray, np.ndarray] | None = None  # a point, and the information there
+        self._latest: tuple[np.ndarray, Evaluation] | None = None  # a point, and what was found there
+        self._known: tuple[np.ndarray, np.ndarray] | None = None  # the same of the information
 
     def at(self, point: np.ndarray) -> Evaluation:
         """Value and score by the coordinates."""
+        if self._latest is None or not np.array_equal(self._latest[0], point):
+            self._latest = point.copy(), self._evaluated(point)
+        return self._latest[1]
+
+    def widen(self, point: np.ndarray) -> bool:
+        """As the likelihood's, after which what was found before is known no more."""
+        widened = self.likelihood.widen(self.parameters.from_scale(point))
+        if widened:
+            self._latest = self._known = None
+        return widened
+
+    def _evaluated(self, point: np.ndarray) -> Evaluation:
         values = self.parameters.from_scale(point)
         found, slope = self.likelihood.evaluate(values), self.parameters.slope(values)
         information = None if found.information is None else found.information * np.outer(slope, slope)
@@ -71,22 +84,21 @@ class Ascent:
         self, first: Evaluation, begin: np.ndarray, ends: tuple[np.ndarray, np.ndarray], unit: np.ndarray | float
     ) -> OptimizeResult:
         """By L-BFGS-B, which learns the curvature on the way."""
-        origin, (lower, upper), worst = begin, ((end - begin) / unit for end in ends), 0.0
+        lower, upper = ((end - begin) / unit for end in ends)
+        worst = 0.0
 
         def loss(step: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal worst
-            point = origin + unit * step
+            point = begin + unit * step
             found = first if np.array_equal(point, begin) else self._tried(point)
             if not np.isfinite(found.value):
                 return 1e3 * (1 + abs(worst)), np.zeros_like(point)  # so that the step is taken back
             worst = max(worst, -found.value)
             return -found.value, -found.score * unit
 
-        bounds, options, step = (
-            list(zip(lower, upper, strict=True)),
-            {"ftol": 1e-12, "gtol": 1e-5},
-            np.zeros_like(begin),
-        )
+        bounds = list(zip(lower, upper, strict=True))
+        options = {"ftol": 1e-12, "gtol": 1e-5}
+        step = np.zeros_like(begin)
         for _ in range(_MOST_ANEW):
             result = minimize(loss, step, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
             # a curvature that misleads ends the search on a slope; without it, it goes on
@@ -95,7 +107,7 @@ class Ascent:
             if slope @ result.hess_inv.dot(slope) < _TO_GAIN or np.array_equal(result.x, step):
                 break
             step = result.x
-        result.x = origin + unit * result.x
+        result.x = begin + unit * result.x
         return result
 
     def _by_information(
@@ -129,6 +141,7 @@ class Ascent:
                 found = self.at(point)
             except SimulationError:  # farther than was prepared for
                 self.likelihood.prepare(self.parameters.from_scale(point))
+                self._latest = self._known = None
                 found = self.at(point)
             self._note(point, found)
             update, state = optimiser.update(jnp.asarray(-found.score), state, jnp.asarray(point))

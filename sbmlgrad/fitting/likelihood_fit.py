@@ -17,7 +17,7 @@ from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.trials import Trial
-from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
 from sbmlgrad.likelihood.total import Total
 from sbmlgrad.simulation.path import Settings
 
@@ -128,7 +128,8 @@ class LikelihoodFit:
             if self._loss != "linear_noise":
                 best = self._refined(best, bar)
         values = self.parameters.from_scale(best.point)
-        fit = fitness(self._total.expected(values), len(values))
+        expected = self._total.each_expected(values)
+        fit = fitness(joined(expected), len(values))
         poor = "; but the data contradict the fitted model, see the warnings" if fit.warnings else ""
         free, size = len(values), self._total.size
         return Outcome(
@@ -141,7 +142,7 @@ class LikelihoodFit:
             message=best.message + poor,
             warnings=(*(() if best.converged else (best.message,)), *fit.warnings),
             history=history(best.rows, self.parameters.names, 1),
-            measured=self._measured(values),
+            measured=self._measured(expected),
             curves=self._curves(values),
             ends=best.ends,
             goodness={
@@ -202,16 +203,11 @@ class LikelihoodFit:
         self._total = total
         return best
 
-    def _measured(self, values: np.ndarray) -> pandas.DataFrame:
+    def _measured(self, expected: Sequence[Expected]) -> pandas.DataFrame:
         import pandas
 
-        return pandas.concat(
-            [
-                study.measured(part.expected(values[study.trial.places]))
-                for study, part in zip(self.studies, self._total.parts, strict=True)
-            ],
-            ignore_index=True,
-        )
+        tables = [study.measured(own) for study, own in zip(self.studies, expected, strict=True)]
+        return pandas.concat(tables, ignore_index=True)
 
     def _curves(self, values: np.ndarray) -> pandas.DataFrame:
         import pandas

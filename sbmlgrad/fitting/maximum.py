@@ -70,7 +70,7 @@ def maximise(
             message = "the likelihood goes on rising for ever, by next to nothing"
             break
         try:
-            if likelihood.widen(parameters.from_scale(point)):
+            if search.widen(point):
                 continue
         except SimulationError as error:
             message = f"it cannot be followed any further: {error}"

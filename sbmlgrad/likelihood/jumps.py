@@ -33,15 +33,18 @@ class Schedule(NamedTuple):
     ----------
     edges
         Index (J,) of the edge at which each jump happens.
-    order, fired
-        The order (J, events) in which events are executed then, and which of them are (J, events).
+    fired
+        Which events (J, events) are executed then.
+    order, ranks
+        In what order (events,) they are, and their priorities (events,), which do not change.
     at_end, before
         For each step (steps,), the jump at its end, -1 where there is none, and how many jumps came before it.
     """
 
     edges: Any
-    order: Any
     fired: Any
+    order: Any
+    ranks: Any
     at_end: Any
     before: Any
 
@@ -53,7 +56,7 @@ class Schedule(NamedTuple):
     def alone(self, jump: int) -> Schedule:
         """One of the jumps, without the steps."""
         one = slice(jump, jump + 1)
-        return self._replace(edges=self.edges[one], order=self.order[one], fired=self.fired[one])
+        return self._replace(edges=self.edges[one], fired=self.fired[one])
 
 
 class Jumps(NamedTuple):
@@ -106,12 +109,12 @@ class JumpProcess:
         where = np.flatnonzero(risen.any(axis=1))
         if len(where) > _MOST_JUMPS:
             raise SimulationError(f"events happen {len(where)} times; probabilities are followed through {_MOST_JUMPS}")
-        order = np.argsort(-np.nan_to_num(ranks, nan=-np.inf), kind="stable")
+        ranks = np.nan_to_num(ranks, nan=-np.inf)
         steps = len(edges) - 1
         at_end = np.full(steps, -1)
         at_end[where] = np.arange(len(where))
         before = np.searchsorted(where + 1, np.arange(steps), side="right")
-        return Schedule(where + 1, np.tile(order, (len(where), 1)), risen[where], at_end, before)
+        return Schedule(where + 1, risen[where], np.argsort(-ranks, kind="stable"), ranks, at_end, before)
 
     @cached_property
     def _seen(self) -> Any:
@@ -129,13 +132,15 @@ class JumpProcess:
         nothing = [jnp.zeros(()) for _ in self.timed.counts]  # what is held does not follow counts
 
         def one(held: Array, jump: Any) -> tuple[Array, Array]:
-            time, order, fired = jump
+            time, fired = jump
             now = self.timed.holding(held, (time, *coefficients[1:]))
-            after = self.timed.after(nothing, now, order, fired)[0][jnp.array(self.timed.held, int)]
+            after = self.timed.after(nothing, now, jnp.asarray(schedule.order), fired)[0][
+                jnp.array(self.timed.held, int)
+            ]
             return after, after
 
         times = jnp.asarray(edges)[jnp.asarray(schedule.edges, int)]
-        rest = lax.scan(one, first, (times, jnp.asarray(schedule.order), jnp.asarray(schedule.fired)))[1]
+        rest = lax.scan(one, first, (times, jnp.asarray(schedule.fired)))[1]
         return jnp.concatenate([first[None], rest])
 
     @cached_property
@@ -173,43 +178,41 @@ class JumpProcess:
         if not len(schedule.edges):
             return []
         columns = tuple(states.T.astype(float))
-        every, stepwise, ranks = (np.asarray(part) for part in self._images(columns, schedule, edges, coefficients))
-        for order, fired, after, rank in zip(schedule.order, schedule.fired, stepwise, ranks, strict=True):
-            self._check_order(order, fired, after, rank)
+        every, stepwise = (np.asarray(part) for part in self._images(columns, schedule, edges, coefficients))
+        for fired, after in zip(schedule.fired, stepwise, strict=True):
+            self._check_order(schedule.ranks[fired], after)
         if not np.all(np.isfinite(every)) or np.any(every < -_ROUNDED):
             raise SimulationError("an event sets a number of molecules to what is negative, or no number")
         return [np.where(is_whole(found), np.round(found), np.floor(found)).astype(np.int64) for found in every]
 
     @cached_property
     def _images(self) -> Any:
-        """Numbers after each jump (J, set species, n); whole states after each of its events, one by one (J, 2, events,
-        n, variables), in order and in the opposite order; priorities (J, events)."""
+        """Numbers after each jump (J, set species, n), and whole states after each of its events, one by one (J, 2,
+        events, n, variables), in order and in the opposite order."""
 
-        def images(columns: Any, schedule: Schedule, edges: Array, coefficients: Any) -> tuple[Array, Array, Array]:
+        def images(columns: Any, schedule: Schedule, edges: Array, coefficients: Any) -> tuple[Array, Array]:
             stages = self.stages(schedule, edges, coefficients)
 
-            def one(jump: Array) -> tuple[Array, Array, Array]:
+            def one(jump: Array) -> tuple[Array, Array]:
                 now = self.just_before(schedule, edges, coefficients, jump, stages)
-                order, fired = (jnp.asarray(part)[jump] for part in (schedule.order, schedule.fired))
+                order, fired = jnp.asarray(schedule.order), jnp.asarray(schedule.fired)[jump]
 
                 def ways(*own: Array) -> Array:
                     return jnp.stack([self.timed.after(own, now, way, fired)[1] for way in (order, order[::-1])])
 
                 few = [column[:_LOOKED] for column in columns]
-                ranks = self.timed.priorities([jnp.zeros(()) for _ in columns], now)
-                return self.numbers_after(columns, now, order, fired), jax.vmap(ways, out_axes=2)(*few), ranks
+                return self.numbers_after(columns, now, order, fired), jax.vmap(ways, out_axes=2)(*few)
 
             return lax.map(one, jnp.arange(len(schedule.edges)))
 
         return jax.jit(images)
 
-    def _check_order(self, order: np.ndarray, fired: np.ndarray, after: np.ndarray, ranks: np.ndarray) -> None:
+    def _check_order(self, ranks: np.ndarray, after: np.ndarray) -> None:
         """Raise for events at one time whose order, or rounding in between, is left to chance."""
-        if fired.sum() < 2:
+        if len(ranks) < 2:
             return
-        own = np.nan_to_num(ranks, nan=-np.inf)[fired]
         ends = after[:, -1]
-        if len(np.unique(own)) < len(own) and not np.allclose(ends[0], ends[1], rtol=1e-12, atol=_ROUNDED):
+        if len(np.unique(ranks)) < len(ranks) and not np.allclose(ends[0], ends[1], rtol=1e-12, atol=_ROUNDED):
             raise SimulationError("events happen at the same time in an order left to chance; give them priorities")
         if np.any(~is_whole(after[0, :-1][..., list(self.timed.counts)])):
             raise SimulationError("events at the same time set fractions of molecules; let one of them do all")
@@ -226,7 +229,7 @@ class JumpProcess:
 
     def moved(self, law: Array, columns: Any, jumps: Jumps, jump: Array, coefficients: tuple[Any, ...]) -> Array:
         """The law (states,) after a jump, with the coefficients just before it."""
-        order, fired = (jnp.asarray(part)[jump] for part in (jumps.schedule.order, jumps.schedule.fired))
+        order, fired = jnp.asarray(jumps.schedule.order), jnp.asarray(jumps.schedule.fired)[jump]
         up = self.numbers_after(columns, coefficients, order, fired) - jnp.asarray(jumps.low)[jump]
         total, room = jnp.zeros_like(law), len(law)
         for corner, upper in enumerate(self.corners):

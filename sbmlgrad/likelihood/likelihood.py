@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -63,6 +64,12 @@ def expected_values(data: Trajectories, mean: np.ndarray, variance: np.ndarray, 
         sd=np.sqrt(np.maximum(variance[present], 0.0)),
         wildness=wildness[present],
     )
+
+
+def joined(every: Sequence[Expected]) -> Expected:
+    """What is expected of one set of data after the other."""
+    columns = {field.name: [getattr(one, field.name) for one in every] for field in fields(Expected)}
+    return Expected(**{name: np.concatenate(parts) for name, parts in columns.items()})
 
 
 class Likelihood(Protocol):

@@ -47,7 +47,7 @@ _MOST_LOST = 1e-8  # of the probability, between two times
 _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
-_CLOSE_SCORE = 1e-5  # of a score, and of the size that chance gives it
+_CLOSE_SCORE = 1e-4  # of a score, and of the size that chance gives it
 _LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
 _MOST_ROUNDS = 40
 

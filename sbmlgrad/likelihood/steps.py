@@ -149,26 +149,33 @@ class Pace(Enum):
     SMOOTH = "smooth"
 
 
-def parts_of(rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, edges: Array, step: Array) -> tuple[Array, ...]:
-    """The chances (reactions, states) of each part of a step of rates that follow time, the first of coefficients."""
+def _nodes(
+    rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, edges: Array, step: Array
+) -> tuple[Array, list[Array]]:
+    """The length of a step, and rates (reactions, states) at its nodes, of coefficients whose first is the time."""
     length, held = edges[step + 1] - edges[step], at_step(step)[1:]
-    if pace is not Pace.SMOOTH:
-        return (length * rates((edges[step] + 0.5 * length, *held), layout),)
-    nodes = [rates((edges[step] + length * g, *held), layout) for g in _GAUSS]
+    places = _GAUSS if pace is Pace.SMOOTH else [0.5]
+    return length, [rates((edges[step] + length * place, *held), layout) for place in places]
+
+
+def _parts(length: Array, nodes: list[Array]) -> tuple[Array, ...]:
+    """The chances (reactions, states) of each part of a step."""
+    if len(nodes) == 1:
+        return (length * nodes[0],)
     return tuple(length * (weights[0] * nodes[0] + weights[1] * nodes[1]) for weights in _PARTS)
 
 
 def most_chances(rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, edges: Array) -> tuple[Array, Array]:
-    """The largest sums of chances (steps, parts) in any state, and the least chance that there is."""
+    """The largest sums of chances (steps, parts) in any state, and the least rate that there is."""
     lengths = edges[1:] - edges[:-1]
     if pace is Pace.STILL:
         held = rates(at_step(jnp.zeros((), int)), layout)
         return lengths[:, None] * jnp.max(held.sum(axis=0), initial=0.0), jnp.min(held, initial=0.0)
 
     def one(step: Array) -> tuple[Array, Array]:
-        parts = parts_of(rates, pace, at_step, layout, edges, step)
-        most = jnp.stack([jnp.max(part.sum(axis=0), initial=0.0) for part in parts])
-        return most, jnp.min(jnp.stack(parts), initial=0.0)
+        length, nodes = _nodes(rates, pace, at_step, layout, edges, step)
+        most = jnp.stack([jnp.max(part.sum(axis=0), initial=0.0) for part in _parts(length, nodes)])
+        return most, jnp.min(jnp.stack(nodes), initial=0.0)
 
     most, least = lax.map(one, jnp.arange(len(lengths)))
     return most, jnp.min(least)
@@ -184,7 +191,7 @@ def advance(
         if held is not None:
             chances: tuple[Array, ...] = (held * (edges[step + 1] - edges[step]),)
         else:
-            chances = parts_of(rates, pace, at_step, layout, edges, step)
+            chances = _parts(*_nodes(rates, pace, at_step, layout, edges, step))
         for part, chance in enumerate(chances):
             law = go_on(chance, layout, law, steps.many[step, part], steps.most[step, part])
         return law

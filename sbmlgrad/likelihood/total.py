@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import numpy as np
 
-from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood
+from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
 
 
 class Total:
@@ -52,9 +51,11 @@ class Total:
 
     def expected(self, values: np.ndarray) -> Expected:
         """One part after the other; observables are numbered within each."""
-        every = [part.expected(values[places]) for part, places in zip(self.parts, self.places, strict=True)]
-        columns = {field.name: [getattr(one, field.name) for one in every] for field in fields(Expected)}
-        return Expected(**{name: np.concatenate(parts) for name, parts in columns.items()})
+        return joined(self.each_expected(values))
+
+    def each_expected(self, values: np.ndarray) -> list[Expected]:
+        """That of each part."""
+        return [part.expected(values[places]) for part, places in zip(self.parts, self.places, strict=True)]
 
     def describe(self) -> str:
         return "; ".join(dict.fromkeys(part.describe() for part in self.parts))

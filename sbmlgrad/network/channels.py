@@ -159,6 +159,10 @@ class Chemistry:
         others = {symbol(i) for i in (*self.elements.rate_rules, *self.elements.set_by_events)}
         return self.follows_counts(expression) or not others.isdisjoint(self.through_rules(self.translate(expression)))
 
+    def varies(self, expression: sympy.Basic) -> bool:
+        """Whether it follows time or the state."""
+        return self.follows_state(expression) or self.depends_on_time(expression)
+
     def through_rules(self, expression: sympy.Basic) -> set[sympy.Symbol]:
         """All symbols that enter, directly or through assignment rules."""
         symbols: set[sympy.Symbol] = set()

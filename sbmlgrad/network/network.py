@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,9 +37,9 @@ class ReactionNetwork:
         Names for columns and messages; ``X0, X1, ...`` and ``R0, R1, ...`` if not given.
     """
 
-    stoichiometry: np.ndarray
-    propensities: Callable[[Array, Any], Array] | None = None
-    x0: Sequence[float] = ()
+    stoichiometry: Any
+    propensities: Callable[[Array, Any], Any] | None = None
+    x0: Any = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     species: tuple[str, ...] = ()
     reactions: tuple[str, ...] = ()

@@ -122,6 +122,8 @@ def beyond_known_times(chemistry: Chemistry, names: Iterable[str]) -> list[str]:
         held = [target for target in event.assignments if target not in chemistry.state]
         if event.delay is not None:
             reasons.append(f"event {event.id!r} has a delay")
+        elif event.priority is not None and chemistry.varies(event.priority):
+            reasons.append(f"the priority of event {event.id!r} changes")
         elif chemistry.follows_state(event.trigger):
             reasons.append(f"when event {event.id!r} happens is not for time alone to decide")
         else:
