@@ -45,6 +45,15 @@ class EquationStudy:
         slopes = sensitivities(self._equations, every, self._indices, *fixed)[1]
         return [bool(np.any(slope)) for slope in slopes]
 
+    def moves(self, values: np.ndarray) -> np.ndarray:
+        """Whether what is measured depends on each parameter (own,), rather than its noise alone."""
+        if not self._indices:
+            return np.zeros(0, bool)
+        fixed = (self.data.times, self.data.start, self._settings)
+        slopes = sensitivities(self._equations, self._at(values), self._indices, *fixed)[1]
+        moved: np.ndarray = np.any(slopes[:, : len(self.data.observables)] != 0, axis=(1, 2))
+        return moved
+
     def likelihood(self, loss: str, values: np.ndarray) -> Likelihood:
         """That of the values."""
         found = MeasuredEquations(

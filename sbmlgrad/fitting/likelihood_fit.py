@@ -15,6 +15,7 @@ from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
 from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
+from sbmlgrad.fitting.profile import USUAL, Margin
 from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
@@ -124,7 +125,7 @@ class LikelihoodFit:
         if self._loss == "particles":
             best = self._by_particles(self._rough_start(bar), bar)
         else:
-            best = maximise(self._total, self.parameters, bar, self._optimiser)
+            best = maximise(self._total, self.parameters, bar, self._optimiser, self._margin())
             if self._loss != "linear_noise":
                 best = self._refined(best, bar)
         values = self.parameters.from_scale(best.point)
@@ -155,6 +156,16 @@ class LikelihoodFit:
                 "bic": free * np.log(size) - 2 * best.value,
             },
         )
+
+    def _margin(self) -> Margin:
+        """How far confidence limits are."""
+        values = self.parameters.start
+        moving = np.zeros(len(values), bool)
+        for study in self.studies:
+            if not isinstance(study, EquationStudy):
+                return USUAL
+            moving[study.trial.places] |= study.moves(values[study.trial.places])
+        return USUAL if moving.all() else Margin.of_few(self._total.size, int(moving.sum()))
 
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""

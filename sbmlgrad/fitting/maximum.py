@@ -13,7 +13,7 @@ from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.fitting.ascent import REACH, Ascent
 from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.fitting.profile import limits
+from sbmlgrad.fitting.profile import USUAL, Margin, limits
 from sbmlgrad.likelihood.likelihood import Likelihood
 
 _MOST_SEARCHES = 30
@@ -31,7 +31,7 @@ class Maximum:
     value
         The log-likelihood there.
     covariance
-        The inverse of the observed information (P, P), on the same scale.
+        That of the estimates (P, P), from the inverse of the observed information, on the same scale.
     ends
         95 % confidence limits (P,) on the same scale.
     rows
@@ -48,9 +48,15 @@ class Maximum:
 
 
 def maximise(
-    likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any], optimiser: optax.GradientTransformation | None
+    likelihood: Likelihood,
+    parameters: Parameters,
+    bar: tqdm[Any],
+    optimiser: optax.GradientTransformation | None,
+    margin: Margin = USUAL,
 ) -> Maximum:
     """Follow a likelihood, prepared at the start values, to its end, whatever it has to take into account on the way.
+
+    ``margin`` says how far confidence limits are.
 
     Raises :class:`FitError` where the data are impossible at the start.
     """
@@ -85,8 +91,8 @@ def maximise(
     return Maximum(
         point=point,
         value=best,
-        covariance=covariance,
-        ends=limits(search, point, best, covariance),
+        covariance=covariance * margin.variance,
+        ends=limits(search, point, best, covariance, margin),
         rows=search.rows,
         converged=converged,
         message=f"maximum of the likelihood after {len(search.rows)} evaluations: {message.rstrip('.').lower()}",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import chi2, poisson
+from scipy.stats import chi2, linregress, poisson, t
 
 import sbmlgrad as sg
 
@@ -77,3 +79,27 @@ def test_few_numbers_never_end_in_an_error(seed: int) -> None:
     table = fit.parameters
     assert np.all(table["ci_lower"] <= table["estimate"])
     assert np.all(table["ci_upper"] >= table["estimate"])
+
+
+def test_few_numbers_have_the_limits_of_least_squares(models_dir: Path) -> None:
+    """A straight line through eight numbers, whose noise is estimated too: Student's limits, as scipy has them."""
+    times = np.arange(1.0, 9.0)
+    seen = 3.0 - 0.5 * times + np.array([0.4, -0.1, -0.6, 0.3, 0.5, -0.7, 0.1, 0.2])
+    line = linregress(times, seen)
+    fit = sg.fit(
+        models_dir / "birth_death" / "model.xml",
+        pd.DataFrame({"time": times, "y": seen}),
+        {"a": (-50, 50), "b": (-20, 20), "s": (0.01, 10)},
+        observables={"y": "a + b*time"},
+        noise={"y": "s"},
+        init={"a": 1.0, "b": 0.1, "s": 1.0},
+        method="ode",
+    )
+    expected = {"a": (line.intercept, line.intercept_stderr), "b": (line.slope, line.stderr)}
+    for name, (estimate, stderr) in expected.items():
+        row = fit.parameters.loc[name]
+        assert row["estimate"] == pytest.approx(estimate, abs=1e-4)
+        assert row["stderr"] == pytest.approx(stderr, rel=1e-3)
+        width = t.ppf(0.975, len(times) - 2) * stderr
+        assert row["ci_upper"] - row["estimate"] == pytest.approx(width, rel=0.05)  # to 2 % of the fall's root
+        assert row["estimate"] - row["ci_lower"] == pytest.approx(width, rel=0.05)
