@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Moment,
         Observable,
         Probability,
+        Region,
         TimeAverage,
     )
     from sbmlgrad.gradient.sensitivity import check as _check
@@ -56,6 +57,7 @@ __all__ = [
     "Observable",
     "Probability",
     "ReactionNetwork",
+    "Region",
     "Rosenbrock",
     "SbmlgradWarning",
     "Simulation",
@@ -84,6 +86,7 @@ _HOMES = {
     "ODE": "sbmlgrad.simulation.methods",
     "Observable": "sbmlgrad.gradient.observables",
     "Probability": "sbmlgrad.gradient.observables",
+    "Region": "sbmlgrad.gradient.observables",
     "ReactionNetwork": "sbmlgrad.network.network",
     "Rosenbrock": "sbmlgrad.simulation.solvers",
     "SSA": "sbmlgrad.simulation.methods",

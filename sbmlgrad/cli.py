@@ -342,10 +342,10 @@ def sensitivity(
 )
 @click.option(
     "--loss",
-    type=click.Choice(["auto", "moments", "projection", "linear_noise", "particles"]),
+    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles"]),
     default="auto",
     show_default=True,
-    help="How exact simulation is matched: by moments, or by the likelihood of cells or trajectories.",
+    help="How exact simulation is matched: by moments, histograms, or the likelihood.",
 )
 @click.option(
     "--starts",

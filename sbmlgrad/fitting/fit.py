@@ -12,9 +12,11 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit
+from sbmlgrad.fitting.histograms import HistogramFit, histograms
 from sbmlgrad.fitting.likelihood_fit import (
     LIKELIHOODS,
     LOSSES,
+    SUMMARIES,
     LikelihoodFit,
     equation_likelihood_fit,
     likelihood_fit,
@@ -102,12 +104,13 @@ def fit(
         Moments at different times are of other cells each time, ``independent`` (flow cytometry, smFISH; the default),
         or of the same ones, ``followed``. Error bars of the second are wider where what a cell does lasts.
     loss
-        ``moments`` (means and standard deviations of simulated trajectories); ``projection`` (the likelihood of
-        trajectories or snapshots by the probabilities of all states, exactly); ``linear_noise`` (the likelihood of
-        trajectories of many molecules); ``particles`` (that of trajectories by particle filters on exact simulation).
-        ``auto`` takes moments for moments, for single cells and trajectories the exact likelihood where the states are
-        few enough, and for other trajectories of whole numbers, or with errors in the table, particles where some
-        species has few molecules, and the linear noise approximation where all have many.
+        ``moments`` (means and standard deviations of simulated trajectories); ``histograms`` (of single cells, joint
+        ones of several species, against simulated ones); ``projection`` (the likelihood of trajectories or snapshots
+        by the probabilities of all states, exactly); ``linear_noise`` (the likelihood of trajectories of many
+        molecules); ``particles`` (that of trajectories by particle filters on exact simulation). ``auto`` takes
+        moments for moments, for single cells and trajectories the exact likelihood where the states are few enough,
+        for other single cells histograms, and for other trajectories of whole numbers, or with errors in the table,
+        particles where some species has few molecules, and the linear noise approximation where all have many.
     optimiser
         How the loss is followed downhill, on a scale where parameters with positive bounds are logarithms:
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
@@ -223,7 +226,7 @@ class _Options:
             raise FitError(f"cells {self.cells!r}: not available; use 'independent' or 'followed'")
         if self.loss not in LOSSES:
             raise FitError(f"loss {self.loss!r}: not available; use {', '.join(map(repr, LOSSES))}")
-        if self.loss in LIKELIHOODS and not isinstance(self.method, SSA):
+        if self.loss in (*LIKELIHOODS, "histograms") and not isinstance(self.method, SSA):
             raise FitError(f"loss {self.loss!r}: is of molecules that react at random; use method 'ssa'")
         if self.optimiser != "gauss_newton" and not hasattr(self.optimiser, "update"):
             raise FitError(
@@ -246,14 +249,16 @@ def _posed(
     trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, float], options: _Options
 ) -> tuple[Posed, str]:
     """The problem to be solved, by the method and the loss, and what to say of the choice."""
+    loss = options.loss
     note = ""
     if isinstance(options.method, SSA):
-        by_likelihood = likelihood_fit(
-            trials.every, parameters, init, options.loss, options.transformation, options.seed
-        )
+        by_likelihood = likelihood_fit(trials.every, parameters, init, loss, options.transformation, options.seed)
         if isinstance(by_likelihood, LikelihoodFit):
             return by_likelihood, ""
-        note = by_likelihood
+        if loss == "auto":
+            single = all(trial.measurements.cells is not None for trial in trials.every)
+            loss = "histograms" if single else "moments"
+        note = f"{SUMMARIES[loss]} were matched, not the likelihood: {by_likelihood}" if by_likelihood else ""
     noisy = next((name for trial in trials.every for name in trial.laws), "")
     if noisy and isinstance(options.method, ODE):
         settings = options.method.settings
@@ -269,7 +274,13 @@ def _posed(
     assert isinstance(options.method, SSA)
     moments = moments_of(trials.every, aim, options.estimator, options.method)
     values = choose(parameters, moments.quantities, init, trials.source)
-    return MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation), note
+    fixed = trials.source, options.n, options.seed, options.transformation
+    rough = MomentFit(moments, values, aim, *fixed)
+    if loss == "moments":
+        return rough, note
+    bins = joined([histograms(trial.measurements) for trial in trials.every])
+    ranges = moments_of(trials.every, bins, options.estimator, options.method)
+    return HistogramFit(rough, ranges, values, bins, *fixed), note
 
 
 def _with_estimates(model: Fitted, estimates: Mapping[str, float]) -> Fitted:

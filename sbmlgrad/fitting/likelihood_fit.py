@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import pandas
 
 LIKELIHOODS = ("projection", "linear_noise", "particles")
-LOSSES = ("auto", "moments", *LIKELIHOODS)
+SUMMARIES = {"moments": "means and standard deviations", "histograms": "histograms"}
+LOSSES = ("auto", *SUMMARIES, *LIKELIHOODS)
 
 
 def likelihood_fit(
@@ -38,11 +39,11 @@ def likelihood_fit(
     optimiser: optax.GradientTransformation | None,
     seed: int = 0,
 ) -> LikelihoodFit | str:
-    """The fit by likelihood that the loss asks for; where moments are to be matched, what to say of that, if anything.
+    """The fit by likelihood that the loss asks for; where there is to be none, why, if that is to be said.
 
     Raises :class:`FitError` where a likelihood that is asked for by name cannot be computed.
     """
-    if loss == "moments":
+    if loss in SUMMARIES:
         return ""
     reason = next((text for text in (without_likelihood(trial, loss) for trial in trials) if text), "")
     if reason:
@@ -56,7 +57,7 @@ def likelihood_fit(
     except SimulationError as error:
         if loss in LIKELIHOODS:
             raise FitError(f"loss {loss!r}: {error}") from error
-        return f"means and standard deviations were matched, not the likelihood: {error}"
+        return str(error)
     return problem
 
 

@@ -21,6 +21,7 @@ from scipy.linalg import block_diag
 
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.gradient.estimator import Estimate
+from sbmlgrad.gradient.observables import Moment, Observable
 from sbmlgrad.headers import column
 from sbmlgrad.tables.measurements import Measurements, Series
 
@@ -42,10 +43,11 @@ class Target:
     measurement errors, in a mean or in each trajectory, 0 where there is none.
 
     Observables are those of one condition after the other: ``trials`` says which one each is of, ``conditions`` how
-    these are called.
+    these are called. ``functions`` are what is simulated of each: the observable itself, or the chance of a range.
     """
 
     observables: tuple[str, ...]
+    functions: tuple[Observable, ...]
     trials: tuple[int, ...]
     conditions: tuple[str, ...]
     times: np.ndarray
@@ -81,6 +83,8 @@ class Target:
         """The column of the table that a number comes from."""
         statistic = "value" if self.trajectory[number] else "sd" if self.spread[number] else "mean"
         observable = int(self.observable[number])
+        if not self.functions[observable].is_smooth:
+            return self.observables[observable]
         condition = self.conditions[self.trials[observable]]
         where = f" of condition {condition!r}" if condition else ""
         return f"{column(self.observables[observable], statistic)}{where}"
@@ -155,7 +159,7 @@ class Target:
         return {**{name: getattr(self, name)[rows] for name in names}, "shared": self.shared[np.ix_(rows, rows)]}
 
 
-_OF_ALL = ("observables", "trials", "conditions", "times")
+_OF_ALL = ("observables", "functions", "trials", "conditions", "times")
 
 
 def joined(targets: Sequence[Target]) -> Target:
@@ -174,6 +178,7 @@ def joined(targets: Sequence[Target]) -> Target:
     shared = block_diag(*columns.pop("shared"))
     return Target(
         observables=tuple(name for one in targets for name in one.observables),
+        functions=tuple(function for one in targets for function in one.functions),
         trials=tuple(index for index, one in enumerate(targets) for _ in one.observables),
         conditions=tuple(name for one in targets for name in one.conditions),
         times=times,
@@ -212,7 +217,8 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     flat["error"] = np.where(flat["stated"] > 0, np.sqrt(np.nan_to_num(flat["stated"])), flat["error"])
     shared = _shared(np.concatenate(present), flat, followed)
     trials = (0,) * len(observables)
-    return Target(observables, trials, (measurements.condition,), times, shared=shared, **flat)
+    functions = tuple(Moment(name) for name in observables)
+    return Target(observables, functions, trials, (measurements.condition,), times, shared=shared, **flat)
 
 
 def _column(

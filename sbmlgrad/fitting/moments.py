@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from sbmlgrad.gradient import hybrid_sensitivity
 from sbmlgrad.gradient.automatic import Automatic
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.exact import Exact
-from sbmlgrad.gradient.observables import Moment
+from sbmlgrad.gradient.observables import Moment, Observable
 from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
@@ -28,6 +28,8 @@ from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.methods import SSA
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import discretised, prepare
+
+Made = TypeVar("Made")
 
 
 class Source(Protocol):
@@ -48,7 +50,7 @@ class Source(Protocol):
         ...
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        """Observables (observables, times, n) along trajectories."""
+        """What is seen (observables, times, n) along trajectories."""
         ...
 
     def warn(self) -> None:
@@ -62,12 +64,12 @@ def source(trials: Sequence[Trial], target: Target, estimator: Estimator, method
         raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
     parts = []
     for index, trial in enumerate(trials):
-        looked_at = tuple(name for name, own in zip(target.observables, target.trials, strict=True) if own == index)
-        functions = _functions(looked_at, target.squares)
-        if isinstance(trial.model, Model) and not only_counts(trial.model, looked_at):
-            own: Source = _OfProcess(trial, looked_at, functions, estimator.name, method.settings)
+        seen = [function for function, own in zip(target.functions, target.trials, strict=True) if own == index]
+        functions = _Functions(seen, [Moment(*f.of, *f.of) for f in seen] if target.squares else [])
+        if isinstance(trial.model, Model) and not only_counts(trial.model, functions.variables):
+            own: Source = _OfProcess(trial, functions, estimator.name, method.settings)
         else:
-            own = _OfCounts(trial, looked_at, functions, estimator)
+            own = _OfCounts(trial, functions, estimator)
         parts.append(own)
     if len(parts) == 1 and len(trials[0].names) == 1 + max(trials[0].places, default=-1):
         return parts[0]
@@ -91,9 +93,33 @@ def simulated(
     return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
 
 
-def _functions(observables: Sequence[str], squares: bool) -> list[Moment]:
-    second = [Moment(name, name) for name in observables] if squares else []
-    return [*(Moment(name) for name in observables), *second]
+@dataclass(frozen=True)
+class _Functions:
+    """What is simulated of one condition, and the squares of it that standard deviations need."""
+
+    seen: Sequence[Observable]
+    squares: Sequence[Observable]
+
+    @property
+    def every(self) -> list[Observable]:
+        """All that derivatives are needed of."""
+        return [*self.seen, *self.squares]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of what they are functions of."""
+        return tuple(dict.fromkeys(name for function in self.seen for name in function.of))
+
+    def kept(self, cache: dict[Any, Any], key: tuple[Any, ...], make: Callable[[], Made]) -> Made:
+        """What is made for them: kept with the model, but for ranges, which other data hardly have again."""
+        if not all(function.is_smooth for function in self.seen):
+            return make()
+        return once(cache, (*key, *self.every), make)
+
+    def of(self, variables: Sequence[str], values: np.ndarray) -> np.ndarray:
+        """Those that are seen (functions, times, n), of values (variables, times, n)."""
+        named = dict(zip(variables, values, strict=True))
+        return np.stack([np.asarray(function.value(named), float) for function in self.seen])
 
 
 class _OfTrials:
@@ -165,11 +191,11 @@ class _Part:
 class _OfCounts:
     """A model in which reactions alone change anything, or a network."""
 
-    def __init__(self, trial: Trial, observables: tuple[str, ...], functions: Sequence[Moment], chosen: Estimator):
+    def __init__(self, trial: Trial, functions: _Functions, chosen: Estimator):
         model, names, self._start = trial.model, trial.names, trial.start
-        self.model, self.names, self.observables, self._functions = model, names, observables, functions
+        self.model, self.names, self._functions = model, names, functions
         if isinstance(model, Model):
-            self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, observables)
+            self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, functions.variables)
             self.quantities, self._network = self._differentiated.quantities, self._differentiated.network
         else:
             self._differentiated = self._network = model
@@ -179,9 +205,9 @@ class _OfCounts:
 
     @cached_property
     def problem(self) -> Problem:
-        key = ("moments", self.names, self.observables, len(self._functions))
         cache = self.model.derived if isinstance(self.model, Model) else self.model.compiled
-        return once(cache, key, lambda: differentiable(self._differentiated, self.names, self._functions))
+        make = lambda: differentiable(self._differentiated, self.names, self._functions.every)  # noqa: E731
+        return self._functions.kept(cache, ("moments", self.names), make)
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         tangents = self.problem.at(values).tangents
@@ -194,8 +220,9 @@ class _OfCounts:
         return gradient.estimate(self.problem, task)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        named = dict(zip(self.names, values.tolist(), strict=True))
-        return simulated(self.model, named, self.observables, Experiment(times, n=n, seed=seed, start=self._start))
+        named, variables = dict(zip(self.names, values.tolist(), strict=True)), self._functions.variables
+        experiment = Experiment(times, n=n, seed=seed, start=self._start)
+        return self._functions.of(variables, simulated(self.model, named, variables, experiment))
 
     def warn(self) -> None:
         path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
@@ -205,28 +232,16 @@ class _OfCounts:
 class _OfProcess:
     """A model in which events, rate rules or the time change something, too."""
 
-    def __init__(
-        self,
-        trial: Trial,
-        observables: tuple[str, ...],
-        functions: Sequence[Moment],
-        estimator: str,
-        settings: Settings,
-    ):
+    def __init__(self, trial: Trial, functions: _Functions, estimator: str, settings: Settings):
         assert isinstance(trial.model, Model)
         self.model, self.names, self._start = trial.model, trial.names, trial.start
-        self.observables, self._functions = observables, functions
-        self._estimator, self._settings = estimator, settings
-        self.quantities = prepare_hybrid(self.model, None, observables)[0].quantities
+        self._functions, self._estimator, self._settings = functions, estimator, settings
+        self.quantities = prepare_hybrid(self.model, None, functions.variables)[0].quantities
 
     @cached_property
     def process(self) -> hybrid_sensitivity.Process:
-        key = ("moments", self.names, self.observables, len(self._functions), self._settings)
-        return once(
-            self.model.derived,
-            key,
-            lambda: hybrid_sensitivity.Process(self.model, self.names, self._functions, self._settings),
-        )
+        make = lambda: hybrid_sensitivity.Process(self.model, self.names, self._functions.every, self._settings)  # noqa: E731
+        return self._functions.kept(self.model.derived, ("moments of a process", self.names, self._settings), make)
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
@@ -237,7 +252,7 @@ class _OfProcess:
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
         experiment = Experiment(times, n=n, seed=seed, start=self._start)
         chunks = run_hybrid(self.process.process, self.process.at(values), experiment, self._settings)
-        return np.concatenate([chunk.observed for chunk in chunks], axis=-1)
+        return self._functions.of(self.process.names, np.concatenate([chunk.observed for chunk in chunks], axis=-1))
 
     def warn(self) -> None:
         self.process.warn()

@@ -197,7 +197,7 @@ def _pushed(process: Process, observed: np.ndarray, slope: np.ndarray) -> np.nda
     """What the functions' own derivatives add (functions, times, n)."""
     moved = {name for name, row in zip(process.names, slope, strict=True) if np.any(row != 0)}
     for function in process.functions:
-        if function.edges and moved.intersection(function.of):
+        if not function.is_smooth and moved.intersection(function.of):
             raise EstimatorError(
                 f"{function.label}: {function.of[0]!r} flows, and the chance that it is in a range has no "
                 "derivative along a trajectory; use estimator 'coupled_fd'"

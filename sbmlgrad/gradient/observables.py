@@ -74,6 +74,11 @@ class Observable:
         """The range of values of its one variable within which it sees 1, and elsewhere 0."""
         return None
 
+    @property
+    def is_smooth(self) -> bool:
+        """Whether what it sees of a state moves with the state, rather than jumps at edges."""
+        return self.edges is None
+
     def value(self, values: Mapping[str, Any]) -> Any:
         """What it sees of a state whose variables have these values."""
         raise NotImplementedError
@@ -155,9 +160,7 @@ class _Range(_OfOne):
 
     @property
     def _text(self) -> str:
-        left = f"{self.lower:g} <= " if self.lower > -inf else ""
-        right = f" < {self.upper:g}" if self.upper < inf else ""
-        return f"{left}{self.variable}{right}"
+        return _text(self.variable, self.lower, self.upper)
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,30 @@ class Probability(_Range):
     @property
     def label(self) -> str:
         return f"P({self._text})"
+
+
+@dataclass(frozen=True)
+class Region(Observable):
+    """P(lower <= X < upper, for each of several variables) at the time of observation: a bin of a joint histogram."""
+
+    of: tuple[str, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        sides = zip(self.of, self.lower, self.upper, strict=True)
+        return f"P({' and '.join(_text(*side) for side in sides if side[1:] != (-inf, inf))})"
+
+    @property
+    def is_smooth(self) -> bool:
+        return False
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        inside = 1.0
+        for name, lower, upper in zip(self.of, self.lower, self.upper, strict=True):
+            inside = inside * _within(values[name], lower, upper)
+        return inside
 
 
 @dataclass(frozen=True)
@@ -258,6 +285,12 @@ class Autocorrelation(_OfOne):
 def as_observable(item: str | Observable) -> Observable:
     """An observable as it is; a name stands for the mean of what it names."""
     return Moment(item) if isinstance(item, str) else item
+
+
+def _text(name: str, lower: float, upper: float) -> str:
+    left = f"{lower:g} <= " if lower > -inf else ""
+    right = f" < {upper:g}" if upper < inf else ""
+    return f"{left}{name}{right}"
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1, 2))

@@ -135,7 +135,7 @@ class Problem:
 
     def _refuse_what_moves(self, coefficients: Any, tangents: Tangents) -> None:
         """A bin of a concentration moves with the volume, which no sample shows, and so do memories of it."""
-        fixed = [f for f in self.functions if f.edges is not None or (f.has_memory and not f.is_integral)]
+        fixed = [f for f in self.functions if not f.is_smooth or (f.has_memory and not f.is_integral)]
         if self.of_counts_alone or not fixed:
             return
         probe = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
