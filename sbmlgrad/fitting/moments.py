@@ -215,7 +215,7 @@ class _OfCounts:
 
     def estimate(self, task: Task, descending: bool) -> Estimate:
         gradient, task = self._estimators[descending], replace(task, start=self._start)
-        if isinstance(gradient, Automatic):  # what there is to choose is chosen where it is first asked
+        if isinstance(gradient, Automatic) and gradient.choice is None:  # what there is to choose is chosen once
             gradient = self._estimators[descending] = gradient.with_choice(self.problem, task)
         return gradient.estimate(self.problem, task)
 

@@ -157,11 +157,15 @@ def refuse_counts(name: str, problem: Problem, tangents: Tangents) -> None:
 
 def refuse_switched_off(name: str, problem: Problem, point: Point) -> None:
     """Raise :class:`EstimatorError` for parameters at 0 that switch a reaction off, which then no path shows."""
-    assert problem.network.rates is not None
-    probe = tuple(jnp.asarray([count + 1.0]) for count in point.counts)  # a state where nothing is missing
+    rates_of = problem.network.rates
+    assert rates_of is not None
+    probe = tuple(np.array([count + 1.0]) for count in point.counts)  # a state where nothing is missing
     no_tangent = [None] * len(probe)
+    compiled = problem.once(
+        "rates and slopes", lambda: jax.jit(lambda x, values, row: push(rates_of, x, values, no_tangent, row))
+    )
     for parameter, row in zip(problem.parameters, point.tangents.coefficients, strict=True):
-        rates, slopes = push(problem.network.rates, probe, point.coefficients, no_tangent, row)
+        rates, slopes = compiled(probe, point.coefficients, row)
         for reaction, rate, slope in zip(problem.network.reactions, rates, slopes, strict=True):
             if np.any((np.asarray(rate) == 0) & (np.asarray(slope) != 0)):
                 raise EstimatorError(

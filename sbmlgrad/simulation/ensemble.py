@@ -386,9 +386,11 @@ def _shortened(text: str, most: int = 200) -> str:
 def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
     """Propensities (reactions, batch) at counts (species, batch)."""
     assert ensemble.network.rates is not None
-    rates: Callable[..., tuple[Any, ...]] = ensemble.network.rates
+    compiled = ensemble.network.compiled
+    if "propensities" not in compiled:
+        compiled["propensities"] = jax.jit(ensemble.network.rates)
     with on_host():
-        values = rates(tuple(jnp.asarray(row) for row in x), ensemble.coefficients)
+        values = compiled["propensities"](tuple(x), ensemble.coefficients)
         return stacked(values, x.shape[1:])
 
 
