@@ -8,6 +8,7 @@ squares Pearson's chi-square, nearly, and its minimum as precise as the likeliho
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from sbmlgrad.errors import TableError
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.optimise import Descent
+from sbmlgrad.fitting.outcome import Outcome
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.gradient.observables import Region
@@ -49,6 +51,11 @@ class HistogramFit(MomentFit):
     ):
         super().__init__(source, parameters, target, origin, n, seed, optimiser)
         self._rough = rough
+
+    def solve(self, bar: tqdm[Any]) -> Outcome:
+        """Run to the end."""
+        ranges = len(self.descent.target.functions)
+        return replace(super().solve(bar), loss_name=f"weighted least squares of shares of cells in {ranges} ranges")
 
     def run(self, bar: tqdm[Any]) -> Descent:
         """Match moments, for which distributions need not overlap, and then histograms."""
