@@ -37,21 +37,25 @@ class Schedule(NamedTuple):
         Which events (J, events) are executed then.
     order, ranks
         In what order (events,) they are, and their priorities (events,), which do not change.
-    at_end, before
-        For each step (steps,), the jump at its end, -1 where there is none, and how many jumps came before it.
+    at_begin, at_end
+        For each step (steps,), the jump at its beginning and that at its end, -1 where there is none. An observation in
+        between sees what is triggered by ``time >= t``, and not what is by ``time > t``.
+    before
+        For each step, how many jumps came before anything goes on in it.
     """
 
     edges: Any
     fired: Any
     order: Any
     ranks: Any
+    at_begin: Any
     at_end: Any
     before: Any
 
     def padded(self, more: int) -> Schedule:
         """With so many more steps of no length."""
-        at_end = np.pad(self.at_end, (0, more), constant_values=-1)
-        return self._replace(at_end=at_end, before=np.pad(self.before, (0, more), mode="edge"))
+        begin, end = (np.pad(side, (0, more), constant_values=-1) for side in (self.at_begin, self.at_end))
+        return self._replace(at_begin=begin, at_end=end, before=np.pad(self.before, (0, more), mode="edge"))
 
     def alone(self, jump: int) -> Schedule:
         """One of the jumps, without the steps."""
@@ -101,20 +105,30 @@ class JumpProcess:
     def schedule(self, edges: np.ndarray, coefficients: tuple[Any, ...]) -> Schedule:
         """What happens after the first of the edges; raises :class:`SimulationError` for what is left to chance."""
         middles = np.append((edges[1:] + edges[:-1]) / 2, edges[-1] + _AFTER * (edges[-1] - edges[0]))
-        truth, ranks = (np.asarray(part) for part in self._seen(middles, coefficients))
+        seen, ranks = (np.asarray(part) for part in self._seen(np.append(middles, edges[1:]), coefficients))
+        truth, there = np.split(seen, [len(middles)])
         assert self.timed.events is not None
         if np.any(truth[0] & ~self.timed.events.initial):
             raise SimulationError("an event happens at the start; give the model the state after it")
         risen = truth[1:] & ~truth[:-1]
-        where = np.flatnonzero(risen.any(axis=1))
-        if len(where) > _MOST_JUMPS:
-            raise SimulationError(f"events happen {len(where)} times; probabilities are followed through {_MOST_JUMPS}")
-        ranks = np.nan_to_num(ranks, nan=-np.inf)
-        steps = len(edges) - 1
-        at_end = np.full(steps, -1)
-        at_end[where] = np.arange(len(where))
-        before = np.searchsorted(where + 1, np.arange(steps), side="right")
-        return Schedule(where + 1, risen[where], np.argsort(-ranks, kind="stable"), ranks, at_end, before)
+        sides = np.stack([risen & there, risen & ~there], axis=1)  # (steps, 2, events): at an end, and just after it
+        step, late = np.nonzero(sides.any(axis=2))
+        if len(step) > _MOST_JUMPS:
+            raise SimulationError(f"events happen {len(step)} times; probabilities are followed through {_MOST_JUMPS}")
+        ranks, number = np.nan_to_num(ranks, nan=-np.inf), np.arange(len(step))
+        at_begin, at_end = np.full(len(edges), -1), np.full(len(edges), -1)
+        at_end[step[late == 0]] = number[late == 0]
+        at_begin[step[late == 1] + 1] = number[late == 1]
+        steps = np.arange(len(edges) - 1)
+        return Schedule(
+            edges=step + 1,
+            fired=sides[step, late],
+            order=np.argsort(-ranks, kind="stable"),
+            ranks=ranks,
+            at_begin=at_begin[:-1],
+            at_end=at_end[:-1],
+            before=np.searchsorted(step + 1, steps, side="right"),
+        )
 
     @cached_property
     def _seen(self) -> Any:

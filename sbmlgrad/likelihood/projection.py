@@ -331,14 +331,16 @@ class Projected:
         if jumps is None or process is None or stages is None:
             return lambda law, index: step(law, edges, index)
 
-        def on(law: Array, index: Array) -> Array:
-            jump = jnp.asarray(jumps.schedule.at_end)[index]
-
+        def jumped(law: Array, jump: Array) -> Array:
             def moved(law: Array) -> Array:
                 now = process.just_before(jumps.schedule, edges, coefficients, jump, stages)
                 return process.moved(law, layout.x, jumps, jump, now)
 
-            return lax.cond(jump >= 0, moved, lambda law: law, step(law, edges, index))
+            return lax.cond(jump >= 0, moved, lambda law: law, law)
+
+        def on(law: Array, index: Array) -> Array:
+            begin, end = (jnp.asarray(side)[index] for side in (jumps.schedule.at_begin, jumps.schedule.at_end))
+            return jumped(step(jumped(law, begin), edges, index), end)
 
         return on
 

@@ -164,6 +164,21 @@ def test_rates_that_flow_in_time_between_events(model: Build) -> None:
     np.testing.assert_allclose(means, exact, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("trigger", "after"), [("time >= 2", True), ("time > 2", False)])
+def test_what_an_observation_at_the_time_of_an_event_sees(model: Build, trigger: str, after: bool) -> None:
+    """The same as in simulations."""
+    system = model(
+        {"X": {"amount": 5.0}},
+        {"death": ("X ->", "g*X")},
+        {"g": 0.1},
+        events={"e": {"trigger": trigger, "set": {"X": "X + 50"}}},
+    )
+    found = cells(problem(system, ["g"]), np.array([0.1])).expected(np.array([0.1]))
+    means = found.predicted[found.statistic == "mean"]
+    np.testing.assert_allclose(means, sg.simulate(system, TIMES, method="ode").mean["X"], rtol=1e-6)
+    assert (means[1] > 50) == after
+
+
 def test_the_order_of_priorities(model: Build) -> None:
     """First tenfold, then one more."""
     system = model(
