@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit
-from sbmlgrad.fitting.histograms import HistogramFit, histograms
+from sbmlgrad.fitting.histograms import HistogramFit, enough, histograms
 from sbmlgrad.fitting.likelihood_fit import (
     LIKELIHOODS,
     LOSSES,
@@ -109,8 +109,9 @@ def fit(
         by the probabilities of all states, exactly); ``linear_noise`` (the likelihood of trajectories of many
         molecules); ``particles`` (that of trajectories by particle filters on exact simulation). ``auto`` takes
         moments for moments, for single cells and trajectories the exact likelihood where the states are few enough,
-        for other single cells histograms, and for other trajectories of whole numbers, or with errors in the table,
-        particles where some species has few molecules, and the linear noise approximation where all have many.
+        for other single cells histograms (moments of fewer than 160), and for other trajectories of whole numbers, or
+        with errors in the table, particles where some species has few molecules, and the linear noise approximation
+        where all have many.
     optimiser
         How the loss is followed downhill, on a scale where parameters with positive bounds are logarithms:
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
@@ -256,8 +257,7 @@ def _posed(
         if isinstance(by_likelihood, LikelihoodFit):
             return by_likelihood, ""
         if loss == "auto":
-            single = all(trial.measurements.cells is not None for trial in trials.every)
-            loss = "histograms" if single else "moments"
+            loss = "histograms" if all(enough(trial.measurements) for trial in trials.every) else "moments"
         note = f"{SUMMARIES[loss]} were matched, not the likelihood: {by_likelihood}" if by_likelihood else ""
     noisy = next((name for trial in trials.every for name in trial.laws), "")
     if noisy and isinstance(options.method, ODE):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import optax
 
 _CELLS_A_RANGE = 40  # of all times, at least
+_FEWEST_RANGES = 4  # that tell more than means and standard deviations
 _MOST_HALVED = 4  # times, which makes 16 ranges
 
 Sides = tuple[tuple[float, ...], tuple[float, ...]]
@@ -61,6 +62,12 @@ class HistogramFit(MomentFit):
         """Match moments, for which distributions need not overlap, and then histograms."""
         self.descent.point = self._rough.run(bar).point
         return super().run(bar)
+
+
+def enough(measurements: Measurements) -> bool:
+    """Whether there are cells enough for histograms that tell more than moments."""
+    cells = measurements.cells
+    return cells is not None and int((~np.isnan(cells.values)).all(axis=1).sum()) >= _FEWEST_RANGES * _CELLS_A_RANGE
 
 
 def histograms(measurements: Measurements) -> Target:

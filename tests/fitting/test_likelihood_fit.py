@@ -224,7 +224,7 @@ def test_snapshots_of_rates_that_follow_time(model: Any) -> None:
     assert seen.loc[4.0] == pytest.approx(mean(k, g)[-1], rel=1e-6)
 
 
-def test_a_fit_says_why_it_matches_moments(network: sg.ReactionNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_cells_say_why_moments_are_matched(network: sg.ReactionNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sbmlgrad.likelihood.projection._MOST_PRODUCTS", 1.0)
     times = np.repeat([1.0, 2.0], 40)
     data = pd.DataFrame({"time": times, "X": np.random.default_rng(1).poisson(10 * (1 - np.exp(-times)))})
