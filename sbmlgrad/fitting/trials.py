@@ -44,6 +44,8 @@ class Trial:
         What was measured.
     laws
         Of measured values around what the model has; what has none is exact, but for errors in the data.
+    periods
+        What is done to the model.
     """
 
     model: Fitted
@@ -51,6 +53,7 @@ class Trial:
     places: np.ndarray
     measurements: Measurements
     laws: Laws
+    periods: tuple[Period, ...] = ()
 
     @property
     def condition(self) -> str:
@@ -111,6 +114,10 @@ class Formulas:
         return bool(self.observables or self.noise)
 
 
+_Changed = tuple[Fitted, tuple[str, ...], tuple[Period, ...]]
+"""The model of a condition, the fitted parameters that are numbers of it, and what was done."""
+
+
 class Bench:
     """A model made ready for measurements: with start values, observables, and a model for each condition."""
 
@@ -146,7 +153,7 @@ class Bench:
                         f"with --init {name}=value"
                     )
             self.base = self.base.with_parameters(starts)
-        self._models: dict[str, tuple[Fitted, tuple[str, ...]]] = {}
+        self._models: dict[str, _Changed] = {}
 
     def trials(self, measured: Sequence[Measurements]) -> Trials:
         """What was measured, with the model of each condition."""
@@ -157,10 +164,10 @@ class Bench:
         for one in matched:
             _check_columns(one, self.base, self.parameters)
             check_values(one, self.laws)
-            model, names = self._model_of(one.condition)
+            model, names, periods = self._model_of(one.condition)
             places = np.array([self.parameters.index(name) for name in names], int)
             laws = {s.observable: self.laws[s.observable] for s in one.series if s.observable in self.laws}
-            every.append(Trial(model, names, places, one, laws))
+            every.append(Trial(model, names, places, one, laws, periods))
         for name in self.laws:
             if not any(name in trial.laws for trial in every):
                 raise FitError(f"noise of {name!r}: nothing in the data is called that; correct the name")
@@ -169,21 +176,21 @@ class Bench:
                 raise FitError(f"{name!r} is to be fitted, but every condition sets it; take it out of one of the two")
         return Trials(self.model, tuple(every))
 
-    def _model_of(self, condition: str) -> tuple[Fitted, tuple[str, ...]]:
+    def _model_of(self, condition: str) -> _Changed:
         if condition not in self._models:
             rows = self.conditions.periods[condition] if self.conditions is not None else ()
             self._models[condition] = self._changed(rows)
         return self._models[condition]
 
-    def _changed(self, rows: Sequence[ConditionRow]) -> tuple[Fitted, tuple[str, ...]]:
+    def _changed(self, rows: Sequence[ConditionRow]) -> _Changed:
         if not isinstance(self.base, Model):
-            return _network_in(self.base, rows, self.parameters)
-        periods = [_period(self.base, row) for row in rows]
+            return *_network_in(self.base, rows, self.parameters), ()
+        periods = tuple(_period(self.base, row) for row in rows)
         fixed = {plain_id(name) for period in periods if period.time is None for name in period.changes}
         model = in_condition(self.base, periods)
         quantities = model.quantities()
         names = tuple(n for n in self.parameters if plain_id(n) not in fixed and plain_id(n) in quantities)
-        return model.by_name(names), names
+        return model.by_name(names), names, periods
 
     def _check_used(self, more: Sequence[str], observables: Iterable[str]) -> None:
         """Raise for parameters that neither the model nor a formula has, and for starts that are not fitted."""
