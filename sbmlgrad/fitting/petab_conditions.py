@@ -122,7 +122,7 @@ class Words:
         for period in trial.periods:
             if period.time is not None:
                 values = dict(as_symbol(elements, name, formula) for name, formula in period.changes.items())
-                values = {**_resized(elements, values), **values}
+                values = {**values, **_resized(elements, values)}
                 result.append(Changes(period.time, {k: self.seen(trial, v) for k, v in values.items()}))
         return result
 
@@ -192,12 +192,15 @@ def _at_start(trial: Trial) -> list[str]:
 
 
 def _resized(elements: Elements, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What species become in a compartment that is resized: PEtab keeps concentrations there, SBML keeps amounts."""
+    """What becomes of species in a compartment that is resized: PEtab keeps concentrations there, SBML keeps amounts.
+
+    A concentration that is set at once is one in the new compartment for PEtab, and in the old one for SBML.
+    """
     result: dict[str, Any] = {}
     for name, species in elements.species.items():
         own = species.compartment
-        if own not in values or name in elements.assignment_rules:
-            continue
-        shrunk = build(sympy.Mul, symbol(name), symbol(own), build(sympy.Pow, values[own], sympy.Integer(-1)))
-        result[name] = symbol(name) if elements.means_amount(name) else shrunk
+        if own in values and name not in elements.assignment_rules:
+            value = values.get(name, symbol(name))
+            shrunk = build(sympy.Mul, value, symbol(own), build(sympy.Pow, values[own], sympy.Integer(-1)))
+            result[name] = value if elements.means_amount(name) else shrunk
     return result

@@ -6,11 +6,13 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
@@ -48,6 +50,8 @@ class Evaluation:
         How many measurements there are.
     parameters
         The values at which it was evaluated, on the linear scale, by id.
+    stderr
+        Standard errors of the simulations (n,) where these are means of stochastic trajectories, else None.
     """
 
     chi2: float
@@ -56,6 +60,7 @@ class Evaluation:
     simulations: pandas.DataFrame = field(repr=False)
     n_data: int
     parameters: Mapping[str, float] = field(repr=False)
+    stderr: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def log_posterior(self) -> float | None:
@@ -124,15 +129,26 @@ class Evaluator:
         for measurement in definition.measurements:
             self.runs[measurement.model, measurement.experiment].append(measurement)
 
-    def evaluate(self, changes: Mapping[str, float]) -> Evaluation:
-        """Simulate all experiments and compare; see :meth:`Problem.evaluate`."""
+    def evaluate(self, changes: Mapping[str, float], settings: Settings | None = None) -> Evaluation:
+        """Solve the rate equations of all experiments and compare; see :meth:`Problem.evaluate`."""
         definition = self.definition
         values = parameter_values(definition, changes)
-        seen = self.courses(Surroundings(values, definition.aliases), self.settings)
+        seen = self.courses(Surroundings(values, definition.aliases), settings or self.settings)
+        observed = [
+            self._observed(definition.observables[item.observable], item, seen[item.row].values)
+            for item in definition.measurements
+        ]
+        return self.compared(values, observed)
+
+    def compared(
+        self, values: Mapping[str, float], observed: Sequence[tuple[float, float]], stderr: np.ndarray | None = None
+    ) -> Evaluation:
+        """The evaluation at parameters at which this was simulated in place of each measurement, with such noise."""
+        definition = self.definition
         simulated, chi2, llh = [], [], []
-        for item in definition.measurements:
+        for item, (value, noise) in zip(definition.measurements, observed, strict=True):
             observable = definition.observables[item.observable]
-            value, noise = self._observed(observable, item, seen[item.row].values)
+            self.check_noise(noise, item)
             deviation = residual(item.value, value, noise, observable.scale)
             simulated.append(value)
             chi2.append(deviation**2)
@@ -144,6 +160,7 @@ class Evaluator:
             simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(simulation=simulated),
             n_data=len(chi2),
             parameters=values,
+            stderr=stderr,
         )
 
     def simulate(self, values: Mapping[str, float], slopes: Slopes, settings: Settings) -> Simulated:
@@ -155,7 +172,7 @@ class Evaluator:
         seen = self.courses(Surroundings(values, self.definition.aliases, slopes), settings)
         simulated = self._observer.observe(seen, len(next(iter(slopes.values()))))
         for item in self.definition.measurements:
-            self._check_noise(simulated.noise[item.row], item)
+            self.check_noise(simulated.noise[item.row], item)
         return simulated
 
     def courses(self, surroundings: Surroundings, settings: Settings) -> dict[int, Known]:
@@ -184,11 +201,10 @@ class Evaluator:
             for name, formula in zip(names, overrides, strict=True):
                 values[name] = value_of(formula, seen, f"{where}: placeholder {name!r}")
         simulated = value_of(observable.formula, values, where)
-        noise = value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
-        self._check_noise(noise, item)
-        return simulated, noise
+        return simulated, value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
 
-    def _check_noise(self, noise: float, item: Measurement) -> None:
+    def check_noise(self, noise: float, item: Measurement) -> None:
+        """Raise :class:`PetabError` for noise that is none."""
         if not 0 < noise < math.inf:
             raise PetabError(
                 f"{self.definition.source}: observable {item.observable!r}: the noise is {noise:g} at time "

@@ -206,16 +206,19 @@ def test_a_dose_takes_periods(decay: sg.Model, tmp_path: Path) -> None:
     assert version(path) == "2.0.0"
 
 
-def test_resizing_on_the_way_keeps_amounts(model: Build, tmp_path: Path) -> None:
-    species = {"A": {"concentration": 8.0, "only": False}, "B": {"amount": 5.0}}
+def test_resizing_on_the_way_is_that_of_the_fit(model: Build, tmp_path: Path) -> None:
+    """Amounts are kept, and a concentration that is set at once is one in the compartment as it was."""
+    species = {"A": {"concentration": 8.0, "only": False}, "B": {"amount": 5.0}, "C": {"amount": 2.0, "only": False}}
     resized = model(**{**DECAY, "species": species})
-    data = conditions(wide=decayed()).assign(B=5.0)
-    table_of = pd.DataFrame({"condition": ["wide"], "time": [2.0], "cell": ["3*cell"]})
+    data = conditions(wide=decayed()).assign(B=5.0, **{"[C]": np.where(TIMES >= 2, 2.0, 1.0)})
+    table_of = pd.DataFrame({"condition": ["wide"], "time": [2.0], "cell": ["3*cell"], "[C]": ["6"]})
     fit = sg.fit(resized, data, {"k": (0.01, 10)}, conditions=table_of, method="ode")
     path = fit.to_petab(tmp_path)
     found = checked(path).evaluate()
     course = 8 * np.exp(-found.parameters["k"] * TIMES) / np.where(TIMES >= 2, 3, 1)
-    assert list(found.simulations["simulation"]) == pytest.approx([*course, *[5.0] * 5], rel=1e-6)
+    expected = [*course, *[5.0] * 5, *np.where(TIMES >= 2, 2.0, 1.0)]
+    assert list(found.simulations["simulation"]) == pytest.approx(expected, rel=1e-6)
+    assert list(table(path, "simulations")["simulation"]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_start_by_a_formula_of_the_model(model: Build, tmp_path: Path) -> None:
