@@ -22,6 +22,7 @@ from sbmlgrad.fitting.petab_conditions import Changes, Words
 from sbmlgrad.fitting.petab_formulas import petab_formula
 from sbmlgrad.fitting.petab_measurements import Measured, measured
 from sbmlgrad.fitting.trials import Fitted, Trials
+from sbmlgrad.likelihood.measurement import COUNTS, LAWS
 from sbmlgrad.model.model import Model
 from sbmlgrad.sbml.write import FitRecord, write_sbml
 
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
 
 _MODEL = "model"
 _WIDE = 1e3  # times an estimate: bounds where the fit had none, which tools draw starts between
+
+_OF_MOMENTS = (
+    "was fitted by exact simulation, and tools simulate PEtab problems by rate equations, whose solution may differ "
+    "from its means; sbmlgrad petab --method ssa takes these"
+)
+_DISTRIBUTIONS = {law: law.replace("_", "-") for law in LAWS} | {"lognormal": "log-normal"}
+"""What PEtab calls a law; counts are an extension."""
 
 _Table = Sequence[Mapping[str, Any]]
 """Rows by column; what a row does not have is blank."""
@@ -77,14 +85,8 @@ def write_problem(
     write_sbml(model, target / "model.xml", fit=record)  # first, since a document is what may be refused
     for name, text in files.items():
         write_text(target / name, text)
-    if problem.left_out:
-        names = ", ".join(problem.left_out)
-        warn_user(f"{trials.source}: PEtab has no words for standard deviations: {names} are left out")
-    if origin is Origin.MOMENTS:
-        warn_user(
-            f"{trials.source}: was fitted by exact simulation, and tools simulate PEtab problems by rate equations, "
-            "whose solution may differ from its means; sbmlgrad petab --method ssa takes these"
-        )
+    for text in (*problem.remarks(), *((_OF_MOMENTS,) if origin is Origin.MOMENTS else ())):
+        warn_user(f"{trials.source}: {text}")
     return target / "problem.yaml"
 
 
@@ -103,6 +105,16 @@ class _Problem:
         estimates = {str(name): float(value) for name, value in parameters["estimate"].items()}
         every, left_out = measured(trials, words, estimates)
         return cls(words, every, parameters, left_out)
+
+    def remarks(self) -> list[str]:
+        """What to know of the problem."""
+        texts = []
+        if self.left_out:
+            texts.append(f"PEtab has no words for standard deviations: {', '.join(self.left_out)} are left out")
+        counts = dict.fromkeys(_DISTRIBUTIONS[one.law] for one in self.measured if one.law in COUNTS)
+        if counts:
+            texts.append(f"{', '.join(counts)} noise is an extension of PEtab that other tools may not read")
+        return texts
 
     def files(self) -> dict[str, str]:
         """Texts by file name, the YAML file last."""
@@ -170,22 +182,20 @@ class _Problem:
         return {"measurements": rows, "simulations": simulated}
 
     def _observables_1(self) -> _Table:
-        scales = {"lognormal": "log"}
         return [
             {
                 **_observable(one),
-                "observableTransformation": scales.get(one.law, "lin"),
-                "noiseDistribution": "laplace" if one.law == "laplace" else "normal",
+                "observableTransformation": "log" if one.law == "lognormal" else "lin",
+                "noiseDistribution": "normal" if one.law == "lognormal" else _DISTRIBUTIONS[one.law],
             }
             for one in self.measured
         ]
 
     def _observables_2(self) -> _Table:
-        laws = {"lognormal": "log-normal"}
         return [
             {
                 **_observable(one),
-                "noiseDistribution": laws.get(one.law, one.law),
+                "noiseDistribution": _DISTRIBUTIONS[one.law],
                 "noisePlaceholders": _placeholder(one) if one.states_errors else "",
             }
             for one in self.measured

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import sympy
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.fitting.petab_conditions import Words
 from sbmlgrad.fitting.trials import Trial, Trials, plain_id
 from sbmlgrad.headers import column
-from sbmlgrad.likelihood.measurement import COUNTS
+from sbmlgrad.likelihood.measurement import Measurement
 from sbmlgrad.model.derive import amount, concentration
 from sbmlgrad.model.elements import symbol
 from sbmlgrad.model.model import Model
@@ -81,7 +82,7 @@ def measured(trials: Trials, words: Words, estimates: Mapping[str, float]) -> tu
     Raises
     ------
     FitError
-        for single cells, laws of noise that PEtab does not have, and where nothing is left.
+        for single cells, and where nothing is left.
     """
     found: dict[tuple[str, str], list[tuple[Trial, Series]]] = {}
     left_out: dict[str, None] = {}
@@ -116,10 +117,6 @@ def _measured(
     trial = parts[0][0]
     rows = tuple(row for trial, series in parts for row in _rows(trial, series, solutions[id(trial)]))
     law = next((trial.laws[name] for trial, _ in parts if name in trial.laws), None)
-    if law is not None and law.law in COUNTS:
-        raise FitError(
-            f"noise of {name!r}: PEtab has no {law.law.replace('_', ' ')} noise; fit with normal, lognormal or laplace"
-        )
     own = words.new_observable(name, statistic)
     needs_sigma = law is None and any(not np.isfinite(row.error) for row in rows)
     return Measured(
@@ -127,10 +124,15 @@ def _measured(
         name=column(name, statistic),
         formula=words.seen(trial, _formula(trial, name)),
         law="normal" if law is None else law.law,
-        noise=None if law is None else words.seen(trial, symbol(law.parameter)),
+        noise=None if law is None else words.seen(trial, _parameter(law)),
         sigma=words.ids.new(f"sigma_{own}") if needs_sigma else "",
         rows=rows,
     )
+
+
+def _parameter(law: Measurement) -> Any:
+    """The variable that holds the parameter of a law; 1, which says nothing, where it has none."""
+    return symbol(law.parameter) if law.parameter else sympy.Integer(1)
 
 
 def _rows(trial: Trial, series: Series, solution: Any) -> Iterator[Row]:

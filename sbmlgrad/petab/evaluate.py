@@ -18,10 +18,11 @@ from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
 from sbmlgrad.files import write_text
 from sbmlgrad.petab.check import check_ids, formulas
+from sbmlgrad.petab.counts import COUNTS, is_noise
 from sbmlgrad.petab.course import Surroundings, course
 from sbmlgrad.petab.definition import Definition, Measurement, Observable
 from sbmlgrad.petab.formulas import Known, Slopes, symbols, value_of
-from sbmlgrad.petab.likelihood import log_density, residual
+from sbmlgrad.petab.likelihood import told_by_all
 from sbmlgrad.petab.observe import Observer, Simulated
 from sbmlgrad.petab.priors import log_prior
 from sbmlgrad.petab.restart import Equations
@@ -145,20 +146,16 @@ class Evaluator:
     ) -> Evaluation:
         """The evaluation at parameters at which this was simulated in place of each measurement, with such noise."""
         definition = self.definition
-        simulated, chi2, llh = [], [], []
-        for item, (value, noise) in zip(definition.measurements, observed, strict=True):
-            observable = definition.observables[item.observable]
+        for item, (_, noise) in zip(definition.measurements, observed, strict=True):
             self.check_noise(noise, item)
-            deviation = residual(item.value, value, noise, observable.scale)
-            simulated.append(value)
-            chi2.append(deviation**2)
-            llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
+        simulated, noises = np.array(observed).T
+        found = told_by_all(definition, simulated, noises)
         return Evaluation(
-            chi2=_total(chi2),
-            llh=_total(llh),
+            chi2=_total(np.square(found.residuals).tolist()),
+            llh=_total(found.density.tolist()),
             log_prior=log_prior(definition.parameters, values, definition.source),
             simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(simulation=simulated),
-            n_data=len(chi2),
+            n_data=len(observed),
             parameters=values,
             stderr=stderr,
         )
@@ -205,10 +202,12 @@ class Evaluator:
 
     def check_noise(self, noise: float, item: Measurement) -> None:
         """Raise :class:`PetabError` for noise that is none."""
-        if not 0 < noise < math.inf:
+        distribution = self.definition.observables[item.observable].distribution
+        if not (is_noise(distribution, noise) if distribution in COUNTS else 0 < noise < math.inf):
+            must = "be a probability above 0" if distribution == "binomial" else "be positive"
             raise PetabError(
                 f"{self.definition.source}: observable {item.observable!r}: the noise is {noise:g} at time "
-                f"{item.time:g} of experiment {item.experiment!r}; it must be positive: check the noise formula and "
+                f"{item.time:g} of experiment {item.experiment!r}; it must {must}: check the noise formula and "
                 "its parameters"
             )
 

@@ -9,6 +9,7 @@ from petab.v1.yaml import load_yaml, validate_yaml_syntax
 
 from sbmlgrad.errors import PetabError
 from sbmlgrad.petab import version1, version2
+from sbmlgrad.petab.counts import check_counts
 from sbmlgrad.petab.library import asking_libpetab
 from sbmlgrad.petab.problem import Problem
 
@@ -35,7 +36,9 @@ def read_petab(path: str | os.PathLike[str]) -> Problem:
     major = str(config.get("format_version", "")).partition(".")[0]
     if not major.isdecimal() or int(major) not in _READERS:
         raise PetabError(f"{source}: format_version is {config.get('format_version')!r}; expected 1 or 2.0.0")
-    return Problem(_READERS[int(major)](source, config))
+    definition = _READERS[int(major)](source, config)
+    check_counts(definition)
+    return Problem(definition)
 
 
 def _configuration(source: str) -> dict[str, Any]:

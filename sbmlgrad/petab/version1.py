@@ -18,6 +18,7 @@ from sbmlgrad.errors import PetabError
 from sbmlgrad.model.elements import Elements
 from sbmlgrad.model.functions import number
 from sbmlgrad.model.model import Model
+from sbmlgrad.petab.counts import known_to_petab
 from sbmlgrad.petab.definition import (
     STEADY,
     Definition,
@@ -47,7 +48,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         )
     files = config["problems"][0]
     table = partial(_table, source)
-    observables = table(files["observable_files"], v1.get_observable_df, v1.check_observable_df)
+    observables = table(files["observable_files"], v1.get_observable_df, _check_observables)
     check = partial(v1.check_measurement_df, observable_df=observables)
     measurements = table(files["measurement_files"], v1.get_measurement_df, check)
     if measurements.empty:
@@ -84,6 +85,10 @@ def _table(source: str, names: list[str], get: Any, check: Any) -> pandas.DataFr
         table = concat_tables(paths, get)
         check(table)
     return table
+
+
+def _check_observables(table: pandas.DataFrame) -> None:
+    v1.check_observable_df(known_to_petab(table)[0])
 
 
 def _parameter(source: str, name: str, row: Row) -> Parameter:

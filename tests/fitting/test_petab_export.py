@@ -286,6 +286,26 @@ def test_the_model_is_the_fitted_document(decay: sg.Model, tmp_path: Path) -> No
     assert sg.read_sbml(tmp_path / "model.xml").quantities()["k"] == fit.parameters.loc["k", "estimate"]
 
 
+@pytest.mark.parametrize(
+    ("noise", "law"),
+    [
+        ("poisson", lambda m, size: stats.poisson(m)),
+        ("negative_binomial(size)", lambda m, size: stats.nbinom(size, size / (size + m))),
+    ],
+)
+def test_noise_of_counts_is_an_extension(model: Build, tmp_path: Path, noise: str, law: Any) -> None:
+    counts = model(species={"A": {"amount": 80.0}}, reactions={"decay": ("A ->", "k * A")}, parameters={"k": 0.5})
+    data = pd.DataFrame({"time": TIMES, "A": [70, 40, 35, 12, 9]})
+    fitted = {"k": (0.01, 10.0), **({"size": (0.1, 100.0)} if "size" in noise else {})}
+    fit = sg.fit(counts, data, fitted, noise={"A": noise}, method="ode")
+    with pytest.warns(SbmlgradWarning, match=f"{noise.partition('(')[0].replace('_', '-')} noise is an extension"):
+        path = fit.to_petab(tmp_path)
+    estimates = fit.parameters["estimate"].to_dict()
+    by_hand = law(80 * np.exp(-estimates["k"] * TIMES), estimates.get("size")).logpmf(data["A"]).sum()
+    assert sg.read_petab(path).evaluate().llh == pytest.approx(by_hand, rel=1e-6)
+    assert fit.goodness["log_likelihood"] == pytest.approx(by_hand, rel=1e-6)
+
+
 # ---- what PEtab has no words for -----------------------------------------------------------------------
 
 
