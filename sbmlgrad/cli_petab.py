@@ -14,6 +14,7 @@ from sbmlgrad.cli_options import (
     check_outputs,
     debug_option,
     n_option,
+    number,
     once,
     output_option,
     printable,
@@ -47,6 +48,12 @@ if TYPE_CHECKING:
 )
 @n_option(10_000, "Trajectories for each experiment, with --method ssa.")
 @click.option(
+    "--molecules-per-unit",
+    type=number,
+    metavar="NUMBER",
+    help="Molecules in one unit of amount, whatever the units in the models say; with --method ssa.",
+)
+@click.option(
     *("--set", "changes"),
     type=assignment,
     multiple=True,
@@ -69,6 +76,7 @@ def petab(
     seed: int,
     method: str,
     n: int,
+    molecules_per_unit: float | None,
     changes: Sequence[tuple[str, float]],
     suite: str | None,
     json_output: str | None,
@@ -99,7 +107,7 @@ def petab(
         return
     import sbmlgrad as sg
 
-    evaluation = sg.read_petab(problem).evaluate(values, method=method, n=n, seed=seed)
+    evaluation = sg.read_petab(problem, molecules_per_unit).evaluate(values, method=method, n=n, seed=seed)
     _report(evaluation)
     written = []
     if json_output:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _RELAXATIONS = 3.0  # how often a stretch holds the time in which all but a thousandth is forgotten
 _APART = 5.0  # standard errors: means that differ by more have not settled
+_ROUNDED = 1e-6  # relative: what a solver may change where nothing is left to chance
 _MOMENT = 1e-9  # of a stretch, and of a period's time: just before
 
 
@@ -198,7 +199,7 @@ class _Run:
         for pair in stretches:
             middle, last = (mean.loc[time].to_numpy() for time in pair)
             error = np.hypot(*(errors.loc[time].to_numpy() for time in pair))
-            if np.any(np.abs(last - middle) > _APART * error):
+            if np.any(np.abs(last - middle) > _APART * error + _ROUNDED * np.abs(last)):
                 raise SimulationError(
                     f"{self.where}: means still change where the rate equations have long come to rest; begin with a "
                     "period that is long enough (PEtab 2), measure at a time, or use method 'ode'"

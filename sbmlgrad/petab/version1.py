@@ -40,7 +40,7 @@ Row = Mapping[Any, Any] | Any  # of a table: a Series or a dict by column
 _MODEL = "model"
 
 
-def read(source: str, config: Mapping[str, Any]) -> Definition:
+def read(source: str, config: Mapping[str, Any], molecules_per_unit: float | None) -> Definition:
     """The problem that a YAML file with this content describes; raises :class:`PetabError`."""
     if len(config["problems"]) != 1 or len(config["problems"][0]["sbml_files"]) != 1:
         raise PetabError(
@@ -57,7 +57,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
     names = config["parameter_file"]
     names = [names] if isinstance(names, str) else names
     parameters = table(names, v1.get_parameter_df, v1.check_parameter_df)
-    model = read_sbml(Path(beside(source, files["sbml_files"][0])))
+    model = read_sbml(Path(beside(source, files["sbml_files"][0])), molecules_per_unit)
     by_id = {str(name): _observable(source, str(name), row) for name, row in observables.iterrows()}
     rows = tuple(
         _measurement(source, row_number, row) for row_number, row in enumerate(measurements.to_dict("records"))

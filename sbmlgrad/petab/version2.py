@@ -51,14 +51,14 @@ _AS_IT_IS = ""
 """The experiment of measurements that name none: the model as it is, from time 0."""
 
 
-def read(source: str, config: Mapping[str, Any]) -> Definition:
+def read(source: str, config: Mapping[str, Any], molecules_per_unit: float | None) -> Definition:
     """The problem that a YAML file with this content describes; raises :class:`PetabError`."""
     problem, counts = _checked(source, config)
     models = {}
     for name, model in config.get("model_files", {}).items():
         if model["language"] != "sbml":
             raise PetabError(f"{source}: model {name!r} is {model['language']}, not SBML; export it as SBML")
-        models[str(name)] = read_sbml(Path(beside(source, model["location"])))
+        models[str(name)] = read_sbml(Path(beside(source, model["location"])), molecules_per_unit)
     tables = [_raw_table(beside(source, name)) for name in _listed(config.get("measurement_files"))]
     if not tables or not problem.measurements:
         raise PetabError(f"{source}: there are no measurements; name their table under measurement_files")

@@ -59,6 +59,20 @@ def test_means_of_first_order_reactions_are_rate_equations(version1: Write) -> N
     assert by_equations.stderr is None
 
 
+@pytest.mark.parametrize("case", ["v1.0.0/sbml/0009", "v1.0.0/sbml/0018", "v2.0.0/sbml/0016"])
+def test_cases_of_the_suite_agree_with_rate_equations(data_dir: Path, case: str) -> None:
+    """A pre-equilibration, one with something that flows, and a compartment that is resized."""
+    folder = data_dir / "petab-test-suite" / case
+    if not folder.is_dir():
+        pytest.skip(f"no case at {folder}")
+    problem = sg.read_petab(folder / f"_{folder.name}.yaml", molecules_per_unit=1000)
+    found = problem.evaluate(method="ssa", n=1000, seed=1)
+    assert found.stderr is not None
+    expected = problem.evaluate().simulations["simulation"].to_numpy()
+    off = np.abs(found.simulations["simulation"].to_numpy() - expected)
+    assert np.all(off <= 4.5 * found.stderr + 1e-7 * np.abs(expected))
+
+
 def test_the_seed_decides(version1: Write) -> None:
     problem = sg.read_petab(version1())
     first, again, other = (problem.evaluate(method="ssa", n=50, seed=seed).llh for seed in (3, 3, 4))
@@ -185,6 +199,13 @@ def test_the_command_takes_molecules(version1: Write, tmp_path: Path) -> None:
     arguments = ["petab", str(version1()), "--method", "ssa", "-n", "100", "--seed", "2"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
-    llh = sg.read_petab(version1()).evaluate(method="ssa", n=100, seed=2).llh
-    assert f"llh {llh:.10g}" in result.output
+    problem = sg.read_petab(version1())
+    few = problem.evaluate(method="ssa", n=100, seed=2)
+    assert f"llh {few.llh:.10g}" in result.output
+    result = CliRunner().invoke(main, [*arguments, "--molecules-per-unit", "1e4"])
+    many = sg.read_petab(version1(), molecules_per_unit=1e4).evaluate(method="ssa", n=100, seed=2)
+    assert f"llh {many.llh:.10g}" in result.output
+    assert few.stderr is not None
+    assert many.stderr is not None
+    assert many.stderr[1] < few.stderr[1] / 50  # the spread goes with the root of the number of molecules
     assert "largest standard error of a simulated mean" in result.output
