@@ -13,6 +13,8 @@ from sbmlgrad.cli_options import (
     assignment,
     check_outputs,
     debug_option,
+    n_option,
+    number,
     once,
     output_option,
     printable,
@@ -37,7 +39,20 @@ if TYPE_CHECKING:
     help="Of a fit: how many starts are drawn between the bounds.",
 )
 @seed_option
-@click.option("--method", type=click.Choice(["ode", "ssa"]), default="ode", show_default=True, help="Rate equations.")
+@click.option(
+    "--method",
+    type=click.Choice(["ode", "ssa"]),
+    default="ode",
+    show_default=True,
+    help="Of an evaluation: rate equations, or means of exact stochastic simulation.",
+)
+@n_option(10_000, "Trajectories for each experiment, with --method ssa.")
+@click.option(
+    "--molecules-per-unit",
+    type=number,
+    metavar="NUMBER",
+    help="Molecules in one unit of amount, whatever the units in the models say; with --method ssa.",
+)
 @click.option(
     *("--set", "changes"),
     type=assignment,
@@ -60,6 +75,8 @@ def petab(
     starts: int,
     seed: int,
     method: str,
+    n: int,
+    molecules_per_unit: float | None,
     changes: Sequence[tuple[str, float]],
     suite: str | None,
     json_output: str | None,
@@ -67,8 +84,8 @@ def petab(
 ) -> None:
     """Evaluate or fit a PEtab problem, version 1 or 2: how well its model explains its data.
 
-    By rate equations; evaluated at the nominal parameters, or fitted by maximum likelihood (times priors) from several
-    starts. Exit status 1 if a case of the test suite fails.
+    Evaluated at the nominal parameters by rate equations or exact simulation, or fitted by rate equations: by maximum
+    likelihood (times priors) from several starts. Exit status 1 if a case of the test suite fails.
     """
     if (problem is None) == (suite is None):
         raise click.UsageError("give either PROBLEM.yaml or --testsuite DIR")
@@ -77,8 +94,11 @@ def petab(
         return
     assert problem is not None
     values = once("--set", changes)
-    if method == "ssa":
-        raise SbmlgradError(f"{problem}: --method ssa is not available yet for PEtab problems; leave it out to use ODE")
+    if method == "ssa" and task == "fit":
+        raise SbmlgradError(
+            f"{problem}: a PEtab problem is fitted by rate equations; leave --method out, or fit its measurements as a "
+            "table by exact simulation: sbmlgrad fit MODEL DATA.csv"
+        )
     if task == "fit" and values:
         raise click.UsageError("--set is for evaluations; a fit takes what it does not estimate from the table")
     check_outputs([problem], {"--json": json_output}, output, "-o")
@@ -87,7 +107,7 @@ def petab(
         return
     import sbmlgrad as sg
 
-    evaluation = sg.read_petab(problem).evaluate(values)
+    evaluation = sg.read_petab(problem, molecules_per_unit).evaluate(values, method=method, n=n, seed=seed)
     _report(evaluation)
     written = []
     if json_output:
@@ -137,6 +157,8 @@ def _report(evaluation: Evaluation) -> None:
     if evaluation.log_posterior is not None:
         click.echo(f"log posterior {evaluation.log_posterior:.10g} (up to a constant)")
     click.echo(f"{evaluation.n_data} measurements")
+    if evaluation.stderr is not None:
+        click.echo(f"largest standard error of a simulated mean {evaluation.stderr.max():.3g}")
 
 
 def _run_suite(folder: str) -> None:

@@ -72,6 +72,12 @@ class Exactness:
             raise TableError(f"{self.source}: column {column!r}: all errors are 0, which no number has; correct it")
         return np.where(errors == 0, _FLOOR * largest, errors)
 
+    def errors_by_cells(self, name: str, times: np.ndarray) -> np.ndarray:
+        """Standard errors of means (K,) from the spread and the number of cells, nan where either is missing."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            errors = self._column(name, "sd", None, times) / np.sqrt(self._column(name, "n", None, times))
+        return np.where(errors > 0, errors, np.nan)
+
     def _column(self, name: str, statistic: str, label: str | None, times: np.ndarray) -> np.ndarray:
         """The numbers of a column at these times (K,), nan where there are none."""
         result, series = np.full(len(times), np.nan), self.series.get((name, statistic, label))

@@ -179,7 +179,7 @@ def fit(
         curves=outcome.curves,
         n=problem.n,
         estimator=options.derivatives(problem),
-        data=trials.data,
+        trials=trials,
         seed=seed,
         seconds=clock.perf_counter() - begun,
     )

@@ -14,6 +14,9 @@ import numpy as np
 
 from sbmlgrad.about import __version__
 from sbmlgrad.files import write_text
+from sbmlgrad.fitting.outcome import MOMENTS
+from sbmlgrad.fitting.petab_export import Origin, write_problem
+from sbmlgrad.fitting.trials import Trials
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
@@ -62,12 +65,18 @@ class Fit:
     seed: int
     n: int
     estimator: str
-    data: tuple[str, ...]
     warnings: tuple[str, ...]
     start: Mapping[str, float]
     history: pandas.DataFrame = field(repr=False)
     measured: pandas.DataFrame = field(repr=False)
     curves: pandas.DataFrame = field(repr=False)
+    trials: Trials = field(repr=False)
+    """what was measured in which condition, with the model of each"""
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The paths of the tables."""
+        return self.trials.data
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw data against fit into a png, svg or pdf file."""
@@ -84,6 +93,30 @@ class Fit:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model: the document that was given, with the estimates and where they come from."""
         write_sbml(self.model, path, fit=self.record())
+
+    def to_petab(self, folder: str | os.PathLike[str]) -> str:
+        """Write what was fitted as a PEtab problem into a folder, and return the path of its YAML file.
+
+        PEtab 1 where it can say everything, else PEtab 2 (something is changed on the way, or begins with a formula).
+        ``model.xml`` is the fitted model, ``simulations.tsv`` what its rate equations have in place of measurements.
+
+        Raises
+        ------
+        FitError
+            for what PEtab has no words for: networks from Python, single cells, likelihoods of molecules that react at
+            random. Nothing is written then.
+        SbmlgradError
+            where a file cannot be written.
+        """
+        path = write_problem(self.model, self.trials, self.parameters, self._origin, self.record(), folder)
+        return str(path)
+
+    @property
+    def _origin(self) -> Origin:
+        """What was made small."""
+        if self.estimator == "ode":
+            return Origin.EQUATIONS
+        return Origin.MOMENTS if self.loss_name == MOMENTS else Origin.JUMPS
 
     def record(self) -> FitRecord:
         """What the annotation of the fitted document says."""

@@ -47,6 +47,8 @@ class Trial:
         Of measured values around what the model has; what has none is exact, but for errors in the data.
     start
         When the model begins: at 0, before the first measurement, or so long before that it comes to rest first.
+    periods
+        What is done to it, of which what has no time is from its start on.
     resting
         The model that comes to rest before the experiment; None where that is not asked for.
     """
@@ -57,6 +59,7 @@ class Trial:
     measurements: Measurements
     laws: Laws
     start: float = 0.0
+    periods: tuple[Period, ...] = ()
     resting: Model | None = None
 
     @property
@@ -84,11 +87,13 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class _Arranged:
-    """A model for a condition, the fitted parameters that are its numbers, when it begins, and what rests before."""
+    """A model for a condition, the fitted parameters that are its numbers, when it begins, what is done to it, and what
+    rests before."""
 
     model: Fitted
     names: tuple[str, ...]
     start: float
+    periods: tuple[Period, ...] = ()
     resting: Model | None = None
 
 
@@ -189,7 +194,7 @@ class Bench:
             own = self._arranged(one.condition, _first_time(one))
             places = np.array([self.parameters.index(name) for name in own.names], int)
             laws = {s.observable: self.laws[s.observable] for s in one.series if s.observable in self.laws}
-            every.append(Trial(own.model, own.names, places, one, laws, own.start, own.resting))
+            every.append(Trial(own.model, own.names, places, one, laws, own.start, own.periods, own.resting))
         for name in self.laws:
             if not any(name in trial.laws for trial in every):
                 raise FitError(f"noise of {name!r}: nothing in the data is called that; correct the name")
@@ -224,7 +229,7 @@ class Bench:
         model = in_condition(self.base, periods)
         quantities = model.quantities()
         names = tuple(n for n in self.parameters if plain_id(n) not in fixed and plain_id(n) in quantities)
-        return _Arranged(model.by_name(names), names, start, resting)
+        return _Arranged(model.by_name(names), names, start, tuple(periods), resting)
 
     def _check_used(self, more: Sequence[str], observables: Iterable[str]) -> None:
         """Raise for parameters that neither the model nor a formula has, and for starts that are not fitted."""

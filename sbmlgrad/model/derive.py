@@ -72,7 +72,7 @@ def _from_start(model: Model, period: Period) -> Model:
     elements, changes = model.elements, dict(model.changes)
     initial = dict(elements.initial_assignments)
     for name, formula in period.changes.items():
-        target, value = _as_symbol(elements, name, formula)
+        target, value = as_symbol(elements, name, formula)
         changes.pop(target, None)
         changes.pop(f"[{target}]", None)
         initial.pop(target, None)
@@ -85,7 +85,7 @@ def _from_start(model: Model, period: Period) -> Model:
 
 def _at(model: Model, period: Period, time: float) -> Model:
     elements = model.elements
-    assignments = dict(_as_symbol(elements, name, formula) for name, formula in period.changes.items())
+    assignments = dict(as_symbol(elements, name, formula) for name, formula in period.changes.items())
     event = Event(
         id=f"<change at {time:g}>",  # no SBML id contains "<"
         trigger=sympy.Ge(TIME, sympy.Float(time, 17)),
@@ -108,8 +108,11 @@ def _at(model: Model, period: Period, time: float) -> Model:
     )
 
 
-def _as_symbol(elements: Elements, name: str, formula: sympy.Expr) -> tuple[str, sympy.Expr]:
-    """The id of what is set, and its new value as its symbol means it."""
+def as_symbol(elements: Elements, name: str, formula: sympy.Expr) -> tuple[str, sympy.Expr]:
+    """The id of what is set (``S`` by its amount, ``[S]`` by its concentration), and the value as its symbol means it.
+
+    Raises :class:`UnknownIdError` for what is not there, or what a rule sets.
+    """
     plain = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     if plain in elements.assignment_rules:
         raise UnknownIdError(

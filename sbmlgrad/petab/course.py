@@ -55,12 +55,12 @@ def course(
         if the equations cannot be followed, or there is no steady state where one is needed.
     """
     try:
-        return _Course(equations, experiment, surroundings, steady, source).at(sorted(set(times)))
+        return Course(equations, experiment, surroundings, steady, source).at(sorted(set(times)))
     except SimulationError as error:
         raise type(error)(f"{source}: experiment {experiment.id!r}: {error}") from None
 
 
-class _Course:
+class Course:
     """One experiment on its way: the state of the model, and what formulas see around it."""
 
     def __init__(
@@ -79,8 +79,24 @@ class _Course:
             equations.check_restarts()
 
     def at(self, times: list[float]) -> dict[float, Known]:
+        """What is known at increasing times; see :func:`course`."""
+        begin = self._through(times)[0]
+        missing = [time for time in times if time not in self.seen_at]
+        if missing:
+            raise PetabError(f"{self.where}: a measurement at time {missing[0]:g} lies before its start at {begin:g}")
+        return self.seen_at
+
+    def last_start(self) -> State:
+        """The state with which the last period begins."""
+        return self._through([])[1]
+
+    def _through(self, times: list[float]) -> tuple[float, State]:
+        """Pass through all periods; the time at which the first one begins, and the state after the last of the times.
+
+        Of the last period, nothing is followed where no time asks for it.
+        """
         first, *others = self.experiment.periods
-        state = self._start(first)
+        state = self.start()
         if first.time == STEADY:
             state = self.steady.after(self.equations, state)
             state = replace(state, time=others[0].time if others else 0.0)
@@ -91,12 +107,11 @@ class _Course:
             later = self.experiment.periods[index + 1 :]
             if period.time != STEADY or not later:
                 state = self._follow(state, times, later[0].time if later else math.inf)
-        missing = [time for time in times if time not in self.seen_at]
-        if missing:
-            raise PetabError(f"{self.where}: a measurement at time {missing[0]:g} lies before its start at {begin:g}")
-        return self.seen_at
+        return begin, state
 
-    def _start(self, period: Period) -> State:
+    def start(self) -> State:
+        """The state with which the first period begins, a pre-equilibration at time 0."""
+        period = self.experiment.periods[0]
         start = 0.0 if period.time == STEADY else period.time
         own = Known(self.surroundings.parameters, self.surroundings.slopes)
         inside, outside = self._targets(period, own)

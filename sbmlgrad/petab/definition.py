@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
 Scale = Literal["lin", "log", "log10"]
-Distribution = Literal["normal", "laplace"]
+Distribution = Literal["normal", "laplace", "poisson", "binomial", "negative-binomial"]
 
 STEADY = -math.inf
 """The time of a period that lasts until nothing changes any more."""

@@ -6,20 +6,23 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
 from sbmlgrad.files import write_text
 from sbmlgrad.petab.check import check_ids, formulas
+from sbmlgrad.petab.counts import COUNTS, is_noise
 from sbmlgrad.petab.course import Surroundings, course
 from sbmlgrad.petab.definition import Definition, Measurement, Observable
 from sbmlgrad.petab.formulas import Known, Slopes, symbols, value_of
-from sbmlgrad.petab.likelihood import log_density, residual
+from sbmlgrad.petab.likelihood import told_by_all
 from sbmlgrad.petab.observe import Observer, Simulated
 from sbmlgrad.petab.priors import log_prior
 from sbmlgrad.petab.restart import Equations
@@ -48,6 +51,8 @@ class Evaluation:
         How many measurements there are.
     parameters
         The values at which it was evaluated, on the linear scale, by id.
+    stderr
+        Standard errors of the simulations (n,) where these are means of stochastic trajectories, else None.
     """
 
     chi2: float
@@ -56,6 +61,7 @@ class Evaluation:
     simulations: pandas.DataFrame = field(repr=False)
     n_data: int
     parameters: Mapping[str, float] = field(repr=False)
+    stderr: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def log_posterior(self) -> float | None:
@@ -124,26 +130,34 @@ class Evaluator:
         for measurement in definition.measurements:
             self.runs[measurement.model, measurement.experiment].append(measurement)
 
-    def evaluate(self, changes: Mapping[str, float]) -> Evaluation:
-        """Simulate all experiments and compare; see :meth:`Problem.evaluate`."""
+    def evaluate(self, changes: Mapping[str, float], settings: Settings | None = None) -> Evaluation:
+        """Solve the rate equations of all experiments and compare; see :meth:`Problem.evaluate`."""
         definition = self.definition
         values = parameter_values(definition, changes)
-        seen = self.courses(Surroundings(values, definition.aliases), self.settings)
-        simulated, chi2, llh = [], [], []
-        for item in definition.measurements:
-            observable = definition.observables[item.observable]
-            value, noise = self._observed(observable, item, seen[item.row].values)
-            deviation = residual(item.value, value, noise, observable.scale)
-            simulated.append(value)
-            chi2.append(deviation**2)
-            llh.append(log_density(item.value, deviation, noise, observable.distribution, observable.scale))
+        seen = self.courses(Surroundings(values, definition.aliases), settings or self.settings)
+        observed = [
+            self._observed(definition.observables[item.observable], item, seen[item.row].values)
+            for item in definition.measurements
+        ]
+        return self.compared(values, observed)
+
+    def compared(
+        self, values: Mapping[str, float], observed: Sequence[tuple[float, float]], stderr: np.ndarray | None = None
+    ) -> Evaluation:
+        """The evaluation at parameters at which this was simulated in place of each measurement, with such noise."""
+        definition = self.definition
+        for item, (_, noise) in zip(definition.measurements, observed, strict=True):
+            self.check_noise(noise, item)
+        simulated, noises = np.array(observed).T
+        found = told_by_all(definition, simulated, noises)
         return Evaluation(
-            chi2=_total(chi2),
-            llh=_total(llh),
+            chi2=_total(np.square(found.residuals).tolist()),
+            llh=_total(found.density.tolist()),
             log_prior=log_prior(definition.parameters, values, definition.source),
             simulations=definition.table.rename(columns={"measurement": "simulation"}).assign(simulation=simulated),
-            n_data=len(chi2),
+            n_data=len(observed),
             parameters=values,
+            stderr=stderr,
         )
 
     def simulate(self, values: Mapping[str, float], slopes: Slopes, settings: Settings) -> Simulated:
@@ -155,7 +169,7 @@ class Evaluator:
         seen = self.courses(Surroundings(values, self.definition.aliases, slopes), settings)
         simulated = self._observer.observe(seen, len(next(iter(slopes.values()))))
         for item in self.definition.measurements:
-            self._check_noise(simulated.noise[item.row], item)
+            self.check_noise(simulated.noise[item.row], item)
         return simulated
 
     def courses(self, surroundings: Surroundings, settings: Settings) -> dict[int, Known]:
@@ -184,15 +198,16 @@ class Evaluator:
             for name, formula in zip(names, overrides, strict=True):
                 values[name] = value_of(formula, seen, f"{where}: placeholder {name!r}")
         simulated = value_of(observable.formula, values, where)
-        noise = value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
-        self._check_noise(noise, item)
-        return simulated, noise
+        return simulated, value_of(observable.noise, {**values, observable.id: simulated}, f"{where}: noise")
 
-    def _check_noise(self, noise: float, item: Measurement) -> None:
-        if not 0 < noise < math.inf:
+    def check_noise(self, noise: float, item: Measurement) -> None:
+        """Raise :class:`PetabError` for noise that is none."""
+        distribution = self.definition.observables[item.observable].distribution
+        if not (is_noise(distribution, noise) if distribution in COUNTS else 0 < noise < math.inf):
+            must = "be a probability above 0" if distribution == "binomial" else "be positive"
             raise PetabError(
                 f"{self.definition.source}: observable {item.observable!r}: the noise is {noise:g} at time "
-                f"{item.time:g} of experiment {item.experiment!r}; it must be positive: check the noise formula and "
+                f"{item.time:g} of experiment {item.experiment!r}; it must {must}: check the noise formula and "
                 "its parameters"
             )
 

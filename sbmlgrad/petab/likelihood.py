@@ -1,20 +1,23 @@
-"""How likely measured values are: residuals and log densities of the noise models of PEtab."""
+"""How likely measured values are: residuals and log densities of the noise models of PEtab, and of counts."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
-from sbmlgrad.petab.definition import Distribution, Scale
+from sbmlgrad.petab.counts import COUNTS, Told, counted
+from sbmlgrad.petab.definition import Definition, Distribution, Scale
 
 
-def transformed(value: float, scale: Scale) -> float:
-    """A value on the scale on which it is compared: -inf for the logarithm of 0, nan for that of less."""
+def transformed(values: Any, scale: Scale) -> Any:
+    """Values on the scale on which they are compared: -inf for the logarithm of 0, nan for that of less."""
     if scale == "lin":
-        return value
+        return values
     with np.errstate(divide="ignore", invalid="ignore"):
-        return float(np.log(value) if scale == "log" else np.log10(value))
+        return np.log(values) if scale == "log" else np.log10(values)
 
 
 def slope_of_transformed(values: np.ndarray, scale: Scale) -> np.ndarray:
@@ -25,21 +28,43 @@ def slope_of_transformed(values: np.ndarray, scale: Scale) -> np.ndarray:
         return 1.0 / (values if scale == "log" else values * math.log(10.0))
 
 
-def residual(measured: float, simulated: float, noise: float, scale: Scale) -> float:
-    """Simulated minus measured on the scale of comparison, in units of the noise."""
-    return (transformed(simulated, scale) - transformed(measured, scale)) / noise
+def told(
+    measured: np.ndarray, simulated: np.ndarray, noise: np.ndarray, distribution: Distribution, scale: Scale
+) -> Told:
+    """What measured values (n,) tell.
 
-
-def log_density(measured: float, deviation: float, noise: float, distribution: Distribution, scale: Scale) -> float:
-    """The log of the density of a measured value that deviates so much, as :func:`residual` has it.
-
-    The density is one of the value itself: on a logarithmic scale, the derivative of the logarithm is part of it.
+    A density is one of the value itself: on a logarithmic scale, the derivative of the logarithm is part of it.
     """
-    if distribution == "normal":
-        shape = -0.5 * deviation**2 - 0.5 * math.log(2 * math.pi)
-    else:
-        shape = -abs(deviation) - math.log(2)
-    stretch = {"lin": 0.0, "log": 0.0, "log10": math.log(math.log(10))}[scale]
-    if scale != "lin":
-        stretch += math.log(measured)
-    return shape - math.log(noise) - stretch
+    if distribution in COUNTS:
+        return counted(distribution, measured, simulated, noise)
+    normal = distribution == "normal"
+    residuals = (transformed(simulated, scale) - transformed(measured, scale)) / noise
+    shape = -0.5 * residuals**2 - 0.5 * math.log(2 * math.pi) if normal else -np.abs(residuals) - math.log(2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        stretched = np.log(np.abs(slope_of_transformed(measured, scale)))
+    slope, pull = slope_of_transformed(simulated, scale) / noise, residuals if normal else np.sign(residuals)
+    return Told(
+        density=shape - np.log(noise) + stretched,
+        residuals=residuals,
+        by_value=-pull * slope,
+        by_noise=(pull * residuals - 1) / noise,
+        of_value=slope**2,
+        of_both=np.zeros_like(noise),
+        of_noise=(2.0 if normal else 1.0) / noise**2,
+    )
+
+
+def told_by_all(definition: Definition, simulated: np.ndarray, noise: np.ndarray) -> Told:
+    """What all measurements of a problem tell, in the order of their table."""
+    items = definition.measurements
+    every = Told(*(np.zeros(len(items)) for _ in fields(Told)))
+    rows_of: dict[tuple[Distribution, Scale], list[int]] = {}
+    for row, item in enumerate(items):
+        observable = definition.observables[item.observable]
+        rows_of.setdefault((observable.distribution, observable.scale), []).append(row)
+    for (distribution, scale), rows in rows_of.items():
+        measured = np.array([items[row].value for row in rows])
+        part = told(measured, simulated[rows], noise[rows], distribution, scale)
+        for field in fields(Told):
+            getattr(every, field.name)[rows] = getattr(part, field.name)
+    return every

@@ -12,7 +12,7 @@ from sbmlgrad.fitting.box_search import Local
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluator
-from sbmlgrad.petab.likelihood import log_density, residual, slope_of_transformed
+from sbmlgrad.petab.likelihood import told_by_all
 from sbmlgrad.petab.observe import Simulated
 from sbmlgrad.petab.priors import log_prior, slope_of_log_prior, support
 from sbmlgrad.simulation.path import Settings
@@ -88,22 +88,12 @@ class Objective:
 
     def _likelihood(self, simulated: Simulated) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
         """Its log, residuals (n,), gradient (P,) and Fisher information (P, P)."""
-        items = self.definition.measurements
-        density, residuals, pull = (np.zeros(len(items)) for _ in range(3))
-        stretch, normal = np.ones(len(items)), np.ones(len(items), bool)
-        for row, item in enumerate(items):
-            observable = self.definition.observables[item.observable]
-            noise, value = float(simulated.noise[row]), float(simulated.values[row])
-            residuals[row] = residual(item.value, value, noise, observable.scale)
-            density[row] = log_density(item.value, residuals[row], noise, observable.distribution, observable.scale)
-            stretch[row] = slope_of_transformed(np.asarray(value), observable.scale)
-            normal[row] = observable.distribution == "normal"
-        pull = np.where(normal, residuals, np.sign(residuals))
-        means = (stretch / simulated.noise)[:, None] * simulated.slopes
-        noises = simulated.noise_slopes / simulated.noise[:, None]
-        gradient = -pull @ (means - residuals[:, None] * noises) - noises.sum(axis=0)
-        fisher = means.T @ means + (np.where(normal, 2.0, 1.0)[:, None] * noises).T @ noises
-        return float(density.sum()), residuals, gradient, fisher
+        found = told_by_all(self.definition, simulated.values, simulated.noise)
+        slopes, noises = simulated.slopes, simulated.noise_slopes
+        gradient = found.by_value @ slopes + found.by_noise @ noises
+        crossed = (found.of_both[:, None] * slopes).T @ noises
+        fisher = (found.of_value[:, None] * slopes).T @ slopes + (found.of_noise[:, None] * noises).T @ noises
+        return float(found.density.sum()), found.residuals, gradient, fisher + crossed + crossed.T
 
     def _pull(self, values: np.ndarray) -> np.ndarray:
         """The gradient (P,) of the log prior on the scale."""

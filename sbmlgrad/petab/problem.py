@@ -12,7 +12,9 @@ from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation, Evaluator
 from sbmlgrad.petab.fit import MultiStart, Options
 from sbmlgrad.petab.fitted import PetabFit, result_of
+from sbmlgrad.petab.stochastic import Ensembles
 from sbmlgrad.precision import require_float64
+from sbmlgrad.simulation.methods import ODE, Method, as_method
 from sbmlgrad.simulation.path import Settings
 
 _TOLERANCE = 1e-10  # relative: some published problems magnify errors ten thousandfold
@@ -40,13 +42,26 @@ class Problem:
             f"{len(parts.observables)} observables in {len(parts.experiments)} experiments>"
         )
 
-    def evaluate(self, parameters: Mapping[str, float] | None = None) -> Evaluation:
-        """Simulate every experiment by rate equations and compare with the measurements.
+    def evaluate(
+        self,
+        parameters: Mapping[str, float] | None = None,
+        *,
+        method: str | Method = "ode",
+        n: int = 10_000,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Simulate every experiment and compare with the measurements.
 
         Parameters
         ----------
         parameters
             Values on the linear scale, by id, that replace nominal ones of the parameter table.
+        method
+            ``ode``: rate equations. ``ssa``: what is measured is the mean of an observable over trajectories by exact
+            stochastic simulation; noise is computed with means, too. Or an object, as for :func:`sbmlgrad.simulate`.
+        n, seed
+            How many trajectories for each experiment; the same seed gives the same result. Chance moves the simulations
+            by the standard errors that the evaluation has.
 
         Raises
         ------
@@ -55,10 +70,16 @@ class Problem:
         PetabError
             where a formula, a condition or an override cannot be computed, or noise is not positive.
         SimulationError
-            where the equations cannot be followed, or a pre-equilibration finds no steady state.
+            where the experiments cannot be simulated, or a pre-equilibration finds no steady state.
+        UnsupportedError
+            for a model that the method does not take.
         """
         require_float64()
-        return self._evaluator.evaluate(parameters or {})
+        chosen = as_method(method)
+        if isinstance(chosen, ODE):
+            settings = None if isinstance(method, str) else chosen.settings
+            return self._evaluator.evaluate(parameters or {}, settings)
+        return Ensembles(chosen, n, seed).evaluate(self._evaluator, parameters or {})
 
     def fit(
         self,

@@ -45,7 +45,8 @@ class State:
 class Equations:
     """The rate equations of a model, followed from state to state.
 
-    ``watched`` are the ids whose course is known: all that moves, and those asked for.
+    ``watched`` are the ids whose course is known: all that moves, and those asked for. ``bare`` is the model without
+    initial values of its own.
     """
 
     def __init__(self, model: Model, observables: Iterable[str]):
@@ -56,7 +57,7 @@ class Equations:
         moving = [*elements.species, *elements.rate_rules, *sorted(elements.set_by_events)]
         names = dict.fromkeys((*moving, *in_triggers, *observables))
         self.watched = tuple(name for name in names if name in self.ids - {TIME.name} or name in elements.reactions)
-        self._bare = Model(_without_initial_values(elements))
+        self.bare = Model(_without_initial_values(elements))
         self._uninitialised: dict[frozenset[str], Elements] = {}
         self._starts: dict[frozenset[str], Start] = {}
         self._by_truth: dict[tuple[bool, ...] | None, HybridModel] = {}
@@ -88,7 +89,7 @@ class Equations:
             known = self._starts[changed].at(given, time)
             return State(time, known.values, slopes=known.slopes)
         model = Model(elements, self.model.changes)
-        values = model.with_parameters({_column(elements, name): value for name, value in given.values.items()})
+        values = model.with_parameters({column_of(elements, name): value for name, value in given.values.items()})
         if given.slopes:
             self._starts[changed] = self._start(elements, changed)
             return self.initial(given, time)
@@ -100,7 +101,7 @@ class Equations:
             name: _given_as_meant(elements, item) if name in given else item for name, item in elements.species.items()
         }
         model = Model(replace(elements, species=species), self.model.changes)
-        return Start(model, {name: _column(elements, name) for name in given})
+        return Start(model, {name: column_of(elements, name) for name in given})
 
     def follow(self, state: State, times: Sequence[float], settings: Settings) -> list[State]:
         """The states at increasing times from that of the state on, with slopes where this one has them.
@@ -158,12 +159,12 @@ class Equations:
             raise UnsupportedError(self.elements.source.path, reasons)
 
     def _can_be_given(self, name: str) -> bool:
-        return _column(self.elements, name) in self._compiled(None).quantities
+        return column_of(self.elements, name) in self._compiled(None).quantities
 
     def _compiled(self, truth: tuple[bool, ...] | None) -> HybridModel:
         """The equations with these triggers having been true before the start."""
         if truth not in self._by_truth:
-            process = equations(self._bare, [_column(self.elements, name) for name in self.watched])
+            process = equations(self.bare, [column_of(self.elements, name) for name in self.watched])
             if truth is not None and process.events is not None:
                 process = replace(process, events=replace(process.events, initial=np.array(truth, bool)))
             self._by_truth[truth] = process
@@ -184,7 +185,7 @@ def _given_as_meant(elements: Elements, species: Species) -> Species:
     return replace(species, initial_amount=None, initial_concentration=0.0)
 
 
-def _column(elements: Elements, name: str) -> str:
+def column_of(elements: Elements, name: str) -> str:
     """What :func:`simulate` and quantities call the value that a symbol means."""
     return f"[{name}]" if name in elements.species and not elements.means_amount(name) else name
 

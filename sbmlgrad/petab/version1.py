@@ -18,6 +18,7 @@ from sbmlgrad.errors import PetabError
 from sbmlgrad.model.elements import Elements
 from sbmlgrad.model.functions import number
 from sbmlgrad.model.model import Model
+from sbmlgrad.petab.counts import known_to_petab
 from sbmlgrad.petab.definition import (
     STEADY,
     Definition,
@@ -39,7 +40,7 @@ Row = Mapping[Any, Any] | Any  # of a table: a Series or a dict by column
 _MODEL = "model"
 
 
-def read(source: str, config: Mapping[str, Any]) -> Definition:
+def read(source: str, config: Mapping[str, Any], molecules_per_unit: float | None) -> Definition:
     """The problem that a YAML file with this content describes; raises :class:`PetabError`."""
     if len(config["problems"]) != 1 or len(config["problems"][0]["sbml_files"]) != 1:
         raise PetabError(
@@ -47,7 +48,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         )
     files = config["problems"][0]
     table = partial(_table, source)
-    observables = table(files["observable_files"], v1.get_observable_df, v1.check_observable_df)
+    observables = table(files["observable_files"], v1.get_observable_df, _check_observables)
     check = partial(v1.check_measurement_df, observable_df=observables)
     measurements = table(files["measurement_files"], v1.get_measurement_df, check)
     if measurements.empty:
@@ -56,7 +57,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
     names = config["parameter_file"]
     names = [names] if isinstance(names, str) else names
     parameters = table(names, v1.get_parameter_df, v1.check_parameter_df)
-    model = read_sbml(Path(beside(source, files["sbml_files"][0])))
+    model = read_sbml(Path(beside(source, files["sbml_files"][0])), molecules_per_unit)
     by_id = {str(name): _observable(source, str(name), row) for name, row in observables.iterrows()}
     rows = tuple(
         _measurement(source, row_number, row) for row_number, row in enumerate(measurements.to_dict("records"))
@@ -84,6 +85,10 @@ def _table(source: str, names: list[str], get: Any, check: Any) -> pandas.DataFr
         table = concat_tables(paths, get)
         check(table)
     return table
+
+
+def _check_observables(table: pandas.DataFrame) -> None:
+    v1.check_observable_df(known_to_petab(table)[0])
 
 
 def _parameter(source: str, name: str, row: Row) -> Parameter:

@@ -13,6 +13,7 @@ from petab import v2
 from petab.v2 import lint
 
 from sbmlgrad.errors import PetabError
+from sbmlgrad.petab.counts import known_to_petab
 from sbmlgrad.petab.definition import (
     Definition,
     Distribution,
@@ -50,14 +51,14 @@ _AS_IT_IS = ""
 """The experiment of measurements that name none: the model as it is, from time 0."""
 
 
-def read(source: str, config: Mapping[str, Any]) -> Definition:
+def read(source: str, config: Mapping[str, Any], molecules_per_unit: float | None) -> Definition:
     """The problem that a YAML file with this content describes; raises :class:`PetabError`."""
-    problem = _checked(source, config)
+    problem, counts = _checked(source, config)
     models = {}
     for name, model in config.get("model_files", {}).items():
         if model["language"] != "sbml":
             raise PetabError(f"{source}: model {name!r} is {model['language']}, not SBML; export it as SBML")
-        models[str(name)] = read_sbml(Path(beside(source, model["location"])))
+        models[str(name)] = read_sbml(Path(beside(source, model["location"])), molecules_per_unit)
     tables = [_raw_table(beside(source, name)) for name in _listed(config.get("measurement_files"))]
     if not tables or not problem.measurements:
         raise PetabError(f"{source}: there are no measurements; name their table under measurement_files")
@@ -70,7 +71,7 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
         version=str(config["format_version"]),
         models=models,
         parameters={row.id: _parameter(row) for row in problem.parameters},
-        observables={row.id: _observable(source, row) for row in problem.observables},
+        observables={row.id: _observable(source, row, counts) for row in problem.observables},
         experiments=experiments,
         measurements=tuple(
             _measurement(source, row_number, row, list(models)) for row_number, row in enumerate(problem.measurements)
@@ -81,11 +82,18 @@ def read(source: str, config: Mapping[str, Any]) -> Definition:
     )
 
 
-def _checked(source: str, config: Mapping[str, Any]) -> Any:
-    """The tables as libpetab reads and checks them, without models."""
+def _checked(source: str, config: Mapping[str, Any]) -> tuple[Any, Mapping[str, Distribution]]:
+    """The tables as libpetab reads and checks them, without models; and which observables are counts."""
+    counts: dict[str, Distribution] = {}
+
+    def observables(path: str) -> Any:
+        table, names = known_to_petab(pandas.read_csv(path, sep="\t"))
+        counts.update(names)
+        return v2.ObservableTable.from_df(table)
+
     kinds: dict[str, Callable[..., Any]] = {
         "parameter": v2.ParameterTable.from_tsv,
-        "observable": v2.ObservableTable.from_tsv,
+        "observable": observables,
         "measurement": v2.MeasurementTable.from_tsv,
         "condition": v2.ConditionTable.from_tsv,
         "experiment": v2.ExperimentTable.from_tsv,
@@ -101,7 +109,7 @@ def _checked(source: str, config: Mapping[str, Any]) -> Any:
     for issue in issues:
         if issue.level >= lint.ValidationIssueSeverity.ERROR:
             raise PetabError(f"{source}: {' '.join(issue.message.split()).rstrip('.')}; correct the tables")
-    return problem
+    return problem, counts
 
 
 def _asked(path: str, reader: Callable[..., Any]) -> Any:
@@ -142,7 +150,7 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else float(value)
 
 
-def _observable(source: str, row: Any) -> Observable:
+def _observable(source: str, row: Any, counts: Mapping[str, Distribution]) -> Observable:
     if row.formula is None or row.noise_formula is None:
         missing = "observableFormula" if row.formula is None else "noiseFormula"
         raise PetabError(f"{source}: observable {row.id!r} has no {missing}; add one")
@@ -152,7 +160,7 @@ def _observable(source: str, row: Any) -> Observable:
         formula=row.formula,
         noise=row.noise_formula,
         scale=scale,
-        distribution=distribution,
+        distribution=counts.get(row.id, distribution),
         placeholders=tuple(symbol.name for symbol in row.observable_placeholders),
         noise_placeholders=tuple(symbol.name for symbol in row.noise_placeholders),
     )

@@ -142,7 +142,8 @@ class ArrayLoop:
         """
         sums, total = _running_sums(propensities)
         until = schedule[state.position]
-        arrival = state.time + exponentials.astype(jnp.float64) / total
+        # k*x*(x - 1) is -0 at 0, and the time to what never happens must not be minus infinity
+        arrival = state.time + exponentials.astype(jnp.float64) / jnp.abs(total)
         active = self._going(state)
         sound = total < jnp.inf  # not NaN either
         if not self.network.nonnegative:

@@ -156,7 +156,8 @@ def take_step(
     for value in propensities[1:]:
         sums.append(sums[-1] + value)
     total = sums[-1]
-    arrival = time + exponentials.astype(jnp.float64) / total
+    # k*x*(x - 1) is -0 at 0, and the time to what never happens must not be minus infinity
+    arrival = time + exponentials.astype(jnp.float64) / jnp.abs(total)
     sound = total < jnp.inf  # not NaN either
     if not network.nonnegative:
         sound = sound & (reduce(jnp.minimum, propensities) >= 0)

@@ -80,7 +80,7 @@ def test_the_command_evaluates(version1: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--method", "ssa"], "--method ssa is not available yet"),
+        (["--fit", "--method", "ssa"], "a PEtab problem is fitted by rate equations"),
         (["--set", "no=1"], "the parameter table has no 'no'"),
     ],
 )

@@ -30,6 +30,10 @@ def genes(count: int) -> ReactionNetwork:
     )
 
 
+# At none left the rate is k*0*(-1), which is -0.
+PAIRING = ReactionNetwork([[-2]], lambda x, p: jnp.stack([p["k"] * x[0] * (x[0] - 1)]), x0=[6], parameters={"k": 0.1})
+
+
 @pytest.mark.parametrize(
     ("network", "times", "start", "n", "batch_size"),
     [
@@ -42,9 +46,10 @@ def genes(count: int) -> ReactionNetwork:
             24,
         ),  # more times than the ensemble handles at once
         (lambda _: genes(40), [0.3, 1.0], 0.0, 20, 20),
+        (lambda _: PAIRING, [0.5, 1e3], 0.0, 20, 20),
         (lambda _: ReactionNetwork(np.zeros((1, 0), int), lambda x, p: jnp.zeros(0), x0=[3]), [0.0, 1.0], 0.0, 3, 2),
     ],
-    ids=["fractions", "many times", "genes", "no reactions"],
+    ids=["fractions", "many times", "genes", "pairs", "no reactions"],
 )
 def test_trajectories_are_those_of_the_ensemble(
     cascade: ReactionNetwork,

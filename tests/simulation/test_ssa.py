@@ -52,6 +52,16 @@ def test_each_reaction_fires_in_its_part_of_the_total() -> None:
     np.testing.assert_array_equal(x, [3, 1, 0, 2])
 
 
+def test_a_total_of_minus_zero_never_fires() -> None:
+    pairing = ReactionNetwork([[-2]], lambda x, p: jnp.stack([-0.0 * x[0]]), x0=[0], parameters={"k": 1.0})
+    x, start, end = jnp.array([0.0]), jnp.array([1.0]), jnp.array([2.0])
+    draws = jnp.array([0.5]), jnp.array([0.5])
+    (moved,), time, (_, _, fires) = take_step(
+        pairing, Last(), (x,), start, end, (), *draws, (jnp.array(1.0),), (), None
+    )
+    assert (float(moved[0]), float(time[0]), bool(fires[0])) == (0.0, 2.0, False)
+
+
 def test_propensities_that_are_no_rates_are_seen() -> None:
     law = ReactionNetwork(
         [[1, -1]], lambda x, p: jnp.stack([p["k"] - x[0], 2 * x[0]]), x0=[0], parameters={"k": 2.0}, nonnegative=False
