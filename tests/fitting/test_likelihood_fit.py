@@ -177,6 +177,7 @@ def test_one_trajectory_by_particles(network: sg.ReactionNetwork) -> None:
     assert found.goodness["log_likelihood"] == pytest.approx(exact.goodness["log_likelihood"], abs=1)
 
 
+@pytest.mark.slow
 def test_few_molecules_in_many_states_are_followed_by_particles() -> None:
     """Four counts in a row, three molecules each, of which the last is seen: too many states, too few molecules.
 
