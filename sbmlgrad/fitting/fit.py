@@ -156,7 +156,7 @@ def fit(
     for _ in range(_MOST_ARRANGED):
         trials = set_up(model, data, parameters, init, conditions, formulas, noise)
         problem, outcome, said = _solved(trials, parameters, init, options, starts, progress)
-        values = problem.parameters.from_scale(outcome.point).tolist()
+        values = problem.parameters.within(outcome.point).tolist()
         found = dict(zip(problem.parameters.names, values, strict=True))
         if all(trial.rests(found) for trial in trials.every):
             break

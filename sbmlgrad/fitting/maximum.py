@@ -69,10 +69,11 @@ def maximise(
     message, converged, value = "", False, -np.inf
     for _ in range(_MOST_SEARCHES):
         result = search.near(point)
-        moved, point, message = float(np.max(np.abs(result.x - point))), result.x, str(result.message)
+        way, point, message = np.abs(result.x - point), result.x, str(result.message)
+        moved, free = float(np.max(way)), ~parameters.at_bound(parameters.from_scale(point))
         gained, value = -result.fun - value, -result.fun
         inside = moved < REACH - 1e-6
-        if moved > _FAR and gained < _NOTHING and not likelihood.drawn:
+        if np.any(way[free] > _FAR) and gained < _NOTHING and not likelihood.drawn:
             message = "the likelihood goes on rising for ever, by next to nothing"
             break
         try:

@@ -177,7 +177,7 @@ def estimates(outcome: Outcome, parameters: Parameters) -> tuple[pandas.DataFram
     """Tables of the estimates and of their correlations."""
     import pandas
 
-    values = parameters.from_scale(outcome.point)
+    values = parameters.within(outcome.point)
     stderr = np.sqrt(np.diag(outcome.covariance))
     with np.errstate(invalid="ignore"):
         correlation = outcome.covariance / np.outer(stderr, stderr)

@@ -41,6 +41,10 @@ class Parameters:
         """Parameter values at coordinates of the optimiser."""
         return np.where(self.log, np.exp(np.where(self.log, point, 0.0)), point * self.unit)
 
+    def within(self, point: np.ndarray) -> np.ndarray:
+        """The same, and never beyond the bounds, as rounding may be: whoever starts there again is inside."""
+        return np.clip(self.from_scale(point), self.lower, self.upper)
+
     def slope(self, values: np.ndarray) -> np.ndarray:
         """d value / d coordinate."""
         return np.where(self.log, values, self.unit)

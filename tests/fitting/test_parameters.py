@@ -56,3 +56,12 @@ def test_limits_are_symmetric_on_the_scale() -> None:
 def test_what_cannot_be_fitted_is_refused(bounds: dict[str, None], init: dict[str, float], message: str) -> None:
     with pytest.raises(FitError, match=message):
         choose(bounds, VALUES, init, "model")
+
+
+def test_an_estimate_at_a_bound_is_a_start_within_bounds() -> None:
+    """exp(log(x)) may be a last digit beyond x."""
+    for bound in (1e-5, 0.3, 7e-3, 1.1):
+        chosen = choose({"k": (bound, 50.0)}, {"k": 2.0}, {}, "model.xml")
+        again = float(chosen.within(chosen.to_scale(chosen.lower))[0])
+        assert choose({"k": (bound, 50.0)}, {"k": again}, {}, "model.xml").start[0] == pytest.approx(bound)
+    assert float(choose({"k": (1e-5, 50.0)}, {"k": 2.0}, {}, "").from_scale(np.log([1e-5]))[0]) < 1e-5
