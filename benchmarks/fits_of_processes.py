@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(description="Coverage of fits of models with events or inputs over time.")
     parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
     parser.add_argument("-n", type=int, default=1000, help="trajectories in a step of a fit")
     parser.add_argument("--cases", default="dose,sinusoidal input")
     parser.add_argument("-o", "--output", help="JSON file, written after each model")
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         case, scores, seconds, poor = cases()[name], [], [], 0
         model = sg.read_sbml(case.text)
         start = {rate: value * factor for (rate, value), factor in zip(case.truth.items(), (1.5, 0.7), strict=True)}
-        for number in range(options.sets):
+        for number in range(options.first, options.first + options.sets):
             data = table(case, np.random.default_rng([number, len(name)]))
             fit = sg.fit(model, data, dict.fromkeys(case.truth), init=start, n=options.n, seed=number)
             scores.append(((fit.parameters["estimate"] - pd.Series(case.truth)) / fit.parameters["stderr"]).to_dict())
