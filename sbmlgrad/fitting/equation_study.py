@@ -38,20 +38,20 @@ class EquationStudy:
 
     def reaches(self, values: np.ndarray) -> list[bool]:
         """Whether anything depends on each parameter (own,) of the condition."""
-        if not self._indices:
-            return []
-        every = self._at(values)
-        fixed = (self.data.times, self.data.start, self._settings)
-        slopes = sensitivities(self._equations, every, self._indices, *fixed)[1]
-        return [bool(np.any(slope)) for slope in slopes]
+        return [bool(np.any(row)) for row in self._moved(values)]
 
     def moves(self, values: np.ndarray) -> np.ndarray:
         """Whether what is measured depends on each parameter (own,), rather than its noise alone."""
+        return np.array([np.any(row[: len(self.data.observables)]) for row in self._moved(values)], bool)
+
+    def _moved(self, values: np.ndarray) -> np.ndarray:
+        """Which observables, and after them parameters of laws, each parameter moves (own, variables)."""
+        variables = len(self._equations.observables)
         if not self._indices:
-            return np.zeros(0, bool)
+            return np.zeros((0, variables), bool)
         fixed = (self.data.times, self.data.start, self._settings)
         slopes = sensitivities(self._equations, self._at(values), self._indices, *fixed)[1]
-        moved: np.ndarray = np.any(slopes[:, : len(self.data.observables)] != 0, axis=(1, 2))
+        moved: np.ndarray = np.any(slopes != 0, axis=2)
         return moved
 
     def likelihood(self, loss: str, values: np.ndarray) -> Likelihood:

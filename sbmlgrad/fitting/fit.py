@@ -274,13 +274,12 @@ def _posed(
     assert isinstance(options.method, SSA)
     moments = moments_of(trials.every, aim, options.estimator, options.method)
     values = choose(parameters, moments.quantities, init, trials.source)
-    fixed = trials.source, options.n, options.seed, options.transformation
-    rough = MomentFit(moments, values, aim, *fixed)
+    rough = MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
     if loss == "moments":
         return rough, note
     bins = joined([histograms(trial.measurements) for trial in trials.every])
     ranges = moments_of(trials.every, bins, options.estimator, options.method)
-    return HistogramFit(rough, ranges, values, bins, *fixed), note
+    return HistogramFit(rough, ranges, bins), note
 
 
 def _with_estimates(model: Fitted, estimates: Mapping[str, float]) -> Fitted:

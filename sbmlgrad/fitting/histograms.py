@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -20,13 +20,9 @@ from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.optimise import Descent
 from sbmlgrad.fitting.outcome import Outcome
-from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.stochastic import MomentFit
 from sbmlgrad.gradient.observables import Region
 from sbmlgrad.tables.measurements import Measurements
-
-if TYPE_CHECKING:
-    import optax
 
 _CELLS_A_RANGE = 40  # of all times, at least
 _FEWEST_RANGES = 4  # that tell more than means and standard deviations
@@ -39,18 +35,8 @@ Sides = tuple[tuple[float, ...], tuple[float, ...]]
 class HistogramFit(MomentFit):
     """Measured and simulated histograms, begun where means and standard deviations agree."""
 
-    def __init__(
-        self,
-        rough: MomentFit,
-        source: Source,
-        parameters: Parameters,
-        target: Target,
-        origin: str,
-        n: int,
-        seed: int,
-        optimiser: optax.GradientTransformation | None,
-    ):
-        super().__init__(source, parameters, target, origin, n, seed, optimiser)
+    def __init__(self, rough: MomentFit, source: Source, target: Target):
+        super().__init__(source, rough.parameters, target, *rough.settings)
         self._rough = rough
 
     def solve(self, bar: tqdm[Any]) -> Outcome:

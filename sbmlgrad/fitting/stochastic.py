@@ -47,6 +47,7 @@ class MomentFit:
         seed: int,
         optimiser: optax.GradientTransformation | None,
     ):
+        self.settings = origin, n, seed, optimiser  # for another fit like this one
         self._optimiser = optimiser
         self.source, self.parameters, self.n, self._seed = source, parameters, n, seed
         self.descent = Descent(parameters.to_scale(parameters.start), target)
