@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from gradients import facts, write
+from held import Tally, numbers, told
 from known_times import document
 from scipy.stats import norm
 
@@ -114,43 +115,25 @@ def cases() -> dict[str, Case]:
     }
 
 
-def judged(name: str, case: Case, sets: int) -> list[dict[str, Any]]:
+def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each parameter."""
     model = sg.read_sbml(document().replace('initialAmount="100"', 'initialAmount="0"'))
     bounds = {p: None if p in ("k", "g") else (t / 30, t * 30) for p, t in case.truth.items()}
     start = {p: t * f for (p, t), f in zip(case.truth.items(), (1.5, 0.7, 1.3), strict=False)}
-    held, z, seconds, warned = [], [], [], 0
-    for number in range(sets):
+    tally = Tally()
+    for number in numbers(options.first, options.sets, options.minutes):
         data, begun = case.draw(np.random.default_rng([number, len(name)])), clock.perf_counter()
         fit = sg.fit(model, data, bounds, init=start, seed=number, **case.options)
-        seconds.append(clock.perf_counter() - begun)
-        table, truth = fit.parameters, pd.Series(case.truth)
-        held.append(((table["ci_lower"] <= truth) & (truth <= table["ci_upper"])).to_numpy())
-        width = np.log(table["ci_upper"] / table["ci_lower"]) / (2 * norm.ppf(0.975))
-        z.append((np.log(table["estimate"] / truth) / width).to_numpy())
-        warned += not fit.converged or bool(fit.warnings)
-    rows = []
-    for index, parameter in enumerate(case.truth):
-        own = np.array(z)[:, index]
-        rows.append(
-            {
-                "case": name,
-                "parameter": parameter,
-                "sets": sets,
-                "coverage": float(np.mean(np.array(held)[:, index])),
-                "two_sd": 2 * float(np.sqrt(0.95 * 0.05 / sets)),
-                "mean_z": float(own.mean()),
-                "rms_z": float(np.sqrt(np.mean(np.square(own)))),
-                "warned": warned / sets,
-                "seconds": float(np.median(seconds)),
-            }
-        )
-        print(
-            f"{name:10s} {parameter:6s}: {rows[-1]['coverage']:.1%} of {sets} sets, z {own.mean():+.2f}, "
-            f"rms {rows[-1]['rms_z']:.2f}, {warned} warned, {rows[-1]['seconds']:.2f} s a fit",
-            flush=True,
-        )
-    return rows
+        found = {}
+        for parameter, truth in case.truth.items():
+            row = fit.parameters.loc[parameter]
+            width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
+            found[parameter] = (
+                bool(row["ci_lower"] <= truth <= row["ci_upper"]),
+                float(np.log(row["estimate"] / truth) / width),
+            )
+        tally.add(found, clock.perf_counter() - begun, not fit.converged or bool(fit.warnings))
+    return tally.rows({"case": name})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,12 +141,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(description="Coverage of fits of several conditions and of noisy values.")
     parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
+    parser.add_argument("--minutes", type=float, help="of each case, after which no fit begins")
     parser.add_argument("--cases", default=";".join(cases()), help="names, with ; between them")
     parser.add_argument("-o", "--output", help="JSON file, written after each case")
     options = parser.parse_args(given)
     rows: list[dict[str, Any]] = []
     for name in options.cases.split(";"):
-        rows += judged(name, cases()[name], options.sets)
+        judgements = judged(name, cases()[name], options)
+        rows += judgements
+        for row in judgements:
+            print(told(row), flush=True)
         if options.output:
             write(options.output, facts("conditions.py", given, 0), rows)
     return 0

@@ -3,11 +3,11 @@
     python benchmarks/fits_of_processes.py -o benchmarks/results/DATE-fits-of-processes.json
 
 Two models, each with a rate of birth and one of death to be found by exact simulation from the means and standard
-deviations of 500 cells, others at each of 13 times: birth and death with a dose of 100 molecules at time 5, and a gene
-whose rate of transcription is a sine of time. Their laws are known (a Poisson number of molecules that were born, and a
-binomial one of those of the dose), so numpy draws the cells. For each rate: how often estimate +- 1.96 stderr holds the
-truth, with the two standard deviations that chance leaves, the mean and root mean square of
-(estimate - truth) / stderr, and the median seconds of a fit.
+deviations of 500 cells, others at each of 13 times, in a table that says how many: birth and death with a dose of 100
+molecules at time 5, and a gene whose rate of transcription is a sine of time. Their laws are known (a Poisson number
+of molecules that were born, and a binomial one of those of the dose), so numpy draws the cells. For each rate: how
+often estimate +- 1.96 stderr holds the truth, with the two standard deviations that chance leaves, the mean and root
+mean square of (estimate - truth) / stderr, and the median seconds of a fit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from gradients import facts, write
+from held import Tally, numbers, told
 from known_times import TIME, apply, document
 
 import sbmlgrad as sg
@@ -67,9 +68,10 @@ def cases() -> dict[str, Case]:
 
 
 def table(case: Case, random: np.random.Generator) -> pd.DataFrame:
-    """Means and standard deviations of other cells at each time."""
+    """Means and standard deviations of other cells at each time, and how many cells there were."""
     counts = np.stack([case.cells(random, time, CELLS) for time in TIMES])
-    return pd.DataFrame({"time": TIMES, "X-mean": counts.mean(axis=1), "X-sd": counts.std(axis=1, ddof=1)})
+    mean, sd = counts.mean(axis=1), counts.std(axis=1, ddof=1)
+    return pd.DataFrame({"time": TIMES, "X-mean": mean, "X-sd": sd, "X-n": CELLS})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,43 +80,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Coverage of fits of models with events or inputs over time.")
     parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
+    parser.add_argument("--minutes", type=float, help="of each case, after which no fit begins")
     parser.add_argument("-n", type=int, default=1000, help="trajectories in a step of a fit")
     parser.add_argument("--cases", default="dose,sinusoidal input")
     parser.add_argument("-o", "--output", help="JSON file, written after each model")
     options = parser.parse_args(given)
     rows: list[dict[str, Any]] = []
     for name in options.cases.split(","):
-        case, scores, seconds, poor = cases()[name], [], [], 0
+        case, tally = cases()[name], Tally()
         model = sg.read_sbml(case.text)
         start = {rate: value * factor for (rate, value), factor in zip(case.truth.items(), (1.5, 0.7), strict=True)}
-        for number in range(options.first, options.first + options.sets):
+        for number in numbers(options.first, options.sets, options.minutes):
             data = table(case, np.random.default_rng([number, len(name)]))
             fit = sg.fit(model, data, dict.fromkeys(case.truth), init=start, n=options.n, seed=number)
-            scores.append(((fit.parameters["estimate"] - pd.Series(case.truth)) / fit.parameters["stderr"]).to_dict())
-            seconds.append(fit.seconds)
-            poor += not fit.converged or bool(fit.warnings)
-        for rate in case.truth:
-            z = np.array([one[rate] for one in scores])
-            inside = float(np.mean(np.abs(z) <= 1.959964))
-            rows.append(
-                {
-                    "model": name,
-                    "parameter": rate,
-                    "sets": options.sets,
-                    "coverage": inside,
-                    "two_sd": 2 * float(np.sqrt(0.95 * 0.05 / options.sets)),
-                    "mean_z": float(z.mean()),
-                    "rms_z": float(np.sqrt(np.mean(np.square(z)))),
-                    "warned": poor / options.sets,
-                    "seconds": float(np.median(seconds)),
-                    "z": z.round(3).tolist(),
-                }
-            )
-            print(
-                f"{name:17s} {rate}: {inside:.1%} of {options.sets} sets, z {z.mean():+.2f}, "
-                f"rms {rows[-1]['rms_z']:.2f}, {poor} warned, {rows[-1]['seconds']:.1f} s a fit",
-                flush=True,
-            )
+            z = (fit.parameters["estimate"] - pd.Series(case.truth)) / fit.parameters["stderr"]
+            found = {rate: (bool(abs(z[rate]) <= 1.959964), float(z[rate])) for rate in case.truth}
+            tally.add(found, fit.seconds, not fit.converged or bool(fit.warnings))
+        judgements = tally.rows({"model": name})
+        rows += judgements
+        for row in judgements:
+            print(told(row), flush=True)
         if options.output:
             write(options.output, facts("fits_of_processes.py", given, options.n), rows)
     return 0

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from gradients import facts, write
+from held import Tally, numbers, told
 
 import sbmlgrad as sg
 
@@ -146,40 +147,21 @@ def judged(
 ) -> list[dict[str, Any]]:
     """A row for each rate, of fits to so many data sets of a kind: points, cells, whether with sds, what it says."""
     points, cells, spread, says = kind
-    scores: dict[str, list[float]] = {rate: [] for rate in case.truth}
-    inside = dict.fromkeys(case.truth, 0)
-    warned, seconds = 0, []
-    for number in range(options.sets):
+    tally = Tally()
+    for number in numbers(options.first, options.sets, options.minutes):
         random = np.random.default_rng([number, points, len(name), len(cells), spread])
         data, begun = table(case, random, points, cells, spread, says), clock.perf_counter()
         fit = sg.fit(
             case.network, data, dict.fromkeys(case.truth), n=options.n, seed=number, method=options.method, cells=cells
         )
-        seconds.append(clock.perf_counter() - begun)
-        warned += bool(fit.warnings)
+        found = {}
         for rate, value in case.truth.items():
             row = fit.parameters.loc[rate]
-            inside[rate] += bool(row["ci_lower"] <= value <= row["ci_upper"])
-            scores[rate].append(np.log(row["estimate"] / value) * row["estimate"] / row["stderr"])
-    return [
-        {
-            "model": name,
-            "parameter": rate,
-            "method": options.method,
-            "points": points,
-            "cells": cells,
-            "spread": spread,
-            "says": says,
-            "sets": options.sets,
-            "coverage": inside[rate] / options.sets,
-            "two_sd": 2 * float(np.sqrt(0.95 * 0.05 / options.sets)),
-            "mean_z": float(np.mean(z)),
-            "rms_z": float(np.sqrt(np.mean(np.square(z)))),
-            "warned": warned / options.sets,
-            "seconds": float(np.median(seconds)),
-        }
-        for rate, z in scores.items()
-    ]
+            z = np.log(row["estimate"] / value) * row["estimate"] / row["stderr"]
+            found[rate] = bool(row["ci_lower"] <= value <= row["ci_upper"]), float(z)
+        tally.add(found, clock.perf_counter() - begun, bool(fit.warnings))
+    about = {"model": name, "method": options.method, "points": points, "cells": cells, "spread": spread, "says": says}
+    return tally.rows(about)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -187,6 +169,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(description="Coverage of fits to moments of cells.")
     parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
+    parser.add_argument("--minutes", type=float, help="of each kind, after which no fit begins")
     parser.add_argument("-n", type=int, default=1000, help="trajectories in a step of a fit")
     parser.add_argument("--method", default="ssa")
     parser.add_argument("--models", default="isomerisation,birth_death,bursts")
@@ -202,12 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         judgements = judged(name, cases()[name], (int(points), cells, spread == "yes", says), options)
         rows += judgements
         for row in judgements:
-            print(
-                f"{name:14s}{row['parameter']:3s}{points:>3s} times, {cells:12s}sd {spread:4s}says {says:8s}: "
-                f"{row['coverage']:.1%} of {row['sets']}, z {row['mean_z']:+.2f}, rms {row['rms_z']:.2f}, "
-                f"{row['warned']:.0%} warned, {row['seconds']:.1f} s",
-                flush=True,
-            )
+            print(told(row), flush=True)
         if options.output:
             write(options.output, facts("moments_of_cells.py", given, options.n), rows)
     return 0

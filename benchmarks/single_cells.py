@@ -16,15 +16,13 @@ import argparse
 import sys
 import time as clock
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from gradients import facts, write
+from held import Tally, numbers, told
 from scipy.stats import norm
 
 import sbmlgrad as sg
@@ -123,58 +121,23 @@ def table(case: Case, kind: str, random: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"time": times, name: counts + random.normal(0, error, len(times)), f"{name}-error": error})
 
 
-@cache
-def _network(model: str, level: float) -> sg.ReactionNetwork:
-    return MODELS[model](level).network()
-
-
-def one(task: tuple[str, float, str, str, int]) -> dict[str, Any]:
-    """One fit: for each rate whether it is held and its z, and whether the fit warned."""
-    model, level, kind, loss, number = task
-    case = MODELS[model](level)
-    data = table(case, kind, np.random.default_rng([number, len(model), int(level), len(kind)]))
-    begun = clock.perf_counter()
-    fit = sg.fit(_network(model, level), data, dict.fromkeys(case.start), loss=loss)
-    result: dict[str, Any] = {"seconds": clock.perf_counter() - begun, "warned": bool(fit.warnings), "rates": {}}
-    for rate in case.start:
-        row, truth = fit.parameters.loc[rate], case.truth[rate]
-        limited = row["ci_lower"] > 0 and np.isfinite(row["ci_upper"])
-        width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975)) if limited else np.nan
-        held = bool(row["ci_lower"] <= truth <= row["ci_upper"])
-        result["rates"][rate] = held, float(np.log(row["estimate"] / truth) / width)
-    return result
-
-
-def judged(model: str, level: float, kind: str, options: argparse.Namespace, pool: Any) -> list[dict[str, Any]]:
+def judged(model: str, level: float, kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each rate of one kind of data."""
-    tasks = [(model, level, kind, options.loss, number) for number in range(options.sets)]
-    fits = list(
-        pool.map(one, tasks, chunksize=max(1, len(tasks) // (4 * options.workers))) if pool else map(one, tasks)
-    )
-    rows = []
-    for rate in MODELS[model](level).start:
-        held = [fit["rates"][rate][0] for fit in fits]
-        z = np.array([fit["rates"][rate][1] for fit in fits])
-        known = np.isfinite(z)
-        rows.append(
-            {
-                "model": model,
-                "mean_count": level,
-                "data": kind,
-                "loss": options.loss,
-                "parameter": rate,
-                "sets": options.sets,
-                "coverage": float(np.mean(held)),
-                "two_sd": 2 * float(np.sqrt(0.95 * 0.05 / options.sets)),
-                "mean_z": float(np.mean(z[known])),
-                "median_z": float(np.median(z[known])),
-                "rms_z": float(np.sqrt(np.mean(np.square(z[known])))),
-                "unknown": float(np.mean(~known)),
-                "warned": float(np.mean([fit["warned"] for fit in fits])),
-                "seconds": float(np.median([fit["seconds"] for fit in fits])),
-            }
-        )
-    return rows
+    case = MODELS[model](level)
+    network, tally = case.network(), Tally()
+    for number in numbers(options.first, options.sets, options.minutes):
+        data = table(case, kind, np.random.default_rng([number, len(model), int(level), len(kind)]))
+        begun = clock.perf_counter()
+        fit = sg.fit(network, data, dict.fromkeys(case.start), loss=options.loss)
+        seconds, found = clock.perf_counter() - begun, {}
+        for rate in case.start:
+            row, truth = fit.parameters.loc[rate], case.truth[rate]
+            limited = row["ci_lower"] > 0 and np.isfinite(row["ci_upper"])
+            width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975)) if limited else np.nan
+            held = bool(row["ci_lower"] <= truth <= row["ci_upper"])
+            found[rate] = held, float(np.log(row["estimate"] / truth) / width)
+        tally.add(found, seconds, bool(fit.warnings))
+    return tally.rows({"model": model, "mean_count": level, "data": kind, "loss": options.loss})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,21 +145,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(description="Coverage of fits to single cells and trajectories.")
     parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
+    parser.add_argument("--minutes", type=float, help="of each kind, after which no fit begins")
     parser.add_argument("--models", default="birth_death,expression")
     parser.add_argument("--levels", default="2,10,50", help="mean counts")
     parser.add_argument("--data", default="single,noisy,replicates,snapshots")
     parser.add_argument("--loss", default="auto")
-    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--output", help="JSON file, written after each kind")
     options = parser.parse_args(given)
     rows: list[dict[str, Any]] = []
-    context = get_context("spawn")
-    pool = ProcessPoolExecutor(options.workers, mp_context=context) if options.workers > 1 else None
     for model in options.models.split(","):
         for level in map(float, options.levels.split(",")):
             for kind in options.data.split(","):
-                for row in judged(model, level, kind, options, pool):
-                    print("  ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+                for row in judged(model, level, kind, options):
+                    print(told(row), flush=True)
                     rows.append(row)
                 if options.output:
                     write(options.output, facts("single_cells.py", given, 0), rows)
