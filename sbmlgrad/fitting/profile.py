@@ -92,6 +92,8 @@ class Surface:
         What is to be known of the values.
     close
         Of its width, to which a limit can be found.
+    widens
+        Whether the climb is asked at each maximum what it took too little into account.
     """
 
     climb: Climb
@@ -102,6 +104,7 @@ class Surface:
     quantity: str = "log_likelihood"
     note: str = ""
     close: float = _CLOSE
+    widens: bool = False
 
     @property
     def parameters(self) -> Parameters:
@@ -142,8 +145,8 @@ def _alone(covariance: np.ndarray) -> np.ndarray:
 class Side:
     """One parameter to one side, in units of its standard error, and what was found there: (point, value)."""
 
-    def __init__(self, surface: Surface, index: int, sign: float, widening: bool = False):
-        self.surface, self.index, self.margin, self._widening = surface, index, surface.margins[index], widening
+    def __init__(self, surface: Surface, index: int, sign: float):
+        self.surface, self.index, self.margin = surface, index, surface.margins[index]
         self.unit = _alone(surface.covariance)
         errors = surface.errors
         # where the others go while this one moves by its error, as far as that is known
@@ -154,6 +157,9 @@ class Side:
             self.error = 1.0
             self.direction = sign * np.eye(len(errors))[index]
         self.farthest = _FARTHEST / self.error
+        far = surface.point + sign * _FARTHEST * np.eye(len(errors))[index]
+        self.room = self.distance(surface.parameters.clip(far))
+        """how far the bound is, or the farthest place to look at"""
         self.found: list[tuple[np.ndarray, float]] = []
 
     def is_parabola(self) -> bool:
@@ -176,7 +182,7 @@ class Side:
             if result.walled and root > fall:  # the maximum over the others may be where nothing can be computed
                 return np.inf
             if at_bound and root < fall:
-                return self._distance(start)
+                return self.distance(start)
             if abs(root - fall) < self.surface.close * fall:
                 break
             if root < fall and distance >= self.farthest:
@@ -192,7 +198,7 @@ class Side:
     def follow(self, distances: Sequence[float]) -> None:
         """Find the profile so far away, too, as far as it can be computed."""
         for distance in distances:
-            known = sorted([(self._distance(x), x) for x, _ in self.found] + [(0.0, self.surface.point)], key=_first)
+            known = sorted([(self.distance(x), x) for x, _ in self.found] + [(0.0, self.surface.point)], key=_first)
             places, points = np.array([d for d, _ in known]), np.array([x for _, x in known])
             start = np.array([np.interp(distance, places, column) for column in points.T])
             if distance > places[-1]:
@@ -206,7 +212,7 @@ class Side:
         """The largest value over all other parameters, with what is needed there taken into account."""
         climb = self.surface.climb
         result = climb.near(start, held=self.index, unit=self.unit)
-        for _ in range(_MOST_WIDENED if self._widening else 0):
+        for _ in range(_MOST_WIDENED if self.surface.widens else 0):
             if not np.isfinite(result.fun) or not climb.widen(result.x):
                 break
             result = climb.near(result.x, held=self.index, unit=self.unit)
@@ -219,7 +225,8 @@ class Side:
         inside = self.surface.parameters.clip(start)
         return inside, bool(inside[self.index] != start[self.index])
 
-    def _distance(self, point: np.ndarray) -> float:
+    def distance(self, point: np.ndarray) -> float:
+        """How far a point is from the end of the fit, in this parameter."""
         return float(abs(point[self.index] - self.surface.point[self.index])) / self.error
 
     def _along(self, distance: float) -> np.ndarray:
