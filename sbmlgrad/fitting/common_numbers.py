@@ -23,7 +23,7 @@ _MOST_STEPS = 4
 _NOTHING = 0.02  # of twice the value: a gain that needs no further step
 _LARGEST_STEP = 1.0  # on the optimiser's scale
 _NOISE = 0.1  # of the error that the data leave: what simulation may add to it
-_MOST_REPEATS = 12
+_FEWEST_REPEATS, _MOST_REPEATS = 4, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,4 +110,4 @@ def repeats(descent: Descent, errors: np.ndarray) -> int:
     single = descent.evaluations * np.diag(descent.mc_covariance)
     told = np.isfinite(errors) & (errors > 0)
     share = float(np.max(single[told] / np.square(errors[told]), initial=0.0))
-    return int(np.clip(np.ceil(share / _NOISE**2), 1, _MOST_REPEATS))
+    return int(np.clip(np.ceil(share / _NOISE**2), _FEWEST_REPEATS, _MOST_REPEATS))
