@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from scipy.stats import norm
 
 import sbmlgrad
 from sbmlgrad.cli import main
@@ -190,18 +189,6 @@ def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
     assert (actual["parameters"]["k"]["lower"], actual["parameters"]["k"]["upper"]) == (1, 100)
     assert read_sbml(folder / "fitted.xml").quantities()["k"] == actual["parameters"]["k"]["estimate"]
     assert (folder / "report" / "index.html").is_file()
-
-
-def test_limits_by_profiles(folder: Path) -> None:
-    """A parameter that moves means in proportion, which makes squares a parabola around the estimate."""
-    pd.DataFrame({"time": [1, 2, 4], "X-mean": [4.1, 6.0, 8.9], "X-sem": 0.5}).to_csv("means.csv", index=False)
-    outputs = ("--profile", "--json", "fit.json", "--report", "report")
-    done("fit", "model.xml", "means.csv", "-p", "k=1:100", "--method", "ode", *outputs)
-    found = json.loads((folder / "fit.json").read_text())["parameters"]["k"]
-    assert found["ci_upper"] - found["estimate"] == pytest.approx(norm.ppf(0.975) * found["stderr"], rel=0.02)
-    assert found["estimate"] - found["ci_lower"] == pytest.approx(norm.ppf(0.975) * found["stderr"], rel=0.02)
-    points = pd.read_csv(folder / "report" / "profile.csv")
-    assert list(points.columns) == ["parameter", "value", "loss_difference", "k"]
 
 
 @pytest.mark.usefixtures("folder")

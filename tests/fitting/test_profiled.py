@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import binom, chi2, poisson
+from scipy.stats import binom, chi2, norm, poisson
 
 import sbmlgrad as sg
+from sbmlgrad.cli import main
 from sbmlgrad.errors import FitError
 
 HALF = chi2.ppf(0.95, 1) / 2
@@ -146,3 +149,19 @@ def test_what_cannot_be_profiled_says_so() -> None:
         fit.profile("q")
     with pytest.raises(FitError, match="points: 2 are too few"):
         fit.profile(points=2)
+
+
+def test_the_command_takes_limits_from_profiles(models_dir: Path, tmp_path: Path) -> None:
+    """A parameter that moves means in proportion, which makes squares a parabola around the estimate."""
+    data = pd.DataFrame({"time": [1, 2, 4], "y-mean": [4.1, 6.0, 8.9], "y-sem": 0.5})
+    data.to_csv(tmp_path / "means.csv", index=False)
+    what = [models_dir / "birth_death" / "model.xml", tmp_path / "means.csv", "-p", "a=0.1:100", "--method", "ode"]
+    outputs = ["--json", tmp_path / "fit.json", "--report", tmp_path / "report"]
+    command = ["fit", *what, "--observable", "y=a*time", "--profile", *outputs]
+    result = CliRunner().invoke(main, [str(word) for word in command])
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((tmp_path / "fit.json").read_text())["parameters"]["a"]
+    assert found["ci_upper"] - found["estimate"] == pytest.approx(norm.ppf(0.975) * found["stderr"], rel=0.02)
+    assert found["estimate"] - found["ci_lower"] == pytest.approx(norm.ppf(0.975) * found["stderr"], rel=0.02)
+    points = pd.read_csv(tmp_path / "report" / "profile.csv")
+    assert list(points.columns) == ["parameter", "value", "loss_difference", "a"]
