@@ -153,7 +153,7 @@ def test_what_cannot_be_profiled_says_so() -> None:
 
 def test_the_command_takes_limits_from_profiles(models_dir: Path, tmp_path: Path) -> None:
     """A parameter that moves means in proportion, which makes squares a parabola around the estimate."""
-    data = pd.DataFrame({"time": [1, 2, 4], "y-mean": [4.1, 6.0, 8.9], "y-sem": 0.5})
+    data = pd.DataFrame({"time": [1, 2, 4], "y-mean": [2.3, 4.1, 8.9], "y-sem": 0.5})
     data.to_csv(tmp_path / "means.csv", index=False)
     what = [models_dir / "birth_death" / "model.xml", tmp_path / "means.csv", "-p", "a=0.1:100", "--method", "ode"]
     outputs = ["--json", tmp_path / "fit.json", "--report", tmp_path / "report"]
