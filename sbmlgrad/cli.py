@@ -354,6 +354,8 @@ def sensitivity(
     show_default=True,
     help="Fit from so many start values within the bounds; the best end counts.",
 )
+@output_option("--checkpoint", metavar="FILE", help_text="Where the search is written to as it goes on.")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint, if it is there.")
 @click.option("--profile", is_flag=True, help="Take limits from profiles, which the report shows.")
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
@@ -371,7 +373,7 @@ def fit(
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method, init_from, cells, loss, starts: handed on as they are
+    **options: Any,  # n, seed, method, init_from, cells, loss, starts, checkpoint, resume: handed on as they are
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 
@@ -380,7 +382,10 @@ def fit(
     fits; the fitted model, a report and JSON are written where asked for.
     """
     bounds, begin, formulas = once("-p", parameters), once("--init", init), once("--observable", observables)
-    check_outputs([model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}, report)
+    files = {"-o": output, "--json": json_output, "--checkpoint": options["checkpoint"]}
+    check_outputs([model, *data, *([conditions] if conditions else [])], files, report)
+    if options["resume"] and not options["checkpoint"]:
+        raise click.UsageError("--resume: name the file to go on from with --checkpoint")
     if report:
         from sbmlgrad.report.html import check_folder
 
