@@ -165,15 +165,15 @@ class Checkpoint:
             "ended": {name: [one.loss, one.error] for name, one in self._state.ended.items()},
             "sections": sections,
         }
-        arrays = {
-            "header": np.array(json.dumps(header)),
-            "section": np.array([number for number, _, _ in entries], np.int64),
-            "key": np.array([np.frombuffer(key, np.uint8) for _, key, _ in entries], np.uint8).reshape(-1, 16),
-            "size": np.array([len(flat) for _, _, flat in entries], np.int64),
-            "data": np.concatenate([np.zeros(0), *(flat for _, _, flat in entries)]),
-        }
         with replacing(self.path) as part, part.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(
+                file,
+                header=np.array(json.dumps(header)),
+                section=np.array([number for number, _, _ in entries], np.int64),
+                key=np.array([np.frombuffer(key, np.uint8) for _, key, _ in entries], np.uint8).reshape(-1, 16),
+                size=np.array([len(flat) for _, _, flat in entries], np.int64),
+                data=np.concatenate([np.zeros(0), *(flat for _, _, flat in entries)]),
+            )
         self._written = clock.monotonic()
         self._took = self._written - begun
 

@@ -154,22 +154,11 @@ def fit(
     if resume and checkpoint is None:
         raise FitError("resume: there is no checkpoint to go on from; name its file")
     init, formulas, noise = dict(init or {}), dict(observables or {}), dict(noise or {})
-    if init_from == "ode" and isinstance(options.method, SSA):
-        rough = fit(
-            model,
-            data,
-            parameters,
-            conditions=conditions,
-            observables=formulas,
-            noise=noise,
-            init=init,
-            method="ode",
-            cells=cells,
-            optimiser=optimiser,
-            progress=progress,
-        )
-        init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
     arrange = partial(set_up, model, data, parameters, conditions=conditions, observables=formulas, noise=noise)
+    if init_from == "ode" and isinstance(options.method, SSA):
+        first = replace(options, method=as_method("ode"), estimator=as_estimator("auto"), loss="auto")
+        problem, outcome, _ = _solved(arrange(init=init), parameters, init, first, 1, progress)
+        init.update(_estimates(problem, outcome))
     with ExitStack() as stack:
         kept: Checkpoint | None = None
         for _ in range(_MOST_ARRANGED):
@@ -178,8 +167,7 @@ def fit(
                 own = identity(trials, parameters, init, {"observables": formulas, "noise": noise}, options.all(starts))
                 kept = stack.enter_context(Checkpoint(checkpoint, own, resume))
             problem, outcome, said = _solved(trials, parameters, init, options, starts, progress, kept)
-            values = problem.parameters.within(outcome.point).tolist()
-            found = dict(zip(problem.parameters.names, values, strict=True))
+            found = _estimates(problem, outcome)
             if all(trial.rests(found) for trial in trials.every):
                 break
             init = {**init, **found}  # what comes to rest more slowly is given more time
@@ -216,7 +204,7 @@ def _solved(
     options: _Options,
     starts: int,
     progress: bool,
-    kept: Checkpoint | None,
+    kept: Checkpoint | None = None,
 ) -> tuple[Posed, Outcome, str]:
     """The problem, its outcome, and what is to be said of its starts."""
     memory = forgetful if kept is None else kept.remember
@@ -230,6 +218,11 @@ def _solved(
     if note:
         outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     return problem, outcome, said
+
+
+def _estimates(problem: Posed, outcome: Outcome) -> dict[str, float]:
+    """By name, within the bounds."""
+    return dict(zip(problem.parameters.names, problem.parameters.within(outcome.point).tolist(), strict=True))
 
 
 @dataclass(frozen=True)

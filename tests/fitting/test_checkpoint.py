@@ -64,7 +64,7 @@ def same(one: sg.Fit, other: sg.Fit) -> None:
 
 
 CASES = {
-    "moments": lambda: (birth_death(), MOMENTS, {"k": (0.1, 50.0), "g": None}, {"n": 200, "seed": 3}),
+    "moments": lambda: (birth_death(), MOMENTS, {"k": (0.1, 50.0)}, {"n": 200, "seed": 3}),
     "likelihood": lambda: (birth_death(), CELLS, {"k": (0.1, 50.0), "g": (0.01, 20.0)}, {"starts": 2}),
     "equations": lambda: (birth_death(), MOMENTS, {"k": (0.1, 50.0)}, {"method": "ode", "starts": 3}),
 }
@@ -83,7 +83,7 @@ def test_a_search_that_is_cut_off_goes_on_to_the_same_bits(case: str, tmp_path: 
     counter.reset()
     resumed = sg.fit(model, data, parameters, checkpoint=path, resume=True, **options)
     same(whole, resumed)
-    assert counter.computed <= every - every // 2
+    assert counter.computed < 0.6 * every
     counter.reset()
     same(whole, sg.fit(model, data, parameters, checkpoint=path, resume=True, **options))  # of one that has ended
     assert counter.computed <= 2 * options.get("starts", 1)
