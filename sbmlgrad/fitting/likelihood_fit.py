@@ -20,6 +20,7 @@ from sbmlgrad.fitting.profile import USUAL, Margin, Surface
 from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
+from sbmlgrad.likelihood.particles import ParticlePaths
 from sbmlgrad.likelihood.total import Total
 from sbmlgrad.simulation.path import Settings
 
@@ -107,6 +108,31 @@ class _Remembered(Total):
 
         value, score, information, kinked = self._memory("likelihood", (values, self._state), computed)
         return Evaluation(float(value), score, information if information.size else None, bool(kinked))
+
+
+class TotalDensity:
+    """A sum of log-likelihoods on the optimiser's scale; those by particles are estimated anew each time."""
+
+    def __init__(self, total: Total, parameters: Parameters, seed: int, bar: tqdm[Any]):
+        self._total, self._parameters, self._seed, self._asked = total, parameters, seed, 0
+        self._bar, self.drawn = bar, total.drawn
+
+    def value(self, point: np.ndarray) -> float:
+        self._bar.update()
+        values = self._parameters.from_scale(point)
+        if not self.drawn:
+            return self._total.evaluate(values).value
+        self._asked += 1
+        seeds = np.random.SeedSequence((abs(self._seed), self._asked)).generate_state(len(self._total.parts))
+        every = zip(self._total.parts, self._total.places, seeds, strict=True)
+        result = 0.0
+        for part, places, seed in every:
+            own = values[places]
+            result += part.anew(own, int(seed)) if isinstance(part, ParticlePaths) else part.evaluate(own).value
+        return result
+
+    def widen(self, point: np.ndarray) -> bool:
+        return not self.drawn and self._total.widen(self._parameters.from_scale(point))
 
 
 class LikelihoodFit:
@@ -203,6 +229,10 @@ class LikelihoodFit:
         margins = (self._margin(),) * len(outcome.point)
         close = _CLOSE_DRAWN if drawn else _CLOSE
         return Surface(climb, outcome.point, best, inverse, margins, note=drawn, close=close, widens=not drawn)
+
+    def density(self, seed: int, bar: tqdm[Any]) -> TotalDensity:
+        """The likelihood as draws of a posterior see it."""
+        return TotalDensity(self._total, self.parameters, seed, bar)
 
     def _margin(self) -> Margin:
         """How far confidence limits are."""
