@@ -258,6 +258,16 @@ class ParticlePaths:
             found = self.estimate(values)
         return Evaluation(found.value, found.score)
 
+    def anew(self, values: np.ndarray, seed: int) -> float:
+        """An estimate of the log-likelihood at these values (P,) by particles that nothing else has seen, whose
+        exponential has the likelihood as its mean; raises :class:`SimulationError`."""
+        kept = self._references, self._latest, self._used
+        self._references, self._latest = [self._simulated(values, seed)], None
+        try:
+            return self.estimate(values).value
+        finally:
+            self._references, self._latest, self._used = kept
+
     def estimate(self, values: np.ndarray) -> Estimate:
         """What each of the filters says at these values (P,), by the first of the references that is near enough."""
         key = np.asarray(values, np.float64).tobytes()
