@@ -56,10 +56,12 @@ class DwellRecord:
         parts = [part for part in (_sojourns(times, levels, resolution) for times, levels in records) if len(part[0])]
         if not parts:
             shorter = f" that are not shorter than {resolution:g}" if resolution else ""
-            raise SimulationError(f"{observable!r} has no two levels{shorter} one after the other; give a longer record")
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+            raise SimulationError(
+                f"{observable!r} has no two levels{shorter} one after the other; give a longer record"
+            )
+        level, begin, duration, after = (np.concatenate(column) for column in zip(*parts, strict=True))
         first = np.concatenate([np.arange(len(part[0])) == 0 for part in parts])
-        return cls(observable, resolution, *columns, first)
+        return cls(observable, resolution, level, begin, duration, after, first)
 
 
 def _sojourns(times: np.ndarray, levels: np.ndarray, resolution: float) -> tuple[np.ndarray, ...]:

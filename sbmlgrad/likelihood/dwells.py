@@ -1,14 +1,13 @@
 """The likelihood of a switching record: the sequence of apparent dwell times, with short events missed.
 
 The law of the state when each sojourn has lasted the resolution goes on from one sojourn to the next, by the matrices
-of :mod:`sbmlgrad.likelihood.sojourns`: of sojourns that are all seen (resolution 0) the likelihood of Colquhoun & Hawkes
+of :mod:`sbmlgrad.likelihood.sojourns`: where all sojourns are seen (resolution 0) the likelihood of Colquhoun & Hawkes
 (Phil. Trans. R. Soc. B 300, 1, 1982), else that of Colquhoun, Hawkes & Srodzinski (Phil. Trans. R. Soc. A 354, 2555,
 1996), exactly. A record begins in equilibrium. The score is by reverse mode.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -23,9 +22,9 @@ from sbmlgrad.likelihood.dwell_records import DwellRecord
 from sbmlgrad.likelihood.layout import bucket
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected
 from sbmlgrad.likelihood.projection import evaluation, stacked
-from sbmlgrad.likelihood.sojourns import Classes, Grid, Windows, entering, entry_law, leavings, moments
+from sbmlgrad.likelihood.sojourns import Classes, Grid, Leaving, entering, entry_law, leaving, moments, windows_as_bits
 from sbmlgrad.simulation.box import closed
-from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
+from sbmlgrad.simulation.finite_state import StateSpace, Values, stacked_rates
 
 LIMIT = 60
 """States that are worth their time."""
@@ -33,29 +32,33 @@ LIMIT = 60
 _SAME = 1e-6  # of a level, in absolute terms: rounding
 
 
-class _OfClass(NamedTuple):
-    """Sojourns (d,) in one class: windows that they end in, the place of each among these, and weights of points."""
-
-    windows: Windows
-    place: np.ndarray
-    weights: np.ndarray
-
-
 class _Sequence(NamedTuple):
-    """What the compiled functions take of a record (sojourns,), padded to sizes that few records differ in.
+    """What the compiled functions take of a record, padded to sizes that few records differ in.
 
-    ``order`` says where a sojourn is among those of one class after the other, ``own`` and ``after`` are classes; the
-    class after is the number of classes where nothing was seen of it.
+    Attributes
+    ----------
+    windows
+        Those that sojourns in each class end in, as bits (classes, levels, windows).
+    place, weights
+        Of the sojourns in each class: the window (classes, d), and weights (classes, d, points + 1) of its points.
+    order
+        Where each sojourn (sojourns,) is among those of one class after the other.
+    own, after
+        Its class, and the next one; the number of classes where that was not seen.
+    first, real
+        Whether a record begins with it, and whether it is one.
     """
 
-    of_class: tuple[_OfClass, ...]
-    order: np.ndarray
-    own: np.ndarray
-    after: np.ndarray
-    first: np.ndarray
-    real: np.ndarray
-    resolution: np.ndarray
-    width: np.ndarray
+    windows: Values
+    place: Values
+    weights: Values
+    order: Values
+    own: Values
+    after: Values
+    first: Values
+    real: Values
+    resolution: Values
+    width: Values
 
 
 class Dwells:
@@ -101,18 +104,25 @@ class Dwells:
         levels = grid.levels(float(times.max()))
         number, weights = grid.windows(times)
         own, after = self._classes_of(record.level), self._classes_of(record.after)
-        order, parts, begin = np.zeros(len(own), int), [], 0
-        for k in range(self.classes.count):
-            here = np.flatnonzero(own == k)
-            unique, place = np.unique(number[here], return_inverse=True)
-            room = bucket(max(1, len(here)))
-            windows = Windows.of(_padded(unique, bucket(max(1, len(unique)))), levels)
-            parts.append(_OfClass(windows, _padded(place, room), _padded(weights[here], room)))
-            order[here] = begin + np.arange(len(here))
-            begin += room
+        here = [np.flatnonzero(own == k) for k in range(self.classes.count)]
+        order, room = np.zeros(len(own), int), bucket(max(len(rows) for rows in here))
+        for k, rows in enumerate(here):
+            order[rows] = k * room + np.arange(len(rows))
+        unique, place = zip(*(np.unique(number[rows], return_inverse=True) for rows in here), strict=True)
+        many = bucket(max(len(numbers) for numbers in unique))
         size, real = bucket(len(own)), np.ones(len(own), bool)
-        columns = [_padded(column, size) for column in (order, own, after, record.first, real)]
-        self._sequence = _Sequence(tuple(parts), *columns, np.float64(record.resolution), np.float64(grid.width))
+        self._sequence = _Sequence(
+            np.stack([windows_as_bits(_padded(numbers, many), levels) for numbers in unique]),
+            np.stack([_padded(column, room) for column in place]),
+            np.stack([_padded(weights[rows], room) for rows in here]),
+            _padded(order, size),
+            _padded(own, size),
+            _padded(after, size),
+            _padded(record.first, size),
+            _padded(real, size),
+            np.asarray(record.resolution),
+            np.asarray(grid.width),
+        )
 
     def _classes_of(self, levels: np.ndarray) -> np.ndarray:
         """The class (K,) of each level, or the number of classes where it is not known."""
@@ -130,7 +140,9 @@ class Dwells:
         """The largest rate at which a state is left; raises :class:`SimulationError` for rates that are none."""
         rates = np.asarray(self.space.rates(self.problem.network, self.problem.at(values).coefficients))
         if not np.all((rates >= 0) & np.isfinite(rates)):
-            raise SimulationError("a rate is negative, or no number, in some state; probabilities need laws that are not")
+            raise SimulationError(
+                "a rate is negative, or no number, in some state; probabilities need laws that are not"
+            )
         if np.any(rates[self.space.successors == len(self.space)] > 0):
             raise SimulationError("reactions lead to states that were not reached at the start values; start elsewhere")
         return max(float(rates.sum(axis=0).max()), np.finfo(float).tiny)
@@ -161,7 +173,7 @@ class Dwells:
         self._follow(values)
         coefficients = tuple(np.asarray(c, np.float64) for c in self.problem.at(values).coefficients)
         found = np.asarray(self._compiled("moments", self._moments)(coefficients, self._sequence))
-        first, second, third, fourth = found[:, : len(self.record.level)]
+        first, second, third, fourth = found[: len(self.record.level)].T
         variance = second - first**2
         central = fourth - 4 * third * first + 6 * second * first**2 - 3 * first**4
         seen = ~np.isnan(self.record.after)
@@ -191,13 +203,6 @@ class Dwells:
         structure = self.space.states.tobytes(), self.classes.of.tobytes(), self._grid.delay, self._grid.points
         return self.problem.once(("dwells", kind, self.record.observable, structure), lambda: jax.jit(function))
 
-    @cached_property
-    def _members(self) -> np.ndarray:
-        """The states (classes, room) of each class, the number of states where there is none."""
-        room = self.classes.room[0]
-        every = [self.classes.members(k) for k in range(self.classes.count)]
-        return np.stack([np.pad(own, (0, room - len(own)), constant_values=len(self.space)) for own in every])
-
     def _generator(self, coefficients: Any) -> Array:
         """Rates (states, states) from one state to another, their sums off the diagonal on it."""
         size = len(self.space)
@@ -211,40 +216,39 @@ class Dwells:
         return self._filter(coefficients, sequence)[0]
 
     def _moments(self, coefficients: Any, sequence: _Sequence) -> Array:
-        """The first four moments (4, sojourns) of what each sojourn lasts beyond the resolution."""
+        """The first four moments (sojourns, 4) of what each sojourn lasts beyond the resolution."""
+        assert self._grid is not None
         _, begin = self._filter(coefficients, sequence)
-        generator, every = self._generator(coefficients), []
-        leaving = leavings(generator, sequence.resolution, self.classes)
-        for own, one in enumerate(leaving):
-            members = self.classes.members(own)
-            found = moments(generator, one, sequence.resolution, members)
-            every.append(jnp.pad(found, ((0, 0), (0, begin.shape[1] - len(members)))))
-        return jnp.einsum("ds,dms->md", begin, jnp.stack(every)[sequence.own])
+        generator = self._generator(coefficients)
+        left = leaving(generator, sequence.resolution, self.classes, self._grid.delay)
+        every = jnp.pad(moments(generator, left, sequence.resolution, self.classes), ((0, 1), (0, 0)))
+        return jnp.einsum("ds,dsm->dm", begin, every[self.classes.members][sequence.own])
 
     def _filter(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, Array]:
-        """The log-likelihood, and the law (sojourns, room) of the state when each sojourn has lasted the resolution."""
+        """The log-likelihood, and the law (sojourns, members) of the state when each has lasted the resolution."""
         assert self._grid is not None
-        generator, count, (room, most) = self._generator(coefficients), self.classes.count, self.classes.room
-        leaving = leavings(generator, sequence.resolution, self.classes)
-        law = jnp.append(entry_law(generator, leaving, self.classes), 0.0)[self._members]
-        start = law / law.sum(axis=1, keepdims=True)
-        flux, scale = [], []
-        landing = jnp.zeros((count, count + 1, most + 1, room)).at[:, count, most, 0].set(1.0)
-        for k, (one, data) in enumerate(zip(leaving, sequence.of_class, strict=True)):
-            members, entries = self.classes.members(k), len(self.classes.entries(k))
-            rows, own = entering(generator, one, members, data.windows, self._grid, sequence.width)
-            seen = sum(data.weights[:, i, None, None] * rows[data.place, :, i] for i in range(rows.shape[2]))
-            into = jnp.pad(seen[..., :-1], ((0, 0), (0, room - len(members)), (0, most - entries)))
-            flux.append(jnp.concatenate([into, jnp.pad(seen[..., -1:], ((0, 0), (0, room - len(members)), (0, 0)))], -1))
-            scale.append(own[data.place])
-            lasting = jnp.pad(one.lasting, ((0, most - entries), (0, 1)))
-            landing = landing.at[k, :count, :most].set(jnp.moveaxis(lasting[:, self._members], 0, 1))
-        order = sequence.order
-        return _followed(start, jnp.concatenate(flux)[order], jnp.concatenate(scale)[order], landing, sequence)
+        grid = self._grid.delay, self._grid.points
+        generator, members = self._generator(coefficients), self.classes.members
+        left = leaving(generator, sequence.resolution, self.classes, self._grid.delay)
+
+        def of_class(
+            left: Leaving, members: Array, windows: Array, place: Array, weights: Array
+        ) -> tuple[Array, Array]:
+            rows, scale = entering(generator, left, members, windows, grid, sequence.width)
+            return jnp.einsum("di,dmie->dme", weights, rows[place]), scale[place]
+
+        data = sequence.windows, sequence.place, sequence.weights
+        every = jax.vmap(of_class)(left, *map(jnp.asarray, (members, *data)))
+        flux, scale = (jnp.concatenate(part)[sequence.order] for part in every)
+        law = jnp.append(entry_law(generator, left, self.classes), 0.0)[members]
+        # where the next class is not seen, the probability of no end stands in the place of a law
+        lasting = jnp.pad(left.lasting, ((0, 0), (0, 1), (0, 1)))[:, :, members]
+        landing = jnp.pad(jnp.moveaxis(lasting, 2, 1), ((0, 0), (0, 1), (0, 0), (0, 0))).at[:, -1, -1, 0].set(1.0)
+        return _followed(law / law.sum(axis=1, keepdims=True), flux, scale, landing, sequence)
 
 
 def _followed(start: Array, flux: Array, scale: Array, landing: Array, sequence: _Sequence) -> tuple[Array, Array]:
-    """The log-likelihood of sojourns one after the other, and the law (sojourns, room) that each begins with."""
+    """The log-likelihood of sojourns one after the other, and the law (sojourns, members) that each begins with."""
 
     def step(carry: tuple[Array, Array], row: Any) -> tuple[tuple[Array, Array], Array]:
         law, total = carry

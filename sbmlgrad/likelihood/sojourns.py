@@ -27,15 +27,16 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.scipy.linalg import expm
 from numpy.polynomial import legendre
 
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.simulation.finite_state import Values
 
 _ACCURACY = 1e-9  # of what is interpolated in a window, in units of its largest value
 _MARGIN = 2.0  # by which rates may grow before windows are made narrower
 _MOST_POINTS = 16  # in a window
 _WIDEST = 4.0  # of a window, in units of the shortest mean time in a state
+_TERMS = 14  # of a Taylor series, for norms up to 1/2
 _MOST_DELAY = 32  # windows in a resolution
 _MOST_LEVELS = 48
 
@@ -131,92 +132,103 @@ class Classes:
         """How many classes there are."""
         return int(self.of.max()) + 1
 
-    def members(self, own: int) -> np.ndarray:
-        """The states of a class."""
-        return np.flatnonzero(self.of == own)
+    @cached_property
+    def members(self) -> np.ndarray:
+        """The states (classes, members) of each class; in the rows of small ones the number of states at the end."""
+        return _rows([self.of == own for own in range(self.count)])
 
-    def entries(self, own: int) -> np.ndarray:
-        """The states of other classes that are entered from a class that they are not of."""
+    @cached_property
+    def entries(self) -> np.ndarray:
+        """The states (classes, entries) outside of each class that are entered from a class that they are not of."""
         entered = np.any(self.linked & self.apart, axis=0)
-        return np.flatnonzero(entered & (self.of != own))
+        return _rows([entered & (self.of != own) for own in range(self.count)])
 
-    @property
-    def room(self) -> tuple[int, int]:
-        """The most states of a class, and the most entries into others, at least 1 each."""
-        every = range(self.count)
-        return max(len(self.members(k)) for k in every), max(1, *(len(self.entries(k)) for k in every))
+
+def _rows(chosen: Sequence[np.ndarray]) -> np.ndarray:
+    """Indices (K, most) of what is chosen (n,), and n where there are no more; at least one column."""
+    every, size = [np.flatnonzero(own) for own in chosen], len(chosen[0])
+    most = max(1, *(len(own) for own in every))
+    return np.stack([np.pad(own, (0, most - len(own)), constant_values=size) for own in every])
 
 
 class Leaving(NamedTuple):
-    """How a class is left: rates J (states, entries) into other classes, and the law (entries, states) after tau."""
+    """How classes are left: rates J (classes, states, entries) into others, and the law (classes, entries, states) of
+    the state a resolution later."""
 
     rates: Array
     lasting: Array
 
     @property
     def resolved(self) -> Array:
-        """The matrix D (states, states)."""
+        """The matrix D (classes, states, states)."""
         return self.rates @ self.lasting
 
 
-def leavings(generator: Array, resolution: Array, classes: Classes) -> list[Leaving]:
-    """How each class is left."""
+def leaving(generator: Array, resolution: Values, classes: Classes, delay: int) -> Leaving:
+    """How each class is left, with ``delay`` windows in a resolution."""
     apart = jnp.asarray(classes.apart)
-    lasting = expm(jnp.where(apart, 0.0, generator) * resolution)
+    lasting = _exponential(jnp.where(apart, 0.0, generator) * resolution, delay)
     across = jnp.where(apart, generator, 0.0)
-    entries = [classes.entries(k) for k in range(classes.count)]
-    return [Leaving(across[:, own], lasting[own]) for own in entries]
+    rates = jnp.pad(across, ((0, 0), (0, 1)))[:, classes.entries]
+    return Leaving(jnp.moveaxis(rates, 0, 1), jnp.pad(lasting, ((0, 1), (0, 0)))[classes.entries])
 
 
-def entry_law(generator: Array, every: Sequence[Leaving], classes: Classes) -> Array:
+def _exponential(matrix: Array, delay: int) -> Array:
+    """Of a matrix whose norm is at most twice the widest window, times their number: by squaring a Taylor series."""
+    halvings = math.ceil(math.log2(4 * _WIDEST * max(delay, 1)))
+    one, small = jnp.eye(len(matrix)), matrix / 2**halvings
+
+    def term(k: Array, total: Array) -> Array:
+        return one + small @ total / (_TERMS - k)
+
+    series = lax.fori_loop(0, _TERMS, term, one)
+    return lax.fori_loop(0, halvings, lambda _, power: power @ power, series)
+
+
+def entry_law(generator: Array, leaving: Leaving, classes: Classes) -> Array:
     """The law (states,) of the state when an apparent sojourn has lasted tau, in equilibrium, over all sojourns."""
-    size = len(classes.of)
-    passage = jnp.zeros((size, size))
-    for own, leaving in enumerate(every):
-        members, resolved = classes.members(own), leaving.resolved
-        passage = passage.at[members].set(jnp.linalg.solve(resolved - generator, resolved)[members])
+    size, resolved = len(classes.of), leaving.resolved
+    passage = jnp.linalg.solve(resolved - generator[None], resolved)[classes.of, np.arange(size)]
     # (law passage = law, with a sum of 1) as one system of equations
     return jnp.linalg.solve((jnp.eye(size) - passage + 1.0).T, jnp.ones(size))
 
 
-def moments(generator: Array, leaving: Leaving, resolution: Array, members: np.ndarray) -> Array:
-    """The first four moments (4, members) of v, by the state in which a sojourn has lasted tau.
+def moments(generator: Array, leaving: Leaving, resolution: Values, classes: Classes) -> Array:
+    """The first four moments (states, 4) of v, by the state in which a sojourn has lasted tau.
 
     The Laplace transform of p is the inverse of s - Q + exp(-s tau) D; its powers of s are those of a series.
     """
-    resolved, one = leaving.resolved, jnp.eye(len(generator))
-    terms = [resolved - generator, one - resolution * resolved]
-    terms += [(-resolution) ** k / math.factorial(k) * resolved for k in (2, 3, 4)]
+    resolved, one, tau = leaving.resolved, jnp.eye(len(generator))[None], jnp.asarray(resolution)
+    terms = [resolved - generator[None], one - tau * resolved]
+    terms += [(-tau) ** k / math.factorial(k) * resolved for k in (2, 3, 4)]
     series = [jnp.linalg.inv(terms[0])]
     for power in range(1, 5):
         total = sum((terms[k] @ series[power - k] for k in range(1, power + 1)), jnp.zeros_like(one))
         series.append(-series[0] @ total)
-    return jnp.stack([(-1) ** k * math.factorial(k) * (series[k] @ resolved).sum(axis=1)[members] for k in range(1, 5)])
+    every = [(-1) ** k * math.factorial(k) * (series[k] @ resolved).sum(axis=-1) for k in range(1, 5)]
+    return jnp.stack(every, axis=-1)[classes.of, np.arange(len(generator))]
 
 
-class Windows(NamedTuple):
-    """Which windows (K,) are asked for, as bits (levels, K) of their numbers."""
-
-    bits: Array | np.ndarray
-
-    @classmethod
-    def of(cls, numbers: np.ndarray, levels: int) -> Windows:
-        return cls((numbers[None] >> np.arange(levels)[:, None]) & 1 == 1)
+def windows_as_bits(numbers: np.ndarray, levels: int) -> np.ndarray:
+    """The numbers (K,) of windows, as bits (levels, K) from the lowest on."""
+    result: np.ndarray = (numbers[None] >> np.arange(levels)[:, None]) & 1 == 1
+    return result
 
 
 def entering(
-    generator: Array, leaving: Leaving, members: np.ndarray, windows: Windows, grid: Grid, width: Array
+    generator: Array, leaving: Leaving, members: Values, windows: Values, grid: tuple[int, int], width: Values
 ) -> tuple[Array, Array]:
-    """Rates (K, members, points + 1, entries + 1) into other classes at the points of windows, as multiples of the
-    exponentials of (K,), from each state in which a sojourn has lasted tau.
+    """Of one class (without the axis of classes): rates (K, members, points + 1, entries + 1) into others at the ends
+    and points of windows, as multiples of the exponentials of (K,), by the state in which a sojourn has lasted tau.
 
-    The last of the entries is the probability that the sojourn has not been seen to end.
+    ``windows`` are those asked for, as bits (levels, K); ``grid`` is how many there are in a resolution, and points in
+    each. The last of the entries is the probability that the sojourn has not been seen to end.
     """
-    step, nodes = _window(generator, leaving, grid, width)
+    step, nodes = _window(generator, leaving, *grid, width)
     size, states = len(step), len(generator)
-    begin = jnp.zeros((len(members), size)).at[np.arange(len(members)), size - states + members].set(1.0)
-    count = windows.bits.shape[1]
-    state, scale = _powers(step, jnp.broadcast_to(begin[None], (count, *begin.shape)), windows)
+    begin = jnp.zeros((len(members), size))
+    begin = begin.at[np.arange(len(members)), size - states + members].set(1.0, mode="drop")
+    state, scale = _powers(step, jnp.broadcast_to(begin[None], (windows.shape[1], *begin.shape)), windows)
     history = len(nodes) - states
     inputs = jnp.concatenate([state[..., :history], state[..., size - states :]], axis=-1)
     seen = jnp.concatenate([leaving.rates, jnp.ones((states, 1))], axis=1)
@@ -225,23 +237,23 @@ def entering(
     return jnp.concatenate([first[:, :, None], later], axis=2), scale
 
 
-def _window(generator: Array, leaving: Leaving, grid: Grid, width: Array) -> tuple[Array, Array]:
+def _window(generator: Array, leaving: Leaving, delay: int, points: int, width: Values) -> tuple[Array, Array]:
     """The matrix that leads from one window to the next, and laws (inputs, points, states) at the points.
 
     A row that it applies to holds f at the points of the windows of the last tau, the oldest first, and then the law at
     the window's beginning. Inputs are the oldest of those windows, and the law.
     """
-    states, points, entries = len(generator), grid.points, leaving.rates.shape[1]
+    states, entries = len(generator), leaving.rates.shape[1]
     integrals = radau(points)[1]
-    flow = generator if grid.delay else generator - leaving.resolved
+    flow = generator if delay else generator - leaving.resolved
     left = jnp.eye(points * states) - width * jnp.kron(integrals, flow.T)
     right = jnp.kron(np.ones((points, 1)), jnp.eye(states))
-    if grid.delay:
+    if delay:
         right = jnp.concatenate([-width * jnp.kron(integrals, leaving.lasting.T), right], axis=1)
     nodes = jnp.linalg.solve(left, right).T.reshape(-1, points, states)
-    if not grid.delay:
+    if not delay:
         return nodes[:, -1], nodes
-    block, kept = points * entries, (grid.delay - 1) * points * entries
+    block, kept = points * entries, (delay - 1) * points * entries
     size = kept + block + states
     ahead = jnp.concatenate([(nodes @ leaving.rates).reshape(-1, block), nodes[:, -1]], axis=1)
     step = jnp.zeros((size, size)).at[block + np.arange(kept), np.arange(kept)].set(1.0)
@@ -249,7 +261,7 @@ def _window(generator: Array, leaving: Leaving, grid: Grid, width: Array) -> tup
     return step.at[rows, kept:].add(ahead), nodes
 
 
-def _powers(step: Array, begin: Array, windows: Windows) -> tuple[Array, Array]:
+def _powers(step: Array, begin: Array, windows: Values) -> tuple[Array, Array]:
     """Rows (K, members, size) after as many steps as windows (K,) have before them, and the logarithms (K,) of what
     they are to be multiplied by."""
 
@@ -263,6 +275,5 @@ def _powers(step: Array, begin: Array, windows: Windows) -> tuple[Array, Array]:
         return (rows, scale, power / most, 2 * of_power + jnp.log(most)), None
 
     start = begin, jnp.zeros(begin.shape[0]), step, jnp.zeros(())
-    (rows, scale, _, _), _ = lax.scan(level, start, jnp.asarray(windows.bits))
+    (rows, scale, _, _), _ = lax.scan(level, start, jnp.asarray(windows))
     return rows, scale
-

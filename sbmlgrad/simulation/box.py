@@ -67,7 +67,9 @@ def closed(
     while new:
         states = np.array(sorted(new), np.int64)
         fires = np.asarray(stacked_rates(network, tuple(states.T.astype(np.float64)), tuple(coefficients))) > 0
-        reached = {tuple(after) for jump, here in zip(jumps, fires, strict=True) for after in (states[here] + jump).tolist()}
+        reached = {
+            tuple(after) for jump, here in zip(jumps, fires, strict=True) for after in (states[here] + jump).tolist()
+        }
         new = reached - known
         known = known | new
         if len(known) > limit:
