@@ -1,0 +1,152 @@
+"""Apparent sojourns against inverse Laplace transforms, closed forms and stays drawn by numpy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import mpmath as mp
+import numpy as np
+import pytest
+from scipy.stats import chi2
+
+from sbmlgrad.errors import SimulationError
+from sbmlgrad.likelihood.dwell_records import DwellRecord
+from sbmlgrad.likelihood.sojourns import (
+    Classes,
+    Grid,
+    Leaving,
+    entering,
+    entry_law,
+    leaving,
+    moments,
+    radau,
+    windows_as_bits,
+)
+
+NICOTINIC = np.array(
+    [
+        [-3.05, 0.05, 0, 3, 0],
+        [2e-3 / 3, -0.5 - 2e-3 / 3, 0.5, 0, 0],
+        [0, 15, -19, 4, 0],
+        [0.015, 0, 0.05, -2.065, 2],
+        [0, 0, 0, 0.01, -0.01],
+    ]
+)
+"""Colquhoun & Hawkes 1982, per ms; two open states and three that are shut."""
+
+ROUND = np.array([[-2.0, 2.0, 0, 0], [0, -1.5, 1.5, 0], [0, 0.5, -1.5, 1.0], [1.2, 0, 0, -1.2]])
+"""Mostly one way around, with complex eigenvalues; three classes."""
+
+
+def followed(
+    generator: np.ndarray, of: np.ndarray, times: np.ndarray, resolution: float
+) -> tuple[Classes, Leaving, np.ndarray]:
+    """Rates (classes, times, members, entries + 1) into other classes, at times after the resolution."""
+    classes, grid = Classes(of, generator > 0), Grid.of(float(-np.diag(generator).min()), resolution)
+    number, weights = grid.windows(times)
+    bits = windows_as_bits(number, grid.levels(float(times.max())))
+
+    @jax.jit
+    def rates(generator: jax.Array) -> tuple[Leaving, list[jax.Array]]:
+        left, result = leaving(generator, resolution, classes, grid.delay), []
+        for own, members in enumerate(classes.members):
+            one = Leaving(left.rates[own], left.lasting[own])
+            rows, scale = entering(generator, one, members, bits, (grid.delay, grid.points), grid.width)
+            result.append(jnp.einsum("di,dmie->dme", weights, rows) * jnp.exp(scale)[:, None, None])
+        return left, result
+
+    left, result = rates(jnp.asarray(generator))
+    return classes, left, np.stack(result)
+
+
+@pytest.mark.parametrize("resolution", [0.05, 0.2])
+def test_open_times_of_five_states(resolution: float) -> None:
+    """Of the survivor function the transform is known (Hawkes, Jalali & Colquhoun 1990), by the law of gaps."""
+    times = np.array([0.5, 1.7, 31.3]) * resolution
+    of = np.array([1, 1, 0, 0, 0])
+    classes, left, rates = followed(NICOTINIC, of, times, resolution)
+    tau, opened, shut = mp.mpf(resolution), slice(0, 2), slice(2, 5)
+    oo, os, so, ss = (mp.matrix(NICOTINIC[a, b].tolist()) for a in (opened, shut) for b in (opened, shut))
+    lasting = mp.expm(ss * tau)
+
+    def survivor(z: mp.mpc) -> mp.matrix:
+        gap = (mp.eye(3) - mp.exp(-z * tau) * lasting) * (z * mp.eye(3) - ss) ** -1
+        return (z * mp.eye(2) - oo - os * gap * so) ** -1
+
+    for index, time in enumerate(times):
+        exact = [float(mp.invertlaplace(lambda z, b=b: survivor(z)[0, b], time, method="dehoog")) for b in (0, 1)]
+        density = np.array(exact) @ NICOTINIC[opened, shut] @ np.array(lasting.tolist(), float)
+        found = rates[1, index, 0, :-1] @ np.asarray(left.lasting)[1]
+        np.testing.assert_allclose(found[shut], density, rtol=1e-7)
+    assert classes.entries[1].tolist() == [2, 3]
+
+
+def test_two_states_within_twice_the_resolution() -> None:
+    """Until then all gaps are unseen: the density is that of being open, times that of a gap that lasts."""
+    a, b, tau = 0.7, 2.0, 0.4
+    generator, times = np.array([[-a, a], [b, -b]]), np.linspace(0, 0.999 * tau, 7)
+    _, left, rates = followed(generator, np.array([0, 1]), times, tau)
+    being_there = (b + a * np.exp(-(a + b) * times)) / (a + b)
+    np.testing.assert_allclose(
+        rates[0, :, 0, 0] * np.asarray(left.lasting)[0, 0, 1], a * np.exp(-b * tau) * being_there
+    )
+    np.testing.assert_allclose(rates[0, :, 0, -1], 1.0)
+
+
+def test_moments_are_integrals_of_densities() -> None:
+    of, tau = np.array([1, 1, 0, 0, 0]), 0.2
+    widths = np.full(75, 0.2)
+    nodes, weights = radau(12)[0], radau(12)[1][-1]
+    times = (np.cumsum(widths) - widths)[:, None] + widths[:, None] * nodes
+    fast = NICOTINIC.copy()
+    fast[1] *= 30  # so that nothing is left after 15 ms
+    classes, left, rates = followed(fast, of, times.ravel(), tau)
+    density = (rates[1, :, :2, :-1] @ np.asarray(left.lasting)[1]).sum(axis=-1).reshape(*times.shape, 2)
+    found = np.asarray(moments(jnp.asarray(fast), left, tau, classes))
+    for power in range(1, 5):
+        integral = np.einsum("w,p,wpm,wp->m", widths, weights, density, times**power)
+        np.testing.assert_allclose(found[:2, power - 1], integral, rtol=1e-4)
+
+
+def drawn(random: np.random.Generator, stays: int) -> tuple[np.ndarray, np.ndarray]:
+    """When the process of three classes came into a state, and which."""
+    passage, states, state = np.cumsum(np.maximum(ROUND, 0) / -np.diag(ROUND)[:, None], axis=1), np.zeros(stays, int), 0
+    for row, share in enumerate(random.uniform(size=stays)):
+        states[row] = state
+        state = int(np.searchsorted(passage[state], share, side="right"))
+    lasting = random.exponential(-1 / np.diag(ROUND)[states])
+    return np.cumsum(lasting) - lasting, states
+
+
+@pytest.mark.parametrize("resolution", [0.0, 0.3])
+def test_three_classes_of_a_process_with_complex_eigenvalues(resolution: float) -> None:
+    """Stays drawn one by one: a chi-square of four ranges of lengths and the class after, of each class, is above its
+    limit with a probability of 1e-4, 6e-4 in all (if sojourns of a class were independent, which they nearly are)."""
+    of = np.array([0, 1, 1, 2])
+    times, states = drawn(np.random.default_rng(8), 60_000)
+    record = DwellRecord.of("S", [(times, of[states].astype(float))], resolution)
+    cuts = np.array([0.0, 0.3, 0.9, 2.0, 40.0])
+    nodes, weights = np.polynomial.legendre.leggauss(50)
+    at = (cuts[:-1, None] + np.diff(cuts)[:, None] * (nodes + 1) / 2).ravel()
+    share = (np.diff(cuts)[:, None] * weights / 2).ravel()
+    classes, left, rates = followed(ROUND, of, at, resolution)
+    law = np.append(np.asarray(entry_law(jnp.asarray(ROUND), left, classes)), 0.0)
+    assert law.sum() == pytest.approx(1)
+    for own in range(3):
+        start = law[classes.members[own]] / law[classes.members[own]].sum()
+        density = (start @ rates[own, :, :, :-1]) @ np.asarray(left.lasting)[own]
+        expected = np.stack([(density[:, of == k].sum(axis=1) * share).reshape(4, 50).sum(axis=1) for k in range(3)], 1)
+        assert expected.sum() == pytest.approx(1, abs=1e-6)
+        here = (record.level == own) & ~np.isnan(record.after)
+        seen = np.histogram2d(record.duration[here] - resolution, record.after[here], [cuts, [0, 1, 2, 3]])[0]
+        expected *= here.sum()
+        telling = expected > 5
+        assert seen[~telling].sum() < 30
+        assert np.sum((seen - expected)[telling] ** 2 / expected[telling]) < chi2.isf(1e-4, telling.sum() - 1)
+
+
+def test_rates_too_fast_for_a_resolution_are_refused() -> None:
+    with pytest.raises(SimulationError, match=r"left at a rate of 1e\+04, too fast for a resolution of 0.1"):
+        Grid.of(1e4, 0.1)
+    assert Grid.of(1.0, 0.1).holds(1.9)
+    assert not Grid.of(1.0, 0.1).holds(30.0)
