@@ -24,6 +24,7 @@ from sbmlgrad.likelihood.likelihood import Evaluation, Expected
 from sbmlgrad.likelihood.projection import evaluation, stacked
 from sbmlgrad.likelihood.sojourns import Classes, Grid, Leaving, entering, entry_law, leaving, moments, windows_as_bits
 from sbmlgrad.simulation.box import closed
+from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.finite_state import StateSpace, Values, stacked_rates
 
 LIMIT = 60
@@ -201,7 +202,8 @@ class Dwells:
     def _compiled(self, kind: str, function: Any) -> Any:
         assert self._grid is not None
         structure = self.space.states.tobytes(), self.classes.of.tobytes(), self._grid.delay, self._grid.points
-        return self.problem.once(("dwells", kind, self.record.observable, structure), lambda: jax.jit(function))
+        key = "dwells", kind, self.record.observable, structure
+        return self.problem.once(key, lambda: jax.jit(function, compiler_options=quick_to_compile()))
 
     def _generator(self, coefficients: Any) -> Array:
         """Rates (states, states) from one state to another, their sums off the diagonal on it."""

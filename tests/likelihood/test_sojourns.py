@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import mpmath as mp
@@ -22,6 +24,7 @@ from sbmlgrad.likelihood.sojourns import (
     radau,
     windows_as_bits,
 )
+from sbmlgrad.simulation.deterministic import quick_to_compile
 
 NICOTINIC = np.array(
     [
@@ -46,7 +49,7 @@ def followed(
     number, weights = grid.windows(times)
     bits = windows_as_bits(number, grid.levels(float(times.max())))
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=quick_to_compile())
     def rates(generator: jax.Array) -> tuple[Leaving, list[jax.Array]]:
         left, result = leaving(generator, resolution, classes, grid.delay), []
         for own, members in enumerate(classes.members):
