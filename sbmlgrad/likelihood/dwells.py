@@ -22,7 +22,18 @@ from sbmlgrad.likelihood.dwell_records import DwellRecord
 from sbmlgrad.likelihood.layout import bucket
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected
 from sbmlgrad.likelihood.projection import evaluation, stacked
-from sbmlgrad.likelihood.sojourns import Classes, Grid, Leaving, entering, entry_law, leaving, moments, windows_as_bits
+from sbmlgrad.likelihood.sojourns import (
+    Classes,
+    Grid,
+    Leaving,
+    Stays,
+    entering,
+    entry_law,
+    leaving,
+    moments,
+    stays,
+    windows_as_bits,
+)
 from sbmlgrad.simulation.box import closed
 from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.finite_state import StateSpace, Values, stacked_rates
@@ -41,7 +52,7 @@ class _Sequence(NamedTuple):
     windows
         Those that sojourns in each class end in, as bits (classes, levels, windows).
     place, weights
-        Of the sojourns in each class: the window (classes, d), and weights (classes, d, points + 1) of its points.
+        Of the sojourns in each class: the window (classes, d), and weights (classes, d, points) of its points.
     order
         Where each sojourn (sojourns,) is among those of one class after the other.
     own, after
@@ -58,7 +69,6 @@ class _Sequence(NamedTuple):
     after: Values
     first: Values
     real: Values
-    resolution: Values
     width: Values
 
 
@@ -121,7 +131,6 @@ class Dwells:
             _padded(after, size),
             _padded(record.first, size),
             _padded(real, size),
-            np.asarray(record.resolution),
             np.asarray(grid.width),
         )
 
@@ -219,32 +228,36 @@ class Dwells:
 
     def _moments(self, coefficients: Any, sequence: _Sequence) -> Array:
         """The first four moments (sojourns, 4) of what each sojourn lasts beyond the resolution."""
-        assert self._grid is not None
-        _, begin = self._filter(coefficients, sequence)
-        generator = self._generator(coefficients)
-        left = leaving(generator, sequence.resolution, self.classes, self._grid.delay)
-        every = jnp.pad(moments(generator, left, sequence.resolution, self.classes), ((0, 1), (0, 0)))
+        generator, grid, staying, left = self._left(coefficients, sequence)
+        every = moments(generator, staying, left, self.classes, grid, sequence.width)
+        begin = self._filter(coefficients, sequence)[1]
+        every = jnp.pad(every, ((0, 1), (0, 0)))
         return jnp.einsum("ds,dsm->dm", begin, every[self.classes.members][sequence.own])
+
+    def _left(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, tuple[int, int], Stays, Leaving]:
+        """The generator, the windows in a resolution and points in each, and how classes are stayed in and left."""
+        assert self._grid is not None
+        generator, grid = self._generator(coefficients), (self._grid.delay, self._grid.points)
+        staying = stays(generator, self.classes, *grid, sequence.width)
+        return generator, grid, staying, leaving(staying, self.classes)
 
     def _filter(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, Array]:
         """The log-likelihood, and the law (sojourns, members) of the state when each has lasted the resolution."""
-        assert self._grid is not None
-        grid = self._grid.delay, self._grid.points
-        generator, members = self._generator(coefficients), self.classes.members
-        left = leaving(generator, sequence.resolution, self.classes, self._grid.delay)
+        generator, grid, staying, left = self._left(coefficients, sequence)
+        members, width = self.classes.members, sequence.width
 
         def of_class(
-            left: Leaving, members: Array, windows: Array, place: Array, weights: Array
+            left: Leaving, members: Values, windows: Values, place: Values, weights: Values
         ) -> tuple[Array, Array]:
-            rows, scale = entering(generator, left, members, windows, grid, sequence.width)
+            rows, scale = entering(generator, staying, left, members, windows, grid, width)
             return jnp.einsum("di,dmie->dme", weights, rows[place]), scale[place]
 
         data = sequence.windows, sequence.place, sequence.weights
         every = jax.vmap(of_class)(left, *map(jnp.asarray, (members, *data)))
         flux, scale = (jnp.concatenate(part)[sequence.order] for part in every)
-        law = jnp.append(entry_law(generator, left, self.classes), 0.0)[members]
+        law = jnp.append(entry_law(generator, staying, left, self.classes, grid, width), 0.0)[members]
         # where the next class is not seen, the probability of no end stands in the place of a law
-        lasting = jnp.pad(left.lasting, ((0, 0), (0, 1), (0, 1)))[:, :, members]
+        lasting = jnp.pad(left.entries @ staying.lasting[None], ((0, 0), (0, 1), (0, 1)))[:, :, members]
         landing = jnp.pad(jnp.moveaxis(lasting, 2, 1), ((0, 0), (0, 1), (0, 0), (0, 0))).at[:, -1, -1, 0].set(1.0)
         return _followed(law / law.sum(axis=1, keepdims=True), flux, scale, landing, sequence)
 

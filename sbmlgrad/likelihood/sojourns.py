@@ -3,17 +3,18 @@
 Such a sojourn begins with a stay in the class of at least the resolution tau, and ends where the next stay of at least
 tau in another class begins; shorter ones in between are not seen (Colquhoun & Sigworth, in Single-Channel Recording,
 1983; Hawkes, Jalali & Colquhoun, Phil. Trans. R. Soc. A 332, 511, 1990). Let p(v) be the law of the state, at a time v
-after the first tau, while no stay elsewhere has been resolved. Probability comes into other classes at the rate
-f = p J, and what came in tau ago and has stayed since is resolved:
+after the first tau, while no stay elsewhere has been resolved, r its part in the class, and e(v) the rates of entering
+other classes. With rates Q' within classes and J between them
 
-    dp/dv = p(v) Q - p(v - tau) D,    D = J exp(Q' tau),    p = 0 before v = 0,
+    p(v) = r(v) + integral from 0 to tau of e(v - t) exp(Q' t) dt,    dr/dv = p Q in the class,    e = p J outside.
 
-with Q' the rates within classes. A sojourn of length tau + v that ends in another class has the density p(v) D, the law
-of the state when the next one has lasted tau. That holds for any number of classes, and any rates.
+A sojourn of length tau + v that ends in another class has the density e(v) exp(Q' tau), the law of the state when the
+next one has lasted tau. That holds for any number of classes, and any rates.
 
-The equation is followed by collocation at Radau points in windows of width h = tau / c. One window is linear in those
+The equations are followed by collocation at Radau points in windows of width h = tau / c. One window is linear in those
 before it, so that powers of a matrix, by doubling, lead to any time: nothing is taken from an asymptotic form, and no
-eigenvalues are needed, which may be complex or coincide.
+eigenvalues are needed, which may be complex or coincide. Everything is a sum of what came in; there are no differences
+of large numbers, in which what is rare would be lost.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Grid:
         return 4 * math.ceil(max(1, int(windows).bit_length()) / 4)
 
     def windows(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The window (K,) of each time, and the weights (K, points + 1) of the values at its ends and points."""
+        """The window (K,) of each time, and the weights (K, points) of the values at its points."""
         index = np.floor(times / self.width).astype(np.int64)
         return index, _weights(self.points, times / self.width - index)
 
@@ -104,8 +105,8 @@ def radau(points: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weights(points: int, at: np.ndarray) -> np.ndarray:
-    """Lagrange's polynomials (K, points + 1) of 0 and the Radau points, at places (K,) in a window."""
-    nodes = np.append(0.0, radau(points)[0])
+    """Lagrange's polynomials (K, points) of the Radau points, at places (K,) in a window."""
+    nodes = radau(points)[0]
     off = at[:, None] - nodes
     result = np.empty_like(off)
     for index, node in enumerate(nodes):
@@ -151,32 +152,72 @@ def _rows(chosen: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.pad(own, (0, most - len(own)), constant_values=size) for own in every])
 
 
-class Leaving(NamedTuple):
-    """How classes are left: rates J (classes, states, entries) into others, and the law (classes, entries, states) of
-    the state a resolution later."""
+class Stays(NamedTuple):
+    """The law of the state in a class that is not left: exponentials of the rates within classes.
 
-    rates: Array
+    Attributes
+    ----------
+    across
+        Rates (states, states) from one class to another.
+    after, until
+        Matrices (points, states, states) from the beginning of a window to its points, and from there to its end.
+    past
+        The same (delay, states, states) over 0, 1, ... whole windows.
+    lasting
+        The same (states, states) over the resolution.
+    """
+
+    across: Array
+    after: Array
+    until: Array
+    past: Array
     lasting: Array
 
-    @property
-    def resolved(self) -> Array:
-        """The matrix D (classes, states, states)."""
-        return self.rates @ self.lasting
+
+class Leaving(NamedTuple):
+    """How classes are left.
+
+    Attributes
+    ----------
+    inside
+        1 in the class and 0 elsewhere (classes, states).
+    entries
+        Which states (classes, entries, states) are entered, by a 1.
+    rates
+        Those of entering (classes, states, entries).
+    """
+
+    inside: Array
+    entries: Array
+    rates: Array
 
 
-def leaving(generator: Array, resolution: Values, classes: Classes, delay: int) -> Leaving:
-    """How each class is left, with ``delay`` windows in a resolution."""
-    apart = jnp.asarray(classes.apart)
-    lasting = _exponential(jnp.where(apart, 0.0, generator) * resolution, delay)
-    across = jnp.where(apart, generator, 0.0)
-    rates = jnp.pad(across, ((0, 0), (0, 1)))[:, classes.entries]
-    return Leaving(jnp.moveaxis(rates, 0, 1), jnp.pad(lasting, ((0, 1), (0, 0)))[classes.entries])
+def stays(generator: Array, classes: Classes, delay: int, points: int, width: Values) -> Stays:
+    """With ``delay`` windows of a ``width`` in a resolution, and ``points`` in each."""
+    apart, one = jnp.asarray(classes.apart), jnp.eye(len(generator))
+    places = radau(points)[0]
+    spans = width * np.concatenate([places, 1 - places])
+    every = _exponential(spans[:, None, None] * jnp.where(apart, 0.0, generator)[None])
+    past = [one]
+    for _ in range(delay):
+        past.append(past[-1] @ every[points - 1])
+    return Stays(
+        jnp.where(apart, generator, 0.0), every[:points], every[points:], jnp.stack(past[: max(delay, 1)]), past[-1]
+    )
 
 
-def _exponential(matrix: Array, delay: int) -> Array:
-    """Of a matrix whose norm is at most twice the widest window, times their number: by squaring a Taylor series."""
-    halvings = math.ceil(math.log2(4 * _WIDEST * max(delay, 1)))
-    one, small = jnp.eye(len(matrix)), matrix / 2**halvings
+def leaving(stays: Stays, classes: Classes) -> Leaving:
+    """How each class is left."""
+    size = len(classes.of)
+    entries = np.eye(size + 1)[classes.entries][:, :, :size]
+    inside = (classes.of[None] == np.arange(classes.count)[:, None]).astype(float)
+    return Leaving(jnp.asarray(inside), jnp.asarray(entries), jnp.einsum("ij,kej->kie", stays.across, entries))
+
+
+def _exponential(matrices: Array) -> Array:
+    """Of matrices (K, states, states) whose norms are at most twice the widest window: a Taylor series, squared."""
+    halvings = math.ceil(math.log2(4 * _WIDEST))
+    one, small = jnp.broadcast_to(jnp.eye(matrices.shape[1])[None], matrices.shape), matrices / 2**halvings
 
     def term(k: Array, total: Array) -> Array:
         return one + small @ total / (_TERMS - k)
@@ -185,27 +226,48 @@ def _exponential(matrix: Array, delay: int) -> Array:
     return lax.fori_loop(0, halvings, lambda _, power: power @ power, series)
 
 
-def entry_law(generator: Array, leaving: Leaving, classes: Classes) -> Array:
+def _unseen(stays: Stays, delay: int, width: Values, power: int) -> Array:
+    """The integral (states, states) over a resolution of (-t)^k / k! exp(Q' t)."""
+    places, integrals = radau(len(stays.after))
+    if not delay:
+        return jnp.zeros_like(stays.lasting)
+    times = np.arange(delay)[:, None] + places
+    weights = integrals[-1] * (-times) ** power / math.factorial(power)
+    return jnp.asarray(width) ** (power + 1) * jnp.einsum("lj,lab,jbc->ac", weights, stays.past, stays.after)
+
+
+def _transform(generator: Array, stays: Stays, left: Leaving, delay: int, width: Values, power: int) -> Array:
+    """A coefficient (classes, states, states) of the powers of s in the system whose inverse has, in the rows of a
+    class, the Laplace transforms of r (in its columns) and of e (in the others)."""
+    inside = left.inside[:, :, None]
+    gaps = _unseen(stays, delay, width, power) @ stays.across
+    own = {0: -generator, 1: jnp.eye(len(generator))}.get(power, jnp.zeros_like(generator))
+    other = jnp.eye(len(generator)) - gaps if power == 0 else -gaps
+    return inside * own[None] + (1 - inside) * other[None]
+
+
+def entry_law(
+    generator: Array, stays: Stays, left: Leaving, classes: Classes, grid: tuple[int, int], width: Values
+) -> Array:
     """The law (states,) of the state when an apparent sojourn has lasted tau, in equilibrium, over all sojourns."""
-    size, resolved = len(classes.of), leaving.resolved
-    passage = jnp.linalg.solve(resolved - generator[None], resolved)[classes.of, np.arange(size)]
+    size = len(classes.of)
+    inverse = jnp.linalg.inv(_transform(generator, stays, left, grid[0], width, 0))
+    passage = ((1 - left.inside[:, None]) * inverse @ stays.lasting[None])[classes.of, np.arange(size)]
     # (law passage = law, with a sum of 1) as one system of equations
     return jnp.linalg.solve((jnp.eye(size) - passage + 1.0).T, jnp.ones(size))
 
 
-def moments(generator: Array, leaving: Leaving, resolution: Values, classes: Classes) -> Array:
-    """The first four moments (states, 4) of v, by the state in which a sojourn has lasted tau.
-
-    The Laplace transform of p is the inverse of s - Q + exp(-s tau) D; its powers of s are those of a series.
-    """
-    resolved, one, tau = leaving.resolved, jnp.eye(len(generator))[None], jnp.asarray(resolution)
-    terms = [resolved - generator[None], one - tau * resolved]
-    terms += [(-tau) ** k / math.factorial(k) * resolved for k in (2, 3, 4)]
+def moments(
+    generator: Array, stays: Stays, left: Leaving, classes: Classes, grid: tuple[int, int], width: Values
+) -> Array:
+    """The first four moments (states, 4) of v, by the state in which a sojourn has lasted tau."""
+    terms = [_transform(generator, stays, left, grid[0], width, power) for power in range(5)]
     series = [jnp.linalg.inv(terms[0])]
     for power in range(1, 5):
-        total = sum((terms[k] @ series[power - k] for k in range(1, power + 1)), jnp.zeros_like(one))
+        total = sum((terms[k] @ series[power - k] for k in range(1, power + 1)), jnp.zeros_like(terms[0]))
         series.append(-series[0] @ total)
-    every = [(-1) ** k * math.factorial(k) * (series[k] @ resolved).sum(axis=-1) for k in range(1, 5)]
+    seen = (1 - left.inside) * stays.lasting.sum(axis=1)[None]
+    every = [(-1) ** k * math.factorial(k) * (series[k] @ seen[:, :, None])[..., 0] for k in range(1, 5)]
     return jnp.stack(every, axis=-1)[classes.of, np.arange(len(generator))]
 
 
@@ -216,49 +278,59 @@ def windows_as_bits(numbers: np.ndarray, levels: int) -> np.ndarray:
 
 
 def entering(
-    generator: Array, leaving: Leaving, members: Values, windows: Values, grid: tuple[int, int], width: Values
+    generator: Array,
+    stays: Stays,
+    left: Leaving,
+    members: Values,
+    windows: Values,
+    grid: tuple[int, int],
+    width: Values,
 ) -> tuple[Array, Array]:
-    """Of one class (without the axis of classes): rates (K, members, points + 1, entries + 1) into others at the ends
-    and points of windows, as multiples of the exponentials of (K,), by the state in which a sojourn has lasted tau.
+    """Of one class (without the axis of classes): rates (K, members, points, entries + 1) into others at the points of
+    windows, as multiples of the exponentials of (K,), by the state in which a sojourn has lasted tau.
 
     ``windows`` are those asked for, as bits (levels, K); ``grid`` is how many there are in a resolution, and points in
     each. The last of the entries is the probability that the sojourn has not been seen to end.
     """
-    step, nodes = _window(generator, leaving, *grid, width)
+    step, nodes = _window(generator, stays, left, *grid, width)
     size, states = len(step), len(generator)
     begin = jnp.zeros((len(members), size))
     begin = begin.at[np.arange(len(members)), size - states + members].set(1.0, mode="drop")
     state, scale = _powers(step, jnp.broadcast_to(begin[None], (windows.shape[1], *begin.shape)), windows)
-    history = len(nodes) - states
-    inputs = jnp.concatenate([state[..., :history], state[..., size - states :]], axis=-1)
-    seen = jnp.concatenate([leaving.rates, jnp.ones((states, 1))], axis=1)
-    first = state[..., size - states :] @ seen
-    later = jnp.tensordot(inputs, nodes @ seen, axes=1)
-    return jnp.concatenate([first[:, :, None], later], axis=2), scale
+    seen = jnp.concatenate([left.rates, jnp.ones((states, 1))], axis=1)
+    return jnp.tensordot(state, nodes @ seen, axes=1), scale
 
 
-def _window(generator: Array, leaving: Leaving, delay: int, points: int, width: Values) -> tuple[Array, Array]:
-    """The matrix that leads from one window to the next, and laws (inputs, points, states) at the points.
+def _window(
+    generator: Array, stays: Stays, left: Leaving, delay: int, points: int, width: Values
+) -> tuple[Array, Array]:
+    """The matrix that leads from one window to the next, and laws p (size, points, states) at the points.
 
-    A row that it applies to holds f at the points of the windows of the last tau, the oldest first, and then the law at
-    the window's beginning. Inputs are the oldest of those windows, and the law.
+    A row that it applies to holds e at the points of the windows of the last tau, the oldest first, and then r at the
+    window's beginning. What came in before the window is known; r and what comes in go on from there together.
     """
-    states, entries = len(generator), leaving.rates.shape[1]
-    integrals = radau(points)[1]
-    flow = generator if delay else generator - leaving.resolved
-    left = jnp.eye(points * states) - width * jnp.kron(integrals, flow.T)
-    right = jnp.kron(np.ones((points, 1)), jnp.eye(states))
+    states, integrals = len(generator), radau(points)[1]
+    inside = left.inside
+    flow = generator if delay else inside[:, None] * generator * inside[None]
+    block = points * left.rates.shape[1]
+    before = jnp.zeros((delay, block, points, states))
     if delay:
-        right = jnp.concatenate([-width * jnp.kron(integrals, leaving.lasting.T), right], axis=1)
-    nodes = jnp.linalg.solve(left, right).T.reshape(-1, points, states)
+        last = np.broadcast_to(integrals[-1], (points, points))
+        weights = width * np.stack([last - integrals, *[last] * (delay - 1)])  # of the oldest window, a part is over
+        came = jnp.einsum("ea,jab,lbc->ljec", left.entries, stays.until, stays.past[::-1])
+        before = jnp.einsum("lij,ljec,icd->ljeid", weights, came, stays.after).reshape(before.shape)
+    before = before.reshape(-1, points, states)
+    come = width * jnp.einsum("ij,sjd->sid", integrals, before @ stays.across)
+    begin = jnp.broadcast_to(jnp.diag(inside)[:, None], (states, points, states))
+    system = jnp.eye(points * states) - width * jnp.kron(integrals, flow.T)
+    known = jnp.concatenate([come, begin]).reshape(-1, points * states)
+    followed = jnp.linalg.solve(system, known.T).T.reshape(-1, points, states)
+    nodes = followed + jnp.pad(before, ((0, states), (0, 0), (0, 0)))
+    stay = followed[:, -1] * inside[None]
     if not delay:
-        return nodes[:, -1], nodes
-    block, kept = points * entries, (delay - 1) * points * entries
-    size = kept + block + states
-    ahead = jnp.concatenate([(nodes @ leaving.rates).reshape(-1, block), nodes[:, -1]], axis=1)
-    step = jnp.zeros((size, size)).at[block + np.arange(kept), np.arange(kept)].set(1.0)
-    rows = np.append(np.arange(block), np.arange(size - states, size))
-    return step.at[rows, kept:].add(ahead), nodes
+        return stay, nodes
+    shift = np.eye(delay * block + states, (delay - 1) * block, k=-block)
+    return jnp.concatenate([shift, (nodes @ left.rates).reshape(-1, block), stay], axis=1), nodes
 
 
 def _powers(step: Array, begin: Array, windows: Values) -> tuple[Array, Array]:

@@ -126,6 +126,13 @@ def test_the_level_at_rest(missed: Dwells) -> None:
     assert missed.at_rest(VALUES) == pytest.approx((opened, np.sqrt(opened * (1 - opened))))
 
 
+def test_a_start_far_from_the_truth_is_not_impossible(missed: Dwells) -> None:
+    far = np.array([0.2, 1.0, 2.0, 60.0])  # openings of up to 2.5 would last 0.017
+    found = missed.evaluate(far)
+    assert np.isfinite(found.value)
+    assert found.score[3] < 0
+
+
 def test_levels_that_no_state_has_are_refused(bursts: Problem) -> None:
     record = DwellRecord.of("O", [(np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0, 0.0]))])
     with pytest.raises(SimulationError, match="'O' is 2 in the data, and 0, 1 in the states of the model"):

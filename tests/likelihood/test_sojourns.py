@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ from sbmlgrad.likelihood.sojourns import (
     leaving,
     moments,
     radau,
+    stays,
     windows_as_bits,
 )
 from sbmlgrad.simulation.deterministic import quick_to_compile
@@ -41,25 +43,36 @@ ROUND = np.array([[-2.0, 2.0, 0, 0], [0, -1.5, 1.5, 0], [0, 0.5, -1.5, 1.0], [1.
 """Mostly one way around, with complex eigenvalues; three classes."""
 
 
-def followed(
-    generator: np.ndarray, of: np.ndarray, times: np.ndarray, resolution: float
-) -> tuple[Classes, Leaving, np.ndarray]:
-    """Rates (classes, times, members, entries + 1) into other classes, at times after the resolution."""
+class Followed(NamedTuple):
+    """Rates (classes, times, members, entries + 1) into other classes, the law (classes, entries, states) of the state
+    a resolution later, that (states,) with which sojourns begin, and moments (states, 4) of their lengths."""
+
+    classes: Classes
+    rates: np.ndarray
+    lasting: np.ndarray
+    law: np.ndarray
+    moments: np.ndarray
+
+
+def followed(generator: np.ndarray, of: np.ndarray, times: np.ndarray, resolution: float) -> Followed:
+    """Sojourns at times after the resolution."""
     classes, grid = Classes(of, generator > 0), Grid.of(float(-np.diag(generator).min()), resolution)
     number, weights = grid.windows(times)
     bits = windows_as_bits(number, grid.levels(float(times.max())))
 
     @partial(jax.jit, compiler_options=quick_to_compile())
-    def rates(generator: jax.Array) -> tuple[Leaving, list[jax.Array]]:
-        left, result = leaving(generator, resolution, classes, grid.delay), []
+    def every(generator: jax.Array) -> tuple[jax.Array, ...]:
+        shape = grid.delay, grid.points
+        staying = stays(generator, classes, *shape, grid.width)
+        left, rates = leaving(staying, classes), []
         for own, members in enumerate(classes.members):
-            one = Leaving(left.rates[own], left.lasting[own])
-            rows, scale = entering(generator, one, members, bits, (grid.delay, grid.points), grid.width)
-            result.append(jnp.einsum("di,dmie->dme", weights, rows) * jnp.exp(scale)[:, None, None])
-        return left, result
+            one = Leaving(*(part[own] for part in left))
+            rows, scale = entering(generator, staying, one, members, bits, shape, grid.width)
+            rates.append(jnp.einsum("di,dmie->dme", weights, rows) * jnp.exp(scale)[:, None, None])
+        rest = generator, staying, left, classes, shape, grid.width
+        return jnp.stack(rates), left.entries @ staying.lasting, entry_law(*rest), moments(*rest)
 
-    left, result = rates(jnp.asarray(generator))
-    return classes, left, np.stack(result)
+    return Followed(classes, *map(np.asarray, every(jnp.asarray(generator))))
 
 
 @pytest.mark.parametrize("resolution", [0.05, 0.2])
@@ -67,7 +80,7 @@ def test_open_times_of_five_states(resolution: float) -> None:
     """Of the survivor function the transform is known (Hawkes, Jalali & Colquhoun 1990), by the law of gaps."""
     times = np.array([0.5, 1.7, 31.3]) * resolution
     of = np.array([1, 1, 0, 0, 0])
-    classes, left, rates = followed(NICOTINIC, of, times, resolution)
+    classes, rates, later, *_ = followed(NICOTINIC, of, times, resolution)
     tau, opened, shut = mp.mpf(resolution), slice(0, 2), slice(2, 5)
     oo, os, so, ss = (mp.matrix(NICOTINIC[a, b].tolist()) for a in (opened, shut) for b in (opened, shut))
     lasting = mp.expm(ss * tau)
@@ -79,7 +92,7 @@ def test_open_times_of_five_states(resolution: float) -> None:
     for index, time in enumerate(times):
         exact = [float(mp.invertlaplace(lambda z, b=b: survivor(z)[0, b], time, method="dehoog")) for b in (0, 1)]
         density = np.array(exact) @ NICOTINIC[opened, shut] @ np.array(lasting.tolist(), float)
-        found = rates[1, index, 0, :-1] @ np.asarray(left.lasting)[1]
+        found = rates[1, index, 0, :-1] @ later[1]
         np.testing.assert_allclose(found[shut], density, rtol=1e-7)
     assert classes.entries[1].tolist() == [2, 3]
 
@@ -88,11 +101,9 @@ def test_two_states_within_twice_the_resolution() -> None:
     """Until then all gaps are unseen: the density is that of being open, times that of a gap that lasts."""
     a, b, tau = 0.7, 2.0, 0.4
     generator, times = np.array([[-a, a], [b, -b]]), np.linspace(0, 0.999 * tau, 7)
-    _, left, rates = followed(generator, np.array([0, 1]), times, tau)
+    _, rates, later, *_ = followed(generator, np.array([0, 1]), times, tau)
     being_there = (b + a * np.exp(-(a + b) * times)) / (a + b)
-    np.testing.assert_allclose(
-        rates[0, :, 0, 0] * np.asarray(left.lasting)[0, 0, 1], a * np.exp(-b * tau) * being_there
-    )
+    np.testing.assert_allclose(rates[0, :, 0, 0] * later[0, 0, 1], a * np.exp(-b * tau) * being_there)
     np.testing.assert_allclose(rates[0, :, 0, -1], 1.0)
 
 
@@ -103,9 +114,8 @@ def test_moments_are_integrals_of_densities() -> None:
     times = (np.cumsum(widths) - widths)[:, None] + widths[:, None] * nodes
     fast = NICOTINIC.copy()
     fast[1] *= 30  # so that nothing is left after 15 ms
-    classes, left, rates = followed(fast, of, times.ravel(), tau)
-    density = (rates[1, :, :2, :-1] @ np.asarray(left.lasting)[1]).sum(axis=-1).reshape(*times.shape, 2)
-    found = np.asarray(moments(jnp.asarray(fast), left, tau, classes))
+    _, rates, later, _, found = followed(fast, of, times.ravel(), tau)
+    density = (rates[1, :, :2, :-1] @ later[1]).sum(axis=-1).reshape(*times.shape, 2)
     for power in range(1, 5):
         integral = np.einsum("w,p,wpm,wp->m", widths, weights, density, times**power)
         np.testing.assert_allclose(found[:2, power - 1], integral, rtol=1e-4)
@@ -132,12 +142,12 @@ def test_three_classes_of_a_process_with_complex_eigenvalues(resolution: float) 
     nodes, weights = np.polynomial.legendre.leggauss(50)
     at = (cuts[:-1, None] + np.diff(cuts)[:, None] * (nodes + 1) / 2).ravel()
     share = (np.diff(cuts)[:, None] * weights / 2).ravel()
-    classes, left, rates = followed(ROUND, of, at, resolution)
-    law = np.append(np.asarray(entry_law(jnp.asarray(ROUND), left, classes)), 0.0)
+    classes, rates, later, law, _ = followed(ROUND, of, at, resolution)
+    law = np.append(law, 0.0)
     assert law.sum() == pytest.approx(1)
     for own in range(3):
         start = law[classes.members[own]] / law[classes.members[own]].sum()
-        density = (start @ rates[own, :, :, :-1]) @ np.asarray(left.lasting)[own]
+        density = (start @ rates[own, :, :, :-1]) @ later[own]
         expected = np.stack([(density[:, of == k].sum(axis=1) * share).reshape(4, 50).sum(axis=1) for k in range(3)], 1)
         assert expected.sum() == pytest.approx(1, abs=1e-6)
         here = (record.level == own) & ~np.isnan(record.after)
@@ -146,6 +156,28 @@ def test_three_classes_of_a_process_with_complex_eigenvalues(resolution: float) 
         telling = expected > 5
         assert seen[~telling].sum() < 30
         assert np.sum((seen - expected)[telling] ** 2 / expected[telling]) < chi2.isf(1e-4, telling.sum() - 1)
+
+
+def test_what_is_next_to_impossible_has_its_probability() -> None:
+    """Far beyond rounding it falls as the slowest part of it does, however slow other states are."""
+    times = np.array([50.0, 100.0, 150.0, 1000.0])
+    number, weights = (grid := Grid.of(20.0, 0.2)).windows(times)
+    fast = NICOTINIC.copy()
+    fast[1] *= 30
+    classes, shape = Classes(np.array([1, 1, 0, 0, 0]), fast > 0), (grid.delay, grid.points)
+
+    @partial(jax.jit, compiler_options=quick_to_compile())
+    def logarithms(generator: jax.Array) -> jax.Array:
+        staying = stays(generator, classes, *shape, grid.width)
+        left = Leaving(*(part[1] for part in leaving(staying, classes)))
+        bits = windows_as_bits(number, grid.levels(1000.0))
+        rows, scale = entering(generator, staying, left, classes.members[1], bits, shape, grid.width)
+        return jnp.log(jnp.einsum("di,die->de", weights, rows[:, 0])[:, -1]) + scale
+
+    found = np.asarray(logarithms(jnp.asarray(fast)))
+    slope = (found[1] - found[0]) / 50
+    assert slope < -1
+    np.testing.assert_allclose(found[1:] - found[0], slope * (times[1:] - 50), rtol=1e-9)
 
 
 def test_rates_too_fast_for_a_resolution_are_refused() -> None:

@@ -1,0 +1,103 @@
+"""Fits of switching records by their dwell times: truth, what is chosen, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import sbmlgrad as sg
+from sbmlgrad.errors import FitError, SbmlgradError
+
+TRUTH = {"a": 0.2, "b": 1.0, "o": 5.0, "c": 3.0}
+
+
+@pytest.fixture(scope="module")
+def channel() -> sg.ReactionNetwork:
+    """Shut for long (R), shut for short (C) or open (O); rates to start from."""
+    return sg.ReactionNetwork(
+        [[-1, 1, 0, 0], [1, -1, -1, 1], [0, 0, 1, -1]],
+        lambda x, p: jnp.stack([p["a"] * x[0], p["b"] * x[1], p["o"] * x[1], p["c"] * x[2]]),
+        [1, 0, 0],
+        {"a": 0.1, "b": 2.0, "o": 3.0, "c": 5.0},
+        species=("R", "C", "O"),
+    )
+
+
+@pytest.fixture(scope="module")
+def record() -> pd.DataFrame:
+    """Drawn one stay after the other; those below 0.1 stand in the table, but count as not seen."""
+    random, moves = np.random.default_rng(5), {0: [(1, "a")], 1: [(0, "b"), (2, "o")], 2: [(1, "c")]}
+    state, now, rows = 0, 0.0, []
+    for _ in range(3000):
+        if not rows or rows[-1][1] != (state == 2):
+            rows.append((now, float(state == 2)))
+        rates = np.array([TRUTH[name] for _, name in moves[state]])
+        now += random.exponential(1 / rates.sum())
+        state = moves[state][random.choice(len(rates), p=rates / rates.sum())][0]
+    return pd.DataFrame(rows, columns=["time", "O"]).assign(**{"O-resolution": 0.1})
+
+
+def test_a_resolution_makes_it_dwell_times(channel: sg.ReactionNetwork, record: pd.DataFrame) -> None:
+    """Four estimates within four standard errors: 3e-4 by chance."""
+    fit = sg.fit(channel, record, dict.fromkeys(TRUTH))
+    assert fit.converged
+    assert fit.loss_name == ("-2 log likelihood (likelihood of dwell times, events shorter than 0.1 missed, 3 states)")
+    table = fit.parameters
+    assert np.all(np.abs(np.log(table["estimate"] / pd.Series(TRUTH))) < 4 * table["stderr"] / table["estimate"])
+    assert np.all(table["stderr"] < 0.3 * table["estimate"])
+    assert fit.warnings == ()
+    assert fit.measured["statistic"].unique().tolist() == ["dwell time"]
+    assert fit.measured["measured"].min() >= 0.1
+    assert fit.goodness["n_data"] == len(fit.measured)
+    shut = record.assign(**{"O-resolution": [0.1, *[np.nan] * (len(record) - 1)]})
+    again = sg.fit(channel, shut, dict.fromkeys(TRUTH), loss="dwells")  # one number says it
+    assert again.loss == pytest.approx(fit.loss)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {"method": "ode"}, "which method 'ode' does not have; use method 'ssa', or remove the column"),
+        ({}, {"loss": "moments"}, "loss 'moments' is of something else; use loss 'dwells', or remove the column"),
+        ({}, {"loss": "projection"}, "loss 'projection' is of something else"),
+        ({"O-resolution": [0.1] * 3 + [0.2] * 3}, {}, "has 0.1 and 0.2; a record has one resolution"),
+        ({"O-resolution": [0.0] * 6}, {}, "0 is no resolution, which is the shortest time that is seen"),
+        ({"O-resolution": [-1.0] * 6}, {}, "-1 is no resolution"),
+        ({"O": [0.0, 2.0] * 3}, {}, "loss 'dwells': 'O' is 2 in the data, and 0, 1 in the states of the model"),
+        ({"O-resolution": [9.0] * 6}, {}, "'O' has no two levels that are not shorter than 9 one after the other"),
+        ({"O-resolution": [0.5] * 6, "C": [0.0] * 6}, {}, "and the table has 'O', 'C'; keep one"),
+        ({"O-error": [0.1] * 6}, {}, "there is a column 'O-error'; remove it"),
+    ],
+)
+def test_what_has_no_dwell_times_is_refused(
+    channel: sg.ReactionNetwork, change: dict[str, list[float]], options: dict[str, Any], message: str
+) -> None:
+    table = pd.DataFrame({"time": np.arange(6.0), "O": [0.0, 1.0] * 3, "O-resolution": 0.5}).assign(**change)
+    with pytest.raises(SbmlgradError) as caught:
+        sg.fit(channel, table, {"c": None}, **options)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_dwell_times_need_no_resolution(channel: sg.ReactionNetwork) -> None:
+    """Of two states all of whose stays are seen, rates are numbers of stays over the time in them."""
+    times = np.cumsum(np.random.default_rng(2).exponential([0.5, 0.2] * 200))
+    network = sg.ReactionNetwork(
+        [[-1, 1]],
+        lambda x, p: jnp.stack([p["c"] * x[0], p["o"] * (1 - x[0])]),
+        [1],
+        {"o": 3.0, "c": 3.0},
+        species=("O",),
+    )
+    table = pd.DataFrame({"time": times, "O": [0.0, 1.0] * 200})
+    fit = sg.fit(network, table, {"o": None, "c": None}, loss="dwells")
+    spans = np.diff(times)
+    assert fit.parameters["estimate"].tolist() == pytest.approx(
+        [1 / spans[::2].mean(), 1 / spans[1::2].mean()], rel=1e-4
+    )
+    with pytest.raises(FitError, match="is of trajectories, and the table has other cells at each time"):
+        sg.fit(network, pd.DataFrame({"time": [1.0] * 4, "O": [0.0, 1.0] * 2}), {"o": None}, loss="dwells")
