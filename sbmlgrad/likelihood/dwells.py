@@ -8,6 +8,7 @@ of :mod:`sbmlgrad.likelihood.sojourns`: where all sojourns are seen (resolution 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -34,6 +35,7 @@ from sbmlgrad.likelihood.sojourns import (
     stays,
     windows_as_bits,
 )
+from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.box import closed
 from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.finite_state import StateSpace, Values, stacked_rates
@@ -173,7 +175,7 @@ class Dwells:
         self._follow(values)
         point = self.problem.at(values)
         coefficients = tuple(np.asarray(c, np.float64) for c in point.coefficients)
-        value, slopes = self._compiled("slopes", jax.value_and_grad(self._value))(coefficients, self._sequence)
+        value, slopes = self._compiled("slopes")(coefficients, self._sequence)
         directions = stacked(coefficients, point.tangents.coefficients)
         score = sum(np.tensordot(d, slope, np.ndim(slope)) for d, slope in zip(directions, slopes, strict=True))
         return evaluation(value, score)
@@ -182,7 +184,7 @@ class Dwells:
         """Moments of each apparent dwell time, given all that came before it."""
         self._follow(values)
         coefficients = tuple(np.asarray(c, np.float64) for c in self.problem.at(values).coefficients)
-        found = np.asarray(self._compiled("moments", self._moments)(coefficients, self._sequence))
+        found = np.asarray(self._compiled("moments")(coefficients, self._sequence))
         first, second, third, fourth = found[: len(self.record.level)].T
         variance = second - first**2
         central = fourth - 4 * third * first + 6 * second * first**2 - 3 * first**4
@@ -199,7 +201,7 @@ class Dwells:
 
     def at_rest(self, values: np.ndarray) -> tuple[float, float]:
         """Mean and standard deviation of the observable at any time."""
-        generator = np.asarray(self._generator(self.problem.at(values).coefficients))
+        generator = np.asarray(self._compiled("generator")(self.problem.at(values).coefficients))
         law = np.linalg.solve((generator + 1.0).T, np.ones(len(generator)))
         mean = float(law @ self.signal)
         return mean, float(np.sqrt(max(law @ np.square(self.signal) - mean**2, 0.0)))
@@ -208,43 +210,56 @@ class Dwells:
         missed = f"events shorter than {self.record.resolution:g} missed" if self.record.resolution else "all seen"
         return f"likelihood of dwell times, {missed}, {len(self.space)} states"
 
-    def _compiled(self, kind: str, function: Any) -> Any:
+    def _compiled(self, kind: str) -> Any:
+        """A function of a program, which is kept with what was compiled for it."""
         assert self._grid is not None
-        structure = self.space.states.tobytes(), self.classes.of.tobytes(), self._grid.delay, self._grid.points
-        key = "dwells", kind, self.record.observable, structure
+        grid = self._grid.delay, self._grid.points
+        program = _Program(self.problem.network, self.space, self.classes, grid)
+        function = jax.value_and_grad(program.value) if kind == "slopes" else getattr(program, kind)
+        key = "dwells", kind, self.space.states.tobytes(), self.classes.of.tobytes(), grid
         return self.problem.once(key, lambda: jax.jit(function, compiler_options=quick_to_compile()))
 
-    def _generator(self, coefficients: Any) -> Array:
+
+@dataclass(frozen=True, eq=False)
+class _Program:
+    """Functions of coefficients and a sequence to be compiled: of some states in classes, and of how many windows there
+    are in a resolution and points in each."""
+
+    network: ReactionNetwork
+    space: StateSpace
+    classes: Classes
+    grid: tuple[int, int]
+
+    def generator(self, coefficients: Any) -> Array:
         """Rates (states, states) from one state to another, their sums off the diagonal on it."""
         size = len(self.space)
-        rates = stacked_rates(self.problem.network, tuple(map(jnp.asarray, self.space.x)), coefficients)
+        rates = stacked_rates(self.network, tuple(map(jnp.asarray, self.space.x)), coefficients)
         reaction, source = np.nonzero(self.space.successors < size)
         rates = rates[reaction, source]
         result = jnp.zeros((size, size)).at[source, self.space.successors[reaction, source]].add(rates)
         return result.at[source, source].add(-rates)
 
-    def _value(self, coefficients: Any, sequence: _Sequence) -> Array:
+    def value(self, coefficients: Any, sequence: _Sequence) -> Array:
         return self._filter(coefficients, sequence)[0]
 
-    def _moments(self, coefficients: Any, sequence: _Sequence) -> Array:
+    def moments(self, coefficients: Any, sequence: _Sequence) -> Array:
         """The first four moments (sojourns, 4) of what each sojourn lasts beyond the resolution."""
-        generator, grid, staying, left = self._left(coefficients, sequence)
-        every = moments(generator, staying, left, self.classes, grid, sequence.width)
+        generator, staying, left = self._left(coefficients, sequence)
+        every = moments(generator, staying, left, self.classes, self.grid, sequence.width)
         begin = self._filter(coefficients, sequence)[1]
         every = jnp.pad(every, ((0, 1), (0, 0)))
         return jnp.einsum("ds,dsm->dm", begin, every[self.classes.members][sequence.own])
 
-    def _left(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, tuple[int, int], Stays, Leaving]:
-        """The generator, the windows in a resolution and points in each, and how classes are stayed in and left."""
-        assert self._grid is not None
-        generator, grid = self._generator(coefficients), (self._grid.delay, self._grid.points)
-        staying = stays(generator, self.classes, *grid, sequence.width)
-        return generator, grid, staying, leaving(staying, self.classes)
+    def _left(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, Stays, Leaving]:
+        """The generator, and how classes are stayed in and left."""
+        generator = self.generator(coefficients)
+        staying = stays(generator, self.classes, *self.grid, sequence.width)
+        return generator, staying, leaving(staying, self.classes)
 
     def _filter(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, Array]:
         """The log-likelihood, and the law (sojourns, members) of the state when each has lasted the resolution."""
-        generator, grid, staying, left = self._left(coefficients, sequence)
-        members, width = self.classes.members, sequence.width
+        generator, staying, left = self._left(coefficients, sequence)
+        members, grid, width = self.classes.members, self.grid, sequence.width
 
         def of_class(
             left: Leaving, members: Values, windows: Values, place: Values, weights: Values
