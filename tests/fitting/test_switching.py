@@ -83,21 +83,26 @@ def test_what_has_no_dwell_times_is_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_dwell_times_need_no_resolution(channel: sg.ReactionNetwork) -> None:
-    """Of two states all of whose stays are seen, rates are numbers of stays over the time in them."""
-    times = np.cumsum(np.random.default_rng(2).exponential([0.5, 0.2] * 200))
-    network = sg.ReactionNetwork(
-        [[-1, 1]],
-        lambda x, p: jnp.stack([p["c"] * x[0], p["o"] * (1 - x[0])]),
-        [1],
-        {"o": 3.0, "c": 3.0},
-        species=("O",),
+def test_dwell_times_need_no_resolution(model: Any) -> None:
+    """Of two channels all of whose stays are seen, rates are numbers of events over the time in which they may happen;
+    the current is two units for each of them, and a second record begins anew."""
+    random, x, times, levels = np.random.default_rng(2), 0, [0.0], [0.0]
+    for _ in range(400):
+        rates = np.array([3.0 * (2 - x), 5.0 * x])
+        times.append(times[-1] + random.exponential(1 / rates.sum()))
+        x += 1 if random.uniform() * rates.sum() < rates[0] else -1
+        levels.append(2.0 * x)
+    document = model(
+        {"O": {"amount": 0, "only": True}, "C": {"amount": 2, "only": True}},
+        {"open": ("C -> O", "o*C"), "shut": ("O -> C", "c*O")},
+        {"o": 2.0, "c": 2.0},
     )
-    table = pd.DataFrame({"time": times, "O": [0.0, 1.0] * 200})
-    fit = sg.fit(network, table, {"o": None, "c": None}, loss="dwells")
-    spans = np.diff(times)
-    assert fit.parameters["estimate"].tolist() == pytest.approx(
-        [1 / spans[::2].mean(), 1 / spans[1::2].mean()], rel=1e-4
-    )
+    table = pd.DataFrame({"time": times, "current": levels, "replicate": [1] * 200 + [2] * 201})
+    fit = sg.fit(document, table, {"o": None, "c": None}, loss="dwells", observables={"current": "2*O"})
+    spans, opened = np.diff(times), np.array(levels[:-1]) / 2
+    whole = np.arange(400) != 199  # the stay between both records is in neither
+    up = np.diff(levels) > 0
+    expected = [np.sum((up == way) & whole) / np.sum((spans * at)[whole]) for way, at in ((1, 2 - opened), (0, opened))]
+    assert fit.parameters["estimate"].tolist() == pytest.approx(expected, rel=1e-3)
     with pytest.raises(FitError, match="is of trajectories, and the table has other cells at each time"):
-        sg.fit(network, pd.DataFrame({"time": [1.0] * 4, "O": [0.0, 1.0] * 2}), {"o": None}, loss="dwells")
+        sg.fit(document, pd.DataFrame({"time": [1.0] * 4, "O": [0.0, 1.0] * 2}), {"o": None}, loss="dwells")
