@@ -28,12 +28,12 @@ from sbmlgrad.likelihood.sojourns import (
     Grid,
     Leaving,
     Stays,
+    as_bits,
     entering,
     entry_law,
     leaving,
     moments,
     stays,
-    windows_as_bits,
 )
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.box import closed
@@ -51,10 +51,11 @@ class _Sequence(NamedTuple):
 
     Attributes
     ----------
-    windows
-        Those that sojourns in each class end in, as bits (classes, levels, windows).
-    place, weights
-        Of the sojourns in each class: the window (classes, d), and weights (classes, d, points) of its points.
+    spans
+        Those of windows that sojourns in each class end in, as bits (classes, levels, spans).
+    place, window, weights
+        Of the sojourns in each class: the place of the span among these (classes, d), the window in it (classes, d),
+        and weights of its points (classes, d, points).
     order
         Where each sojourn (sojourns,) is among those of one class after the other.
     own, after
@@ -63,8 +64,9 @@ class _Sequence(NamedTuple):
         Whether a record begins with it, and whether it is one.
     """
 
-    windows: Values
+    spans: Values
     place: Values
+    window: Values
     weights: Values
     order: Values
     own: Values
@@ -115,7 +117,7 @@ class Dwells:
         self._grid = grid = Grid.of(fastest, record.resolution)
         times = np.maximum(record.duration - record.resolution, 0.0)
         levels = grid.levels(float(times.max()))
-        number, weights = grid.windows(times)
+        number, window, weights = grid.windows(times)
         own, after = self._classes_of(record.level), self._classes_of(record.after)
         here = [np.flatnonzero(own == k) for k in range(self.classes.count)]
         order, room = np.zeros(len(own), int), bucket(max(len(rows) for rows in here))
@@ -125,8 +127,9 @@ class Dwells:
         many = bucket(max(len(numbers) for numbers in unique))
         size, real = bucket(len(own)), np.ones(len(own), bool)
         self._sequence = _Sequence(
-            np.stack([windows_as_bits(_padded(numbers, many), levels) for numbers in unique]),
+            np.stack([as_bits(_padded(numbers, many), levels) for numbers in unique]),
             np.stack([_padded(column, room) for column in place]),
+            np.stack([_padded(window[rows], room) for rows in here]),
             np.stack([_padded(weights[rows], room) for rows in here]),
             _padded(order, size),
             _padded(own, size),
@@ -261,13 +264,12 @@ class _Program:
         generator, staying, left = self._left(coefficients, sequence)
         members, grid, width = self.classes.members, self.grid, sequence.width
 
-        def of_class(
-            left: Leaving, members: Values, windows: Values, place: Values, weights: Values
-        ) -> tuple[Array, Array]:
-            rows, scale = entering(generator, staying, left, members, windows, grid, width)
-            return jnp.einsum("di,dmie->dme", weights, rows[place]), scale[place]
+        def of_class(left: Leaving, members: Array, spans: Array, *of: Array) -> tuple[Array, Array]:
+            place, window, weights = of
+            rates, scale = entering(generator, staying, left, members, spans, grid, width)
+            return jnp.einsum("di,dmie->dme", weights, rates[place, window]), scale[place]
 
-        data = sequence.windows, sequence.place, sequence.weights
+        data = sequence.spans, sequence.place, sequence.window, sequence.weights
         every = jax.vmap(of_class)(left, *map(jnp.asarray, (members, *data)))
         flux, scale = (jnp.concatenate(part)[sequence.order] for part in every)
         law = jnp.append(entry_law(generator, staying, left, self.classes, grid, width), 0.0)[members]

@@ -40,6 +40,7 @@ _WIDEST = 4.0  # of a window, in units of the shortest mean time in a state
 _TERMS = 14  # of a Taylor series, for norms up to 1/2
 _MOST_DELAY = 32  # windows in a resolution
 _MOST_LEVELS = 48
+_SPAN = 5  # doublings, of windows that are followed one by one
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,17 @@ class Grid:
         return self.points >= _MOST_POINTS or _error(self.points, fastest * self.width) < _ACCURACY
 
     def levels(self, longest: float) -> int:
-        """How many doublings lead to a time, a multiple of 4 so that few programs are compiled."""
+        """How many doublings of spans of windows lead to a time, a multiple of 4 so that few programs are compiled."""
         windows = longest / self.width
         if not windows < 2.0**_MOST_LEVELS:
             raise SimulationError(f"a dwell time of {longest:.3g} is too long for rates that are so fast")
-        return 4 * math.ceil(max(1, int(windows).bit_length()) / 4)
+        return 4 * math.ceil(max(1, int(windows).bit_length() - _SPAN) / 4)
 
-    def windows(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The window (K,) of each time, and the weights (K, points) of the values at its points."""
+    def windows(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The span of windows (K,) that holds each time, the window (K,) in it, and the weights (K, points) of the
+        values at its points."""
         index = np.floor(times / self.width).astype(np.int64)
-        return index, _weights(self.points, times / self.width - index)
+        return index >> _SPAN, index & (1 << _SPAN) - 1, _weights(self.points, times / self.width - index)
 
 
 def _error(points: int, span: float) -> float:
@@ -271,8 +273,8 @@ def moments(
     return jnp.stack(every, axis=-1)[classes.of, np.arange(len(generator))]
 
 
-def windows_as_bits(numbers: np.ndarray, levels: int) -> np.ndarray:
-    """The numbers (K,) of windows, as bits (levels, K) from the lowest on."""
+def as_bits(numbers: np.ndarray, levels: int) -> np.ndarray:
+    """The numbers (K,) of spans, as bits (levels, K) from the lowest on."""
     result: np.ndarray = (numbers[None] >> np.arange(levels)[:, None]) & 1 == 1
     return result
 
@@ -282,23 +284,31 @@ def entering(
     stays: Stays,
     left: Leaving,
     members: Values,
-    windows: Values,
+    spans: Values,
     grid: tuple[int, int],
     width: Values,
 ) -> tuple[Array, Array]:
-    """Of one class (without the axis of classes): rates (K, members, points, entries + 1) into others at the points of
-    windows, as multiples of the exponentials of (K,), by the state in which a sojourn has lasted tau.
+    """Of one class (without the axis of classes): rates (K, windows, members, points, entries + 1) into others at the
+    points of the windows of spans, as multiples of the exponentials of (K,), by the state in which a sojourn has lasted
+    tau.
 
-    ``windows`` are those asked for, as bits (levels, K); ``grid`` is how many there are in a resolution, and points in
-    each. The last of the entries is the probability that the sojourn has not been seen to end.
+    ``spans`` are those asked for, as bits (levels, K); ``grid`` is how many windows there are in a resolution, and
+    points in each. The last of the entries is the probability that the sojourn has not been seen to end.
     """
     step, nodes = _window(generator, stays, left, *grid, width)
     size, states = len(step), len(generator)
     begin = jnp.zeros((len(members), size))
     begin = begin.at[np.arange(len(members)), size - states + members].set(1.0, mode="drop")
-    state, scale = _powers(step, jnp.broadcast_to(begin[None], (windows.shape[1], *begin.shape)), windows)
-    seen = jnp.concatenate([left.rates, jnp.ones((states, 1))], axis=1)
-    return jnp.tensordot(state, nodes @ seen, axes=1), scale
+    seen = nodes @ jnp.concatenate([left.rates, jnp.ones((states, 1))], axis=1)
+
+    def window(ahead: Array, _: None) -> tuple[Array, Array]:
+        return step @ ahead, ahead
+
+    every = lax.scan(window, seen.reshape(size, -1), None, length=1 << _SPAN)[1]
+    whole = lax.fori_loop(0, _SPAN, lambda _, power: power @ power, step)
+    state, scale = _powers(whole, jnp.broadcast_to(begin[None], (spans.shape[1], *begin.shape)), spans)
+    rates = jnp.einsum("kms,wsr->kwmr", state, every)
+    return rates.reshape(*rates.shape[:3], *seen.shape[1:]), scale
 
 
 def _window(
@@ -333,9 +343,8 @@ def _window(
     return jnp.concatenate([shift, (nodes @ left.rates).reshape(-1, block), stay], axis=1), nodes
 
 
-def _powers(step: Array, begin: Array, windows: Values) -> tuple[Array, Array]:
-    """Rows (K, members, size) after as many steps as windows (K,) have before them, and the logarithms (K,) of what
-    they are to be multiplied by."""
+def _powers(step: Array, begin: Array, numbers: Values) -> tuple[Array, Array]:
+    """Rows (K, members, size) after numbers (K,) of steps, given as bits, and the logarithms (K,) of their factors."""
 
     def level(carry: tuple[Array, Array, Array, Array], bit: Array) -> tuple[tuple[Array, Array, Array, Array], None]:
         rows, scale, power, of_power = carry
@@ -347,5 +356,5 @@ def _powers(step: Array, begin: Array, windows: Values) -> tuple[Array, Array]:
         return (rows, scale, power / most, 2 * of_power + jnp.log(most)), None
 
     start = begin, jnp.zeros(begin.shape[0]), step, jnp.zeros(())
-    (rows, scale, _, _), _ = lax.scan(level, start, jnp.asarray(windows))
+    (rows, scale, _, _), _ = lax.scan(level, start, jnp.asarray(numbers))
     return rows, scale

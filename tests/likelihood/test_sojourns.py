@@ -18,13 +18,13 @@ from sbmlgrad.likelihood.sojourns import (
     Classes,
     Grid,
     Leaving,
+    as_bits,
     entering,
     entry_law,
     leaving,
     moments,
     radau,
     stays,
-    windows_as_bits,
 )
 from sbmlgrad.simulation.deterministic import quick_to_compile
 
@@ -57,8 +57,8 @@ class Followed(NamedTuple):
 def followed(generator: np.ndarray, of: np.ndarray, times: np.ndarray, resolution: float) -> Followed:
     """Sojourns at times after the resolution."""
     classes, grid = Classes(of, generator > 0), Grid.of(float(-np.diag(generator).min()), resolution)
-    number, weights = grid.windows(times)
-    bits = windows_as_bits(number, grid.levels(float(times.max())))
+    span, window, weights = grid.windows(times)
+    bits = as_bits(span, grid.levels(float(times.max())))
 
     @partial(jax.jit, compiler_options=quick_to_compile())
     def every(generator: jax.Array) -> tuple[jax.Array, ...]:
@@ -68,6 +68,7 @@ def followed(generator: np.ndarray, of: np.ndarray, times: np.ndarray, resolutio
         for own, members in enumerate(classes.members):
             one = Leaving(*(part[own] for part in left))
             rows, scale = entering(generator, staying, one, members, bits, shape, grid.width)
+            rows = rows[np.arange(len(times)), window]
             rates.append(jnp.einsum("di,dmie->dme", weights, rows) * jnp.exp(scale)[:, None, None])
         rest = generator, staying, left, classes, shape, grid.width
         return jnp.stack(rates), left.entries @ staying.lasting, entry_law(*rest), moments(*rest)
@@ -161,7 +162,7 @@ def test_three_classes_of_a_process_with_complex_eigenvalues(resolution: float) 
 def test_what_is_next_to_impossible_has_its_probability() -> None:
     """Far beyond rounding it falls as the slowest part of it does, however slow other states are."""
     times = np.array([50.0, 100.0, 150.0, 1000.0])
-    number, weights = (grid := Grid.of(20.0, 0.2)).windows(times)
+    span, window, weights = (grid := Grid.of(20.0, 0.2)).windows(times)
     fast = NICOTINIC.copy()
     fast[1] *= 30
     classes, shape = Classes(np.array([1, 1, 0, 0, 0]), fast > 0), (grid.delay, grid.points)
@@ -170,9 +171,9 @@ def test_what_is_next_to_impossible_has_its_probability() -> None:
     def logarithms(generator: jax.Array) -> jax.Array:
         staying = stays(generator, classes, *shape, grid.width)
         left = Leaving(*(part[1] for part in leaving(staying, classes)))
-        bits = windows_as_bits(number, grid.levels(1000.0))
+        bits = as_bits(span, grid.levels(1000.0))
         rows, scale = entering(generator, staying, left, classes.members[1], bits, shape, grid.width)
-        return jnp.log(jnp.einsum("di,die->de", weights, rows[:, 0])[:, -1]) + scale
+        return jnp.log(jnp.einsum("di,die->de", weights, rows[np.arange(4), window, 0])[:, -1]) + scale
 
     found = np.asarray(logarithms(jnp.asarray(fast)))
     slope = (found[1] - found[0]) / 50
