@@ -342,7 +342,7 @@ def sensitivity(
 )
 @click.option(
     "--loss",
-    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles"]),
+    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles", "dwells"]),
     default="auto",
     show_default=True,
     help="How exact simulation is matched: by moments, histograms, or the likelihood.",

@@ -34,6 +34,7 @@ from sbmlgrad.fitting.parameters import Bounds, choose
 from sbmlgrad.fitting.result import Fit
 from sbmlgrad.fitting.starts import best_of
 from sbmlgrad.fitting.stochastic import MomentFit
+from sbmlgrad.fitting.switching import check_resolution
 from sbmlgrad.fitting.trials import Fitted, Table, Trials, numbers_of, plain_id, set_up
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimator
@@ -113,13 +114,15 @@ def fit(
         or of the same ones, ``followed``. Error bars of the second are wider where what a cell does lasts.
     loss
         ``moments`` (means and standard deviations of simulated trajectories); ``histograms`` (of single cells, joint
-        ones of several species, against simulated ones); ``projection`` (the likelihood of trajectories or snapshots
-        by the probabilities of all states, exactly); ``linear_noise`` (the likelihood of trajectories of many
-        molecules); ``particles`` (that of trajectories by particle filters on exact simulation). ``auto`` takes
-        moments for moments, for single cells and trajectories the exact likelihood where the states are few enough,
-        for other single cells histograms (moments of fewer than 160), and for other trajectories of whole numbers, or
-        with errors in the table, particles where some species has few molecules, and the linear noise approximation
-        where all have many.
+        ones of several species, against simulated ones); ``projection`` (the likelihood of trajectories or snapshots by
+        the probabilities of all states, exactly); ``linear_noise`` (the likelihood of trajectories of many molecules);
+        ``particles`` (that of trajectories by particle filters on exact simulation); ``dwells`` (that of the times for
+        which one observable stays at its levels, all of a record of a few states, such as of an ion channel, where each
+        row is a change). ``auto`` takes dwell times where a column ``S-resolution`` says how short the shortest is that
+        was seen, moments for moments, for single cells and trajectories the exact likelihood where the states are few
+        enough, for other single cells histograms (moments of fewer than 160), and for other trajectories of whole
+        numbers, or with errors in the table, particles where some species has few molecules, and the linear noise
+        approximation where all have many.
     optimiser
         How the loss is followed downhill, on a scale where parameters with positive bounds are logarithms:
         ``gauss_newton``, damped, or any transformation of optax such as ``optax.adam(0.05)``. The end is the same:
@@ -275,6 +278,8 @@ def _posed(
     """The problem to be solved, by the method and the loss, and what to say of the choice."""
     loss = options.loss
     note = ""
+    for trial in trials.every:
+        check_resolution(trial, loss, "ode" if isinstance(options.method, ODE) else "ssa")
     if isinstance(options.method, SSA):
         by_likelihood = likelihood_fit(
             trials.every, parameters, init, loss, options.transformation, options.seed, memory
