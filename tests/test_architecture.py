@@ -18,7 +18,7 @@ PACKAGE = "sbmlgrad"
 # Bottom to top. Rooms of one set stand side by side and do not know each other; "" is sbmlgrad/__init__.py.
 FLOORS = (
     {"about", "errors"},
-    {"files", "headers", "precision"},
+    {"cores", "files", "headers", "precision"},
     {"model"},
     {"sbml", "tables"},
     {"network"},
@@ -28,7 +28,7 @@ FLOORS = (
     {"fitting"},
     {"testsuite", "benchmark", "info", "petab"},
     {"reading"},
-    {"cli", "cli_options", "cli_petab", "cli_testsuite", "__main__", ""},
+    {"cli", "cli_errors", "cli_options", "cli_petab", "cli_testsuite", "__main__", ""},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 TOP = len(FLOORS) - 1

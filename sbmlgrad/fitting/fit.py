@@ -34,6 +34,7 @@ from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def fit(
     loss: str = "auto",
     optimiser: str | optax.GradientTransformation = "gauss_newton",
     starts: int = 1,
+    max_events: int = MAX_EVENTS,
     progress: bool = False,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
@@ -120,6 +122,9 @@ def fit(
     starts
         From how many start values to fit: the given ones, and others within the bounds, or within a factor of ten of
         the start where there are none. The end with the smallest loss counts.
+    max_events
+        A trajectory of those that moments or histograms are matched by in which more reactions fire raises
+        :class:`TruncationError`.
 
     Returns
     -------
@@ -132,7 +137,7 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
-    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
+    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss, max_events)
     if starts < 1:
         raise FitError(f"starts: {starts} are too few; give at least 1")
     if init_from not in (None, "ode"):
@@ -217,10 +222,12 @@ class _Options:
     seed: int
     cells: str
     loss: str
+    max_events: int
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, SSA | ODE):
             raise FitError(f"method {self.method.name!r}: a fit has no derivatives of it; use 'ssa' or 'ode'")
+        check_size(self.n, self.max_events)
         if self.n < 20 and isinstance(self.method, SSA):
             raise FitError(f"n: {self.n} trajectories are too few for moments; give at least 20")
         if self.cells not in ("independent", "followed"):
@@ -272,13 +279,13 @@ def _posed(
     if isinstance(options.method, ODE):
         return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation), note
     assert isinstance(options.method, SSA)
-    moments = moments_of(trials.every, aim, options.estimator, options.method)
+    moments = moments_of(trials.every, aim, options.estimator, options.method, options.max_events)
     values = choose(parameters, moments.quantities, init, trials.source)
     rough = MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
     if loss == "moments":
         return rough, note
     bins = joined([histograms(trial.measurements) for trial in trials.every])
-    ranges = moments_of(trials.every, bins, options.estimator, options.method)
+    ranges = moments_of(trials.every, bins, options.estimator, options.method, options.max_events)
     return HistogramFit(rough, ranges, bins), note
 
 

@@ -20,7 +20,7 @@ from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
-from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 from sbmlgrad.simulation.path import Settings
@@ -41,6 +41,7 @@ def sensitivity(
     method: str | Method = "ssa",
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
+    max_events: int = MAX_EVENTS,
     progress: bool = False,
 ) -> pandas.DataFrame:
     """Derivatives of expected time courses with respect to parameters, with standard errors.
@@ -70,6 +71,8 @@ def sensitivity(
     select
         What to look at: names, as for :func:`sbmlgrad.simulate`, of which the means are meant, or observables:
         :class:`Moment`, :class:`Probability`, :class:`TimeAverage`, :class:`FirstPassage`, :class:`Autocorrelation`.
+    max_events
+        A trajectory in which more reactions fire raises :class:`TruncationError`.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def sensitivity(
     """
     require_float64()
     way = as_method(method)
-    said = {"n": n, "seed": seed, "select": select, "start": start}
+    said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, sensitivity.__kwdefaults__, **said)
     model = _in_condition(model, experiment)
     if isinstance(way, ODE):
@@ -120,6 +123,7 @@ def check(
     seed: int = 0,
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
+    max_events: int = MAX_EVENTS,
 ) -> Comparison:
     """All estimators compared on what :func:`sensitivity` would be asked: bias, standard error, cost, and which to use.
 
@@ -127,7 +131,7 @@ def check(
     estimator.
     """
     require_float64()
-    said = {"n": n, "seed": seed, "select": select, "start": start}
+    said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, check.__kwdefaults__, **said)
     problem, values = _pose(_in_condition(model, experiment), parameters, _asked(experiment))
     return compare(problem, _task(values, experiment))
