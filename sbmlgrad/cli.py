@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from sbmlgrad.fitting.result import Fit
     from sbmlgrad.model.model import Model
+    from sbmlgrad.simulation.result import Simulation
 
 # ---- options that commands share -----------------------------------------------------------------------
 
@@ -120,6 +121,16 @@ def info(model: str, molecules_per_unit: float | None, as_json: bool, every: boo
 @click.option("--select", type=ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
 @output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 @output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
+@output_option("--raw", metavar="CSV", help_text="Where single trajectories go: trajectory,time,S.")
+@output_option("--snapshots", metavar="CSV", help_text="Where single cells go, others at each time: time,S.")
+@click.option(
+    "--histogram",
+    "histograms",
+    type=number,
+    multiple=True,
+    metavar="TIME",
+    help="Write how many trajectories have which value at this time, instead of mean and sd.",
+)
 def simulate(
     model: str,
     molecules_per_unit: float | None,
@@ -129,26 +140,57 @@ def simulate(
     changes: Sequence[tuple[str, float]],
     output: str | None,
     plot: str | None,
+    raw: str | None,
+    snapshots: str | None,
+    histograms: Sequence[float],
     **options: Any,  # n, seed, max_events, method, select: handed on as they are
 ) -> None:
-    """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory."""
+    """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory.
+
+    With --histogram it is time,observable,value,trajectories,share. What --raw and --snapshots write is read by fit.
+    """
     times, parameters = _times(start, end, points), once("--set", changes)
-    check_outputs([model], {"-o": output, "--plot": plot})
+    check_outputs([model], {"-o": output, "--plot": plot, "--raw": raw, "--snapshots": snapshots})
+    if snapshots and options["method"] == "ode":
+        raise click.UsageError("--snapshots are of single cells, and rate equations have none; leave out --method ode")
+    times = _with_times(times, histograms)
     if plot:
         from sbmlgrad.report.plots import check_picture
 
         check_picture(plot)
     import sbmlgrad as sg
+    from sbmlgrad.simulation.snapshots import snapshots as snapshot_table
 
     loaded = sg.read_sbml(model, molecules_per_unit)
-    result = sg.simulate(loaded, times, parameters=parameters, start=start, progress=True, **options)
+    options |= {"parameters": parameters, "start": start, "progress": True}
+    keep = True if raw or histograms else None
+    result = sg.simulate(loaded, times, keep_counts=keep, **options)
+    cells = snapshot_table(loaded, times, **options) if snapshots else None
     if plot:
-        from sbmlgrad.report.plots import plot_simulation, save_figure
+        from sbmlgrad.report.plots import save_figure
 
-        sd = result.sd if result.n > 1 else None
-        save_figure(plot_simulation(result.mean, sd, loaded.name or model), plot)
-    _write_frame(result.to_table(), output)
+        save_figure(result.plot(), plot)
+    for table, path in ((result.trajectories() if raw else None, raw), (cells, snapshots)):
+        if table is not None:
+            _write_frame(table, path)
+    _write_frame(_histograms(result, histograms) if histograms else result.to_table(), output)
     _warn(loaded)
+
+
+def _with_times(times: numpy.ndarray, others: Sequence[float]) -> numpy.ndarray:
+    """The output times, and others between the first and the last."""
+    import numpy
+
+    for time in others:
+        if not times[0] <= time <= times[-1]:
+            raise click.UsageError(f"--histogram {time:g} is not between --start {times[0]:g} and --end {times[-1]:g}")
+    return numpy.union1d(times, others) if others else times
+
+
+def _histograms(result: Simulation, times: Sequence[float]) -> pandas.DataFrame:
+    import pandas
+
+    return pandas.concat([result.histogram(time) for time in times], ignore_index=True)
 
 
 @main.command()

@@ -33,6 +33,12 @@ class _Failure(click.ClickException):
         click.echo(f"error: {self.message}", file=file, err=True)
 
 
+class _Interrupted(_Failure):
+    """Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+
 class Commands(click.Group):
     """A group whose commands end with one line instead of a traceback, which ``--debug`` adds."""
 
@@ -53,9 +59,9 @@ class Commands(click.Group):
                 traceback.print_exc()
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             was_interrupted = interrupt.came or isinstance(error, KeyboardInterrupt)
-            failure = _Failure("interrupted" if was_interrupted else printable(in_options(_in_words(error), command)))
-            failure.exit_code = INTERRUPTED if was_interrupted else 1
-            raise failure from None
+            if was_interrupted:
+                raise _Interrupted("interrupted") from None
+            raise _Failure(printable(in_options(_in_words(error), command))) from None
 
 
 class _Interrupt:

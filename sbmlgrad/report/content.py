@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
+
+from sbmlgrad.model.labels import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ class FitContent:
     facts: Mapping[str, str]
     """whatever else tells how the fit was made, by its name: loss, estimator, seed, version, ..."""
     warnings: tuple[str, ...] = ()
+    labels: Labels = field(default_factory=Labels)
+    """what axes call things"""
 
     @property
     def steps(self) -> pd.DataFrame:

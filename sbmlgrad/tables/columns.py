@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sbmlgrad.errors import TableError
-from sbmlgrad.headers import RESERVED, column
+from sbmlgrad.headers import LABELS, RESERVED, column
 from sbmlgrad.tables.cells import Table, is_time
 
 Statistic = Literal["value", "mean", "sd", "sem", "n", "error"]
 
-_LABELS = ("replicate", "cell")
 _COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
 _OF_MANY = ("mean", "sd", "sem", "n")
 _MOST_NAMED = 5
@@ -34,11 +33,11 @@ class Layout:
         header = table.header
         _check_names(table)
         time = _time(table)
-        labels = [name for name in _LABELS if name in header]
+        labels = [name for name in LABELS if name in header]
         if len(labels) > 1:
             raise TableError(
-                f"{table.source}: columns 'replicate' and 'cell' both number trajectories; remove one of them, "
-                f"or name it {_names('cell')} if it is what was measured"
+                f"{table.source}: columns {labels[0]!r} and {labels[1]!r} both number trajectories; remove one of "
+                f"them, or name it {_names(labels[1])} if it is what was measured"
             )
         condition = header.index("condition") if "condition" in header else None
         apart = {time, condition, *(header.index(name) for name in labels)}
