@@ -250,10 +250,10 @@ def sensitivity(
             _write_frame(comparison.table.reset_index(), output)
         _warn(loaded, comparison.warnings)
         return
-    table = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
-    _write_frame(table, output)
-    if table.attrs.get("note"):
-        click.echo(f"note: {printable(table.attrs['note'])}", err=True)
+    result = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
+    _write_frame(result.table, output)
+    if result.note:
+        click.echo(f"note: {printable(result.note)}", err=True)
     _warn(loaded)
 
 

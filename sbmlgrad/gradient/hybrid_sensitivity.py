@@ -127,6 +127,7 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
         derivatives=np.stack([rows[name] for name in process.parameters]),
         stderr=np.stack([errors[name] for name in process.parameters]),
         note="; ".join(notes),
+        estimator=" and ".join([*(["score"] if scored else []), *(["coupled_fd"] if others else [])]),
     )
 
 
