@@ -41,6 +41,9 @@ class FitContent:
     warnings: tuple[str, ...] = ()
     labels: Labels = field(default_factory=Labels)
     """what axes call things"""
+    profiles: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """points (parameter, value, log_likelihood_difference or loss_difference, a column per parameter) and limits
+    (index parameter; estimate, ci_lower, ci_upper, threshold), where there are any"""
 
     @property
     def steps(self) -> pd.DataFrame:

@@ -53,10 +53,10 @@ def plot_fit(content: FitContent) -> Picture:
     spread = set(measured.loc[measured["statistic"] == "sd", "observable"])
     observables = list(pd.unique(pd.concat([measured["observable"], curves["observable"]])))
     quantities = ("mean", "sd") if spread else ("mean",)
-    panels = [(name, quantity) for name in observables for quantity in quantities][:MOST_PANELS]
-    figure, axes = _panels(len(panels), columns=2 if spread else None)
+    drawn = [(name, quantity) for name in observables for quantity in quantities][:MOST_PANELS]
+    figure, axes = panels(len(drawn), columns=2 if spread else None)
     conditions = _conditions(measured, curves)
-    for panel, (name, quantity) in zip(axes, panels, strict=True):
+    for panel, (name, quantity) in zip(axes, drawn, strict=True):
         if quantity == "sd" and name not in spread:
             panel.set_axis_off()
             continue
@@ -68,25 +68,25 @@ def plot_fit(content: FitContent) -> Picture:
             rows = rows[rows["statistic"].isin(STATISTICS[quantity])]
             _draw_measured(panel, rows, DATA if len(conditions) == 1 else colour)
         shown = content.labels.name(name)
-        panel.set_title(_short(f"standard deviation of {shown}" if quantity == "sd" else shown), **PLAIN)
+        panel.set_title(short(f"standard deviation of {shown}" if quantity == "sd" else shown), **PLAIN)
         measure = content.labels.quantity(name)
-        panel.set_ylabel(_short(f"sd of {measure}" if quantity == "sd" else measure), **PLAIN)
+        panel.set_ylabel(short(f"sd of {measure}" if quantity == "sd" else measure), **PLAIN)
         panel.set_xlabel(content.labels.time, **PLAIN)
     _fit_legend(figure, content, conditions)
-    _say_left_out(figure, len(observables) * len(quantities) - len(panels), "panels")
+    say_left_out(figure, len(observables) * len(quantities) - len(drawn), "panels")
     return figure
 
 
 def plot_loss(content: FitContent) -> Picture:
     """The loss at each step, with the noise of its estimate (1.96 standard errors)."""
     history = content.steps
-    figure, (axes,) = _panels(1, width=7.5)
+    figure, (axes,) = panels(1, width=7.5)
     step, loss = _numbers(history, "step"), _numbers(history, "loss")
     noise = NORMAL_95 * np.nan_to_num(_numbers(history, "loss_stderr"))
     finite = loss[np.isfinite(loss)]
     low = loss - noise
     if finite.size and finite.min() > 0:
-        _log_scale(axes)
+        log_scale(axes)
         low = np.maximum(low, finite.min() / 2)  # noise larger than the loss would reach down to zero
     axes.fill_between(step, low, loss + noise, color=MODEL, alpha=0.2, linewidth=0)
     axes.plot(step, loss, color=MODEL, marker="o" if len(step) < 60 else None, markersize=3)
@@ -101,7 +101,7 @@ def plot_parameters(content: FitContent) -> Picture:
     """Each parameter over the steps, with its final estimate and standard error."""
     parameters, traces = content.parameters, content.traces
     shown = parameters.iloc[:MOST_PANELS]
-    figure, axes = _panels(len(shown), height=2.3)
+    figure, axes = panels(len(shown), height=2.3)
     step = _numbers(content.steps, "step")
     for panel, (name, row) in zip(axes, shown.iterrows(), strict=False):
         trace = _numbers(traces, name)
@@ -116,9 +116,9 @@ def plot_parameters(content: FitContent) -> Picture:
             panel.axhline(reached, color=COLOURS[1], linewidth=1.5)
         finite = trace[np.isfinite(trace)]
         if finite.size and finite.min() > 0 and finite.max() > 20 * finite.min():
-            _log_scale(panel)
+            log_scale(panel)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        panel.set_title(_short(str(name)), **PLAIN)
+        panel.set_title(short(str(name)), **PLAIN)
         panel.set_xlabel("step")
         panel.set_ylabel("value")
     handles: dict[str, Artist] = {
@@ -128,8 +128,8 @@ def plot_parameters(content: FitContent) -> Picture:
     }
     if parameters["at_bound"].any():
         handles["bound that was reached"] = Line2D([], [], color=COLOURS[1])
-    _legend(figure, handles, loc="outside upper center", ncols=4)
-    _say_left_out(figure, len(parameters) - len(shown), "parameters")
+    legend(figure, handles, loc="outside upper center", ncols=4)
+    say_left_out(figure, len(parameters) - len(shown), "parameters")
     return figure
 
 
@@ -163,7 +163,7 @@ def plot_residuals(content: FitContent) -> Picture:
     spread.set_xlabel("density")
     spread.set_ylabel("residual / error")
     spread.yaxis.label.set_visible(False)
-    _legend(figure, handles, loc="outside upper center", ncols=5)
+    legend(figure, handles, loc="outside upper center", ncols=5)
     return figure
 
 
@@ -180,7 +180,7 @@ def plot_simulation(
         by_quantity.setdefault(labels.quantity(str(name)), []).append(number)
     wide = len(mean.columns) > 1
     shown = list(by_quantity.items())[:MOST_PANELS]
-    figure, axes = _panels(len(shown), columns=1, width=8.0 if wide else 6.5, height=3.7 if len(shown) == 1 else 2.8)
+    figure, axes = panels(len(shown), columns=1, width=8.0 if wide else 6.5, height=3.7 if len(shown) == 1 else 2.8)
     handles: dict[str, Artist] = {}
     for panel, (quantity, columns) in zip(axes, shown, strict=False):
         for number in columns:
@@ -191,19 +191,19 @@ def plot_simulation(
             _draw_course(panel, mean.iloc[:, number], spread, style, name in labels.signed)
             handles[labels.name(name)] = Line2D([], [], **style)
         panel.set_xlabel(labels.time, **PLAIN)
-        panel.set_ylabel(_short(quantity, 60) if wide else _of_one(labels, str(mean.columns[0])), **PLAIN)
+        panel.set_ylabel(short(quantity, 60) if wide else _of_one(labels, str(mean.columns[0])), **PLAIN)
         panel.margins(x=0)
-    axes[0].set_title(_short(labels.title, 80), **PLAIN, pad=18 if caption else 6)
+    axes[0].set_title(short(labels.title, 80), **PLAIN, pad=18 if caption else 6)
     if caption:
         axes[0].text(0.5, 1.02, caption, transform=axes[0].transAxes, ha="center", fontsize=8, color=QUIET, **PLAIN)
     if wide:
-        _legend(figure, handles, loc="outside right upper", ncols=1 if len(handles) <= 20 else 2)
-    _say_left_out(figure, len(by_quantity) - len(shown), "kinds of quantities")
+        legend(figure, handles, loc="outside right upper", ncols=1 if len(handles) <= 20 else 2)
+    say_left_out(figure, len(by_quantity) - len(shown), "kinds of quantities")
     return figure
 
 
 def _of_one(labels: Labels, name: str) -> str:
-    return _short(f"{labels.name(name)}, {labels.quantity(name)}" if name in labels.quantities else name, 60)
+    return short(f"{labels.name(name)}, {labels.quantity(name)}" if name in labels.quantities else name, 60)
 
 
 def _draw_course(
@@ -264,7 +264,7 @@ def _figure(width: float, height: float) -> Picture:
     return figure
 
 
-def _panels(
+def panels(
     number: int, columns: int | None = None, width: float | None = None, height: float = 3.0
 ) -> tuple[Picture, list[Axes]]:
     """A figure with this many panels in rows, at least one."""
@@ -290,17 +290,19 @@ def _clean(axes: Axes) -> None:
     axes.title.set_fontsize(10)
 
 
-def _log_scale(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
+def log_scale(axes: Axes, direction: Literal["x", "y"] = "y") -> None:
+    """A logarithmic axis with plain numbers."""
+    (axes.set_xscale if direction == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if direction == "x" else axes.yaxis
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
 
 
-def _legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
+def legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
     """A legend of the figure, outside of its panels; the labels are set afterwards, as plain text."""
     if not handles:
         return
-    labels = [_short(label) for label in handles]
+    labels = [short(label) for label in handles]
     if len(labels) > MOST_LABELS:
         labels = [*labels[: MOST_LABELS - 1], f"and {len(labels) - MOST_LABELS + 1} more"]
         where["ncols"] = 2
@@ -324,7 +326,7 @@ def _fit_legend(figure: Figure, content: FitContent, conditions: Sequence[Any]) 
     if not one:
         for number, condition in enumerate(conditions):
             handles[str(condition)] = Line2D([], [], color=COLOURS[number % len(COLOURS)], linewidth=3)
-    _legend(figure, handles, loc="outside upper center", ncols=4)
+    legend(figure, handles, loc="outside upper center", ncols=4)
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str, colour: str, is_signed: bool) -> None:
@@ -367,12 +369,13 @@ def _mark_phases(axes: Axes, history: pd.DataFrame) -> None:
     for row in begins.to_dict("records"):
         axes.axvline(row["step"], color=QUIET, linewidth=0.8, linestyle=":")
         axes.text(
-            row["step"], 1.01, " " + _short(str(row["phase"])), fontsize=8, color=QUIET,
+            row["step"], 1.01, " " + short(str(row["phase"])), fontsize=8, color=QUIET,
             transform=axes.get_xaxis_transform(), **PLAIN,
         )  # fmt: skip
 
 
-def _say_left_out(figure: Figure, number: int, what: str) -> None:
+def say_left_out(figure: Figure, number: int, what: str) -> None:
+    """Below a figure, how much of it there is no room for."""
     if number > 0:
         figure.supxlabel(f"and {number} more {what}, not drawn", fontsize=8, color=QUIET)
 
@@ -397,7 +400,7 @@ def _numbers(table: pd.DataFrame, column: Any) -> np.ndarray:
     return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
 
 
-def _short(text: str, most: int = 36) -> str:
+def short(text: str, most: int = 36) -> str:
     """One line of at most this many characters."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
