@@ -65,5 +65,8 @@ def _quantity(elements: Elements, identifier: str, is_concentration: bool) -> st
     return "value"
 
 
+_CLOCK = {"60 second": "minute", "3600 second": "hour", "86400 second": "day"}
+
+
 def _with_unit(what: str, unit: str) -> str:
-    return what if unit in ("", "dimensionless") else f"{what} ({unit})"
+    return what if unit in ("", "dimensionless") else f"{what} ({_CLOCK.get(unit, unit)})"

@@ -14,6 +14,23 @@ from sbmlgrad.tables.cells import Table, is_time
 Statistic = Literal["value", "mean", "sd", "sem", "n", "error"]
 
 _COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
+_IN_COMPARTMENT = re.compile(r"(\[?)([^\[\]{}]+)\{[^{}]*\}(\]?)")
+_NO_VALUES = (
+    (
+        re.compile(r"(.+)\.ParticleNumber"),
+        "is a number of molecules: name it {0!r} if the model's amounts are molecules, else divide it by the molecules "
+        "in a unit of amount, or export the concentration '[{0}]'",
+    ),
+    (
+        re.compile(r"\[(.+)\]_0|(.+)\.Initial(?:ParticleNumber|Value|Volume)"),
+        "is an initial value, not one at each time; remove it",
+    ),
+    (
+        re.compile(r"(.+)\.(?:Rate|ParticleNumberRate)|\((.+)\)\.ParticleFlux"),
+        "is a rate; remove it, or export the concentration or the flux '(reaction).Flux'",
+    ),
+)
+"""What else COPASI exports, and what to do with it."""
 _OF_MANY = ("mean", "sd", "sem", "n")
 _MOST_NAMED = 5
 
@@ -65,10 +82,12 @@ def _names(identifier: str) -> str:
 
 
 def _meaning(name: str) -> tuple[str, Statistic]:
-    """The observable and statistic of a column; COPASI writes ``Values[k]`` and ``(r).Flux``."""
+    """The observable and statistic of a column; COPASI writes ``Values[k]``, ``(r).Flux`` and ``[S{compartment}]``."""
     observable, _, suffix = name.rpartition("-")
     statistic = next((kind for kind in get_args(Statistic) if observable and suffix == kind), None)
     bare = observable if statistic else name
+    if placed := _IN_COMPARTMENT.fullmatch(bare):
+        bare = "".join(placed.groups())
     copasi = _COPASI.fullmatch(bare)
     return copasi[copasi.lastindex or 0] if copasi else bare, statistic or "value"
 
@@ -78,6 +97,10 @@ def _check_names(table: Table) -> None:
         if not name:
             remedy = "name it or remove it" if any(map(is_time, table.header)) else "name it 'time' if it is the time"
             raise TableError(f"{table.source}: column {position + 1} has no name; {remedy}")
+        for pattern, problem in _NO_VALUES:
+            if found := pattern.fullmatch(name):
+                said = problem.format(found[found.lastindex or 0])
+                raise TableError(f"{table.source}: column {name!r} {said}")
         if name in table.header[:position]:
             also = f", as {_names(name)} where a species is called that" if name in RESERVED else ""
             raise TableError(f"{table.source}: there are two columns {name!r}; rename one{also}, or remove it")

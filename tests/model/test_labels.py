@@ -22,6 +22,13 @@ def test_names_and_units_are_those_of_the_document(model) -> None:
     assert labels.signed == {"x"}
 
 
+def test_seconds_are_counted_as_people_do(model) -> None:
+    elements = model({"A": {"amount": 3}}).elements
+    assert labels_of(replace(elements, time_units="3600 second"), ["A"]).time == "time (hour)"
+    assert labels_of(replace(elements, time_units="7 second"), ["A"]).time == "time (7 second)"
+    assert labels_of(replace(elements, time_units="dimensionless"), ["A"]).time == "time"
+
+
 def test_names_that_two_share_tell_nothing(model) -> None:
     elements = model({"A": {"amount": 3}, "B": {"amount": 1}}, {"r": ("A -> B", "k * A")}, {"k": 1.0}).elements
     named = {identifier: replace(item, name="protein") for identifier, item in elements.species.items()}
