@@ -104,6 +104,9 @@ def test_remedies_are_what_the_command_has() -> None:
     assert in_options(text, main.commands["simulate"]) == "a: too many; end earlier or raise --max-events"
     assert in_options(text, main.commands["petab"]) == "a: too many; end earlier"
     assert in_options(text, None) == "a: too many; end earlier"
+    full = "out of memory; ask for fewer trajectories (-n) or fewer times (--points)"
+    assert in_options(full, main.commands["simulate"]) == full
+    assert in_options(full, main.commands["fit"]) == "out of memory; ask for fewer trajectories (-n)"
     said = "use method 'ode', or start with init={'r.k': value}; method 'tau': not available"
     expected = "use --method ode, or start with --init r.k=value; method 'tau': not available"
     assert in_options(said, main.commands["fit"]) == expected

@@ -106,7 +106,8 @@ class SSA:
         counted = np.flatnonzero(process.whole)
         fractions = np.zeros((2, len(process.variables)), bool)
         names = tuple(process.variables[index] for index in counted)
-        observed: list[np.ndarray] | None = [] if _keeps(experiment, names, keep_counts) else None
+        kept = _keeps(experiment, (*names, *process.observables), keep_counts)
+        observed: list[np.ndarray] | None = [] if kept else None
 
         def parts() -> Iterable[Part]:
             for chunk in run_hybrid(process, quantities, experiment, self.settings, progress):
