@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.distributions import expected
 
 _REVERSE = " (reverse)"
+_SHOWN = 20  # of a long list
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
 
 
@@ -222,12 +223,12 @@ def _consumed(reaction: Reaction, channel: Channel) -> dict[str, int]:
     return numbers
 
 
-def as_text(info: Info) -> str:
-    """The lines that ``sbmlgrad info`` prints."""
-    return "\n".join(_lines(info))
+def as_text(info: Info, every: bool = True) -> str:
+    """The lines that ``sbmlgrad info`` prints: of long lists the first items, unless ``every`` one is asked for."""
+    return "\n".join(_lines(info, len(info.quantities) + len(info.observables) + len(info.why) if every else _SHOWN))
 
 
-def _lines(info: Info) -> Iterator[str]:
+def _lines(info: Info, most: int) -> Iterator[str]:
     yield f"{info.name} ({info.source})" if info.name else info.source
     if info.level:
         numbers = ", ".join(f"{what} {number}" for what, number in info.numbers.items())
@@ -256,19 +257,29 @@ def _lines(info: Info) -> Iterator[str]:
     if info.molecules:
         low, high = info.molecules
         yield f"initial molecules: {low:.6g} to {high:.6g} of a species"
-    if info.split:
-        yield f"run as two reactions, one a direction: {', '.join(info.split)}"
-        yield from (f"  {reaction}: {info.why[reaction]}" for reaction in info.split)
-    if info.whole:
-        yield f"run as one reaction though the law is a difference: {', '.join(info.whole)}"
-        yield from (f"  {reaction}: {info.why[reaction]}" for reaction in info.whole)
+    for what, reactions in (
+        ("run as two reactions, one a direction", info.split),
+        ("run as one reaction though the law is a difference", info.whole),
+    ):
+        if reactions:
+            yield f"{what}: {_first(reactions, most)}"
+            yield from (f"  {reaction}: {info.why[reaction]}" for reaction in reactions[:most])
     if info.quantities:
         yield "can be set (--set) or fitted (-p):"
-        width = max(map(len, info.quantities))
-        yield from (f"  {name:<{width}}  {value:.6g}" for name, value in info.quantities.items())
+        shown = dict(islice(info.quantities.items(), most))
+        width = max(map(len, shown))
+        yield from (f"  {name:<{width}}  {value:.6g}" for name, value in shown.items())
+        if len(shown) < len(info.quantities):
+            yield f"  and {len(info.quantities) - len(shown)} more; --all lists them"
     if info.observables:
-        yield f"observables, [id] for concentrations: {', '.join(info.observables)}"
+        yield f"observables, [id] for concentrations: {_first(info.observables, most)}"
     yield from (f"warning: {text}" for text in info.warnings)
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    """The first names of a list, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more; --all lists them"
 
 
 def _jsonable(value: Any) -> Any:

@@ -6,7 +6,6 @@ does not change a bit of it.
 
 from __future__ import annotations
 
-import os
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from sbmlgrad.cores import cores
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
@@ -170,7 +170,7 @@ def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
         return 1, _round_up(-(-n // -(-n // most)), GRAIN)
     if on_accelerator():
         return 1, min(1 << 17, _round_up(n, GRAIN))
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     if n <= GRAIN:
         return 1, max(8, 1 << (n - 1).bit_length())
     largest = max(2 * GRAIN, _CACHE_BYTES // (8 * (arrays + _RANDOM_ARRAYS)) // GRAIN * GRAIN)
