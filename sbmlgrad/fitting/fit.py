@@ -34,6 +34,7 @@ from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
+from sbmlgrad.simulation.experiment import check_seed
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
+    seed = check_seed(seed)
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
     if starts < 1:
         raise FitError(f"starts: {starts} are too few; give at least 1")
