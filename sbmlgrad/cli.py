@@ -20,6 +20,7 @@ from sbmlgrad.cli_options import (
     DEBUG,
     Decorator,
     assignment,
+    check_apart,
     check_outputs,
     debug_option,
     n_option,
@@ -378,10 +379,12 @@ def fit(
     fits; the fitted model, a report and JSON are written where asked for.
     """
     bounds, begin, formulas = once("-p", parameters), once("--init", init), once("--observable", observables)
-    check_outputs([model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}, report)
+    inputs, outputs = [model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}
+    check_outputs(inputs, outputs, report)
     if report:
         from sbmlgrad.report.html import check_folder
 
+        check_apart(inputs, outputs, report)
         check_folder(report)
     import sbmlgrad as sg
 

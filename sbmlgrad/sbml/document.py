@@ -11,6 +11,7 @@ from xml.parsers import expat
 import libsbml
 
 from sbmlgrad.errors import SbmlError, UnsupportedError
+from sbmlgrad.files import read_bytes
 from sbmlgrad.model.elements import Source
 from sbmlgrad.sbml.biomodels import is_biomodels_id, read_biomodels
 from sbmlgrad.sbml.faults import check_errors
@@ -32,7 +33,7 @@ def read_source(source: str | Path) -> Source:
     if isinstance(source, str) and not source.strip():
         raise SbmlError("no file was named: give the path of an SBML file, or its text")
     try:
-        return Source(str(path), _decoded(path.read_bytes(), str(path)))
+        return Source(str(path), _decoded(read_bytes(path), str(path)))
     except FileNotFoundError:
         if not is_biomodels_id(str(source)):
             raise SbmlError(
