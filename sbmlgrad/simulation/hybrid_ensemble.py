@@ -20,6 +20,7 @@ from tqdm import tqdm
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
+from sbmlgrad.network.program import Program
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation.deterministic import landmarks, with_values
 from sbmlgrad.simulation.direct import DirectMethod
@@ -254,6 +255,7 @@ def _other_settings(
 ) -> Settings | None:
     """Those to run with instead, from the start; None where these serve. Raises where none do."""
     status = np.asarray(paths.status)[:count]
+    _check_drawn(model, paths, coefficients, first, count)
     _check_effort(model, paths, first, count, max_events)
     worst = int(status.max())
     if worst == QUEUE_FULL and settings.slots < _MOST_SLOTS:
@@ -309,6 +311,32 @@ def _slots(model: HybridModel) -> int:
 def _out_of_proportion(paths: Path) -> Array:
     """Whether steps (batch,) are so many more than reactions that the equations must have become stiff."""
     return paths.steps > _STEPS_AN_EVENT * (paths.draws + 1000.0)
+
+
+def _check_drawn(model: HybridModel, paths: Path, coefficients: Array, first: int, count: int) -> None:
+    """Refuse random numbers that cannot be drawn, which are not numbers."""
+    assert isinstance(model.start_program, Program)
+    if all(node.operation != "draw" for node in model.start_program.graph.nodes):
+        return
+    lost = np.isnan(np.asarray(paths.state)[:count, : len(model.variables)])
+    for_constants = np.isnan(np.asarray(coefficients)[:count]).any(axis=1)
+    if not (lost.any() or for_constants.any()):
+        return
+    # what nothing sets is not a number either, and may not matter
+    usual, constants = model.start(jnp.asarray(list(model.quantities.values())), lambda *_: jnp.zeros(()))
+    lost &= ~np.isnan(np.asarray(usual))
+    for_constants &= not np.isnan(np.asarray(constants)).any()
+    failed = np.flatnonzero(lost.any(axis=1) | for_constants)
+    if len(failed):
+        names = [model.variables[index] for index in np.flatnonzero(lost[failed[0]])]
+        at = f" at time {float(paths.time[failed[0]]):g}" if names else ""
+        what = repr(names[0]) if names else "an initial value"
+        where = f"is not a number{at} in trajectory {first + failed[0]}"
+        raise SimulationError(
+            f"{model.source}: {what} {where}: a random number cannot be drawn where its distribution has impossible "
+            "parameters (a negative sd, a probability above 1, a mean count beyond 1e15) or bounds that nothing falls "
+            "between; correct them"
+        )
 
 
 def _check_effort(model: HybridModel, paths: Path, first: int, count: int, max_events: int) -> None:
