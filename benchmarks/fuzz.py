@@ -10,6 +10,7 @@ files to start from, ``.xml`` and ``.csv``. Processes are forked from one that h
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -38,8 +39,8 @@ from sbmlgrad.tables import read_measurements
 
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, PATIENCE, MEMORY = 30, 240, 4 * 2**30
-SIMULATED = 60_000  # bytes of a document that is simulated too; larger ones take their time
-FITTED = 20  # one of so many tables is fitted too
+LARGEST = 60_000  # bytes of a document that is simulated too; larger ones take their time
+SIMULATED, FITTED = 8, 20  # one of so many documents is simulated too, one of so many tables fitted
 PROBLEM = """format_version: 1
 parameter_file: parameters.tsv
 problems:
@@ -154,11 +155,12 @@ def document(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str
     for path in beside[:20]:
         shutil.copy(path, folder)
     times = ("model.xml", "--end", "0.01", "--points", "3")
+    simulated = random.randrange(SIMULATED) == 0 and len(content) <= LARGEST
     then = random.choice([("--method", "ode"), ("-n", "3"), ("--method", "ode", "-o", "out.csv")])
 
     def work() -> int:
         status = on_command_line("info", "model.xml")
-        if status == 0 and len(content) <= SIMULATED:
+        if status == 0 and simulated:
             sys.stdout.flush()
             return on_command_line("simulate", *times, *then)
         return status
@@ -213,6 +215,7 @@ def _beginning(path: Path) -> str:
     return "\n".join(text.splitlines()[:25]).replace(";", ",").replace("\t", ",")
 
 
+WARM = ("info", "fitting.fit", "gradient.sensitivity", "petab.read", "report.html", "simulation.simulate", "testsuite")
 KINDS = {"documents": document, "lines": line, "tables": table}
 
 
@@ -227,6 +230,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where inputs that ended badly are put")
     parser.add_argument("-o", "--output", metavar="JSON")
     options = parser.parse_args()
+    for module in WARM:
+        importlib.import_module(f"sbmlgrad.{module}")
     folders = [ROOT / "models", *options.folders]
     sources = {
         "documents": sorted(path for folder in folders for path in folder.rglob("*.xml")),

@@ -111,7 +111,9 @@ def _change_attribute(node: Any, nodes: Sequence[Any], tree: Any, random: Random
 
 
 def _change_number(node: Any, nodes: Sequence[Any], tree: Any, random: Random) -> None:
-    places = [(item, key) for item in nodes for key in item.attributes.keys() if _is_number(item.getAttribute(key))]
+    places = [
+        (item, key) for item in nodes for key in sorted(item.attributes.keys()) if _is_number(item.getAttribute(key))
+    ]
     if places:
         item, key = random.choice(places)
         item.setAttribute(key, random.choice(NUMBERS))
