@@ -5,10 +5,11 @@ As in plain simulation, a trajectory's randomness depends on the seed and its ow
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import jax
@@ -128,14 +129,37 @@ def run_hybrid(
     with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
         one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events)
-        first = one(settings, 0)  # compiles, and finds the settings that serve
-        settings, chunk = first
-        bar.update(chunk.states.shape[-1])
-        yield chunk
-        with ThreadPoolExecutor(workers) as pool:
-            for _, chunk in pool.map(partial(one, settings), range(batch_size, n, batch_size)):
-                bar.update(chunk.states.shape[-1])
-                yield chunk
+        for chunk in _in_order(one, settings, range(0, n, batch_size), workers):
+            bar.update(chunk.states.shape[-1])
+            yield chunk
+
+
+def _in_order(
+    one: Callable[[Settings, int], tuple[Settings, HybridChunk]], settings: Settings, firsts: range, workers: int
+) -> Iterator[HybridChunk]:
+    """The chunks that begin at ``firsts``, with the settings that serve the first of them.
+
+    As many run at once as there are workers, those beside the first one on trust: they run again where it has found
+    other settings, so that a chunk does not depend on how long another takes.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = iter(firsts)
+        pending = [pool.submit(one, settings, first) for first in islice(waiting, workers)]
+        try:
+            found, chunk = pending.pop(0).result()
+            if found != settings:
+                for future in pending:
+                    future.cancel()
+                waiting, pending = iter(firsts[1:]), []
+            yield chunk
+            while True:
+                pending += [pool.submit(one, found, first) for first in islice(waiting, 1 + workers - len(pending))]
+                if not pending:
+                    return
+                yield pending.pop(0).result()[1]
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def run_scored(
@@ -362,13 +386,14 @@ def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
     key = ("hybrid", settings)
     if key not in model.compiled:
         options = compiler_options()
-        model.compiled[key] = (
+        functions = (
             jax.jit(partial(_begin, model, settings), compiler_options=options),
             jax.jit(_loop(model, settings), donate_argnums=(0, 1), compiler_options=options),
             jax.jit(partial(_observe, model), compiler_options=options),
         )
-    functions: tuple[Any, Any, Any] = model.compiled[key]
-    return functions
+        model.compiled.setdefault(key, functions)  # two chunks may ask at once; what both get compiles once
+    kept: tuple[Any, Any, Any] = model.compiled[key]
+    return kept
 
 
 def _loop(model: HybridModel, settings: Settings) -> Any:

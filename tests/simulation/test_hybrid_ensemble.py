@@ -7,6 +7,8 @@ run, so that a change of all random numbers raises a false alarm once in 130 tim
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,9 @@ import sbmlgrad as sg
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.simulation import hybrid_ensemble
 from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.hybrid_ensemble import HybridChunk
 from sbmlgrad.simulation.methods import SSA
+from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.result import Simulation
 
 Make = Callable[..., sg.Model]
@@ -304,6 +308,23 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_layout(
         np.testing.assert_array_equal(values, drawn[name][:, :100], err_msg=name)
     others = trajectories(drawing, [0.0, 1.0, 2.0], 100, 7)
     assert np.any(others["made"] != few["made"])
+
+
+@pytest.mark.parametrize("found", [SSA().settings, replace(SSA().settings, slots=8)])
+def test_chunks_run_at_once_with_the_settings_that_serve_the_first(found: Settings) -> None:
+    """Two workers meet in the first two of five chunks; what ran with settings that did not serve runs again."""
+    given = SSA().settings
+    meeting = Barrier(2, timeout=60.0)
+
+    def one(settings: Settings, first: int) -> tuple[Settings, HybridChunk]:
+        if settings == given and first in (0, 10):
+            meeting.wait()
+        used = found if first == 0 else settings
+        return used, HybridChunk(first, np.zeros(0), np.zeros(0), used.slots, np.zeros(0))
+
+    chunks = list(hybrid_ensemble._in_order(one, given, range(0, 50, 10), 2))
+    assert [chunk.first for chunk in chunks] == [0, 10, 20, 30, 40]
+    assert {chunk.events for chunk in chunks} == {found.slots}
 
 
 # ---- the same process in other ways --------------------------------------------------------------------
