@@ -170,14 +170,15 @@ def document(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str
 
 def table(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, Callable[[], int]]:
     """A table with faults, which is read, and now and then fitted."""
-    source = random.choice(sources)
+    fitted, model = random.randrange(FITTED) == 0, ROOT / "models" / "birth_death" / "model.xml"
+    source = model.with_name("data.csv") if fitted else random.choice(sources)
     (folder / "data.csv").write_bytes(fuzz_inputs.table(_beginning(source), random))
-    fitted = random.randrange(FITTED) == 0
-    model = str(ROOT / "models" / "birth_death" / "model.xml")
 
     def work() -> int:
         if fitted:
-            return on_command_line("fit", model, "data.csv", "-p", "k=0.1:1000", "--method", "ode", "-o", "fitted.xml")
+            return on_command_line(
+                "fit", str(model), "data.csv", "-p", "k=0.1:1000", "--method", "ode", "-o", "fitted.xml"
+            )
         try:
             read_measurements("data.csv")
         except SbmlgradError as error:

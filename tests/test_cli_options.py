@@ -42,6 +42,10 @@ def test_no_input_lies_in_the_folder_of_the_report(folder: Path, table: str) -> 
     assert said == "Error: --report: 'report' holds the input 'report/measured.csv'; name another folder"
 
 
+def test_what_was_typed_is_repeated_in_one_line() -> None:
+    assert refused("info", "model.xml", "a\nb\x1b[2J") == "Error: Got unexpected extra argument (a b?[2J)"
+
+
 def test_a_petab_problem_s_own_tables_are_not_overwritten(folder: Path) -> None:
     (folder / "problem.yaml").write_text(
         "parameter_file: parameters.tsv\nproblems: [{simulation_files: [other.tsv]}]\n"
