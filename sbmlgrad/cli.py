@@ -65,7 +65,7 @@ class _Commands(click.Group):
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except click.ClickException as error:
-            error.message = printable(error.message)  # it may repeat what was typed
+            vars(error)["message"] = printable(error.message)  # it may repeat what was typed
             raise
         except click.exceptions.Exit:
             raise
