@@ -18,6 +18,7 @@ from sbmlgrad.cli_options import (
     Decorator,
     assignment,
     bounded,
+    check_apart,
     check_outputs,
     debug_option,
     ids,
@@ -351,12 +352,14 @@ def fit(
     begin, formulas = once("--init", init), once("--observable", observables)
     draws = None if sample is None else _beside(report, json_output)
     files = {"-o": output, "--json": json_output, "--checkpoint": options["checkpoint"], "--sample": draws}
-    check_outputs([model, *data, *([conditions] if conditions else [])], files, report)
+    inputs = [model, *data, *([conditions] if conditions else [])]
+    check_outputs(inputs, files, report)
     if options["resume"] and not options["checkpoint"]:
         raise click.UsageError("--resume: name the file to go on from with --checkpoint")
     if report:
         from sbmlgrad.report.html import check_folder
 
+        check_apart(inputs, files, report)
         check_folder(report)
     import sbmlgrad as sg
 

@@ -48,7 +48,10 @@ class Commands(click.Group):
                 warnings.simplefilter("default", SbmlgradWarning)  # each once
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
+        except click.ClickException as error:
+            vars(error)["message"] = printable(error.message)  # it may repeat what was typed
+            raise
+        except click.exceptions.Exit:
             raise
         except BrokenPipeError:
             # whoever read our output has had enough; Python must not complain when it flushes the rest

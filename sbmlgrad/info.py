@@ -30,6 +30,7 @@ from sbmlgrad.simulation.distributions import expected
 
 _REVERSE = " (reverse)"
 _SHOWN = 20  # of a long list
+_MOST_FACTORS = 6  # of a product that a warning writes out
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
 
 
@@ -204,11 +205,13 @@ def _mean_field(discrete: DiscreteModel) -> Iterator[str]:
         for species, number in _consumed(reactions[channel.name.removesuffix(_REVERSE)], channel).items():
             count = count_symbol(species)
             if number >= 2 and count in channel.law.free_symbols and not vanishes(channel.law, count, 1):
-                factors = "*".join([species, *(f"({species} - {i})" for i in range(1, number))])
+                shown = min(number, _MOST_FACTORS)
+                etc = "*..." if number > shown else ""
+                factors = "*".join([species, *(f"({species} - {i})" for i in range(1, shown))])
                 yield (
                     f"reaction {channel.name!r}: takes {number} of {species!r} by a law for large numbers, "
-                    f"such as k*{'*'.join([species] * number)}, taken as it is; for few molecules write "
-                    f"k*{factors}, with {species} in molecules"
+                    f"such as k*{'*'.join([species] * shown)}{etc}, taken as it is; for few molecules write "
+                    f"k*{factors}{etc}, with {species} in molecules"
                 )
 
 

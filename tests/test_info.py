@@ -139,3 +139,11 @@ def test_laws_that_stop_at_nothing_left_are_said_to_be_one(birth_death: str) -> 
     assert info.as_json()["why"] == {"birth": "the room for X never falls below 0"}
     text = as_text(info)
     assert "one reaction though the law is a difference: birth\n  birth: the room for X never falls below 0\n" in text
+
+
+def test_a_law_that_takes_a_thousand_million_molecules_is_not_written_out(dimerisation: str) -> None:
+    dimerisation = dimerisation.replace('stoichiometry="2"', 'stoichiometry="1000000000"')
+    info = changed(dimerisation, MINUS_ONE, "<ci> A </ci>")
+    (said,) = (warning for warning in info.warnings if "by a law for large numbers" in warning)
+    assert "takes 1000000000 of 'A'" in said
+    assert "k*A*(A - 1)*(A - 2)*(A - 3)*(A - 4)*(A - 5)*..., with A in molecules" in said

@@ -41,7 +41,7 @@ from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
-from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_seed, check_size
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
+    seed = check_seed(seed)
     options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss, max_events)
     if starts < 1:
         raise FitError(f"starts: {starts} are too few; give at least 1")

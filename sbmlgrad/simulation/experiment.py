@@ -15,6 +15,7 @@ MAX_EVENTS = 100_000_000
 """How many reactions may fire in a trajectory unless told otherwise."""
 
 _LARGEST_DRAW = 2**32 - 2
+_SEEDS = 2**64  # so many bits enter random numbers
 _MOST_TRAJECTORIES = 2**32  # beyond, random numbers would repeat
 
 
@@ -57,6 +58,7 @@ class Experiment:
             raise SimulationError(f"n and seed: expected whole numbers, got {self.n!r} and {self.seed!r}") from None
         object.__setattr__(self, "times", np.asarray(self.times, dtype=np.float64))
         object.__setattr__(self, "parameters", dict(self.parameters))
+        check_seed(self.seed)
         check_times(self.times, self.start)
         check_size(self.n, self.max_events)
 
@@ -82,6 +84,22 @@ def check_times(times: np.ndarray, start: float) -> None:
         raise SimulationError("times: expected one or more finite numbers")
     if times[0] < start or np.any(np.diff(times) <= 0):
         raise SimulationError(f"times: expected increasing numbers from {start:g} on")
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as an integer; raises :class:`SimulationError` for one that is none, or that would be another's too."""
+    try:
+        number = index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < _SEEDS:
+        raise SimulationError(f"seed: expected a whole number from 0 to {_SEEDS - 1}, got {seed!r}")
+    return number
+
+
+def next_seed(seed: int, step: int = 1) -> int:
+    """A seed further on, for a run of its own; after the last comes the first."""
+    return (seed + step) % _SEEDS
 
 
 def check_size(n: int, max_events: int) -> None:
