@@ -32,7 +32,7 @@ from sbmlgrad.cli_options import (
 )
 from sbmlgrad.cli_petab import petab
 from sbmlgrad.cli_testsuite import testcase, testsuite
-from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
+from sbmlgrad.errors import Advised, SbmlgradError, SbmlgradWarning
 
 if TYPE_CHECKING:
     import numpy
@@ -85,12 +85,15 @@ def _show_warning(
 ) -> None:
     """Ours as one line, others as Python shows them."""
     if issubclass(category, SbmlgradWarning):
-        click.echo(f"warning: {printable(str(message))}", err=True)
+        text = message.on_command_line() if isinstance(message, Advised) else str(message)
+        click.echo(f"warning: {printable(text)}", err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _in_words(error: BaseException) -> str:
+    if isinstance(error, Advised):
+        return error.on_command_line()
     if isinstance(error, SbmlgradError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):

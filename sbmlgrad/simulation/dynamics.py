@@ -67,7 +67,8 @@ class Dynamics:
 
     ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
     the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
-    columns). ``seconds`` is about what a call with so many columns takes. ``timed`` says whether anything follows time.
+    columns). ``seconds`` is about what a call with so many columns takes, ``nodes`` how many operations are in it.
+    ``timed`` says whether anything follows time.
     """
 
     state: np.ndarray
@@ -76,6 +77,7 @@ class Dynamics:
     rates: Callable[[np.ndarray, np.ndarray], np.ndarray]
     pattern: Pattern
     seconds: Callable[[int], float]
+    nodes: int
     timed: bool = False
     events: EventSystem | None = None
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
@@ -146,7 +148,10 @@ def of_process(process: HybridModel, quantities: np.ndarray) -> Dynamics:
 
 
 def of_network(
-    network: ReactionNetwork, counts: np.ndarray, coefficients: Sequence[Any], compiled: Rates | None = None
+    network: ReactionNetwork,
+    counts: Sequence[float] | np.ndarray,
+    coefficients: Sequence[Any],
+    compiled: Rates | None = None,
 ) -> Dynamics:
     """The mean dynamics of a network; ``compiled`` gives propensities (channels, 1) of one state (variables, 1)."""
     jumps, size = network.stoichiometry.astype(np.float64), len(network.species)
@@ -166,9 +171,11 @@ def of_network(
         return np.concatenate([values, np.zeros(states.shape)])
 
     count = jumps.shape[1]
-    return Dynamics(
-        state, jumps, whole, rates, Pattern.dense(count, size), lambda columns: columns * (5e-5 + count * _PER_NUMBER)
-    )
+
+    def seconds(columns: int) -> float:
+        return columns * (5e-5 + count * _PER_NUMBER)
+
+    return Dynamics(state, jumps, whole, rates, Pattern.dense(count + size, size), seconds, nodes=4 * count)
 
 
 def _of_programs(
@@ -199,6 +206,7 @@ def _of_programs(
         rates=rates,
         pattern=kept["pattern"],
         seconds=partial(_seconds, sum(p.batches for p in run), sum(p.nodes for p in run)),
+        nodes=sum(p.nodes for p in run),
         timed=kept["timed"],
         events=events,
         joined=joined,

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times, too_many
 from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import BatchState, Kernel, PathFunctional, build_kernel, initial_count
 
@@ -358,10 +358,11 @@ def check_effort(ensemble: Ensemble, state: BatchState, first: int, count: int, 
         column = int(np.argmax(forecast))
         largest = int(np.argmax(x[:, column]))
         raise TruncationError(
-            f"trajectory {first + column}: at time {time[column]:g} it has taken {events[column]:.3g} events and heads "
-            f"for {forecast[column]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
+            f"trajectory {first + column}: at time {time[column]:g} {events[column]:.3g} reactions have fired and it "
+            f"heads for {forecast[column]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
             f"{ensemble.network.species[largest]!r} is at {x[largest, column]:.6g} molecules. "
-            "If it should not explode, check the rates; else end earlier or raise max_events"
+            "If it should not explode, check the rates",
+            *too_many(float(forecast[column])),
         )
 
 
@@ -384,13 +385,17 @@ def _shortened(text: str, most: int = 200) -> str:
 
 
 def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
+    return propensities_of(ensemble.network, ensemble.coefficients, x)
+
+
+def propensities_of(network: ReactionNetwork, coefficients: Sequence[Any], x: np.ndarray) -> np.ndarray:
     """Propensities (reactions, batch) at counts (species, batch)."""
-    assert ensemble.network.rates is not None
-    compiled = ensemble.network.compiled
+    assert network.rates is not None
+    compiled = network.compiled
     if "propensities" not in compiled:
-        compiled["propensities"] = jax.jit(ensemble.network.rates)
+        compiled["propensities"] = jax.jit(network.rates)
     with on_host():
-        values = compiled["propensities"](tuple(x), ensemble.coefficients)
+        values = compiled["propensities"](tuple(x), tuple(coefficients))
         return stacked(values, x.shape[1:])
 
 

@@ -6,7 +6,7 @@ Comput. 18:1, 1997), which stiff equations do not slow down, at one per cent of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Course:
 
     ``firings`` of reactions are expected up to the time ``reached``, ``lately`` so many per time in the time in which
     the second half of them fired. ``limit_at`` is when as many as were asked about have fired, None if they have not.
-    ``steps`` of the solver were tried.
+    ``steps`` of the solver were tried. ``state`` (variables,) is that at the end.
     """
 
     firings: float
@@ -39,6 +39,7 @@ class Course:
     lately: float
     limit_at: float | None
     steps: int
+    state: np.ndarray = field(compare=False)
 
 
 def follow(dynamics: Dynamics, start: float, end: float, limit: float, seconds: float = 1.0) -> Course:
@@ -80,7 +81,7 @@ class _Walk:
             self.seconds -= self.work_of_step
             self.steps += 1
             step = self._tried(min(max(step, self._rough()), self.end - self.time, self.longest))
-        return Course(self.firings, self.time, self._lately(), self.limit_at, self.steps)
+        return Course(self.firings, self.time, self._lately(), self.limit_at, self.steps, self.state)
 
     def _lately(self) -> float:
         if self.firings <= 0:
