@@ -357,6 +357,7 @@ def sensitivity(
     show_default=True,
     help="Fit from so many start values within the bounds; the best end counts.",
 )
+@click.option("--profile", is_flag=True, help="Take limits from profiles, which the report shows.")
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -369,6 +370,7 @@ def fit(
     conditions: str | None,
     observables: Sequence[tuple[str, str]],
     noise: Sequence[tuple[str, str]],
+    profile: bool,
     output: str | None,
     report: str | None,
     json_output: str | None,
@@ -400,6 +402,8 @@ def fit(
         progress=True,
         **options,
     )
+    if profile:
+        result = result.with_profile(result.profile(progress=True))
     written = _write_fit(result, output, report, json_output)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))

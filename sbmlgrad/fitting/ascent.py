@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ from sbmlgrad.errors import SimulationError
 from sbmlgrad.fitting.box_search import Local, search
 from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.likelihood.likelihood import Evaluation, Likelihood
+from sbmlgrad.likelihood.likelihood import Evaluation
 
 REACH = math.log(10.0)
 """How far from where a search begins, on the optimiser's scale, before it begins anew."""
@@ -27,10 +27,20 @@ _TO_GAIN = 1e-4  # twice the log-likelihood that a parabola promises: nothing
 _BLIND = 1e-8  # of the largest curvature: a direction that the data do not see
 
 
+class Followed(Protocol):
+    """What can be followed uphill, as :class:`sbmlgrad.likelihood.likelihood.Likelihood`."""
+
+    def prepare(self, values: np.ndarray) -> None: ...
+
+    def evaluate(self, values: np.ndarray) -> Evaluation: ...
+
+    def widen(self, values: np.ndarray) -> bool: ...
+
+
 class Ascent:
     """The negative log-likelihood on the optimiser's scale."""
 
-    def __init__(self, likelihood: Likelihood, parameters: Parameters, bar: tqdm[Any]):
+    def __init__(self, likelihood: Followed, parameters: Parameters, bar: tqdm[Any]):
         self.likelihood, self.parameters, self.bar = likelihood, parameters, bar
         self.rows: list[Row] = []
         self._walled = False  # whether a search has met what cannot be computed

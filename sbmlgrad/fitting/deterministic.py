@@ -13,13 +13,16 @@ from scipy.optimize import least_squares
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
+from sbmlgrad.fitting.ascent import Ascent
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise, observed, smoothed
 from sbmlgrad.fitting.optimise import Descent, Evaluation, Row, descend, exact_evaluation
-from sbmlgrad.fitting.outcome import Outcome, curves, dense, of_least_squares
+from sbmlgrad.fitting.outcome import Outcome, curves, dense, of_least_squares, of_squares
 from sbmlgrad.fitting.parameters import Bounds, choose
+from sbmlgrad.fitting.profile import Surface
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.fitting.uncertainty import Verdict, judge
+from sbmlgrad.likelihood.likelihood import Evaluation as LogLikelihood
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities, solve
 from sbmlgrad.simulation.linear_noise import linear_noise
 from sbmlgrad.simulation.path import Settings
@@ -34,6 +37,7 @@ _MOST_EVALUATIONS = 200
 _MOST_ROUNDS = 20  # of weights
 _NEGLIGIBLE_SHIFT = 1e-6  # on the optimiser's scale: a shift by other weights that ends a fit
 _MOST_SHARE = 4.0  # of the variance between cells: what means may be off, as sds may be standard errors here
+_CLOSE = 0.002  # of its width, to which a limit of a profile is found
 _MOST_SPECIES = 60  # whose covariance is worth its time
 
 
@@ -115,6 +119,13 @@ class EquationFit:
     def warn(self) -> None:
         """Nothing: the rate equations take fractions of molecules as they are."""
 
+    def surface(self, outcome: Outcome, bar: tqdm[Any]) -> Surface:
+        """The weighted squares around their minimum."""
+        climb = Ascent(_Squares(self), self.parameters, bar)
+        inverse, margins = of_squares(outcome, self.descent.jacobians)
+        best = climb.at(outcome.point).value
+        return Surface(climb, outcome.point, best, inverse, margins, quantity="loss", close=_CLOSE)
+
     def judge(self) -> Verdict:
         """What the residuals say at the end."""
         assert self._noise is not None
@@ -129,14 +140,13 @@ class EquationFit:
 
     def _residuals(self, point: np.ndarray, bar: tqdm[Any]) -> np.ndarray:
         """Weighted residuals (m,); their derivatives are kept for whoever asks next."""
-        target, shape = self.descent.target, self.descent.target.value.shape
+        shape = self.descent.target.value.shape
         values = self.parameters.from_scale(point)
         try:
-            levels, slopes = self._sensitivities(values)
+            residuals, jacobian = self.weighted(values)
         except SimulationError:
             return np.full(shape, _HOPELESS)  # so that the step is taken back
-        residuals = (levels[target.observable, target.time] - target.value) / target.error
-        jacobian = slopes[:, target.observable, target.time].T * self.parameters.slope(values) / target.error[:, None]
+        jacobian = jacobian * self.parameters.slope(values)
         if not (np.all(np.isfinite(residuals)) and np.all(np.isfinite(jacobian))):
             return np.full(shape, _HOPELESS)
         self._jacobian = jacobian
@@ -145,6 +155,13 @@ class EquationFit:
         bar.set_postfix_str(f"loss {loss:.4g}", refresh=False)
         bar.update()
         return residuals
+
+    def weighted(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted residuals (m,) and their derivatives (m, P) by the values (P,); :class:`SimulationError`."""
+        target = self.descent.target
+        levels, slopes = self._sensitivities(values)
+        residuals = (levels[target.observable, target.time] - target.value) / target.error
+        return residuals, slopes[:, target.observable, target.time].T / target.error[:, None]
 
     def _evaluation(self, bar: tqdm[Any]) -> Evaluation:
         """What an optimiser that was handed in sees of the present point."""
@@ -221,6 +238,25 @@ class EquationFit:
                     f"{self.source}: {name!r} moves none of the observables at its start, so the data cannot tell its "
                     "value; fix it or start elsewhere"
                 )
+
+
+class _Squares:
+    """Minus half the weighted squares of a fit, in the place of a log-likelihood."""
+
+    def __init__(self, fit: EquationFit):
+        self._fit = fit
+
+    def prepare(self, values: np.ndarray) -> None:
+        """Nothing."""
+
+    def evaluate(self, values: np.ndarray) -> LogLikelihood:
+        residuals, jacobian = self._fit.weighted(values)
+        if not (np.all(np.isfinite(residuals)) and np.all(np.isfinite(jacobian))):
+            raise SimulationError("the solution or its derivatives are not finite here")
+        return LogLikelihood(-0.5 * float(residuals @ residuals), -jacobian.T @ residuals, jacobian.T @ jacobian)
+
+    def widen(self, values: np.ndarray) -> bool:
+        return False
 
 
 class _System:

@@ -180,6 +180,8 @@ def fit(
         n=problem.n,
         estimator=options.derivatives(problem),
         trials=trials,
+        problem=problem,
+        outcome=outcome,
         seed=seed,
         seconds=clock.perf_counter() - begun,
     )

@@ -15,7 +15,7 @@ from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
 from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
-from sbmlgrad.fitting.profile import USUAL, Margin
+from sbmlgrad.fitting.profile import USUAL, Margin, Surface
 from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
@@ -25,6 +25,8 @@ from sbmlgrad.simulation.path import Settings
 if TYPE_CHECKING:
     import optax
     import pandas
+
+_CLOSE, _CLOSE_DRAWN = 0.002, 0.01  # of its width, to which a limit of a profile is found
 
 LIKELIHOODS = ("projection", "linear_noise", "particles")
 SUMMARIES = {"moments": "means and standard deviations", "histograms": "histograms"}
@@ -157,6 +159,15 @@ class LikelihoodFit:
                 "bic": free * np.log(size) - 2 * best.value,
             },
         )
+
+    def surface(self, outcome: Outcome, bar: tqdm[Any]) -> Surface:
+        """The likelihood around its maximum."""
+        climb = Ascent(self._total, self.parameters, bar)
+        best, inverse = climb.at(outcome.point).value, climb.covariance(outcome.point)
+        drawn = "; its noise is of the same random numbers at all points" if self._total.drawn else ""
+        margins = (self._margin(),) * len(outcome.point)
+        close = _CLOSE_DRAWN if drawn else _CLOSE
+        return Surface(climb, outcome.point, best, inverse, margins, note=drawn, close=close, widens=not drawn)
 
     def _margin(self) -> Margin:
         """How far confidence limits are."""

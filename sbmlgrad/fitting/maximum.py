@@ -13,7 +13,7 @@ from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.fitting.ascent import REACH, Ascent
 from sbmlgrad.fitting.optimise import Row
 from sbmlgrad.fitting.parameters import Parameters
-from sbmlgrad.fitting.profile import USUAL, Margin, limits
+from sbmlgrad.fitting.profile import USUAL, Margin, Surface, limits
 from sbmlgrad.likelihood.likelihood import Likelihood
 
 _MOST_SEARCHES = 30
@@ -93,7 +93,7 @@ def maximise(
         point=point,
         value=best,
         covariance=covariance * margin.variance,
-        ends=limits(search, point, best, covariance, margin),
+        ends=limits(Surface(search, point, best, covariance, (margin,) * len(point))),
         rows=search.rows,
         converged=converged,
         message=f"maximum of the likelihood after {len(search.rows)} evaluations: {message.rstrip('.').lower()}",

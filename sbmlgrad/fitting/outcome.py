@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from scipy.stats import t as student
 from tqdm import tqdm
 
 from sbmlgrad.fitting.optimise import Descent, Row
 from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.profile import Margin, Surface
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
 
 if TYPE_CHECKING:
@@ -114,6 +116,10 @@ class Posed(Protocol):
         """Name what starts from, or is set to, fractions of molecules."""
         ...
 
+    def surface(self, outcome: Outcome, bar: tqdm[Any]) -> Surface:
+        """What was made large, or small, around where the fit ended."""
+        ...
+
 
 def of_least_squares(
     descent: Descent, verdict: Verdict, parameters: Parameters, n: int, curves: pandas.DataFrame
@@ -154,6 +160,20 @@ def of_least_squares(
         curves=curves,
         goodness={"loss": loss, "n_data": size, "dof": size - free, **verdict.goodness},
     )
+
+
+def of_squares(outcome: Outcome, jacobians: np.ndarray) -> tuple[np.ndarray, tuple[Margin, ...]]:
+    """Where 95 % limits are on a surface of weighted squares, from their derivatives (2, m, P) at the end.
+
+    The inverse of the curvature (P, P), and margins in which the weights that leave out correlations are made up for:
+    the threshold is that of the estimate's variance over the inverse of the curvature (Kent, Biometrika 69, 19, 1982).
+    """
+    inverse = covariance(np.eye(jacobians.shape[1]), jacobians)
+    quantile = float(student.ppf(0.975, outcome.freedom))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.sqrt(np.diag(outcome.covariance) / np.diag(inverse))
+    ratio = np.where(np.isfinite(ratio) & (ratio > 0), ratio, 1.0)
+    return inverse, tuple(Margin(quantile * one, quantile * one) for one in ratio.tolist())
 
 
 def history(rows: Sequence[Row], names: Sequence[str], n: int) -> pandas.DataFrame:

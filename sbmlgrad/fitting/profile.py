@@ -6,19 +6,23 @@ chi-square with one degree of freedom (Venzon & Moolgavkar, Appl. Stat. 37, 87, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
 from sbmlgrad.errors import SimulationError
-from sbmlgrad.fitting.ascent import Ascent
+from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.likelihood.likelihood import Evaluation
 
 _NORMAL = float(norm.ppf(0.975))
 _STRAIGHT = 0.05  # how far the root of the fall may be from that of a parabola, relative
 _CLOSE = 0.02  # of the width, to which a limit is found
 _MOST_TRIES = 8
+_MOST_WIDENED = 20
 _SMALL = 0.02  # on the optimiser's scale: over so short a way any likelihood is a parabola
 _FARTHEST = np.log(1000.0)  # on the optimiser's scale, where the data set no limit
 
@@ -47,25 +51,86 @@ class Margin:
 USUAL = Margin()
 
 
-def limits(
-    ascent: Ascent, point: np.ndarray, best: float, covariance: np.ndarray, margin: Margin
-) -> tuple[np.ndarray, np.ndarray]:
-    """95 % confidence limits (P,) around the maximum ``best`` at ``point``, on the optimiser's scale.
+class Climb(Protocol):
+    """What a fit made large, on the optimiser's scale: a log-likelihood, or minus half a sum of weighted squares."""
 
-    ``covariance`` is the inverse information there.
+    @property
+    def parameters(self) -> Parameters:
+        """What moves."""
+        ...
+
+    def at(self, point: np.ndarray) -> Evaluation:
+        """Value and score at a point (P,); :class:`SimulationError` where nothing can be computed."""
+        ...
+
+    def near(self, begin: np.ndarray, held: int | None = None, unit: np.ndarray | float = 1.0) -> Any:
+        """The best point nearby, as :meth:`sbmlgrad.fitting.ascent.Ascent.near`."""
+        ...
+
+    def widen(self, point: np.ndarray) -> bool:
+        """Whether what is computed took too little into account at this point, and takes more from here on."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """What a fit made large, around its end.
+
+    Attributes
+    ----------
+    climb
+        Its values.
+    point, best
+        Where the fit ended, on the optimiser's scale (P,), and the value there.
+    covariance
+        The inverse of the curvature there (P, P); infinite for what the data do not tell.
+    margins
+        How far 95 % limits are, one of each parameter.
+    quantity
+        ``log_likelihood`` or ``loss``, which is minus twice the value.
+    note
+        What is to be known of the values.
+    close
+        Of its width, to which a limit can be found.
+    widens
+        Whether the climb is asked at each maximum what it took too little into account.
+    """
+
+    climb: Climb
+    point: np.ndarray
+    best: float
+    covariance: np.ndarray
+    margins: tuple[Margin, ...]
+    quantity: str = "log_likelihood"
+    note: str = ""
+    close: float = _CLOSE
+    widens: bool = False
+
+    @property
+    def parameters(self) -> Parameters:
+        """What moves."""
+        return self.climb.parameters
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard errors (P,), infinite where the data do not tell."""
+        errors = np.sqrt(np.diag(self.covariance))
+        return np.where(np.isnan(errors), np.inf, errors)
+
+
+def limits(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
+    """95 % confidence limits (P,) on the optimiser's scale, those of a parabola where it is one.
 
     Infinite where the likelihood does not fall far enough, or the data do not tell a parameter at all.
     """
-    errors = np.sqrt(np.diag(covariance))
-    errors = np.where(np.isnan(errors), np.inf, errors)
-    ends = [point - margin.errors * errors, point + margin.errors * errors]
-    unit = _alone(covariance)
+    errors, point = surface.errors, surface.point
+    widths = np.array([margin.errors for margin in surface.margins]) * errors
+    ends = [point - widths, point + widths]
     for index in np.flatnonzero(np.isfinite(errors) & (errors > _SMALL)):
-        # where the others go while this one moves by its error, as far as that is known
-        direction = np.nan_to_num(covariance[:, index] / errors[index])
         for side, sign in enumerate((-1.0, 1.0)):
-            profile = _Profile(ascent, point, best, int(index), sign * direction, float(errors[index]), unit, margin)
-            ends[side][index] = point[index] + sign * errors[index] * profile.limit()
+            profile = Side(surface, int(index), sign)
+            if not profile.is_parabola():
+                ends[side][index] = point[index] + sign * profile.error * profile.limit()
     return ends[0], ends[1]
 
 
@@ -77,43 +142,48 @@ def _alone(covariance: np.ndarray) -> np.ndarray:
     return result
 
 
-class _Profile:
-    """One parameter to one side, in units of its standard error."""
+class Side:
+    """One parameter to one side, in units of its standard error, and what was found there: (point, value)."""
 
-    def __init__(
-        self,
-        ascent: Ascent,
-        point: np.ndarray,
-        best: float,
-        index: int,
-        direction: np.ndarray,
-        error: float,
-        unit: np.ndarray,
-        margin: Margin,
-    ):
-        self.unit, self.margin = unit, margin
-        self.ascent, self.point, self.best, self.index = ascent, point, best, index
-        self.direction, self.error, self.farthest = direction, error, _FARTHEST / error
+    def __init__(self, surface: Surface, index: int, sign: float):
+        self.surface, self.index, self.margin = surface, index, surface.margins[index]
+        self.unit = _alone(surface.covariance)
+        errors = surface.errors
+        # where the others go while this one moves by its error, as far as that is known
+        if np.isfinite(errors[index]):
+            self.error = float(errors[index])
+            self.direction = sign * np.nan_to_num(surface.covariance[:, index] / self.error, posinf=0.0, neginf=0.0)
+        else:
+            self.error = 1.0
+            self.direction = sign * np.eye(len(errors))[index]
+        self.farthest = _FARTHEST / self.error
+        far = surface.point + sign * _FARTHEST * np.eye(len(errors))[index]
+        self.room = self.distance(surface.parameters.clip(far))
+        """how far the bound is, or the farthest place to look at"""
+        self.found: list[tuple[np.ndarray, float]] = []
+
+    def is_parabola(self) -> bool:
+        """Whether the limit is where it would be, were this one."""
+        usual = self.margin.errors
+        return self.farthest > usual and abs(self._root(self._along(usual)) / self.margin.fall - 1) < _STRAIGHT
 
     def limit(self) -> float:
-        """How many standard errors away the limit is."""
-        usual, fall = self.margin.errors, self.margin.fall
-        if self.farthest > usual and abs(self._root(self._along(usual)) / fall - 1) < _STRAIGHT:
-            return usual
-        distance, low, high = min(usual, self.farthest), 0.0, np.inf
+        """How many standard errors away the limit is; infinite where there is none."""
+        fall = self.margin.fall
+        distance, low, high = min(self.margin.errors, self.farthest), 0.0, np.inf
         start = self._along(distance)
         for _ in range(_MOST_TRIES):
             start, at_bound = self._within(start, distance)
             try:
-                result = self.ascent.near(start, held=self.index, unit=self.unit)
+                result = self._highest(start)
             except SimulationError:  # as far as it can be computed there is no limit
                 return np.inf
             root = self._fall(-float(result.fun))
             if result.walled and root > fall:  # the maximum over the others may be where nothing can be computed
                 return np.inf
             if at_bound and root < fall:
-                return float(abs(start[self.index] - self.point[self.index])) / self.error
-            if abs(root - fall) < _CLOSE * fall:
+                return self.distance(start)
+            if abs(root - fall) < self.surface.close * fall:
                 break
             if root < fall and distance >= self.farthest:
                 return np.inf
@@ -125,22 +195,54 @@ class _Profile:
             start, distance = result.x + (following - distance) * self.direction, following
         return distance
 
+    def follow(self, distances: Sequence[float]) -> None:
+        """Find the profile so far away, too, as far as it can be computed."""
+        for distance in distances:
+            known = sorted([(self.distance(x), x) for x, _ in self.found] + [(0.0, self.surface.point)], key=_first)
+            places, points = np.array([d for d, _ in known]), np.array([x for _, x in known])
+            start = np.array([np.interp(distance, places, column) for column in points.T])
+            if distance > places[-1]:
+                start = points[-1] + (distance - places[-1]) * self.direction
+            try:
+                self._highest(self._within(start, distance)[0])
+            except SimulationError:
+                return
+
+    def _highest(self, start: np.ndarray) -> Any:
+        """The largest value over all other parameters, with what is needed there taken into account."""
+        climb = self.surface.climb
+        result = climb.near(start, held=self.index, unit=self.unit)
+        for _ in range(_MOST_WIDENED if self.surface.widens else 0):
+            if not np.isfinite(result.fun) or not climb.widen(result.x):
+                break
+            result = climb.near(result.x, held=self.index, unit=self.unit)
+        self.found.append((np.array(result.x, np.float64), -float(result.fun)))
+        return result
+
     def _within(self, start: np.ndarray, distance: float) -> tuple[np.ndarray, bool]:
         """Where to begin at this distance, and whether that is at a bound of the parameter."""
         start[self.index] = self._along(distance)[self.index]
-        inside = self.ascent.parameters.clip(start)
+        inside = self.surface.parameters.clip(start)
         return inside, bool(inside[self.index] != start[self.index])
 
+    def distance(self, point: np.ndarray) -> float:
+        """How far a point is from the end of the fit, in this parameter."""
+        return float(abs(point[self.index] - self.surface.point[self.index])) / self.error
+
     def _along(self, distance: float) -> np.ndarray:
-        return self.point + distance * self.direction
+        return self.surface.point + distance * self.direction
 
     def _root(self, point: np.ndarray) -> float:
         """The root of the fall at a point within the bounds."""
         try:
-            return self._fall(self.ascent.at(self.ascent.parameters.clip(point)).value)
+            return self._fall(self.surface.climb.at(self.surface.parameters.clip(point)).value)
         except SimulationError:
             return np.inf
 
     def _fall(self, value: float) -> float:
         """What would be the distance, were it a parabola."""
-        return float(np.sqrt(max(2 * (self.best - value), 0.0)))
+        return float(np.sqrt(max(2 * (self.surface.best - value), 0.0)))
+
+
+def _first(pair: tuple[float, np.ndarray]) -> float:
+    return pair[0]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from sbmlgrad.about import __version__
 from sbmlgrad.files import write_text
-from sbmlgrad.fitting.outcome import MOMENTS
+from sbmlgrad.fitting.outcome import MOMENTS, Outcome, Posed
 from sbmlgrad.fitting.petab_export import Origin, write_problem
+from sbmlgrad.fitting.profiled import Profile, chosen, profiled
 from sbmlgrad.fitting.trials import Trials
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
@@ -72,6 +74,11 @@ class Fit:
     curves: pandas.DataFrame = field(repr=False)
     trials: Trials = field(repr=False)
     """what was measured in which condition, with the model of each"""
+    problem: Posed = field(repr=False)
+    outcome: Outcome = field(repr=False)
+    """what was solved, and where it ended"""
+    profiles: Profile | None = field(default=None, repr=False)
+    """what limits are taken from, and a report shows; see :meth:`with_profile`"""
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -83,6 +90,41 @@ class Fit:
         from sbmlgrad.report.plots import plot_fit, save_figure
 
         save_figure(plot_fit(self.content()), path)
+
+    def profile(
+        self, parameters: str | Sequence[str] | None = None, *, points: int = 16, progress: bool = False
+    ) -> Profile:
+        """How well the model fits while one parameter is held and the others are fitted again, and 95 % limits by it.
+
+        Parameters
+        ----------
+        parameters
+            Which to hold, one after the other; all if None.
+        points
+            How many values of each, about: equally spaced on the scale of the search, to a fifth beyond the limits.
+
+        Returns
+        -------
+        Profile
+            of the likelihood; for moments, histograms and least squares of the loss, with the weights of the fit. What
+            is simulated takes the same random numbers at all points, and several times the trajectories of a step.
+
+        Raises
+        ------
+        FitError
+            for parameters that were not fitted, and fewer than 4 points.
+        """
+        names = self.problem.parameters.names
+        indices = chosen(names, parameters, points)
+        with tqdm(desc="profile", unit="evaluation", disable=None if progress else True, leave=False) as bar:
+            return profiled(self.problem.surface(self.outcome, bar), indices, points)
+
+    def with_profile(self, profile: Profile) -> Fit:
+        """The same fit with the limits of a profile in its table, and the profile in its report."""
+        table = self.parameters.copy()
+        for column in ("ci_lower", "ci_upper"):
+            table.loc[profile.limits.index, column] = profile.limits[column]
+        return replace(self, parameters=table, profiles=profile, warnings=(*self.warnings, *profile.warnings))
 
     def report(self, folder: str | os.PathLike[str]) -> None:
         """Write a report: ``index.html`` with pictures, and its tables as CSV."""
@@ -185,9 +227,11 @@ class Fit:
                 "Trajectories a step": str(self.n),
                 "Seed": str(self.seed),
                 "Wall time": f"{self.seconds:.1f} s",
+                **({} if self.profiles is None else {"Limits": self.profiles.note}),
                 "sbmlgrad": __version__,
             },
             warnings=self.warnings,
+            profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
 
 

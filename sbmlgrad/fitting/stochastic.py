@@ -11,12 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.common_numbers import CommonNumbers, repeats
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.moments import Source
 from sbmlgrad.fitting.noise import Noise, observed
 from sbmlgrad.fitting.optimise import Descent, Evaluate, descend, evaluate_at, polyak_average
-from sbmlgrad.fitting.outcome import Outcome, curves_of_trajectories, dense, of_least_squares
+from sbmlgrad.fitting.outcome import Outcome, curves_of_trajectories, dense, of_least_squares, of_squares
 from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.profile import Surface
 from sbmlgrad.fitting.uncertainty import Verdict, covariance, judge
 from sbmlgrad.gradient.estimator import Estimate, Task
 
@@ -93,6 +95,16 @@ class MomentFit:
     def warn(self) -> None:
         """Name what starts from, or is set to, fractions of molecules."""
         self.source.warn()
+
+    def surface(self, outcome: Outcome, bar: tqdm[Any]) -> Surface:
+        """The weighted squares around the estimate, of the same random numbers at all points."""
+        descent, errors = self.descent, np.sqrt(np.diag(outcome.covariance))
+        often = repeats(descent, errors)
+        climb = CommonNumbers(self._evaluator(descending=False), self.parameters, descent, often, bar)
+        inverse, margins = of_squares(outcome, descent.jacobians)
+        note = f", by simulation: the same random numbers of {often * self.n} trajectories at all points"
+        best = climb.at(descent.point).value
+        return Surface(climb, descent.point, best, inverse, margins, quantity="loss", note=note)
 
     def judge(self, caution: float = 1.0) -> Verdict:
         """What the residuals say at the present point."""

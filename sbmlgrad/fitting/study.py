@@ -83,9 +83,10 @@ class Study:
                 certain = loss == "projection" or self.problem.clock is not None
                 if certain or np.isfinite(exact.evaluate(values).value):
                     return exact
-        rough = self.by_linear_noise()
-        rough.prepare(values)
-        return rough
+        normal = all(law.law == "normal" for law in self.trial.laws.values())
+        most = self.by_linear_noise() if normal else self.by_particles()
+        most.prepare(values)
+        return most
 
     def refined(self, rough: Likelihood, values: np.ndarray) -> Likelihood:
         """In the place of the linear noise approximation, the exact likelihood where the states are few enough here, or
@@ -99,8 +100,6 @@ class Study:
                 return exact
         except SimulationError:
             pass
-        if self.trial.laws:
-            return rough
         particles = self.by_particles()
         try:
             if few_molecules(self.problem, rough.data, values):
@@ -118,7 +117,7 @@ class Study:
     def by_particles(self) -> ParticlePaths:
         """The estimate of trajectories by particle filters."""
         assert isinstance(self.data, Trajectories)
-        return ParticlePaths(self.problem, self.data, self._seed)
+        return ParticlePaths(self.problem, self.data, self._seed, laws=self.trial.laws)
 
     def warn(self) -> None:
         """Name what starts from fractions of molecules."""
@@ -215,8 +214,6 @@ def without_likelihood(trial: Trial, loss: str) -> str:
     unlike = next((law.law for law in trial.laws.values() if law.law != "normal"), "")
     if loss == "linear_noise" and unlike:
         return f"is of normal noise, and this is {unlike}"
-    if loss == "particles" and trial.laws:
-        return "is of numbers with errors in a column, not with a formula of their noise"
     if isinstance(model, Model) and not only_counts(model, observables):
         if loss in ("linear_noise", "particles"):
             return "is of models in which reactions alone change anything, at rates that do not follow the time"

@@ -14,7 +14,7 @@ negative_binomial     size                         y is a count with mean m and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,24 @@ def central_moments(law: str, signal: Any, parameter: Any) -> tuple[Any, Any, An
     variance = m + m**2 / p
     third = variance * (1 + 2 * m / p)
     return m, variance, third, 3 * variance**2 + variance * (1 + 6 * variance / p)
+
+
+def mixture_moments(
+    law: str, signal: Any, parameter: Any, variance: Any, average: Callable[[Any], Any]
+) -> tuple[Any, Any, Any]:
+    """The mean of a measured value, and its second and fourth central moments, over states of several signals.
+
+    ``average`` takes the mean over states, and keeps their axes. Without a law, "", errors are normal with this
+    ``variance``.
+    """
+    if law:
+        first, second, third, fourth = central_moments(law, signal, parameter)
+    else:
+        first, second, third, fourth = signal, variance, 0.0, 3 * jnp.square(variance)
+    mean = average(first)
+    off = first - mean
+    spread = average(second + jnp.square(off))
+    return mean, spread, average(fourth + 4 * off * third + 6 * jnp.square(off) * second + off**4)
 
 
 def information(law: str, signal: Any, parameter: Any) -> tuple[Any, Any, Any]:

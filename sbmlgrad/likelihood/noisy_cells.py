@@ -14,7 +14,8 @@ from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.layout import Layout, bucket
 from sbmlgrad.likelihood.likelihood import Evaluation
 from sbmlgrad.likelihood.measurement import Laws, central_moments, log_density_in_states
-from sbmlgrad.likelihood.projection import LIMIT, along, evaluation, placed
+from sbmlgrad.likelihood.projection import LIMIT, along, evaluation
+from sbmlgrad.likelihood.readings import Readings, placed
 from sbmlgrad.likelihood.records import Snapshots
 from sbmlgrad.likelihood.steps import Steps
 
@@ -31,8 +32,10 @@ class NoisyCells(ProjectedCells):
             self._values[time, : len(rows)], self._numbers[time, : len(rows)] = rows, cells
 
     def match(self, values: np.ndarray) -> None:
-        """Nothing to be found: every state may show any value. Raises as :meth:`check_noise` does."""
-        self.check_noise(values, self.data.observables, self.laws_of_values)
+        """Nothing to be found: every state may show any value. Raises as :meth:`Readings.check` does."""
+        Readings.of(self.problem, self.data.observables, self.laws_of_values).check(
+            self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x))
+        )
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         compiled = self._compiled("noisy slopes", self._noisy_slopes)

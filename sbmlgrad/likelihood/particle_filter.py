@@ -22,8 +22,8 @@ from jax import Array, lax
 
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.guidance import REMAINING, Guidance
-from sbmlgrad.likelihood.measurement import log_density_as_stated
 from sbmlgrad.likelihood.path_density import PathDensity
+from sbmlgrad.likelihood.readings import Readings
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, exponential, uniform
 from sbmlgrad.simulation.ssa import Arrays, Step, take_step
@@ -64,18 +64,13 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ParticleFilter:
-    """The filter of a problem whose variables at ``places`` are observed; functions of arrays, to be compiled."""
+    """The filter of a problem of which there are ``readings``; functions of arrays, to be compiled."""
 
     problem: Problem
-    places: tuple[int, ...]
+    readings: Readings
     density: PathDensity
     guidance: Guidance | None
     most_steps: int
-
-    @property
-    def _moving(self) -> bool:
-        """Whether what is observed depends on parameters itself."""
-        return any(self.problem.linear[place] is None for place in self.places)
 
     def run(self, shape: Shape, start: Arrays, coefficients: Arrays, data: Data, keys: Streams, one: Array) -> Swarm:
         """Filter ``data`` from the states ``start`` (filters * replicates * particles,) of each species."""
@@ -87,7 +82,7 @@ class ParticleFilter:
             gain, weights = self._weighted(shape, there, coefficients, now)
             cells, shares = _cells(there.x, weights, shape)
             parents = _parents(weights, keys, index)
-            states = jnp.stack(there.x).reshape(-1, *shape)[: None if self._moving else 0]
+            states = jnp.stack(there.x).reshape(-1, *shape)[: None if self.readings.moving else 0]
             kept = jnp.stack(there.kept).reshape(-1, *shape) if there.kept else jnp.zeros((0, *shape))
             swarm = Swarm(gain, weights, shares, cells, begin, kept, states, there.broken)
             return (_drawn(there.x, parents), there.draws, jnp.take_along_axis(cells, parents, axis=-1)), swarm
@@ -116,7 +111,8 @@ class ParticleFilter:
             x, draws, free_draws = carry
             index, now = row
             ahead = free._propagated(shape, x, free_draws, coefficients, now, other_keys, one)
-            moments = _moments(self._observed(ahead.x, coefficients, shape), now.variance)
+            seen = self.readings.signal(ahead.x, coefficients, shape)
+            moments = self.readings.moments(seen, _by_particle(now.variance))
             there = self._propagated(shape, x, draws, coefficients, now, keys, one)
             weights = self._weighted(shape, there, coefficients, now)[1]
             return (_drawn(there.x, _parents(weights, keys, index)), there.draws, ahead.draws), moments
@@ -137,7 +133,7 @@ class ParticleFilter:
             ratios, total, excess = carry
             particles, given = row
             log = self.density.log_ratio(particles.kept, start, now)
-            if self._moving:
+            if self.readings.moving:
                 log = log + self._moved_weight(particles, start, now, given)
             own = jnp.take_along_axis(ratios, particles.begin, axis=-1) * jnp.exp(log)
             parts = particles.weights * own
@@ -155,30 +151,23 @@ class ParticleFilter:
         """How the density of what was observed changes with the parameters of observables."""
         x = tuple(row.reshape(-1) for row in particles.states)
         shape = Shape(*particles.weights.shape)
-        before, after = (self._weighed(self._observed(x, c, shape), given) for c in (start, now))
+        before, after = (self._weighed(x, c, shape, given) for c in (start, now))
         return jnp.where(jnp.isfinite(before) & jnp.isfinite(after), after - before, 0.0)
 
-    def _targets(self, shape: Shape, now: Data) -> tuple[Array, Array]:
-        """Values and variances (observables, batch)."""
-        spread = [
-            jnp.broadcast_to(part.T[:, None, :, None], (len(self.places), *shape)).reshape(len(self.places), -1)
-            for part in (now.values, now.variance)
-        ]
-        return spread[0], spread[1]
+    def _weighed(self, x: Arrays, coefficients: Arrays, shape: Shape, now: Data) -> Array:
+        """Log-density (filters, replicates, particles) of what was measured, of states."""
+        signal = self.readings.signal(x, coefficients, shape)
+        return self.readings.log_density(signal, _by_particle(now.values), _by_particle(now.variance))
 
-    def _observed(self, x: Arrays, coefficients: Arrays, shape: Shape) -> Array:
-        """Observables (observables, filters, replicates, particles) of states."""
-        every = self.problem.observe(x, coefficients)
-        return jnp.stack([jnp.broadcast_to(every[p], x[0].shape).reshape(shape) for p in self.places])
-
-    def _weighed(self, seen: Array, now: Data) -> Array:
-        """Log-density (filters, replicates, particles) of what was measured."""
-        value, variance = (part.T[:, None, :, None] for part in (now.values, now.variance))
-        return jnp.sum(jnp.where(jnp.isnan(value), 0.0, log_density_as_stated(value, seen, variance)), axis=0)
+    def _targets(self, shape: Shape, x: Arrays, coefficients: Arrays, now: Data) -> list[Array]:
+        """Values and variances (observables, batch) that particles are led to."""
+        signal = self.readings.signal(x, coefficients, shape)
+        found = self.readings.aims(signal, _by_particle(now.values), _by_particle(now.variance))
+        return [part.reshape(len(part), -1) for part in found]
 
     def _weighted(self, shape: Shape, there: _There, coefficients: Arrays, now: Data) -> tuple[Array, Array]:
         """What is gained in log-likelihood (filters, replicates), and normalised weights, once values are seen."""
-        return _normalised(there.log.reshape(shape) + self._weighed(self._observed(there.x, coefficients, shape), now))
+        return _normalised(there.log.reshape(shape) + self._weighed(there.x, coefficients, shape, now))
 
     def _propagated(
         self, shape: Shape, x: Arrays, draws: Array, coefficients: Arrays, now: Data, keys: Streams, one: Array
@@ -186,7 +175,8 @@ class ParticleFilter:
         """Particles at the end of a span."""
         remaining = jnp.asarray(REMAINING if self.guidance else (0.0,))
         begin, end, last = now.begin, now.end, len(remaining) - 1
-        functional, network, targets = _Kept(self), _led(self), self._targets(shape, now)
+        functional, network = _Kept(self), _led(self)
+        targets = self._targets(shape, x, coefficients, now)
         slots = lax.iota(jnp.uint32, draws.shape[0])
 
         def unfinished(loop: Any) -> Array:
@@ -266,6 +256,11 @@ class _Kept:
         return carry
 
 
+def _by_particle(rows: Array) -> Array:
+    """Rows (replicates, observables) as (observables, filters, replicates, particles)."""
+    return rows.T[:, None, :, None]
+
+
 def _normalised(logs: Array) -> tuple[Array, Array]:
     """Logarithms of the mean weight (filters, replicates), and weights; equal ones where all particles are dead."""
     most = jnp.max(logs, axis=-1, keepdims=True)
@@ -329,12 +324,3 @@ def _widening(counts: list[Array], weights: Array) -> Array:
         states = states * jnp.maximum(_RANGE * deviation, 1.0)
         moving = moving + (_RANGE * deviation > 1.0)
     return (states * _SHARED / weights.shape[-1]) ** (1 / jnp.maximum(moving, 1.0))
-
-
-def _moments(seen: Array, variance: Array) -> Array:
-    """Of equally likely ``seen`` (observables, filters, replicates, particles): (3, replicates, observables)."""
-    mean = jnp.mean(seen, axis=(1, 3), keepdims=True)
-    off = seen - mean
-    spread, fourth = (jnp.mean(off**power, axis=(1, 3)).T for power in (2, 4))
-    total = fourth + 6 * spread * variance + 3 * jnp.square(variance)
-    return jnp.stack([mean[:, 0, :, 0].T, spread + variance, total])

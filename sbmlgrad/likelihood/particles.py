@@ -14,9 +14,11 @@ from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.gradient.score import refuse_counts, refuse_switched_off
 from sbmlgrad.likelihood.guidance import Guidance
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
+from sbmlgrad.likelihood.measurement import Laws
 from sbmlgrad.likelihood.particle_filter import Data, ParticleFilter, Shape, Swarm
 from sbmlgrad.likelihood.path_density import PathDensity
 from sbmlgrad.likelihood.projection import along, stacked
+from sbmlgrad.likelihood.readings import Readings
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.experiment import MAX_EVENTS
@@ -117,11 +119,18 @@ class ParticlePaths:
     name = "particles"
     drawn = True
 
-    def __init__(self, problem: Problem, data: Trajectories, seed: int = 0, particles: int | None = None):
-        self.problem, self.data, self.seed = problem, data, seed
+    def __init__(
+        self,
+        problem: Problem,
+        data: Trajectories,
+        seed: int = 0,
+        particles: int | None = None,
+        laws: Laws | None = None,
+    ):
+        self.problem, self.data, self.seed, self.laws = problem, data, seed, laws or {}
         self.particles = particles or _FEWEST
         self._fixed = particles is not None
-        self._places = tuple(problem.variables.index(name) for name in data.observables)
+        self._readings = Readings.of(problem, data.observables, self.laws)
         self._filter: ParticleFilter | None = None
         self._references: list[_Reference] = []
         self._used: _Reference | None = None
@@ -190,14 +199,16 @@ class ParticlePaths:
         rows, self._events = _visited(self.problem, self.data, values)
         self._check_effort(self.particles)
         visited = np.unique(rows, axis=1)[:, :: max(1, rows.shape[1] // 10_000)]
+        self._readings.check(point.coefficients, tuple(visited))
         states = np.concatenate([visited, visited + 1, visited + 2], axis=1)
         density = PathDensity.of(self.problem, point, states)
-        guidance = Guidance.of(self.problem, self._places)
-        key = ("particle filter", self.data.observables, density.factors, density.curved, density.probes.tobytes())
+        guidance = Guidance.of(self.problem, self._readings.places)
+        of_paths = density.factors, density.curved, density.probes.tobytes()
+        key = ("particle filter", self.data.observables, self._readings.laws, *of_paths)
         return self.problem.once(
             key,
             lambda: ParticleFilter(
-                self.problem, self._places, density, guidance if guidance.seen else None, _MOST_STEPS
+                self.problem, self._readings, density, guidance if guidance.seen else None, _MOST_STEPS
             ),
         )
 

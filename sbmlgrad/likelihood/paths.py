@@ -13,8 +13,9 @@ from jax import Array, lax
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
-from sbmlgrad.likelihood.measurement import Laws, central_moments, log_density_in_states
-from sbmlgrad.likelihood.projection import LIMIT, Projected, along, evaluation, placed, seen_counts
+from sbmlgrad.likelihood.measurement import Laws, log_density_in_states, mixture_moments
+from sbmlgrad.likelihood.projection import LIMIT, Projected, along, evaluation, seen_counts
+from sbmlgrad.likelihood.readings import Readings, placed
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.likelihood.steps import Steps
 
@@ -39,7 +40,9 @@ class ProjectedPaths(Projected):
     def prepare(self, values: np.ndarray) -> None:
         """As for all projections; raises :class:`FitError` for a noise that is none in some state."""
         super().prepare(values)
-        self.check_noise(values, self.data.observables, self.laws)
+        Readings.of(self.problem, self.data.observables, self.laws).check(
+            self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x))
+        )
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         compiled = self._compiled("slopes", self._with_slopes)
@@ -111,15 +114,9 @@ def _moments(law: Array, signal: Array, own: Array, laws: Sequence[tuple[str, Ar
     share = law / law.sum(axis=-1, keepdims=True)
     columns = []
     for index, (name, parameter) in enumerate(laws):
-        if name:
-            moments = central_moments(name, signal[index], parameter)
-            first, second, third, fourth = (jnp.asarray(moment)[None] for moment in moments)
-        else:
-            first, second = signal[index][None], own[:, index, None]
-            third, fourth = jnp.zeros(()), 3 * jnp.square(second)
-        mean = jnp.sum(share * first, axis=-1, keepdims=True)
-        off = first - mean
-        variance = jnp.sum(share * (second + jnp.square(off)), axis=-1)
-        around = fourth + 4 * off * third + 6 * jnp.square(off) * second + off**4
-        columns.append(jnp.stack([mean[:, 0], variance, jnp.sum(share * around, axis=-1)]))
+        of_states = None if parameter is None else parameter[None]
+        found = mixture_moments(
+            name, signal[index][None], of_states, own[:, index, None], lambda v: jnp.sum(share * v, -1, keepdims=True)
+        )
+        columns.append(jnp.stack([jnp.broadcast_to(moment, (len(law), 1)) for moment in found])[..., 0])
     return jnp.stack(columns, axis=-1)

@@ -16,13 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.errors import FitError, SimulationError
+from sbmlgrad.errors import SimulationError
 from sbmlgrad.gradient.exact import start_law
 from sbmlgrad.gradient.problem import Point, Problem
 from sbmlgrad.likelihood.jumps import JumpProcess, Jumps
 from sbmlgrad.likelihood.layout import Layout
 from sbmlgrad.likelihood.likelihood import Evaluation
-from sbmlgrad.likelihood.measurement import Laws, Measurement, valid
 from sbmlgrad.likelihood.ranges import over_time, ranges, simulated_ranges
 from sbmlgrad.likelihood.steps import (
     AtStep,
@@ -344,19 +343,6 @@ class Projected:
 
         return on
 
-    def check_noise(self, values: np.ndarray, observables: Sequence[str], laws: Laws) -> None:
-        """Raise :class:`FitError` for a noise that is none in some state, at values (P,) of the parameters."""
-        every = self.observed(self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x)))
-        for name, (law, place) in zip(observables, placed(self.problem, observables, laws), strict=True):
-            wrong = ~np.asarray(valid(law, every[place])) if place >= 0 else np.zeros(1, bool)
-            if wrong.any():
-                state = self.space.states[np.argmax(wrong)]
-                counts = ", ".join(f"{s} = {n:g}" for s, n in zip(self.problem.network.species, state, strict=True))
-                raise FitError(
-                    f"the noise of {name!r} is {float(every[place][np.argmax(wrong)]):.4g} where {counts}, and "
-                    f"no {law} law has that; give it a part that stays, as in 'sigma + 0.1*{name}'"
-                )
-
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""
         return tuple(jnp.broadcast_to(v, x[0].shape) for v in self.problem.observe(x, coefficients))
@@ -399,12 +385,6 @@ def evaluation(value: Any, score: Any, information: Any = None) -> Evaluation:
     number = float(value)
     known = None if information is None else np.nan_to_num(np.asarray(information))
     return Evaluation(number if np.isfinite(number) else -np.inf, np.nan_to_num(np.asarray(score)), known)
-
-
-def placed(problem: Problem, observables: Sequence[str], laws: Laws) -> list[tuple[str, int]]:
-    """The law of each observable, "" where it has none, and the variable that holds its parameter, -1 for none."""
-    own = [laws.get(name, Measurement("")) for name in observables]
-    return [(law.law, problem.variables.index(law.parameter) if law.parameter else -1) for law in own]
 
 
 def seen_counts(problem: Problem, observables: Sequence[str], values: np.ndarray) -> np.ndarray:

@@ -19,16 +19,18 @@ from matplotlib.figure import Figure
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.report.plots import plot_fit, plot_loss, plot_parameters, plot_residuals, render
+from sbmlgrad.report.profiles import plot_profiles
 
 PAGE = "index.html"
 TABLES = ("parameters.csv", "measured.csv", "history.csv")
+PROFILE = "profile.csv"
 MARK = '<meta name="generator" content="sbmlgrad'
 MARK_WITHIN = 1024  # bytes from the beginning of the page
 MOST_CORRELATED = 40  # rows of the table of correlations
 
 
 def write_report(content: FitContent, folder: str | os.PathLike[str]) -> None:
-    """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv.
+    """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv, and with profiles profile.csv.
 
     An earlier report in this place is replaced, at once and only when the new one is complete. Raises
     SbmlgradError if the folder holds anything else or cannot be written.
@@ -61,7 +63,7 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
         raise SbmlgradError(f"{folder}: cannot write the report, this is a file; name a folder")
     try:
         held = {path.name for path in folder.iterdir()}
-        own = {PAGE, *TABLES} if _is_report(folder / PAGE) else set()
+        own = {PAGE, *TABLES, PROFILE} if _is_report(folder / PAGE) else set()
     except OSError as error:
         raise SbmlgradError(f"{folder}: cannot be read: {error.strerror}; name another folder") from error
     if held <= own:
@@ -82,6 +84,8 @@ def _write_files(content: FitContent, folder: Path) -> None:
     content.parameters.to_csv(folder / TABLES[0], index_label="parameter")
     content.measured.to_csv(folder / TABLES[1], index=False)
     content.history.to_csv(folder / TABLES[2], index=False)
+    if content.profiles is not None:
+        content.profiles[0].to_csv(folder / PROFILE, index=False)
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
@@ -116,8 +120,9 @@ def render_page(content: FitContent) -> str:
             "loss": _picture(plot_loss(content)),
             "parameters": _picture(plot_parameters(content)),
             "residuals": _picture(plot_residuals(content)),
+            "profiles": None if content.profiles is None else _picture(plot_profiles(*content.profiles)),
         },
-        tables=TABLES,
+        tables=TABLES if content.profiles is None else (*TABLES, PROFILE),
     )
 
 

@@ -51,10 +51,10 @@ def plot_fit(content: FitContent) -> Figure:
     spread = set(measured.loc[measured["statistic"] == "sd", "observable"])
     observables = list(pd.unique(pd.concat([measured["observable"], curves["observable"]])))
     quantities = ("mean", "sd") if spread else ("mean",)
-    panels = [(name, quantity) for name in observables for quantity in quantities][:MOST_PANELS]
-    figure, axes = _panels(len(panels), columns=2 if spread else None)
+    drawn = [(name, quantity) for name in observables for quantity in quantities][:MOST_PANELS]
+    figure, axes = panels(len(drawn), columns=2 if spread else None)
     conditions = _conditions(measured, curves)
-    for panel, (name, quantity) in zip(axes, panels, strict=True):
+    for panel, (name, quantity) in zip(axes, drawn, strict=True):
         if quantity == "sd" and name not in spread:
             panel.set_axis_off()
             continue
@@ -64,24 +64,24 @@ def plot_fit(content: FitContent) -> Figure:
             rows = _pick(measured, name, condition)
             rows = rows[rows["statistic"].isin(STATISTICS[quantity])]
             _draw_measured(panel, rows, DATA if len(conditions) == 1 else colour)
-        panel.set_title(_short(f"standard deviation of {name}" if quantity == "sd" else name), **PLAIN)
+        panel.set_title(short(f"standard deviation of {name}" if quantity == "sd" else name), **PLAIN)
         panel.set_ylabel("standard deviation" if quantity == "sd" else "value")
         panel.set_xlabel("time")
     _fit_legend(figure, content, conditions)
-    _say_left_out(figure, len(observables) * len(quantities) - len(panels), "panels")
+    say_left_out(figure, len(observables) * len(quantities) - len(drawn), "panels")
     return figure
 
 
 def plot_loss(content: FitContent) -> Figure:
     """The loss at each step, with the noise of its estimate (1.96 standard errors)."""
     history = content.steps
-    figure, (axes,) = _panels(1, width=7.5)
+    figure, (axes,) = panels(1, width=7.5)
     step, loss = _numbers(history, "step"), _numbers(history, "loss")
     noise = NORMAL_95 * np.nan_to_num(_numbers(history, "loss_stderr"))
     finite = loss[np.isfinite(loss)]
     low = loss - noise
     if finite.size and finite.min() > 0:
-        _log_scale(axes)
+        log_scale(axes)
         low = np.maximum(low, finite.min() / 2)  # noise larger than the loss would reach down to zero
     axes.fill_between(step, low, loss + noise, color=MODEL, alpha=0.2, linewidth=0)
     axes.plot(step, loss, color=MODEL, marker="o" if len(step) < 60 else None, markersize=3)
@@ -96,7 +96,7 @@ def plot_parameters(content: FitContent) -> Figure:
     """Each parameter over the steps, with its final estimate and standard error."""
     parameters, traces = content.parameters, content.traces
     shown = parameters.iloc[:MOST_PANELS]
-    figure, axes = _panels(len(shown), height=2.3)
+    figure, axes = panels(len(shown), height=2.3)
     step = _numbers(content.steps, "step")
     for panel, (name, row) in zip(axes, shown.iterrows(), strict=False):
         trace = _numbers(traces, name)
@@ -111,9 +111,9 @@ def plot_parameters(content: FitContent) -> Figure:
             panel.axhline(reached, color=COLOURS[1], linewidth=1.5)
         finite = trace[np.isfinite(trace)]
         if finite.size and finite.min() > 0 and finite.max() > 20 * finite.min():
-            _log_scale(panel)
+            log_scale(panel)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
-        panel.set_title(_short(str(name)), **PLAIN)
+        panel.set_title(short(str(name)), **PLAIN)
         panel.set_xlabel("step")
         panel.set_ylabel("value")
     handles: dict[str, Artist] = {
@@ -123,8 +123,8 @@ def plot_parameters(content: FitContent) -> Figure:
     }
     if parameters["at_bound"].any():
         handles["bound that was reached"] = Line2D([], [], color=COLOURS[1])
-    _legend(figure, handles, loc="outside upper center", ncols=4)
-    _say_left_out(figure, len(parameters) - len(shown), "parameters")
+    legend(figure, handles, loc="outside upper center", ncols=4)
+    say_left_out(figure, len(parameters) - len(shown), "parameters")
     return figure
 
 
@@ -158,7 +158,7 @@ def plot_residuals(content: FitContent) -> Figure:
     spread.set_xlabel("density")
     spread.set_ylabel("residual / error")
     spread.yaxis.label.set_visible(False)
-    _legend(figure, handles, loc="outside upper center", ncols=5)
+    legend(figure, handles, loc="outside upper center", ncols=5)
     return figure
 
 
@@ -179,12 +179,12 @@ def plot_simulation(mean: pd.DataFrame, sd: pd.DataFrame | None, title: str) -> 
             axes.fill_between(time, value - width, value + width, color=colour, alpha=0.15, linewidth=0)
         axes.plot(time, value, color=colour, linestyle=dash)
         handles[str(name)] = Line2D([], [], color=colour, linestyle=dash)
-    axes.set_title(_short(title, 80), **PLAIN)
+    axes.set_title(short(title, 80), **PLAIN)
     axes.set_xlabel("time")
-    axes.set_ylabel("value" if wide else _short(str(mean.columns[0])), **PLAIN)
+    axes.set_ylabel("value" if wide else short(str(mean.columns[0])), **PLAIN)
     axes.margins(x=0)
     if wide:
-        _legend(figure, handles, loc="outside right upper", ncols=1 if len(handles) <= 20 else 2)
+        legend(figure, handles, loc="outside right upper", ncols=1 if len(handles) <= 20 else 2)
     return figure
 
 
@@ -222,7 +222,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _panels(
+def panels(
     number: int, columns: int | None = None, width: float | None = None, height: float = 3.0
 ) -> tuple[Figure, list[Axes]]:
     """A figure with this many panels in rows, at least one."""
@@ -248,17 +248,19 @@ def _clean(axes: Axes) -> None:
     axes.title.set_fontsize(10)
 
 
-def _log_scale(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
+def log_scale(axes: Axes, direction: Literal["x", "y"] = "y") -> None:
+    """A logarithmic axis with plain numbers."""
+    (axes.set_xscale if direction == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if direction == "x" else axes.yaxis
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
 
 
-def _legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
+def legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
     """A legend of the figure, outside of its panels; the labels are set afterwards, as plain text."""
     if not handles:
         return
-    labels = [_short(label) for label in handles]
+    labels = [short(label) for label in handles]
     if len(labels) > MOST_LABELS:
         labels = [*labels[: MOST_LABELS - 1], f"and {len(labels) - MOST_LABELS + 1} more"]
         where["ncols"] = 2
@@ -282,7 +284,7 @@ def _fit_legend(figure: Figure, content: FitContent, conditions: Sequence[Any]) 
     if not one:
         for number, condition in enumerate(conditions):
             handles[str(condition)] = Line2D([], [], color=COLOURS[number % len(COLOURS)], linewidth=3)
-    _legend(figure, handles, loc="outside upper center", ncols=4)
+    legend(figure, handles, loc="outside upper center", ncols=4)
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str, colour: str) -> None:
@@ -324,12 +326,13 @@ def _mark_phases(axes: Axes, history: pd.DataFrame) -> None:
     for row in begins.to_dict("records"):
         axes.axvline(row["step"], color=QUIET, linewidth=0.8, linestyle=":")
         axes.text(
-            row["step"], 1.01, " " + _short(str(row["phase"])), fontsize=8, color=QUIET,
+            row["step"], 1.01, " " + short(str(row["phase"])), fontsize=8, color=QUIET,
             transform=axes.get_xaxis_transform(), **PLAIN,
         )  # fmt: skip
 
 
-def _say_left_out(figure: Figure, number: int, what: str) -> None:
+def say_left_out(figure: Figure, number: int, what: str) -> None:
+    """Below a figure, how much of it there is no room for."""
     if number > 0:
         figure.supxlabel(f"and {number} more {what}, not drawn", fontsize=8, color=QUIET)
 
@@ -354,7 +357,7 @@ def _numbers(table: pd.DataFrame, column: Any) -> np.ndarray:
     return pd.to_numeric(table[column]).to_numpy(dtype=float, na_value=np.nan)
 
 
-def _short(text: str, most: int = 36) -> str:
+def short(text: str, most: int = 36) -> str:
     """One line of at most this many characters."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"

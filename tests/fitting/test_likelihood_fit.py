@@ -178,6 +178,23 @@ def test_one_trajectory_by_particles(network: sg.ReactionNetwork) -> None:
 
 
 @pytest.mark.slow
+def test_one_trajectory_of_detected_molecules_by_particles(models_dir: Path) -> None:
+    """Each molecule is seen with a chance of 0.6; the exact maximum within 0.4 standard errors."""
+    model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
+    times, random = np.arange(0.25, 10, 0.25), np.random.default_rng(1)
+    data = pd.DataFrame({"time": times, "X": random.binomial(trajectory(random, times).astype(int), 0.6)})
+    found, exact = (
+        sg.fit(model, data, dict.fromkeys(TRUTH), loss=loss, noise={"X": "binomial(0.6)"})
+        for loss in ("particles", "projection")
+    )
+    assert "particle filters" in found.loss_name
+    assert found.converged
+    off = np.log(found.parameters["estimate"] / exact.parameters["estimate"])
+    assert np.all(np.abs(off) < 0.4 * exact.parameters["stderr"] / exact.parameters["estimate"])
+    np.testing.assert_allclose(found.parameters["stderr"], exact.parameters["stderr"], rtol=0.25)
+
+
+@pytest.mark.slow
 def test_few_molecules_in_many_states_are_followed_by_particles() -> None:
     """Four counts in a row, three molecules each, of which the last is seen: too many states, too few molecules.
 
