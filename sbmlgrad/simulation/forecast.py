@@ -130,12 +130,12 @@ _FIRED = 3e-10
 
 def _too_many(ahead: Forecast, variables: Sequence[str]) -> str:
     index, count = ahead.largest
-    by = f", reached at time {ahead.limit_at:.3g}" if ahead.limit_at is not None else ""
+    by = f", and so many have fired by time {ahead.limit_at:.3g}" if ahead.limit_at is not None else ""
     followed = "" if ahead.complete else f", which could be followed to time {ahead.reached:.3g}"
     return (
         f"about {ahead.firings:.2g} reactions would fire in each trajectory from time {ahead.start:g} to {ahead.end:g} "
-        f"(by the rate equations{followed}), more than the {ahead.limit:.3g} allowed{by}; species {variables[index]!r} "
-        f"comes to {count:.4g} molecules"
+        f"(by the rate equations{followed}), more than the {ahead.limit:.3g} allowed; species "
+        f"{variables[index]!r} comes to {count:.4g} molecules{by}"
     )
 
 

@@ -81,7 +81,7 @@ class _Walk:
             self.seconds -= self.work_of_step
             self.steps += 1
             step = self._tried(min(max(step, self._rough()), self.end - self.time, self.longest))
-        return Course(self.firings, self.time, self._lately(), self.limit_at, self.steps, self.state)
+        return Course(self.firings, float(self.time), self._lately(), self.limit_at, self.steps, self.state)
 
     def _lately(self) -> float:
         if self.firings <= 0:
@@ -163,7 +163,7 @@ class _Walk:
     def _count(self, begin: float, fired: float) -> None:
         """Add what fired in the step since ``begin``."""
         if self.limit_at is None and self.firings + fired > self.limit:
-            self.limit_at = begin + float((self.limit - self.firings) / fired) * (self.time - begin)
+            self.limit_at = float(begin + (self.limit - self.firings) / fired * (self.time - begin))
         self.firings += float(fired)
         self.passed.append((self.time, self.firings))
 
