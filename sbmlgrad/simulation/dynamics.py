@@ -88,6 +88,16 @@ class Dynamics:
         """How many reactions there are."""
         return self.jumps.shape[1]
 
+    @cached_property
+    def changing(self) -> np.ndarray:
+        """Which variables are numbers of molecules that reactions change (variables,)."""
+        return np.asarray(self.whole & self.jumps.any(axis=1))
+
+    @property
+    def only_counts(self) -> bool:
+        """Whether nothing else moves."""
+        return bool(np.all(self.whole)) and not self.timed and self.events is None
+
     def propensities_and_slopes(self, times: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The propensities (channels, columns), and the time derivative of the state (variables, columns).
 

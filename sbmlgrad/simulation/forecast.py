@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,13 @@ from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
 from sbmlgrad.simulation.ensemble import propensities_of
 from sbmlgrad.simulation.experiment import Experiment, too_many
-from sbmlgrad.simulation.mean_course import Course, follow
+from sbmlgrad.simulation.mean_course import follow
+from sbmlgrad.simulation.pilot import Pilot, fly
 
+_FEW = 30.0  # molecules of a species, so few that chance decides
 _IN_DOUBT = 10.0  # times what is allowed, where the forecast is what was last seen
 NETWORK = "the network"  # what a network from Python is called in messages
+_NEAR = 0.01  # of a limit: what is not even near it need not be known closely
 _LONG = 60.0  # seconds that nobody should wait unwarned
 
 
@@ -58,16 +61,34 @@ class Forecast:
         return self.limit_at is not None or bool(above)
 
 
-def forecast(dynamics: Dynamics, start: float, end: float, limit: float) -> Forecast:
+def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely: bool = True) -> Forecast:
     """What is expected of a trajectory of a process from ``start`` to ``end``, of which ``limit`` reactions may fire.
 
-    It takes up to a second. Where molecules are few the mean of what happens may differ from what happens to the mean.
+    It takes up to a second. Where molecules are few, the mean of what happens differs from what happens to the mean:
+    there a few rough trajectories correct it, if it is to be known ``closely``.
     """
-    course = follow(dynamics, start, end, limit) if end > start else Course(0.0, end, 0.0, None, 0, dynamics.state)
-    rest = course.lately * (end - course.reached) if course.reached < end else 0.0
+    if not end > start:
+        return Forecast(start, end, 0.0, end, limit, None, (0, 0.0))
+    course = follow(dynamics, start, end, limit)
     counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
     largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
-    return Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest)
+    rest = course.lately * (end - course.reached) if course.reached < end else 0.0
+    ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest)
+    few = np.any(np.maximum(dynamics.state, counts)[dynamics.changing] < _FEW)
+    if closely and dynamics.only_counts and (few or not ahead.complete):
+        return _corrected(ahead, dynamics, fly(dynamics, start, end))
+    return ahead
+
+
+def _corrected(ahead: Forecast, dynamics: Dynamics, pilot: Pilot) -> Forecast:
+    """A forecast with what some trajectories say of it."""
+    if pilot.reached >= ahead.end or not ahead.complete:
+        firings = pilot.firings + pilot.lately * (ahead.end - pilot.reached)
+    else:
+        so_far = follow(dynamics, ahead.start, pilot.reached, ahead.limit).firings
+        firings = ahead.firings * (pilot.firings + 1.0) / (so_far + 1.0)
+    still_above = ahead.limit_at is not None and firings > ahead.limit
+    return replace(ahead, firings=firings, limit_at=ahead.limit_at if still_above else None)
 
 
 def look_ahead_at_network(
@@ -95,7 +116,10 @@ def look_ahead_at_process(process: HybridModel, quantities: np.ndarray, experime
 
 def _look_ahead(source: str, variables: Sequence[str], dynamics: Dynamics, experiment: Experiment) -> Forecast:
     e = experiment
-    ahead = forecast(dynamics, e.start, float(e.times[-1]), e.max_events)
+    end, limit = float(e.times[-1]), e.max_events
+    ahead = forecast(dynamics, e.start, end, limit, closely=False)
+    if ahead.firings > _NEAR * limit or sum(seconds(dynamics, ahead.firings, e.n)) > _NEAR * _LONG:
+        ahead = forecast(dynamics, e.start, end, limit)
     if ahead.hopeless:
         raise TruncationError(f"{source}: {_too_many(ahead, variables)}", *too_many(ahead.firings, source != NETWORK))
     compiling, running = seconds(dynamics, ahead.firings, e.n)
