@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas
-from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.deterministic import EquationFit
@@ -35,6 +34,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
+from sbmlgrad.simulation.progress import bar
 
 if TYPE_CHECKING:
     import optax
@@ -60,7 +60,7 @@ def fit(
     loss: str = "auto",
     optimiser: str | optax.GradientTransformation = "gauss_newton",
     starts: int = 1,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
 
@@ -197,12 +197,12 @@ def _solved(
 ) -> tuple[Posed, Outcome, str]:
     """The problem, its outcome, and what is to be said of its starts."""
     first, note = _posed(trials, parameters, init, options)
-    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
+    with bar(progress, desc="fit", unit=first.unit) as shown:
 
         def pose(values: Mapping[str, float]) -> Posed:
             return _posed(trials, parameters, {**init, **values}, options)[0]
 
-        problem, outcome, said = best_of(first, pose, starts, options.seed, bar)
+        problem, outcome, said = best_of(first, pose, starts, options.seed, shown)
     if note:
         outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     return problem, outcome, said

@@ -42,7 +42,7 @@ def sensitivity(
     method: str | Method = "ssa",
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> pandas.DataFrame:
     """Derivatives of expected time courses with respect to parameters, with standard errors.
 
