@@ -60,14 +60,14 @@ def held(path: Path) -> Row:
     if ahead.limit_at is not None:
         end = ahead.limit_at
         ahead = forecast(dynamics, 0.0, end, 1e8)
-    row.update(end=end, forecast=ahead.firings, complete=ahead.complete)
+    row.update(end=float(end), forecast=float(ahead.firings), complete=bool(ahead.complete))
     try:
         simulation = sg.simulate(model, [end], n=TRAJECTORIES, seed=1, keep_counts=False, max_events=10_000_000)
     except TruncationError as error:
         return {**row, "status": "too many", "reason": str(error)}
     except SbmlgradError as error:
         return {**row, "status": "failed", "reason": str(error).removeprefix(f"{path}: ")}
-    fired = simulation.events / TRAJECTORIES
+    fired = float(simulation.events / TRAJECTORIES)
     return {**row, "fired": fired, "status": "agrees" if agree(ahead.firings, fired) else "off"}
 
 
@@ -133,7 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lost: Row = {"model": path.stem, "status": "out of time"}
         rows[path.stem] = lost if isinstance(row, Lost) else row
         ordered = sorted(rows.values(), key=lambda item: str(item["model"]))
-        write_text(str(output), json.dumps({"summary": summary(ordered), "rows": ordered}, indent=1) + "\n")
+        write_text(
+            str(output), json.dumps({"summary": summary(ordered), "rows": ordered}, indent=1, default=float) + "\n"
+        )
         print(json.dumps(rows[path.stem]), file=sys.stderr)
     print(json.dumps(summary(list(rows.values())), indent=1))
 

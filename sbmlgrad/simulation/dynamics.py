@@ -95,8 +95,8 @@ class Dynamics:
 
     @property
     def only_counts(self) -> bool:
-        """Whether nothing else moves."""
-        return bool(np.all(self.whole)) and not self.timed and self.events is None
+        """Whether nothing moves but numbers of molecules, by reactions."""
+        return bool(np.all(self.whole)) and self.events is None
 
     def propensities_and_slopes(self, times: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The propensities (channels, columns), and the time derivative of the state (variables, columns).

@@ -82,8 +82,8 @@ def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely
 
 def _corrected(ahead: Forecast, dynamics: Dynamics, pilot: Pilot) -> Forecast:
     """A forecast with what some trajectories say of it."""
-    if pilot.reached >= ahead.end or not ahead.complete:
-        firings = pilot.firings + pilot.lately * (ahead.end - pilot.reached)
+    if pilot.reached >= 0.5 * (ahead.start + ahead.end) or not ahead.complete:
+        firings = pilot.will
     else:
         so_far = follow(dynamics, ahead.start, pilot.reached, ahead.limit).firings
         firings = ahead.firings * (pilot.firings + 1.0) / (so_far + 1.0)

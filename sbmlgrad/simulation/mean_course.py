@@ -42,7 +42,7 @@ class Course:
     state: np.ndarray = field(compare=False)
 
 
-def follow(dynamics: Dynamics, start: float, end: float, limit: float, seconds: float = 1.0) -> Course:
+def follow(dynamics: Dynamics, start: float, end: float, limit: float, seconds: float = 0.6) -> Course:
     """Follow the mean from ``start`` to ``end``, or as far as about so many ``seconds`` of computing go.
 
     The work is counted, not timed, so that the answer is the same everywhere.
@@ -55,7 +55,7 @@ class _Walk:
 
     def __init__(self, dynamics: Dynamics, start: float, end: float, limit: float, seconds: float):
         self.dynamics, self.end, self.limit = dynamics, end, limit
-        self.seconds, self.spared = seconds, 0.5 * seconds
+        self.seconds, self.spared, self.enough = seconds, 0.5 * seconds, 0.3 * seconds
         self.span, self.time, self.state = end - start, start, dynamics.state.copy()
         self.firings, self.steps = 0.0, 0
         self.limit_at: float | None = None
@@ -76,6 +76,9 @@ class _Walk:
         """Step until the end, or until there is no going on."""
         step = min(self.longest, self._first_step())
         while self.time < self.end:
+            if self.limit_at is not None:
+                self.seconds = min(self.seconds, self.enough)  # how many more is not as important
+                self.enough -= self.work_of_step
             if self.seconds < 0 or step < _FINEST * self.span or not np.isfinite(self.totals):
                 break
             self.seconds -= self.work_of_step
@@ -150,6 +153,7 @@ class _Walk:
         except np.linalg.LinAlgError:
             return None
         sound = np.all(np.isfinite(new)) and np.isfinite([worst, middle, after[0]]).all()
+        sound = sound and bool(np.all((new > -1.0 - 0.1 * np.abs(state)) | ~self.dynamics.whole))  # no such numbers
         return (middle, new, worst, after) if sound else None
 
     def _rough(self) -> float:

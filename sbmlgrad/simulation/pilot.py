@@ -15,50 +15,48 @@ from sbmlgrad.simulation.dynamics import Dynamics
 _TRAJECTORIES = 16
 _CHANGE = 0.05  # relative, of any number of molecules in a leap
 _WORTH_A_LEAP = 10.0  # reactions
+_FEWEST_STEPS = 100  # where anything follows time
 _SEED = 20
 
 
 @dataclass(frozen=True)
 class Pilot:
-    """How far trajectories got on the average (``reached``), and how many reactions had fired by then in each.
-
-    ``lately`` is how many fired per time in the time in which the second half of them did.
+    """What some trajectories did: the number of reactions that had fired in each by the time ``reached``, means, and
+    how many ``will`` have by the end, if they go on as they did lately.
     """
 
     firings: float
     reached: float
-    lately: float
+    will: float
 
 
-def fly(dynamics: Dynamics, start: float, end: float, seconds: float = 0.4) -> Pilot:
+def fly(dynamics: Dynamics, start: float, end: float, seconds: float = 0.3) -> Pilot:
     """Trajectories of counts from ``start`` to ``end``, or as far as about so many ``seconds`` of computing go.
 
-    Nothing may move but counts, at rates of their own. The work is counted, not timed.
+    Nothing may move but counts. The work is counted, not timed.
     """
     rng, shape = np.random.default_rng(_SEED), (len(dynamics.state), _TRAJECTORIES)
     counts = np.floor(dynamics.state[:, None] + rng.random(shape))
     times, firings = np.full(_TRAJECTORIES, start), np.zeros(_TRAJECTORIES)
-    passed = [(start, 0.0)]
     work = dynamics.seconds(_TRAJECTORIES) + 2e-4 + 2e-9 * dynamics.jumps.size * _TRAJECTORIES
-    squares = dynamics.jumps**2
-    for _ in range(max(1, int(seconds / work))):
+    squares, longest = dynamics.jumps**2, (end - start) / _FEWEST_STEPS if dynamics.timed else np.inf
+    marks = [(times, firings)] * 2  # as of some steps ago: at least half of them
+    for number in range(1, 1 + max(1, int(seconds / work))):
         propensities, drift = dynamics.propensities_and_slopes(times, counts)
         propensities = np.where(np.isfinite(propensities) & (times < end), propensities, 0.0)
-        totals = propensities.sum(axis=0)
-        if not totals.any():
-            times[:] = end  # nothing will ever happen
-            break
-        steps, fired = _step(propensities, drift, squares @ propensities, counts, end - times, rng)
-        times = np.where(totals > 0, np.minimum(times + steps, end), end)
+        left = np.minimum(end - times, longest)
+        steps, fired = _step(propensities, drift, squares @ propensities, counts, left, rng)
+        times = times + np.minimum(steps, left)
         counts = np.maximum(counts + dynamics.jumps @ fired, 0.0)
-        firings += fired.sum(axis=0)
-        passed.append((float(times.mean()), float(firings.mean())))
-        if np.all(times >= end):
-            break
-    reached, total = float(times.mean()), float(firings.mean())
-    moments, numbers = np.array(passed).T
-    half = float(np.interp(0.5 * total, numbers, moments)) if total > 0 else start
-    return Pilot(total, reached, 0.5 * total / max(reached - half, 1e-300) if total > 0 else 0.0)
+        firings = firings + fired.sum(axis=0)
+        if np.all(times >= end * (1 - 1e-12)):
+            return Pilot(float(firings.mean()), end, float(firings.mean()))
+        if number & (number - 1) == 0:
+            marks = [marks[1], (times, firings)]
+    since = marks[0]
+    with np.errstate(all="ignore"):
+        lately = np.where(times > since[0], (firings - since[1]) / (times - since[0]), 0.0)
+    return Pilot(float(firings.mean()), float(times.mean()), float(np.mean(firings + lately * (end - times))))
 
 
 def _step(
