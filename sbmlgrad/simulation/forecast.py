@@ -21,6 +21,7 @@ from sbmlgrad.simulation.pilot import Pilot, fly
 _FEW = 30.0  # molecules of a species, so few that chance decides
 _IN_DOUBT = 10.0  # times what is allowed, where the forecast is what was last seen
 NETWORK = "the network"  # what a network from Python is called in messages
+_FINER = 10  # steps of a solver that is not rough, for each rough one
 _NEAR = 0.01  # of a limit: what is not even near it need not be known closely
 _LONG = 60.0  # seconds that nobody should wait unwarned
 
@@ -39,6 +40,8 @@ class Forecast:
         How many reactions are allowed, and when so many have fired; None if they have not by ``reached``.
     largest
         Index and number of the species of which there are most where following ended.
+    steps
+        How many steps of a solver that took.
     """
 
     start: float
@@ -48,6 +51,7 @@ class Forecast:
     limit: float
     limit_at: float | None
     largest: tuple[int, float]
+    steps: int = 0
 
     @property
     def complete(self) -> bool:
@@ -73,7 +77,7 @@ def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely
     counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
     largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
     rest = course.lately * (end - course.reached) if course.reached < end else 0.0
-    ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest)
+    ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest, course.steps)
     few = np.any(np.maximum(dynamics.state, counts)[dynamics.changing] < _FEW)
     if closely and dynamics.only_counts and (few or not ahead.complete):
         return _corrected(ahead, dynamics, fly(dynamics, start, end))
@@ -118,11 +122,11 @@ def _look_ahead(source: str, variables: Sequence[str], dynamics: Dynamics, exper
     e = experiment
     end, limit = float(e.times[-1]), e.max_events
     ahead = forecast(dynamics, e.start, end, limit, closely=False)
-    if ahead.firings > _NEAR * limit or sum(seconds(dynamics, ahead.firings, e.n)) > _NEAR * _LONG:
+    if ahead.firings > _NEAR * limit or sum(seconds(dynamics, ahead, e.n)) > _NEAR * _LONG:
         ahead = forecast(dynamics, e.start, end, limit)
     if ahead.hopeless:
         raise TruncationError(f"{source}: {_too_many(ahead, variables)}", *too_many(ahead.firings, source != NETWORK))
-    compiling, running = seconds(dynamics, ahead.firings, e.n)
+    compiling, running = seconds(dynamics, ahead, e.n)
     if compiling + running > _LONG:
         warn_user(_long(source, ahead, e.n, compiling, running))
     return ahead
@@ -141,15 +145,18 @@ def _long(source: str, ahead: Forecast, n: int, compiling: float, running: float
     )
 
 
-def seconds(dynamics: Dynamics, firings: float, n: int) -> tuple[float, float]:
-    """About what it takes to compile the loop of a process, and to run ``n`` trajectories with so many firings."""
+def seconds(dynamics: Dynamics, ahead: Forecast, n: int) -> tuple[float, float]:
+    """About what it takes to compile the loop of a process, and to run ``n`` trajectories of it.
+
+    From what a dozen published models took on one core of a server; it may be off by a factor of 5.
+    """
     size = dynamics.nodes + 4 * dynamics.channels + 2 * len(dynamics.state)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return _COMPILED * size, _FIRED * size * firings * n / min(cores, max(1, n // 256))
-
-
-_COMPILED = 0.05  # seconds for each operation of a step
-_FIRED = 3e-10
+    at_once = min(cores, max(1, n // 256))
+    if dynamics.only_counts and not dynamics.timed:
+        return 1.0 + 0.005 * size, n / at_once * ahead.firings * (1e-8 + 1.5e-9 * size)
+    steps = ahead.firings + _FINER * ahead.steps
+    return 3.5 + 0.012 * size, n / at_once * steps * (6e-7 + 3e-9 * size)
 
 
 def _too_many(ahead: Forecast, variables: Sequence[str]) -> str:

@@ -152,9 +152,9 @@ class _Walk:
                 worst = float(np.max(error / self._tolerance(np.maximum(np.abs(state), np.abs(new))), initial=0.0))
         except np.linalg.LinAlgError:
             return None
-        sound = np.all(np.isfinite(new)) and np.isfinite([worst, middle, after[0]]).all()
-        sound = sound and bool(np.all((new > -1.0 - 0.1 * np.abs(state)) | ~self.dynamics.whole))  # no such numbers
-        return (middle, new, worst, after) if sound else None
+        sound = bool(np.all(np.isfinite(new)) and np.isfinite([worst, middle, after[0]]).all())
+        possible = (new > -1.0 - 0.1 * np.abs(state)) | ~self.dynamics.whole  # of molecules
+        return (middle, new, worst, after) if sound and possible.all() else None
 
     def _rough(self) -> float:
         """The longest step that is taken whatever its error, so that the end is reached: 0 while there is time."""
