@@ -276,6 +276,7 @@ def _posed(
     assert isinstance(options.method, SSA)
     moments = moments_of(trials.every, aim, options.estimator, options.method)
     values = choose(parameters, moments.quantities, init, trials.source)
+    moments.look_ahead(values.start, aim.times, options.n)
     rough = MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
     if loss == "moments":
         return rough, note
