@@ -1,6 +1,6 @@
 """Hold forecasts of how many reactions fire against what then happens, file by file; writes a table as JSON.
 
-    python benchmarks/forecasts.py FOLDER_OR_FILES... -o forecasts.json [--part 1/8] [--limit SECONDS]
+    python benchmarks/forecasts.py FOLDER_OR_FILES... -o forecasts.json [--part 1/8] [--limit SECONDS] [--again]
 
 Each model that simulates exactly is asked for time 0 to 100 with the values in its file. Where more than 1e5 reactions
 would fire in a trajectory, it runs only as far as so many do, by the forecast itself. Eight trajectories then run, and
@@ -8,7 +8,8 @@ the reactions that fired in them, on the average, are held against the forecast 
 two are within a factor of 3, or differ by fewer than 10. Where time 100 is refused as hopeless, the seconds from the
 model as read to the refusal are kept.
 
-A table that is there already is added to, so that it can be made in parts.
+A table that is there already is added to, so that it can be made in parts; with ``--again``, its runs are kept and held
+against new forecasts.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -41,8 +43,8 @@ FACTOR, FEW = 3.0, 10.0
 Row = dict[str, Any]
 
 
-def held(path: Path) -> Row:
-    """One row: the forecast, and what happens."""
+def held(path: Path, before: Row | None = None) -> Row:
+    """One row: the forecast, and what happens, or what happened ``before``."""
     warnings.simplefilter("ignore")
     row: Row = {"model": path.stem}
     try:
@@ -53,22 +55,30 @@ def held(path: Path) -> Row:
     if not dynamics.channels:
         return {**row, "status": "not exact"}  # nothing reacts
     row.update(refusal(model))
-    before = process_time()
     ahead = forecast(dynamics, 0.0, END, MOST)
-    row["forecast_s"] = round(process_time() - before, 3)
-    end = END
-    if ahead.limit_at is not None:
-        end = ahead.limit_at
-        ahead = forecast(dynamics, 0.0, end, 1e8)
+    end = ahead.limit_at or END
+    if before is not None:
+        end = before.get("end", end)
+    begun = process_time()
+    ahead = forecast(dynamics, 0.0, end, 1e8)
+    row["forecast_s"] = round(process_time() - begun, 3)
     row.update(end=float(end), forecast=float(ahead.firings), complete=bool(ahead.complete))
-    try:
-        simulation = sg.simulate(model, [end], n=TRAJECTORIES, seed=1, keep_counts=False, max_events=10_000_000)
-    except TruncationError as error:
-        return {**row, "status": "too many", "reason": str(error)}
-    except SbmlgradError as error:
-        return {**row, "status": "failed", "reason": str(error).removeprefix(f"{path}: ")}
-    fired = float(simulation.events / TRAJECTORIES)
+    if before is not None and "fired" not in before:
+        return {**row, "status": before["status"], "reason": before.get("reason", "")}
+    fired = before["fired"] if before is not None else None
+    if fired is None:
+        try:
+            simulation = sg.simulate(model, [end], n=TRAJECTORIES, seed=1, keep_counts=False, max_events=10_000_000)
+        except TruncationError as error:
+            return {**row, "status": "too many", "reason": str(error).replace(str(path), path.name)}
+        except SbmlgradError as error:
+            return {**row, "status": "failed", "reason": str(error).removeprefix(f"{path}: ")}
+        fired = float(simulation.events / TRAJECTORIES)
     return {**row, "fired": fired, "status": "agrees" if agree(ahead.firings, fired) else "off"}
+
+
+def _renewed(rows: dict[str, Row], path: Path) -> Row:
+    return held(path, rows[path.stem])
 
 
 def dynamics_of(model: Model) -> Dynamics:
@@ -120,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="JSON")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th file, beginning with the I-th")
     parser.add_argument("--limit", type=float, default=60.0, metavar="SECONDS", help="time for one model (60)")
+    parser.add_argument("--again", action="store_true", help="other forecasts for runs that are in the table")
     parser.add_argument("--processes", type=int, default=1, help="how many models run at once")
     given = parser.parse_args(arguments)
     paths = [path for name in given.models for path in (sorted(Path(name).glob("*.xml")) or [Path(name)])]
@@ -128,10 +139,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: dict[str, Row] = {}
     if output.exists():
         rows = {row["model"]: row for row in json.loads(output.read_text(encoding="utf-8"))["rows"]}
-    paths = [path for path in paths[first - 1 :: step] if path.stem not in rows]
-    for path, row in zip(paths, in_workers(held, paths, given.limit, given.processes), strict=True):
-        lost: Row = {"model": path.stem, "status": "out of time"}
-        rows[path.stem] = lost if isinstance(row, Lost) else row
+    paths = [path for path in paths[first - 1 :: step] if (path.stem in rows) == given.again]
+    work = partial(_renewed, rows) if given.again else held
+    for path, row in zip(paths, in_workers(work, paths, given.limit, given.processes), strict=True):
+        if not (given.again and isinstance(row, Lost)):
+            rows[path.stem] = {"model": path.stem, "status": "out of time"} if isinstance(row, Lost) else row
         ordered = sorted(rows.values(), key=lambda item: str(item["model"]))
         write_text(
             str(output), json.dumps({"summary": summary(ordered), "rows": ordered}, indent=1, default=float) + "\n"
