@@ -101,13 +101,14 @@ def main() -> None:
 
 @main.command()
 @model_options
+@click.option("--end", type=number, default=100.0, show_default=True, metavar="TIME", help="Count reactions to then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--all", "every", is_flag=True, help="List everything, however long.")
-def info(model: str, molecules_per_unit: float | None, as_json: bool, every: bool) -> None:
+def info(model: str, molecules_per_unit: float | None, end: float, as_json: bool, every: bool) -> None:
     """Say what is in MODEL, how it can be simulated, and what to look out for."""
     from sbmlgrad.info import as_text, describe
 
-    facts = describe(model, molecules_per_unit)
+    facts = describe(model, molecules_per_unit, end)
     click.echo(json.dumps(facts.as_json(), indent=2) if as_json else as_text(facts, every))
 
 

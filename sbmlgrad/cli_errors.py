@@ -17,7 +17,7 @@ from typing import IO, Any
 import click
 
 from sbmlgrad.cli_options import DEBUG, printable
-from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
+from sbmlgrad.errors import Advised, SbmlgradError, SbmlgradWarning
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
@@ -130,12 +130,15 @@ def _show_warning(
     """Ours as one line, others as Python shows them."""
     if issubclass(category, SbmlgradWarning):
         command = click.get_current_context().command
-        click.echo(f"warning: {printable(in_options(str(message), command))}", err=True)
+        text = message.on_command_line() if isinstance(message, Advised) else str(message)
+        click.echo(f"warning: {printable(in_options(text, command))}", err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _in_words(error: BaseException) -> str:
+    if isinstance(error, Advised):
+        return error.on_command_line()
     if isinstance(error, SbmlgradError):
         return str(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's

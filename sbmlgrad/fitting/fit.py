@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas
-from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.checkpoint import Checkpoint, Memory, forgetful
@@ -43,6 +42,7 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.experiment import MAX_EVENTS, check_seed, check_size
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
+from sbmlgrad.simulation.progress import bar
 
 if TYPE_CHECKING:
     import optax
@@ -71,7 +71,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     max_events: int = MAX_EVENTS,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
 
@@ -218,12 +218,12 @@ def _solved(
     """The problem, its outcome, and what is to be said of its starts."""
     memory = forgetful if kept is None else kept.remember
     first, note = _posed(trials, parameters, init, options, memory)
-    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
+    with bar(progress, desc="fit", unit=first.unit) as shown:
 
         def pose(values: Mapping[str, float]) -> Posed:
             return _posed(trials, parameters, {**init, **values}, options, memory)[0]
 
-        problem, outcome, said = best_of(first, pose, starts, options.seed, bar, kept)
+        problem, outcome, said = best_of(first, pose, starts, options.seed, shown, kept)
     if note:
         outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     return problem, outcome, said
@@ -314,6 +314,7 @@ def _posed(
     estimated = moments_of(trials.every, aim, options.estimator, options.method, options.max_events)
     moments = Remembered(estimated, memory, "moments")
     values = choose(parameters, moments.quantities, init, trials.source)
+    moments.look_ahead(values.start, aim.times, options.n)
     rough = MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
     if loss == "moments":
         return rough, note
