@@ -160,7 +160,12 @@ def in_options(text: str, command: click.Command | None) -> str:
     """What Python's keywords are called on the command line; a remedy that the command has not is left out."""
     options = {option for parameter in command.params for option in parameter.opts} if command else set()
     text = _INIT.sub(r"--init \1=value", _METHOD.sub(r"--method \1", text))
-    for option, remedy in (("--max-events", " or raise max_events"), ("--points", " or fewer times (--points)")):
+    for option, remedy in (
+        ("--max-events", " or raise max_events"),
+        ("--points", " or fewer times (--points)"),
+        ("--end", " (--end)"),
+        ("--end", " or an earlier --end"),
+    ):
         if option not in options:
             text = text.replace(remedy, "")
     return re.sub(r"\bmax_events\b", "--max-events", text)
