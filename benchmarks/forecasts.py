@@ -21,7 +21,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter, process_time
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from sbmlgrad.testsuite.workers import Lost, in_workers
 END = 100.0
 MOST = 1e5  # reactions in a trajectory that runs
 TRAJECTORIES = 8
+ALLOWED = 10_000_000
 FACTOR, FEW = 3.0, 10.0
 
 Row = dict[str, Any]
@@ -68,7 +69,7 @@ def held(path: Path, before: Row | None = None) -> Row:
     fired = before["fired"] if before is not None else None
     if fired is None:
         try:
-            simulation = sg.simulate(model, [end], n=TRAJECTORIES, seed=1, keep_counts=False, max_events=10_000_000)
+            simulation = sg.simulate(model, [end], n=TRAJECTORIES, seed=1, keep_counts=False, max_events=ALLOWED)
         except TruncationError as error:
             return {**row, "status": "too many", "reason": str(error).replace(str(path), path.name)}
         except SbmlgradError as error:
@@ -88,12 +89,12 @@ def dynamics_of(model: Model) -> Dynamics:
 
 
 def refusal(model: Model) -> Row:
-    """Whether time 100 is refused before anything runs, and after how many seconds of the clock."""
-    before = perf_counter()
+    """Whether time 100 is refused before anything runs, and after how many seconds of computing on one core."""
+    before = process_time()
     fresh = model.with_parameters({})  # of which nothing has been made yet
     process = jump_process(chemistry_of(fresh))
     ahead = forecast(of_process(process, np.array(list(process.quantities.values()))), 0.0, END, 1e8)
-    return {"refused_s": round(perf_counter() - before, 3)} if ahead.hopeless else {}
+    return {"refused_s": round(process_time() - before, 3)} if ahead.hopeless else {}
 
 
 def agree(forecast: float, fired: float) -> bool:
@@ -101,10 +102,15 @@ def agree(forecast: float, fired: float) -> bool:
     return abs(forecast - fired) < FEW or max(forecast, fired) <= FACTOR * min(forecast, fired)
 
 
+def _right(row: Row) -> bool:
+    """Whether the forecast was good, also of a run that was given up because of more reactions than are allowed."""
+    return row["status"] == "agrees" or (row["status"] == "too many" and row["forecast"] > ALLOWED / FACTOR)
+
+
 def summary(rows: Sequence[Row]) -> Row:
     """What is to be read off the table."""
     compared = [row for row in rows if row["status"] in ("agrees", "off", "too many")]
-    agreeing = sum(row["status"] == "agrees" for row in compared)
+    agreeing = sum(_right(row) for row in compared)
     refusals = [row["refused_s"] for row in rows if "refused_s" in row]
     return {
         "files": len(rows),
@@ -112,7 +118,7 @@ def summary(rows: Sequence[Row]) -> Row:
         "within a factor of 3, or 10 reactions": agreeing,
         "of more than 100 reactions": sum(max(row["forecast"], row.get("fired", 0)) > 100 for row in compared),
         "of those within a factor of 3": sum(
-            row["status"] == "agrees" for row in compared if max(row["forecast"], row.get("fired", 0)) > 100
+            _right(row) for row in compared if max(row["forecast"], row.get("fired", 0)) > 100
         ),
         "refused to time 100": len(refusals),
         "longest until refused, seconds": max(refusals, default=None),

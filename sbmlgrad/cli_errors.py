@@ -157,6 +157,7 @@ _REMEDIES = (
     ("--points", " or fewer times (--points)"),
     ("--end", " or end earlier (--end)"),
     ("--end", " end earlier (--end),"),
+    ("--end", " or an earlier --end"),
 )
 _METHOD = re.compile(r"\bmethod '(ssa|ode)'")
 _INIT = re.compile(r"\binit=\{'([^']+)': value\}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from sbmlgrad.cores import cores
 from sbmlgrad.errors import LongRunWarning, TruncationError, warn_user
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.hybrid_model import HybridModel
@@ -186,8 +186,7 @@ def seconds(dynamics: Dynamics, ahead: Forecast, n: int) -> tuple[float, float]:
     From what a dozen published models took on one core of a server; it may be off by a factor of 5.
     """
     size = dynamics.nodes + 4 * dynamics.channels + 2 * len(dynamics.state)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    at_once = min(cores, max(1, n // 256))
+    at_once = min(cores(), max(1, n // 256))
     if dynamics.only_counts and not dynamics.timed:
         return 1.0 + 0.005 * size, n / at_once * ahead.firings * (1e-8 + 1.5e-9 * size)
     steps = ahead.firings + _FINER * ahead.steps
