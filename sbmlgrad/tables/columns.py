@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sbmlgrad.errors import TableError
-from sbmlgrad.headers import RESERVED, column
+from sbmlgrad.headers import RESERVED, column, factors
 from sbmlgrad.tables.cells import Table, is_time
 
-Statistic = Literal["value", "mean", "sd", "sem", "n", "error"]
+Statistic = Literal["value", "mean", "sd", "cov", "sem", "n", "error"]
 
 _LABELS = ("replicate", "cell")
 _COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
-_OF_MANY = ("mean", "sd", "sem", "n")
+_OF_MANY = ("mean", "sd", "cov", "sem", "n")
 _MOST_NAMED = 5
 
 
@@ -110,6 +110,8 @@ def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], label
         single = names.get((observable, "value"))
         if name != same:
             raise TableError(f"{table.source}: columns {name!r} and {same!r} are the same; remove one of them")
+        if statistic == "cov" and len([part for part in factors(observable) if part]) != 2:
+            raise TableError(f"{table.source}: column {name!r} is a covariance; name both ids, as in 'A:B-cov'")
         if statistic in _OF_MANY and single:
             raise TableError(
                 f"{table.source}: columns {single!r} and {name!r}: one is a trajectory, the other a "
@@ -120,7 +122,12 @@ def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], label
                 f"{table.source}: column {name!r} is a moment of many trajectories, but {labels[0]!r} "
                 f"marks single ones; remove one of the two, or name it {_names(labels[0])} if it was measured"
             )
-        if statistic in ("sem", "n", "error") and not any((observable, what) in names for what in _SAYS[statistic]):
+        of_two = statistic == "n" and (observable, "cov") in names
+        if (
+            statistic in ("sem", "n", "error")
+            and not of_two
+            and not any((observable, w) in names for w in _SAYS[statistic])
+        ):
             needed = " or ".join(repr(column(observable, what)) for what in _SAYS[statistic])
             raise TableError(f"{table.source}: column {name!r} says how exact {needed} is, which is not there; add it")
 
