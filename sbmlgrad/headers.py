@@ -7,7 +7,10 @@ names mean something by themselves, and an id may be one of them: it is told by 
 
 from __future__ import annotations
 
-RESERVED = ("time", "cell", "replicate", "condition")
+LABELS = ("replicate", "cell", "trajectory")
+"""Columns that number trajectories."""
+
+RESERVED = ("time", *LABELS, "condition")
 
 
 def column(observable: str, statistic: str = "value") -> str:

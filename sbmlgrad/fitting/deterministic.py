@@ -262,7 +262,7 @@ class _Squares:
             raise SimulationError("the solution or its derivatives are not finite here")
         return LogLikelihood(-0.5 * float(residuals @ residuals), -jacobian.T @ residuals, jacobian.T @ jacobian)
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
 
 

@@ -18,6 +18,7 @@ from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.profile import USUAL, Margin, Surface
 from sbmlgrad.fitting.study import Study, without_likelihood
+from sbmlgrad.fitting.switching import by_dwells
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
 from sbmlgrad.likelihood.particles import ParticlePaths
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _CLOSE, _CLOSE_DRAWN = 0.002, 0.01  # of its width, to which a limit of a profile is found
 
-LIKELIHOODS = ("projection", "linear_noise", "particles")
+LIKELIHOODS = ("projection", "linear_noise", "particles", "dwells")
 SUMMARIES = {"moments": "means and standard deviations", "histograms": "histograms"}
 LOSSES = ("auto", *SUMMARIES, *LIKELIHOODS)
 
@@ -51,17 +52,19 @@ def likelihood_fit(
     if loss in SUMMARIES:
         return ""
     reason = next((text for text in (without_likelihood(trial, loss) for trial in trials) if text), "")
+    dwelling = any(by_dwells(trial, loss) for trial in trials)
+    named = "dwells" if dwelling else loss
     if reason:
-        if loss in LIKELIHOODS:
-            raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
+        if named in LIKELIHOODS:
+            raise FitError(f"loss {named!r}: {reason}" + ("" if dwelling else "; use loss 'moments'"))
         return ""
     studies = [Study(trial, seed + index) for index, trial in enumerate(trials)]
     problem = LikelihoodFit(studies, parameters, init, loss, optimiser, memory)
     try:
         problem.start()
     except SimulationError as error:
-        if loss in LIKELIHOODS:
-            raise FitError(f"loss {loss!r}: {error}") from error
+        if named in LIKELIHOODS:
+            raise FitError(f"loss {named!r}: {error}") from error
         return str(error)
     return problem
 
@@ -95,8 +98,8 @@ class _Remembered(Total):
         super().prepare(values)
         self._state[1] += 1
 
-    def widen(self, values: np.ndarray) -> bool:
-        widened = super().widen(values)
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
+        widened = super().widen(values, rough)
         self._state[1] += 1
         return widened
 

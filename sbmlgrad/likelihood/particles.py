@@ -169,7 +169,7 @@ class ParticlePaths:
                     raise
                 return
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
         moved = self.estimate(values).excess > _DRIFT or self._distance(values) > _NEAR
         if not moved and not self._fixed:
