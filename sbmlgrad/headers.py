@@ -1,7 +1,8 @@
 """What columns of tables are called, where they are written and where they are read.
 
-``S`` is a value of the id ``S``, ``S-mean`` the mean of many. A few names mean something by themselves, and an id may
-be one of them: it is told by what its number is, ``time-value``, ``time-mean``. No id of SBML has a hyphen.
+``S`` is a value of the id ``S``, ``S-mean`` the mean of many, ``A:B-cov`` the covariance of two in each cell. A few
+names mean something by themselves, and an id may be one of them: it is told by what its number is, ``time-value``,
+``time-mean``. No id of SBML has a hyphen.
 """
 
 from __future__ import annotations
@@ -17,3 +18,8 @@ def column(observable: str, statistic: str = "value") -> str:
     if statistic == "value" and observable not in RESERVED:
         return observable
     return f"{observable}-{statistic}"
+
+
+def factors(observable: str) -> tuple[str, ...]:
+    """The two ids whose covariance an observable such as ``A:B`` is; the id itself where it is one."""
+    return tuple(observable.split(":"))

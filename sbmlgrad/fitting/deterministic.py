@@ -316,6 +316,12 @@ class _System:
 
 def without_spread(target: Target) -> Target:
     """The target without standard deviations, which rate equations do not predict."""
+    if target.cross.any():
+        number = int(np.argmax(target.cross))
+        raise FitError(
+            f"method 'ode': rate equations predict no covariances; leave out column {target.column(number)!r}, or use "
+            "method 'ssa'"
+        )
     kept = ~target.spread
     if not kept.any():
         raise FitError("method 'ode': the data hold standard deviations only; give means, or use method 'ssa'")

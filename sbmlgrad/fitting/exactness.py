@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sbmlgrad.errors import TableError
+from sbmlgrad.headers import factors
 from sbmlgrad.tables.measurements import Measurements, Series
 
 _FLOOR = 0.03  # of the largest error of a column: what one of 0 is taken for
@@ -37,6 +38,8 @@ class Exactness:
         name, single = series.observable, series.statistic == "value"
         if not single:
             cells = self._cells(name, times)
+            for part in factors(name) if series.statistic == "cov" else ():
+                cells = np.where(np.isnan(cells), self._cells(part, times), cells)
             if series.statistic == "mean":
                 stated = np.square(self.errors(name, "sem", None, times))
         added = np.zeros(len(times))

@@ -1,7 +1,7 @@
 """Weighted moment matching: measured values against simulated moments, in units of errors that the model predicts.
 
 Trajectories (``S``) are summed up: what is compared with the predicted mean at a time is the mean of the replicates,
-which holds all that they tell about it. Moments (``S-mean``, ``S-sd``) are compared as they are.
+which holds all that they tell about it. Moments (``S-mean``, ``S-sd``, ``A:B-cov``) are compared as they are.
 
 Errors are standard deviations that the model predicts at the present estimate. They are held fixed while a search
 runs, and made again where it ends, until neither moves (iteratively reweighted least squares; McCullagh & Nelder,
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,10 @@ from scipy.linalg import block_diag
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.gradient.estimator import Estimate
 from sbmlgrad.gradient.observables import Moment, Observable
-from sbmlgrad.headers import column
+from sbmlgrad.headers import column, factors
 from sbmlgrad.tables.measurements import Measurements, Series
 
-_COMPARED = ("value", "mean", "sd")
+_COMPARED = ("value", "mean", "sd", "cov")
 _FLOOR = 0.03  # of the largest error of the series: where nothing varies yet
 _FIRST_ERROR = 0.1  # of the largest value, until there is a prediction
 
@@ -43,7 +44,8 @@ class Target:
     measurement errors, in a mean or in each trajectory, 0 where there is none.
 
     Observables are those of one condition after the other: ``trials`` says which one each is of, ``conditions`` how
-    these are called. ``functions`` are what is simulated of each: the observable itself, or the chance of a range.
+    these are called. ``functions`` are what is simulated of each: the observable itself, the chance of a range, or a
+    product, for the covariance of the two observables in ``pairs``, which is None for others.
     """
 
     observables: tuple[str, ...]
@@ -63,6 +65,19 @@ class Target:
     counted: np.ndarray
     stated: np.ndarray
     added: np.ndarray
+    pairs: tuple[tuple[int, int] | None, ...] = ()
+
+    @cached_property
+    def cross(self) -> np.ndarray:
+        """Which numbers (m,) are covariances."""
+        which = [pair is not None for pair in self.pairs] or [False] * len(self.observables)
+        return np.array(which, bool)[self.observable]
+
+    @cached_property
+    def _two(self) -> np.ndarray:
+        """The observables (2, covariances) of which covariances are."""
+        found = [self.pairs[index] for index in self.observable[self.cross]]
+        return np.array([pair for pair in found if pair is not None], int).reshape(-1, 2).T
 
     @property
     def told(self) -> np.ndarray:
@@ -82,6 +97,7 @@ class Target:
     def column(self, number: int) -> str:
         """The column of the table that a number comes from."""
         statistic = "value" if self.trajectory[number] else "sd" if self.spread[number] else "mean"
+        statistic = "cov" if self.cross[number] else statistic
         observable = int(self.observable[number])
         if not self.functions[observable].is_smooth:
             return self.observables[observable]
@@ -101,7 +117,11 @@ class Target:
     def predicted(self, moments: Estimate) -> np.ndarray:
         """Simulated counterparts of the measured numbers (m,)."""
         mean, sd = self.mean_and_sd(moments)
-        return np.where(self.spread, sd[self.observable, self.time], mean[self.observable, self.time])
+        result = np.where(self.spread, sd[self.observable, self.time], mean[self.observable, self.time])
+        if self.cross.any():  # the product of two noisy means is off by one over the trajectories of a covariance
+            first, second = mean[self._two, self.time[self.cross]]
+            result[self.cross] -= first * second
+        return result
 
     def jacobian(self, moments: Estimate) -> np.ndarray:
         """Their derivatives (m, P)."""
@@ -115,6 +135,10 @@ class Target:
                 spread = (second - 2 * mean * slope) / (2 * sd)
             spread = np.where(sd > 0, spread, 0.0)
             result = np.where(self.spread, spread[:, self.observable, self.time], result)
+        if self.cross.any():
+            here = self._two, self.time[self.cross]
+            (first, second), slopes = moments.values[here], slope[:, *here]
+            result[:, self.cross] -= first * slopes[:, 1] + second * slopes[:, 0]
         return result.T
 
     def mean_and_sd(self, moments: Estimate) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +165,20 @@ class Target:
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.where(variance > 0, (np.square(centred) - variance) / (2 * np.sqrt(variance)), 0.0)
         rows = centred[self.observable, self.time]
+        if self.cross.any():
+            products = np.prod(centred[self._two, self.time[self.cross]], axis=0)
+            rows[self.cross] = products - products.mean(axis=-1, keepdims=True)
         return np.where(self.spread[:, None], spread[self.observable, self.time], rows)
+
+    def shown(self, values: np.ndarray) -> np.ndarray:
+        """What a curve is the mean of (observables, times, n): the values, for covariances products of differences."""
+        if not self.cross.any():
+            return values
+        centred, result = values - values.mean(axis=-1, keepdims=True), values.copy()
+        for index, pair in enumerate(self.pairs):
+            if pair is not None:
+                result[index] = centred[pair[0]] * centred[pair[1]]
+        return result
 
     def floor(self, variance: np.ndarray) -> np.ndarray:
         """The least variance of a number (m,) that is taken for an error, from predicted variances (m,)."""
@@ -159,7 +196,7 @@ class Target:
         return {**{name: getattr(self, name)[rows] for name in names}, "shared": self.shared[np.ix_(rows, rows)]}
 
 
-_OF_ALL = ("observables", "functions", "trials", "conditions", "times")
+_OF_ALL = ("observables", "functions", "trials", "conditions", "times", "pairs")
 
 
 def joined(targets: Sequence[Target]) -> Target:
@@ -168,8 +205,10 @@ def joined(targets: Sequence[Target]) -> Target:
         return targets[0]
     times = np.unique(np.concatenate([one.times for one in targets]))
     columns: dict[str, list[np.ndarray]] = {}
-    before = 0
+    before, pairs = 0, list[tuple[int, int] | None]()
     for one in targets:
+        own = one.pairs or (None,) * len(one.observables)
+        pairs += [None if pair is None else (pair[0] + before, pair[1] + before) for pair in own]
         part = one.select(np.full(len(one.value), True))
         part |= {"observable": one.observable + before, "time": np.searchsorted(times, one.times[one.time])}
         before += len(one.observables)
@@ -181,6 +220,7 @@ def joined(targets: Sequence[Target]) -> Target:
         functions=tuple(function for one in targets for function in one.functions),
         trials=tuple(index for index, one in enumerate(targets) for _ in one.observables),
         conditions=tuple(name for one in targets for name in one.conditions),
+        pairs=tuple(pairs),
         times=times,
         shared=shared,
         **{name: np.concatenate(parts) for name, parts in columns.items()},
@@ -196,7 +236,8 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     """
     series = tuple(one for one in measurements.series if one.statistic in _COMPARED)
     exactness = Exactness.of(measurements)
-    observables = tuple(dict.fromkeys(s.observable for s in series))
+    alone = [name for s in series for name in (factors(s.observable) if s.statistic == "cov" else (s.observable,))]
+    observables = tuple(dict.fromkeys([*alone, *(s.observable for s in series)]))
     times = np.unique(np.concatenate([s.times for s in series]))
     kinds = dict.fromkeys((s.observable, s.statistic) for s in series)
     pooled = [[s for s in series if (s.observable, s.statistic) == kind] for kind in kinds]
@@ -217,8 +258,18 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     flat["error"] = np.where(flat["stated"] > 0, np.sqrt(np.nan_to_num(flat["stated"])), flat["error"])
     shared = _shared(np.concatenate(present), flat, followed)
     trials = (0,) * len(observables)
-    functions = tuple(Moment(name) for name in observables)
-    return Target(observables, functions, trials, (measurements.condition,), times, shared=shared, **flat)
+    covariances = {s.observable for s in series if s.statistic == "cov"}
+    both = [factors(name) if name in covariances else (name,) for name in observables]
+    return Target(
+        observables,
+        functions=tuple(Moment(*names) for names in both),
+        trials=trials,
+        conditions=(measurements.condition,),
+        times=times,
+        shared=shared,
+        pairs=tuple((observables.index(n[0]), observables.index(n[1])) if len(n) > 1 else None for n in both),
+        **flat,
+    )
 
 
 def _column(

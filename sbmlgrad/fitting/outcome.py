@@ -131,11 +131,12 @@ def of_least_squares(
     spread = spread + (0.0 if descent.mc_covariance is None else descent.mc_covariance)
     aim = descent.target
     named = {"condition": [aim.conditions[k] for k in aim.trial]} if any(aim.conditions) else {}
+    statistic = np.where(aim.spread, "sd", np.where(aim.trajectory & (aim.replicates == 1), "value", "mean"))
     measured = pandas.DataFrame(
         {
             **named,
             "observable": [aim.observables[i] for i in aim.observable],
-            "statistic": np.where(aim.spread, "sd", np.where(aim.trajectory & (aim.replicates == 1), "value", "mean")),
+            "statistic": np.where(aim.cross, "cov", statistic),
             "time": aim.times[aim.time],
             "measured": aim.value,
             "predicted": aim.value + descent.residuals * aim.error,

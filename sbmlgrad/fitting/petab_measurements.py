@@ -96,7 +96,7 @@ def measured(trials: Trials, words: Words, estimates: Mapping[str, float]) -> tu
         for series in trial.measurements.series:
             if series.statistic in _PREDICTED:
                 found.setdefault((series.observable, series.statistic), []).append((trial, series))
-            elif series.statistic == "sd":
+            elif series.statistic in ("sd", "cov"):
                 left_out[series.column] = None
     if not found:
         raise FitError(

@@ -119,7 +119,7 @@ class MomentFit:
 
         target, frames = self.descent.target, []
         times = dense(target.times)
-        values = self._simulated(times)
+        values = target.shown(self._simulated(times))
         for trial, condition in enumerate(target.conditions):
             own, shown = target.own_times(trial), np.array(target.trials) == trial
             here = (times >= own[0]) & (times <= own[-1])

@@ -44,7 +44,7 @@ MOST_PANELS = 36
 MOST_LABELS = 40
 MANY_POINTS = 1000  # of a cloud of cells; more are drawn as pixels even in SVG and PDF
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
-STATISTICS = {"mean": ("value", "mean"), "sd": ("sd",)}  # curve of a panel -> measured statistics in it
+STATISTICS = {"mean": ("value", "mean", "cov"), "sd": ("sd",)}  # curve of a panel -> measured statistics in it
 
 
 def plot_fit(content: FitContent) -> Picture:

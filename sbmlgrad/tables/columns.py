@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sbmlgrad.errors import TableError
-from sbmlgrad.headers import LABELS, RESERVED, column
+from sbmlgrad.headers import LABELS, RESERVED, column, factors
 from sbmlgrad.tables.cells import Table, is_time
 
-Statistic = Literal["value", "mean", "sd", "sem", "n", "error", "resolution"]
+Statistic = Literal["value", "mean", "sd", "cov", "sem", "n", "error", "resolution"]
 
 _COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
 _IN_COMPARTMENT = re.compile(r"(\[?)([^\[\]{}]+)\{[^{}]*\}(\]?)")
@@ -31,7 +31,7 @@ _NO_VALUES = (
     ),
 )
 """What else COPASI exports, and what to do with it."""
-_OF_MANY = ("mean", "sd", "sem", "n")
+_OF_MANY = ("mean", "sd", "cov", "sem", "n")
 _MOST_NAMED = 5
 
 
@@ -132,6 +132,8 @@ def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], label
         single = names.get((observable, "value"))
         if name != same:
             raise TableError(f"{table.source}: columns {name!r} and {same!r} are the same; remove one of them")
+        if statistic == "cov" and len([part for part in factors(observable) if part]) != 2:
+            raise TableError(f"{table.source}: column {name!r} is a covariance; name both ids, as in 'A:B-cov'")
         if statistic in _OF_MANY and single:
             raise TableError(
                 f"{table.source}: columns {single!r} and {name!r}: one is a trajectory, the other a "
@@ -142,7 +144,8 @@ def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], label
                 f"{table.source}: column {name!r} is a moment of many trajectories, but {labels[0]!r} "
                 f"marks single ones; remove one of the two, or name it {_names(labels[0])} if it was measured"
             )
-        if statistic in _SAYS and not any((observable, what) in names for what in _SAYS[statistic]):
+        of_two = statistic == "n" and (observable, "cov") in names
+        if statistic in _SAYS and not of_two and not any((observable, what) in names for what in _SAYS[statistic]):
             needed = " or ".join(repr(column(observable, what)) for what in _SAYS[statistic])
             raise TableError(f"{table.source}: column {name!r} says how exact {needed} is, which is not there; add it")
 

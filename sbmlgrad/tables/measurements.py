@@ -20,7 +20,7 @@ import pandas as pd
 
 from sbmlgrad.errors import TableError
 from sbmlgrad.files import write_text
-from sbmlgrad.headers import column
+from sbmlgrad.headers import column, factors
 from sbmlgrad.tables import numbers
 from sbmlgrad.tables.cells import Table, label_of, of_frame, read_file
 from sbmlgrad.tables.columns import Layout, Statistic, listing
@@ -34,9 +34,9 @@ class Series:
     ----------
     observable, statistic
         The id (``[S]`` for a concentration), and what the values are: its own, means (``mean``) or standard deviations
-        (``sd``) of many, standard errors of means (``sem``), cells behind a mean (``n``), measurement errors, one
-        standard deviation of the value or mean (``error``), or the shortest time at a level that is seen
-        (``resolution``).
+        (``sd``) of many, covariances of ``A:B`` (``cov``), standard errors of means (``sem``), cells behind a mean
+        (``n``), measurement errors, one standard deviation of the value or mean (``error``), or the shortest time at a
+        level that is seen (``resolution``).
     replicates
         How many trajectories stand behind each value: 1 for a trajectory, None where the table does not say.
     replicate
@@ -186,10 +186,10 @@ def match(
     by_meaning: dict[tuple[str, Statistic, str | None], Series] = {}
     cells = measurements.cells
     for series in measurements.series:
-        identifier = series.observable if series.observable in ids else _named(series.observable, names or {})
+        identifier = _identified(series, ids, names or {})
         shown = series if cells is None else replace(series, statistic="value")
         where = f"{measurements.source}: column {shown.column!r}"
-        if identifier not in ids:
+        if not identifier:
             raise TableError(f"{where} matches nothing in the model; {_hint(shown, ids, known_ids)}")
         other = by_meaning.setdefault((identifier, series.statistic, series.replicate), series)
         if other is not series:
@@ -199,6 +199,15 @@ def match(
         cells = replace(cells, observables=tuple(meant.get(name, name) for name in cells.observables))
     series_of_ids = tuple(replace(s, observable=key[0]) for key, s in by_meaning.items())
     return replace(measurements, series=series_of_ids, cells=cells)
+
+
+def _identified(series: Series, ids: Collection[str], names: Mapping[str, Collection[str]]) -> str:
+    """The id of an observable, two with a colon for a covariance; "" where there is none."""
+    whole = series.observable if series.observable in ids else _named(series.observable, names)
+    if series.statistic != "cov" and (whole or series.statistic != "n"):
+        return whole
+    every = [part if part in ids else _named(part, names) for part in factors(series.observable)]
+    return ":".join(every) if len(every) == 2 and all(every) else ""
 
 
 def _named(observable: str, names: Mapping[str, Collection[str]]) -> str:
