@@ -71,3 +71,7 @@ class EstimatorError(SbmlgradError):
 
 class FitError(SbmlgradError):
     """A fit was asked for that cannot be done: bounds that exclude the start, nothing to fit, no data."""
+
+
+class CheckpointError(SbmlgradError):
+    """A file is no checkpoint of a fit, or that of another one."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time as clock
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pandas
 from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.checkpoint import Checkpoint, Memory, forgetful
 from sbmlgrad.fitting.deterministic import EquationFit
 from sbmlgrad.fitting.histograms import HistogramFit, enough, histograms
+from sbmlgrad.fitting.identity import identity
 from sbmlgrad.fitting.likelihood_fit import (
     LIKELIHOODS,
     LOSSES,
@@ -22,6 +27,7 @@ from sbmlgrad.fitting.likelihood_fit import (
     likelihood_fit,
 )
 from sbmlgrad.fitting.loss import joined, target
+from sbmlgrad.fitting.moments import Remembered
 from sbmlgrad.fitting.moments import source as moments_of
 from sbmlgrad.fitting.outcome import Outcome, Posed, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Bounds, choose
@@ -61,6 +67,8 @@ def fit(
     loss: str = "auto",
     optimiser: str | optax.GradientTransformation = "gauss_newton",
     starts: int = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     progress: bool = False,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
@@ -123,6 +131,10 @@ def fit(
     starts
         From how many start values to fit: the given ones, and others within the bounds, or within a factor of ten of
         the start where there are none. The end with the smallest loss counts.
+    checkpoint, resume
+        A file that the search is written to as it goes on, once a second at most; whole or not at all, whatever cuts it
+        off. With ``resume`` it goes on from the file, if that is there, to the same bits as without a break; else an
+        earlier checkpoint is replaced.
 
     Returns
     -------
@@ -132,6 +144,8 @@ def fit(
     Raises
     ------
     TableError, UnknownIdError, FitError, UnsupportedError, PropensityError, TruncationError
+    CheckpointError
+        for a file that is no checkpoint, or that of a fit with other data, another model or other options.
     """
     begun = clock.perf_counter()
     require_float64()
@@ -140,30 +154,26 @@ def fit(
         raise FitError(f"starts: {starts} are too few; give at least 1")
     if init_from not in (None, "ode"):
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
+    if resume and checkpoint is None:
+        raise FitError("resume: there is no checkpoint to go on from; name its file")
     init, formulas, noise = dict(init or {}), dict(observables or {}), dict(noise or {})
+    arrange = partial(set_up, model, data, parameters, conditions=conditions, observables=formulas, noise=noise)
     if init_from == "ode" and isinstance(options.method, SSA):
-        rough = fit(
-            model,
-            data,
-            parameters,
-            conditions=conditions,
-            observables=formulas,
-            noise=noise,
-            init=init,
-            method="ode",
-            cells=cells,
-            optimiser=optimiser,
-            progress=progress,
-        )
-        init.update({str(name): float(value) for name, value in rough.parameters["estimate"].items()})
-    for _ in range(_MOST_ARRANGED):
-        trials = set_up(model, data, parameters, init, conditions, formulas, noise)
-        problem, outcome, said = _solved(trials, parameters, init, options, starts, progress)
-        values = problem.parameters.within(outcome.point).tolist()
-        found = dict(zip(problem.parameters.names, values, strict=True))
-        if all(trial.rests(found) for trial in trials.every):
-            break
-        init = {**init, **found}  # what comes to rest more slowly is given more time
+        first = replace(options, method=as_method("ode"), estimator=as_estimator("auto"), loss="auto")
+        problem, outcome, _ = _solved(arrange(init=init), parameters, init, first, 1, progress)
+        init.update(_estimates(problem, outcome))
+    with ExitStack() as stack:
+        kept: Checkpoint | None = None
+        for _ in range(_MOST_ARRANGED):
+            trials = arrange(init=init)
+            if checkpoint is not None and kept is None:
+                own = identity(trials, parameters, init, {"observables": formulas, "noise": noise}, options.all(starts))
+                kept = stack.enter_context(Checkpoint(checkpoint, own, resume))
+            problem, outcome, said = _solved(trials, parameters, init, options, starts, progress, kept)
+            found = _estimates(problem, outcome)
+            if all(trial.rests(found) for trial in trials.every):
+                break
+            init = {**init, **found}  # what comes to rest more slowly is given more time
     problem.warn()
     table, correlation = estimates(outcome, problem.parameters)
     return Fit(
@@ -197,18 +207,25 @@ def _solved(
     options: _Options,
     starts: int,
     progress: bool,
+    kept: Checkpoint | None = None,
 ) -> tuple[Posed, Outcome, str]:
     """The problem, its outcome, and what is to be said of its starts."""
-    first, note = _posed(trials, parameters, init, options)
+    memory = forgetful if kept is None else kept.remember
+    first, note = _posed(trials, parameters, init, options, memory)
     with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
 
         def pose(values: Mapping[str, float]) -> Posed:
-            return _posed(trials, parameters, {**init, **values}, options)[0]
+            return _posed(trials, parameters, {**init, **values}, options, memory)[0]
 
-        problem, outcome, said = best_of(first, pose, starts, options.seed, bar)
+        problem, outcome, said = best_of(first, pose, starts, options.seed, bar, kept)
     if note:
         outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     return problem, outcome, said
+
+
+def _estimates(problem: Posed, outcome: Outcome) -> dict[str, float]:
+    """By name, within the bounds."""
+    return dict(zip(problem.parameters.names, problem.parameters.within(outcome.point).tolist(), strict=True))
 
 
 @dataclass(frozen=True)
@@ -239,6 +256,10 @@ class _Options:
                 f"optimiser {self.optimiser!r}: not available; use 'gauss_newton' or a transformation of optax"
             )
 
+    def all(self, starts: int) -> dict[str, Any]:
+        """By their names."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"starts": starts}
+
     def derivatives(self, problem: Posed) -> str:
         """Where they come from."""
         if isinstance(problem, MomentFit):
@@ -252,7 +273,7 @@ class _Options:
 
 
 def _posed(
-    trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, float], options: _Options
+    trials: Trials, parameters: Mapping[str, Bounds], init: Mapping[str, float], options: _Options, memory: Memory
 ) -> tuple[Posed, str]:
     """The problem to be solved, by the method and the loss, and what to say of the choice."""
     loss = options.loss
@@ -260,7 +281,9 @@ def _posed(
     for trial in trials.every:
         check_resolution(trial, loss, "ode" if isinstance(options.method, ODE) else "ssa")
     if isinstance(options.method, SSA):
-        by_likelihood = likelihood_fit(trials.every, parameters, init, loss, options.transformation, options.seed)
+        by_likelihood = likelihood_fit(
+            trials.every, parameters, init, loss, options.transformation, options.seed, memory
+        )
         if isinstance(by_likelihood, LikelihoodFit):
             return by_likelihood, ""
         if loss == "auto":
@@ -269,7 +292,7 @@ def _posed(
     noisy = next((name for trial in trials.every for name in trial.laws), "")
     if noisy and isinstance(options.method, ODE):
         settings = options.method.settings
-        return equation_likelihood_fit(trials.every, parameters, init, settings, options.transformation), ""
+        return equation_likelihood_fit(trials.every, parameters, init, settings, options.transformation, memory), ""
     if noisy:
         raise FitError(
             f"noise of {noisy!r}: is of single cells and trajectories that have a likelihood, which these data or this "
@@ -277,15 +300,16 @@ def _posed(
         )
     aim = joined([target(trial.measurements, followed=options.cells == "followed") for trial in trials.every])
     if isinstance(options.method, ODE):
-        return EquationFit(trials.every, parameters, init, aim, options.method.settings, options.transformation), note
+        solver = options.method.settings
+        return EquationFit(trials.every, parameters, init, aim, solver, options.transformation, memory), note
     assert isinstance(options.method, SSA)
-    moments = moments_of(trials.every, aim, options.estimator, options.method)
+    moments = Remembered(moments_of(trials.every, aim, options.estimator, options.method), memory, "moments")
     values = choose(parameters, moments.quantities, init, trials.source)
     rough = MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
     if loss == "moments":
         return rough, note
     bins = joined([histograms(trial.measurements) for trial in trials.every])
-    ranges = moments_of(trials.every, bins, options.estimator, options.method)
+    ranges = Remembered(moments_of(trials.every, bins, options.estimator, options.method), memory, "histograms")
     return HistogramFit(rough, ranges, bins), note
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.checkpoint import Memory
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.gradient import hybrid_sensitivity
@@ -120,6 +121,35 @@ class _Functions:
         """Those that are seen (functions, times, n), of values (variables, times, n)."""
         named = dict(zip(variables, values, strict=True))
         return np.stack([np.asarray(function.value(named), float) for function in self.seen])
+
+
+class Remembered:
+    """A source whose estimates are kept, and not made again."""
+
+    def __init__(self, source: Source, memory: Memory, name: str):
+        self._source, self._memory, self._name = source, memory, name
+        self.quantities = source.quantities
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        return self._source.reaches(values)
+
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        def computed() -> tuple[np.ndarray, ...]:
+            found = self._source.estimate(task, descending)
+            kept = (found.values, found.values_stderr, found.derivatives, found.stderr, found.values_sd)
+            return *kept, np.array(float(found.n))
+
+        seed = [task.seed >> 32, task.seed & 0xFFFFFFFF]  # which a float64 holds
+        arguments = (task.values, task.times, [task.n, descending, *seed])
+        *arrays, n = self._memory(f"{self._name}, descending {descending}", arguments, computed)
+        values, values_stderr, derivatives, stderr, values_sd = arrays
+        return Estimate(values, values_stderr, derivatives, stderr, int(n), values_sd)
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        return self._source.simulated(values, times, n, seed)
+
+    def warn(self) -> None:
+        self._source.warn()
 
 
 class _OfTrials:

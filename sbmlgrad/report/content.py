@@ -37,6 +37,9 @@ class FitContent:
     facts: Mapping[str, str]
     """whatever else tells how the fit was made, by its name: loss, estimator, seed, version, ..."""
     warnings: tuple[str, ...] = ()
+    posterior: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """draws (chain, draw, log_likelihood, a column per parameter) and summary (index parameter; mean, sd, median,
+    ci_lower, ci_upper, rhat, ess), where there are any"""
     profiles: tuple[pd.DataFrame, pd.DataFrame] | None = None
     """points (parameter, value, log_likelihood_difference or loss_difference, a column per parameter) and limits
     (index parameter; estimate, ci_lower, ci_upper, threshold), where there are any"""
