@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas
-from tqdm import tqdm
 
 from sbmlgrad.errors import FitError
 from sbmlgrad.fitting.checkpoint import Checkpoint, Memory, forgetful
@@ -41,7 +40,9 @@ from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_seed, check_size
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
+from sbmlgrad.simulation.progress import bar
 
 if TYPE_CHECKING:
     import optax
@@ -69,7 +70,8 @@ def fit(
     starts: int = 1,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    progress: bool = False,
+    max_events: int = MAX_EVENTS,
+    progress: bool = True,
 ) -> Fit:
     """Estimate parameters of a model by likelihood, by matching simulated moments, or the solution of rate equations.
 
@@ -135,6 +137,9 @@ def fit(
         A file that the search is written to as it goes on, once a second at most; whole or not at all, whatever cuts it
         off. With ``resume`` it goes on from the file, if that is there, to the same bits as without a break; else an
         earlier checkpoint is replaced.
+    max_events
+        A trajectory of those that moments or histograms are matched by in which more reactions fire raises
+        :class:`TruncationError`.
 
     Returns
     -------
@@ -149,7 +154,8 @@ def fit(
     """
     begun = clock.perf_counter()
     require_float64()
-    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss)
+    seed = check_seed(seed)
+    options = _Options(as_method(method), as_estimator(estimator), optimiser, n, seed, cells, loss, max_events)
     if starts < 1:
         raise FitError(f"starts: {starts} are too few; give at least 1")
     if init_from not in (None, "ode"):
@@ -212,12 +218,12 @@ def _solved(
     """The problem, its outcome, and what is to be said of its starts."""
     memory = forgetful if kept is None else kept.remember
     first, note = _posed(trials, parameters, init, options, memory)
-    with tqdm(desc="fit", unit=first.unit, disable=None if progress else True, leave=False) as bar:
+    with bar(progress, desc="fit", unit=first.unit) as shown:
 
         def pose(values: Mapping[str, float]) -> Posed:
             return _posed(trials, parameters, {**init, **values}, options, memory)[0]
 
-        problem, outcome, said = best_of(first, pose, starts, options.seed, bar, kept)
+        problem, outcome, said = best_of(first, pose, starts, options.seed, shown, kept)
     if note:
         outcome = replace(outcome, message=f"{outcome.message}; {note}", warnings=(*outcome.warnings, note))
     return problem, outcome, said
@@ -239,10 +245,12 @@ class _Options:
     seed: int
     cells: str
     loss: str
+    max_events: int
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, SSA | ODE):
             raise FitError(f"method {self.method.name!r}: a fit has no derivatives of it; use 'ssa' or 'ode'")
+        check_size(self.n, self.max_events)
         if self.n < 20 and isinstance(self.method, SSA):
             raise FitError(f"n: {self.n} trajectories are too few for moments; give at least 20")
         if self.cells not in ("independent", "followed"):
@@ -303,13 +311,16 @@ def _posed(
         solver = options.method.settings
         return EquationFit(trials.every, parameters, init, aim, solver, options.transformation, memory), note
     assert isinstance(options.method, SSA)
-    moments = Remembered(moments_of(trials.every, aim, options.estimator, options.method), memory, "moments")
+    estimated = moments_of(trials.every, aim, options.estimator, options.method, options.max_events)
+    moments = Remembered(estimated, memory, "moments")
     values = choose(parameters, moments.quantities, init, trials.source)
+    moments.look_ahead(values.start, aim.times, options.n)
     rough = MomentFit(moments, values, aim, trials.source, options.n, options.seed, options.transformation)
     if loss == "moments":
         return rough, note
     bins = joined([histograms(trial.measurements) for trial in trials.every])
-    ranges = Remembered(moments_of(trials.every, bins, options.estimator, options.method), memory, "histograms")
+    estimated = moments_of(trials.every, bins, options.estimator, options.method, options.max_events)
+    ranges = Remembered(estimated, memory, "histograms")
     return HistogramFit(rough, ranges, bins), note
 
 

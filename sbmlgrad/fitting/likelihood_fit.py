@@ -98,8 +98,8 @@ class _Remembered(Total):
         super().prepare(values)
         self._state[1] += 1
 
-    def widen(self, values: np.ndarray) -> bool:
-        widened = super().widen(values)
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
+        widened = super().widen(values, rough)
         self._state[1] += 1
         return widened
 

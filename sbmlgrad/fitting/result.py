@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,18 @@ from sbmlgrad.fitting.petab_export import Origin, write_problem
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
 from sbmlgrad.fitting.sampled import Posterior, sampled
 from sbmlgrad.fitting.trials import Trials
+from sbmlgrad.markup import html_table
+from sbmlgrad.model.labels import Labels, labels_of
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
 
 if TYPE_CHECKING:
     import pandas
+
+    from sbmlgrad.report.plots import Picture
+
+_MOST_SHOWN = 6  # estimates in one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +97,14 @@ class Fit:
         """The paths of the tables."""
         return self.trials.data
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw data against fit into a png, svg or pdf file."""
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Picture:
+        """A picture of data against fit, which a notebook shows; also written to a png, svg or pdf file, if named."""
         from sbmlgrad.report.plots import plot_fit, save_figure
 
-        save_figure(plot_fit(self.content()), path)
+        figure = plot_fit(self.content())
+        if path is not None:
+            save_figure(figure, path)
+        return figure
 
     def profile(
         self, parameters: str | Sequence[str] | None = None, *, points: int = 16, progress: bool = False
@@ -210,6 +220,19 @@ class Fit:
             return Origin.EQUATIONS
         return Origin.MOMENTS if self.loss_name == MOMENTS else Origin.JUMPS
 
+    def __repr__(self) -> str:
+        estimates = [f"{name}={value:.4g}" for name, value in self.parameters["estimate"].items()]
+        shown = ", ".join(estimates[:_MOST_SHOWN])
+        more = f" and {len(estimates) - _MOST_SHOWN} more" if len(estimates) > _MOST_SHOWN else ""
+        ended = "converged" if self.converged else "not converged"
+        return f"<Fit: {shown}{more}; {self.loss_name} {self.loss:.6g}, {ended}>"
+
+    def _repr_html_(self) -> str:
+        rows = self.parameters.reset_index(names="parameter")
+        numbers = html_table(self.message, list(rows.columns), rows.itertuples(index=False))
+        goodness = html_table("goodness of fit", list(map(str, self.goodness.index)), [self.goodness.tolist()])
+        return numbers + goodness + "".join(f"<p>warning: {escape(text)}</p>" for text in self.warnings)
+
     def record(self) -> FitRecord:
         """What the annotation of the fitted document says."""
         return FitRecord(
@@ -284,8 +307,15 @@ class Fit:
             },
             warnings=self.warnings,
             posterior=None if self.posterior is None else (self.posterior.draws, self.posterior.summary),
+            labels=self._labels,
             profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
+
+    @property
+    def _labels(self) -> Labels:
+        if not isinstance(self.model, Model):
+            return Labels()
+        return labels_of(self.model.elements, set(map(str, self.measured["observable"])))
 
 
 def _summary(posterior: Posterior) -> dict[str, dict[str, float | None]]:

@@ -168,7 +168,7 @@ class Dwells:
         if not self._grid.holds(self._fastest(values)):
             self._refine(values)
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
 
     # ---- the likelihood --------------------------------------------------------------------------------------

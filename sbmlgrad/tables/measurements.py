@@ -2,9 +2,9 @@
 
 A table has a column ``time`` and a column for each thing measured: an id as it is (``S``, ``[S]``) for one trajectory,
 or ``S-mean`` and ``S-sd`` for the moments of many; ``S-sem``, ``S-n`` and ``S-error`` say how exact a mean or value is,
-``S-resolution`` how long a stay is that is just seen. A column ``replicate`` or ``cell`` says which of several tracked
-trajectories a row belongs to. Blank cells are missing values. Rows that share a time, without such a column, are single
-cells, others at each time (snapshots). A column ``condition`` says which experiment a row is of.
+``S-resolution`` how long a stay is that is just seen. A column ``replicate``, ``cell`` or ``trajectory`` says which of
+several tracked trajectories a row belongs to. Blank cells are missing values. Rows that share a time, without such a
+column, are single cells, others at each time (snapshots). A column ``condition`` says which experiment a row is of.
 """
 
 from __future__ import annotations
