@@ -118,7 +118,7 @@ def test_a_limit_of_reactions_is_told_by_the_option_that_raises_it(models_dir: P
     asked = [str(models_dir / "birth_death" / "model.xml"), str(data), "-p", "k", "-n", "40", "--max-events", "5"]
     result = CliRunner().invoke(main, ["fit", *asked])
     assert result.exit_code == 1, result.output
-    assert "raise --max-events" in result.stderr
+    assert "(--method ode), allow more (--max-events 50) or read fewer" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

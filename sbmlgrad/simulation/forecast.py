@@ -23,6 +23,8 @@ _IN_DOUBT = 10.0  # times what is allowed, where the forecast is what was last s
 NETWORK = "the network"  # what a network from Python is called in messages
 _FINER = 10  # steps of a solver that is not rough, for each rough one
 _NEAR = 0.01  # of a limit: what is not even near it need not be known closely
+_LAST = "the last forecast"  # its key in a cache
+_SOON = 6.0  # seconds, of which it need not be known closely how many they are
 _LONG = 60.0  # seconds that nobody should wait unwarned
 
 
@@ -106,7 +108,8 @@ def look_ahead_at_network(
     :func:`look_ahead_at_process` does.
     """
     dynamics = of_network(network, counts, coefficients, lambda x: propensities_of(network, coefficients, x))
-    return _look_ahead(source, network.species, dynamics, experiment)
+    values = np.concatenate([np.ravel(value) for value in (*counts, *coefficients, 0.0)])
+    return _look_ahead(source, network.species, dynamics, experiment, _Seen(values, network.compiled))
 
 
 def look_ahead_at_process(process: HybridModel, quantities: np.ndarray, experiment: Experiment) -> Forecast:
@@ -115,15 +118,47 @@ def look_ahead_at_process(process: HybridModel, quantities: np.ndarray, experime
     Raises :class:`TruncationError` where more reactions fire in a trajectory than are allowed, and warns where it will
     take more than a minute.
     """
-    return _look_ahead(process.source, process.variables, of_process(process, quantities), experiment)
+    seen = _Seen(np.asarray(quantities, float), process.compiled)
+    return _look_ahead(process.source, process.variables, of_process(process, quantities), experiment, seen)
 
 
-def _look_ahead(source: str, variables: Sequence[str], dynamics: Dynamics, experiment: Experiment) -> Forecast:
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """The values that a forecast is for, and the cache that keeps the last one with its values."""
+
+    values: np.ndarray
+    cache: dict[Any, Any]
+
+    def before(self, start: float, end: float) -> Forecast | None:
+        """The last forecast, if values were within a factor of two and the time no shorter than half of this one."""
+        values, ahead = self.cache.get(_LAST, (None, None))
+        if values is None or values.shape != self.values.shape or ahead.start != start:
+            return None
+        small, large = np.sort(np.abs([values, self.values]), axis=0)
+        alike = np.array_equal(np.sign(values), np.sign(self.values)) and bool(np.all(large <= 2 * small))
+        return ahead if alike and end - start <= 2 * (ahead.end - start) else None
+
+    def keep(self, ahead: Forecast) -> None:
+        """For the next time."""
+        self.cache[_LAST] = self.values, ahead
+
+
+def _look_ahead(
+    source: str, variables: Sequence[str], dynamics: Dynamics, experiment: Experiment, seen: _Seen
+) -> Forecast:
     e = experiment
     end, limit = float(e.times[-1]), e.max_events
+
+    def is_near(ahead: Forecast) -> bool:
+        return ahead.firings > _NEAR * limit or seconds(dynamics, ahead, e.n)[1] > _SOON
+
+    before = seen.before(e.start, end)
+    if before is not None and before.complete and not is_near(before):
+        return before
     ahead = forecast(dynamics, e.start, end, limit, closely=False)
-    if ahead.firings > _NEAR * limit or sum(seconds(dynamics, ahead, e.n)) > _NEAR * _LONG:
+    if is_near(ahead):
         ahead = forecast(dynamics, e.start, end, limit)
+    seen.keep(ahead)
     if ahead.hopeless:
         raise TruncationError(f"{source}: {_too_many(ahead, variables)}", *too_many(ahead.firings, source != NETWORK))
     compiling, running = seconds(dynamics, ahead, e.n)

@@ -123,3 +123,13 @@ def test_events_and_rates_in_time_are_foreseen(model: Callable[..., Model]) -> N
     )
     with pytest.raises(TruncationError, match="1e\\+08 allowed; .* by time 5"):
         sg.simulate(described, [10.0], n=10)
+
+
+def test_a_second_call_looks_ahead_no_more(birth_death: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless values are far from those before, or it asks for longer."""
+    model, seen = sg.read_sbml(birth_death), []
+    follow = module.follow
+    monkeypatch.setattr(module, "follow", lambda *asked: seen.append(asked) or follow(*asked))
+    for parameters, end, times in (({}, 2.0, 1), ({"k": 12.0}, 3.0, 1), ({"k": 60.0}, 2.0, 2), ({"k": 60.0}, 40.0, 3)):
+        sg.simulate(model, [end], n=4, seed=1, parameters=parameters)
+        assert len(seen) == times
