@@ -40,7 +40,7 @@ _WIDEST = 4.0  # of a window, in units of the shortest mean time in a state
 _TERMS = 14  # of a Taylor series, for norms up to 1/2
 _MOST_DELAY = 32  # windows in a resolution
 _MOST_LEVELS = 48
-_SPAN = 5  # doublings, of windows that are followed one by one
+_SPAN = 2  # doublings, of windows that are followed one by one
 
 
 @dataclass(frozen=True)
