@@ -126,8 +126,8 @@ def _show_warning(
 ) -> None:
     """Ours as one line, others as Python shows them."""
     if issubclass(category, SbmlgradWarning):
-        command = click.get_current_context().command
-        click.echo(f"warning: {printable(in_options(str(message), command))}", err=True)
+        context = click.get_current_context(silent=True)  # threads have none
+        click.echo(f"warning: {printable(in_options(str(message), context.command if context else None))}", err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
