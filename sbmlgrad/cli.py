@@ -6,6 +6,7 @@ What takes time to import is imported inside the commands, so that help and usag
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sbmlgrad.cli_options import (
     Decorator,
     assignment,
     bounded,
+    check_apart,
     check_outputs,
     debug_option,
     ids,
@@ -99,13 +101,14 @@ def main() -> None:
 
 @main.command()
 @model_options
+@click.option("--end", type=number, default=100.0, show_default=True, metavar="TIME", help="Count reactions to then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--all", "every", is_flag=True, help="List everything, however long.")
-def info(model: str, molecules_per_unit: float | None, as_json: bool, every: bool) -> None:
+def info(model: str, molecules_per_unit: float | None, end: float, as_json: bool, every: bool) -> None:
     """Say what is in MODEL, how it can be simulated, and what to look out for."""
     from sbmlgrad.info import as_text, describe
 
-    facts = describe(model, molecules_per_unit)
+    facts = describe(model, molecules_per_unit, end)
     click.echo(json.dumps(facts.as_json(), indent=2) if as_json else as_text(facts, every))
 
 
@@ -300,7 +303,7 @@ def sensitivity(
 )
 @click.option(
     "--loss",
-    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles"]),
+    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles", "dwells"]),
     default="auto",
     show_default=True,
     help="How exact simulation is matched: by moments, histograms, or the likelihood.",
@@ -312,7 +315,15 @@ def sensitivity(
     show_default=True,
     help="Fit from so many start values within the bounds; the best end counts.",
 )
+@output_option("--checkpoint", metavar="FILE", help_text="Where the search is written to as it goes on.")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint, if it is there.")
 @click.option("--profile", is_flag=True, help="Take limits from profiles, which the report shows.")
+@click.option(
+    "--sample",
+    type=click.IntRange(16),
+    metavar="NUMBER",
+    help="Draw so often from the posterior, into samples.csv of the report or beside --json.",
+)
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -326,10 +337,11 @@ def fit(
     observables: Sequence[tuple[str, str]],
     noise: Sequence[tuple[str, str]],
     profile: bool,
+    sample: int | None,
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, max_events, method, init_from, cells, loss, starts: handed on as they are
+    **options: Any,  # n, seed, max_events, method, init_from, cells, loss, starts, checkpoint, resume: handed on
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 
@@ -339,10 +351,16 @@ def fit(
     """
     bounds = once("-p", (pair for group in parameters for pair in group))
     begin, formulas = once("--init", init), once("--observable", observables)
-    check_outputs([model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}, report)
+    draws = None if sample is None else _beside(report, json_output)
+    files = {"-o": output, "--json": json_output, "--checkpoint": options["checkpoint"], "--sample": draws}
+    inputs = [model, *data, *([conditions] if conditions else [])]
+    check_outputs(inputs, files, report)
+    if options["resume"] and not options["checkpoint"]:
+        raise click.UsageError("--resume: name the file to go on from with --checkpoint")
     if report:
         from sbmlgrad.report.html import check_folder
 
+        check_apart(inputs, files, report)
         check_folder(report)
     import sbmlgrad as sg
 
@@ -360,7 +378,9 @@ def fit(
     )
     if profile:
         result = result.with_profile(result.profile(progress=True))
-    written = _write_fit(result, output, report, json_output)
+    if sample is not None:
+        result = result.with_posterior(result.sample(sample, progress=True))
+    written = _write_fit(result, output, report, json_output, draws)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))
     click.echo(f"goodness of fit: {', '.join(f'{name} {value:.6g}' for name, value in result.goodness.items())}")
@@ -406,7 +426,16 @@ def _write_frame(frame: pandas.DataFrame, path: str | None) -> None:
     write_table(frame, path)
 
 
-def _write_fit(result: Fit, output: str | None, report: str | None, json_output: str | None) -> list[str]:
+def _beside(report: str | None, json_output: str | None) -> str | None:
+    """Where draws go; None if that is in the report."""
+    if report is None and json_output is None:
+        raise click.UsageError("--sample: draws go to the --report, or beside --json; name one of them")
+    return None if report else os.path.join(os.path.dirname(json_output or ""), "samples.csv")
+
+
+def _write_fit(
+    result: Fit, output: str | None, report: str | None, json_output: str | None, draws: str | None
+) -> list[str]:
     """Write what was asked for; returns the names of what was written."""
     if output:
         result.save(output)
@@ -414,7 +443,12 @@ def _write_fit(result: Fit, output: str | None, report: str | None, json_output:
         result.report(report)
     if json_output:
         result.save_json(json_output)
-    return [path for path in (output, report, json_output) if path]
+    if draws:
+        from sbmlgrad.tables import write_table
+
+        assert result.posterior is not None
+        write_table(result.posterior.draws, draws)
+    return [path for path in (output, report, json_output, draws) if path]
 
 
 def _warn(model: Model, more: Iterable[str] = ()) -> None:

@@ -17,7 +17,7 @@ from typing import IO, Any
 import click
 
 from sbmlgrad.cli_options import DEBUG, printable
-from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
+from sbmlgrad.errors import Advised, SbmlgradError, SbmlgradWarning
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it: 128 and the number of the signal."""
@@ -48,7 +48,10 @@ class Commands(click.Group):
                 warnings.simplefilter("default", SbmlgradWarning)  # each once
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit):
+        except click.ClickException as error:
+            vars(error)["message"] = printable(error.message)  # it may repeat what was typed
+            raise
+        except click.exceptions.Exit:
             raise
         except BrokenPipeError:
             # whoever read our output has had enough; Python must not complain when it flushes the rest
@@ -127,12 +130,15 @@ def _show_warning(
     """Ours as one line, others as Python shows them."""
     if issubclass(category, SbmlgradWarning):
         context = click.get_current_context(silent=True)  # threads have none
-        click.echo(f"warning: {printable(in_options(str(message), context.command if context else None))}", err=True)
+        text = message.on_command_line() if isinstance(message, Advised) else str(message)
+        click.echo(f"warning: {printable(in_options(text, context.command if context else None))}", err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _in_words(error: BaseException) -> str:
+    if isinstance(error, Advised):
+        return error.on_command_line()
     if isinstance(error, SbmlgradError):
         return str(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's

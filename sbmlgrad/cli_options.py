@@ -181,6 +181,17 @@ def check_outputs(
         _check_folder(existing, folder)
 
 
+def check_apart(reads: Iterable[str], files: Mapping[str, str | None], folder: str, option: str = "--report") -> None:
+    """Refuse inputs and outputs in a folder that is replaced as a whole, before the work begins."""
+    whole = Path(os.path.realpath(folder))
+    for path in reads:
+        if Path(os.path.realpath(path)).is_relative_to(whole):
+            raise click.UsageError(f"{option}: {folder!r} holds the input {path!r}; name another folder")
+    for other, output in files.items():
+        if output is not None and Path(os.path.realpath(output)).is_relative_to(whole):
+            raise click.UsageError(f"{other}: {output!r} lies in the folder of {option}; name a place outside of it")
+
+
 def _check_file(path: str) -> None:
     target = Path(os.path.realpath(path))
     if target.is_dir():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sbmlgrad.cli_options import (
     assignment,
+    check_apart,
     check_outputs,
     debug_option,
     n_option,
@@ -102,6 +105,8 @@ def petab(
     if task == "fit" and values:
         raise click.UsageError("--set is for evaluations; a fit takes what it does not estimate from the table")
     check_outputs([problem], {"--json": json_output}, output, "-o")
+    if output:
+        _check_tables(problem, json_output, output, task == "fit")
     if task == "fit":
         _fit(problem, starts, seed, json_output, output)
         return
@@ -118,6 +123,20 @@ def petab(
         written.append(os.path.join(output, "simulations.tsv"))
     if written:
         click.echo(printable(f"wrote {', '.join(written)}"))
+
+
+def _check_tables(problem: str, json_output: str | None, output: str, fitted: bool) -> None:
+    """Refuse a folder in which what is written would take the place of the problem's own files, or of each other."""
+    text = Path(problem).read_text(encoding="utf-8", errors="replace") if os.path.isfile(problem) else ""
+    named = {os.path.realpath(os.path.join(os.path.dirname(problem), name)) for name in re.findall(r"[^\s'\",]+", text)}
+    for name in ["simulations.tsv", *(["parameters.tsv", "fitted.xml"] if fitted else [])]:
+        target = os.path.realpath(os.path.join(output, name))
+        if target in named:
+            raise click.UsageError(f"-o: {name} of {problem!r} lies in {output!r}; name another folder")
+        if json_output and os.path.realpath(json_output) == target:
+            raise click.UsageError(f"--json: {json_output!r} is written by -o too; give another name")
+    if fitted:
+        check_apart([problem], {"--json": json_output}, os.path.join(output, "report"), "-o (report)")
 
 
 def _fit(problem: str, starts: int, seed: int, json_output: str | None, output: str | None) -> None:

@@ -27,9 +27,16 @@ from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.distributions import expected
+from sbmlgrad.simulation.dynamics import of_network, of_process
+from sbmlgrad.simulation.experiment import MAX_EVENTS, too_many
+from sbmlgrad.simulation.forecast import Forecast, forecast
+
+END = 100.0
+"""To which time reactions are counted unless told otherwise."""
 
 _REVERSE = " (reverse)"
 _SHOWN = 20  # of a long list
+_MOST_FACTORS = 6  # of a product that a warning writes out
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
 
 
@@ -38,10 +45,11 @@ class Info:
     """What ``sbmlgrad info`` says of a model.
 
     ``reasons`` are those against exact simulation, if any, and ``ode_reasons`` those against rate equations.
-    ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start,
-    ``beside`` what changes the model beside reactions, ``split`` the reactions that run as two, ``whole`` those that
-    run as one though their law is a difference, ``why`` the reasons for either, by reaction, ``quantities`` what can be
-    set or fitted, with values. Where a model is refused, what could not be found out is empty.
+    ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start, ``ahead``
+    the forecast of a trajectory to the time asked for, ``beside`` what changes the model beside reactions, ``split``
+    the reactions that run as two, ``whole`` those that run as one though their law is a difference, ``why`` the reasons
+    for either, by reaction, ``quantities`` what can be set or fitted, with values. Where a model is refused, what could
+    not be found out is empty.
     """
 
     source: str
@@ -54,6 +62,7 @@ class Info:
     beside: tuple[str, ...] = ()
     molecules: tuple[float, float] | None = None
     events: float | None = None
+    ahead: Forecast | None = None
     time_units: str = ""
     split: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
@@ -75,11 +84,12 @@ class Info:
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON can hold it: what is not a finite number is null."""
         said = {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+        said["ahead"] = self.ahead and {name: _jsonable(value) for name, value in vars(self.ahead).items()}
         return {"exact": self.exact, "ode": self.ode, **said}
 
 
-def describe(source: str | Path, molecules_per_unit: float | None = None) -> Info:
-    """Read a model and find out how it can be simulated.
+def describe(source: str | Path, molecules_per_unit: float | None = None, end: float = END) -> Info:
+    """Read a model and find out how it can be simulated, and how many reactions would fire from time 0 to ``end``.
 
     Raises :class:`~sbmlgrad.errors.SbmlError` for what is not valid SBML; what is valid but not supported is
     an answer, with its reasons.
@@ -119,10 +129,10 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
     if info.exact and only_counts(model):
         discrete = discretise(model)
         if discrete.channels:
-            return _with_chemistry(info, discrete)
+            return _with_chemistry(info, discrete, end)
         info = replace(info, reasons=("no reaction changes anything, so there is nothing to simulate",))
     if info.exact:
-        return _with_process(info, jump_process(chemistry))
+        return _with_process(info, jump_process(chemistry), end)
     return _with_equations(info, rate_equations(model)) if info.ode else info
 
 
@@ -133,7 +143,7 @@ def _beside(elements: Elements) -> Iterator[str]:
             yield f"{number} {what}{'s' if number > 1 else ''}"
 
 
-def _with_process(info: Info, process: HybridModel) -> Info:
+def _with_process(info: Info, process: HybridModel, end: float) -> Info:
     quantities = np.array(list(process.quantities.values()))
     state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), expected))
     counts = state[process.whole]
@@ -145,6 +155,7 @@ def _with_process(info: Info, process: HybridModel) -> Info:
         _with_equations(info, process),
         molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
         events=events,
+        ahead=None if propensities is None else forecast(of_process(process, quantities), 0.0, end, MAX_EVENTS),
         warnings=(*info.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
     )
 
@@ -153,12 +164,13 @@ def _with_equations(info: Info, model: HybridModel) -> Info:
     return replace(info, quantities=dict(model.quantities), observables=model.observables)
 
 
-def _with_chemistry(info: Info, discrete: DiscreteModel) -> Info:
-    counts = np.asarray(discrete.network.x0)
+def _with_chemistry(info: Info, discrete: DiscreteModel, end: float) -> Info:
+    counts, network = np.asarray(discrete.network.x0), discrete.network
     return replace(
         info,
         molecules=(float(counts.min()), float(counts.max())),
         events=_events(discrete),
+        ahead=forecast(of_network(network, counts, network.coefficients), 0.0, end, MAX_EVENTS),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.stoichiometric},
         observables=discrete.observables,
         warnings=(
@@ -204,11 +216,13 @@ def _mean_field(discrete: DiscreteModel) -> Iterator[str]:
         for species, number in _consumed(reactions[channel.name.removesuffix(_REVERSE)], channel).items():
             count = count_symbol(species)
             if number >= 2 and count in channel.law.free_symbols and not vanishes(channel.law, count, 1):
-                factors = "*".join([species, *(f"({species} - {i})" for i in range(1, number))])
+                shown = min(number, _MOST_FACTORS)
+                etc = "*..." if number > shown else ""
+                factors = "*".join([species, *(f"({species} - {i})" for i in range(1, shown))])
                 yield (
                     f"reaction {channel.name!r}: takes {number} of {species!r} by a law for large numbers, "
-                    f"such as k*{'*'.join([species] * number)}, taken as it is; for few molecules write "
-                    f"k*{factors}, with {species} in molecules"
+                    f"such as k*{'*'.join([species] * shown)}{etc}, taken as it is; for few molecules write "
+                    f"k*{factors}{etc}, with {species} in molecules"
                 )
 
 
@@ -238,6 +252,7 @@ def _lines(info: Info, most: int) -> Iterator[str]:
         per = info.time_units if has_unit else "unit of time"
         events = f", about {info.events:.3g} events per {per} at the start" if info.events is not None else ""
         yield f"exact simulation (--method ssa): yes{events}"
+        yield from _looking_ahead(info)
     else:
         yield "exact simulation (--method ssa): no"
         yield from (f"  {reason}" for reason in info.reasons)
@@ -274,6 +289,18 @@ def _lines(info: Info, most: int) -> Iterator[str]:
     if info.observables:
         yield f"observables, [id] for concentrations: {_first(info.observables, most)}"
     yield from (f"warning: {text}" for text in info.warnings)
+
+
+def _looking_ahead(info: Info) -> Iterator[str]:
+    """How many reactions would fire, and what to do where they are too many."""
+    ahead = info.ahead
+    if ahead is None:
+        return
+    yield f"  about {ahead.firings:.2g} reactions fire in a trajectory to time {ahead.end:g}"
+    if ahead.hopeless:
+        by = f", which have fired by time {ahead.limit_at:.3g}" if ahead.limit_at is not None else ""
+        remedy = too_many(ahead.firings, of_document=True)[1]
+        yield f"  that is more than the {ahead.limit:.3g} allowed{by}: {remedy}"
 
 
 def _first(names: Sequence[str], most: int) -> str:

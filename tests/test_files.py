@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from sbmlgrad.errors import SbmlgradError
-from sbmlgrad.files import replacing, user_cache, write_text
+from sbmlgrad.files import read_bytes, replacing, user_cache, write_text
 
 
 def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
@@ -39,3 +43,74 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert user_cache() == tmp_path
     monkeypatch.setenv("SBMLGRAD_CACHE", "")
     assert user_cache().name == "sbmlgrad"
+
+
+def test_two_threads_on_one_path_do_not_mix(tmp_path: Path) -> None:
+    """Both are at work at once; what is there in the end is all of one of them."""
+    path, met = tmp_path / "a.txt", threading.Barrier(2)
+
+    def write(letter: str) -> None:
+        with replacing(path) as part:
+            part.write_text(letter * 10)
+            met.wait(10)
+            with part.open("a") as file:
+                file.write(letter * 10)
+            met.wait(10)
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert path.read_text() in ("a" * 20, "b" * 20)
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_and_no_other_s(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    code = "import os, sys; from sbmlgrad.files import replacing\nwith replacing(sys.argv[1]): os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=False, timeout=60)
+    (left,) = tmp_path.iterdir()
+    other = tmp_path / left.name.replace(f".{left.name.split('.')[-3]}.", f".{os.getpid()}.")
+    other.write_text("of a process that runs")
+    mine = tmp_path / ".a.txt.tmp"
+    mine.write_text("of somebody else")
+    write_text(path, "new")
+    assert {item.name for item in tmp_path.iterdir()} == {"a.txt", other.name, mine.name}
+
+
+def test_a_name_as_long_as_can_be_is_written(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 251 + ".csv")
+    write_text(path, "text")
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_pipes_are_read_to_their_end_and_devices_are_not(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert read_bytes(pipe) == b"", "nobody writes to it"
+    reading, writing = os.pipe()
+    os.write(writing, b"text")
+    os.close(writing)
+    assert read_bytes(f"/dev/fd/{reading}") == b"text"
+    os.close(reading)
+    with pytest.raises(ValueError, match="a device, not a file"):
+        read_bytes("/dev/zero")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes of this kind here")
+def test_a_pipe_that_stays_open_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbmlgrad.files._LONGEST_WAIT", 0.05)
+    reading, writing = os.pipe()
+    with pytest.raises(ValueError, match=r"still open after 0\.05 s"):
+        read_bytes(f"/dev/fd/{reading}")
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(ValueError, match="more than 1 GiB"):
+        read_bytes(tmp_path / "large")

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.checkpoint import Memory
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.gradient import hybrid_sensitivity
@@ -23,6 +24,7 @@ from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.ensemble import Ensemble, run
 from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.methods import SSA
@@ -51,6 +53,10 @@ class Source(Protocol):
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
         """What is seen (observables, times, n) along trajectories."""
+        ...
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        """Raise :class:`TruncationError` where more reactions would fire than are allowed; warn where it takes long."""
         ...
 
     def warn(self) -> None:
@@ -128,6 +134,38 @@ class _Functions:
         return np.stack([np.asarray(function.value(named), float) for function in self.seen])
 
 
+class Remembered:
+    """A source whose estimates are kept, and not made again."""
+
+    def __init__(self, source: Source, memory: Memory, name: str):
+        self._source, self._memory, self._name = source, memory, name
+        self.quantities = source.quantities
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        return self._source.reaches(values)
+
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        def computed() -> tuple[np.ndarray, ...]:
+            found = self._source.estimate(task, descending)
+            kept = (found.values, found.values_stderr, found.derivatives, found.stderr, found.values_sd)
+            return *kept, np.array(float(found.n))
+
+        seed = [task.seed >> 32, task.seed & 0xFFFFFFFF]  # which a float64 holds
+        arguments = (task.values, task.times, [task.n, descending, *seed])
+        *arrays, n = self._memory(f"{self._name}, descending {descending}", arguments, computed)
+        values, values_stderr, derivatives, stderr, values_sd = arrays
+        return Estimate(values, values_stderr, derivatives, stderr, int(n), values_sd)
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        return self._source.simulated(values, times, n, seed)
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        self._source.look_ahead(values, times, n)
+
+    def warn(self) -> None:
+        self._source.warn()
+
+
 class _OfTrials:
     """Several conditions, one after the other, each at its own times; there is nothing at those of others."""
 
@@ -174,6 +212,10 @@ class _OfTrials:
             last = np.searchsorted(times, part.times[-1], side="right")
             result[part.observables, :last] = part.source.simulated(values[part.places], times[:last], n, own_seed)
         return result
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        for part in self._parts:
+            part.source.look_ahead(values[part.places], part.times, n)
 
     def warn(self) -> None:
         for part in self._parts:
@@ -231,9 +273,17 @@ class _OfCounts:
         experiment = Experiment(times, n=n, seed=seed, start=self._start, max_events=self._max_events)
         return self._functions.of(variables, simulated(self.model, named, variables, experiment))
 
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        point = self.problem.at(values)
+        experiment = Experiment(times, n=n, start=self._start, max_events=self._max_events)
+        look_ahead_at_network(self._path, self.problem.network, point.counts, point.coefficients, experiment)
+
     def warn(self) -> None:
-        path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
-        warn_of_fractions(path, fractional(self._network.species, self._network.x0))
+        warn_of_fractions(self._path, fractional(self._network.species, self._network.x0))
+
+    @property
+    def _path(self) -> str:
+        return self.model.elements.source.path if isinstance(self.model, Model) else NETWORK
 
 
 class _OfProcess:
@@ -262,6 +312,10 @@ class _OfProcess:
         experiment = Experiment(times, n=n, seed=seed, start=self._start, max_events=self._max_events)
         chunks = run_hybrid(self.process.process, self.process.at(values), experiment, self._settings)
         return self._functions.of(self.process.names, np.concatenate([chunk.observed for chunk in chunks], axis=-1))
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        experiment = Experiment(times, n=n, start=self._start, max_events=self._max_events)
+        look_ahead_at_process(self.process.process, self.process.at(values), experiment)
 
     def warn(self) -> None:
         self.process.warn()

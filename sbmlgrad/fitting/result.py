@@ -15,10 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.about import __version__
+from sbmlgrad.errors import FitError
 from sbmlgrad.files import write_text
+from sbmlgrad.fitting.likelihood_fit import LikelihoodFit
 from sbmlgrad.fitting.outcome import MOMENTS, Outcome, Posed
 from sbmlgrad.fitting.petab_export import Origin, write_problem
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
+from sbmlgrad.fitting.sampled import Posterior, sampled
 from sbmlgrad.fitting.trials import Trials
 from sbmlgrad.markup import html_table
 from sbmlgrad.model.labels import Labels, labels_of
@@ -86,6 +89,8 @@ class Fit:
     """what was solved, and where it ended"""
     profiles: Profile | None = field(default=None, repr=False)
     """what limits are taken from, and a report shows; see :meth:`with_profile`"""
+    posterior: Posterior | None = field(default=None, repr=False)
+    """draws that a report shows; see :meth:`with_posterior`"""
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -135,6 +140,51 @@ class Fit:
         for column in ("ci_lower", "ci_upper"):
             table.loc[profile.limits.index, column] = profile.limits[column]
         return replace(self, parameters=table, profiles=profile, warnings=(*self.warnings, *profile.warnings))
+
+    def sample(
+        self,
+        n: int = 4000,
+        *,
+        chains: int = 4,
+        warmup: int | None = None,
+        seed: int | None = None,
+        progress: bool = False,
+    ) -> Posterior:
+        """Draws from the posterior, with a prior that is flat within the bounds on the scale of the search.
+
+        That scale is logarithmic for parameters that start positive and stay so. Likelihoods by particle filters are
+        estimated anew at each step, which leaves the posterior as it is.
+
+        Parameters
+        ----------
+        n
+            Draws of all chains together.
+        chains
+            How many, begun apart from each other.
+        warmup
+            Steps of each chain before its first draw, in which steps learn to be of the right size; half as many as
+            there are draws, and at least 100, if None.
+        seed
+            That of the fit if None. The same seed gives the same draws.
+
+        Raises
+        ------
+        FitError
+            for a fit of moments, histograms or least squares, which have no likelihood, and for too few draws.
+        """
+        if not isinstance(self.problem, LikelihoodFit):
+            raise FitError(
+                f"sample: a posterior is that of a likelihood, and this fit is by {self.loss_name}; take limits by "
+                "profile instead, or give the noise of single values"
+            )
+        own = self.seed if seed is None else seed
+        with tqdm(desc="sample", unit="evaluation", disable=None if progress else True, leave=False) as bar:
+            surface = self.problem.surface(self.outcome, bar)
+            return sampled(self.problem.density(own, bar), surface, n, chains, warmup, own)
+
+    def with_posterior(self, posterior: Posterior) -> Fit:
+        """The same fit with draws in its report, and their summary in its JSON."""
+        return replace(self, posterior=posterior, warnings=(*self.warnings, *posterior.warnings))
 
     def report(self, folder: str | os.PathLike[str]) -> None:
         """Write a report: ``index.html`` with pictures, and its tables as CSV."""
@@ -219,6 +269,7 @@ class Fit:
                 str(name): {str(other): _finite(value) for other, value in row.items()}
                 for name, row in self.correlation.iterrows()
             },
+            **({} if self.posterior is None else {"posterior": _summary(self.posterior)}),
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
@@ -251,9 +302,11 @@ class Fit:
                 "Seed": str(self.seed),
                 "Wall time": f"{self.seconds:.1f} s",
                 **({} if self.profiles is None else {"Limits": self.profiles.note}),
+                **({} if self.posterior is None else {"Posterior": self.posterior.note}),
                 "sbmlgrad": __version__,
             },
             warnings=self.warnings,
+            posterior=None if self.posterior is None else (self.posterior.draws, self.posterior.summary),
             labels=self._labels,
             profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
@@ -263,6 +316,13 @@ class Fit:
         if not isinstance(self.model, Model):
             return Labels()
         return labels_of(self.model.elements, set(map(str, self.measured["observable"])))
+
+
+def _summary(posterior: Posterior) -> dict[str, dict[str, float | None]]:
+    return {
+        str(name): {str(column): _finite(value) for column, value in row.items()}
+        for name, row in posterior.summary.iterrows()
+    }
 
 
 def _finite(value: Any) -> float | None:

@@ -22,6 +22,7 @@ from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 from sbmlgrad.simulation.path import Settings
@@ -43,7 +44,7 @@ def sensitivity(
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
     max_events: int = MAX_EVENTS,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Sensitivity:
     """Derivatives of expected time courses with respect to parameters, with standard errors.
 
@@ -99,14 +100,17 @@ def sensitivity(
         functions = asked or [Moment(name) for name in default_observables(model)]
         named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions), way)
         process = once(named.derived, key, lambda: Process(named, parameters, functions, way.settings))
+        look_ahead_at_process(process.process, process.quantities, experiment)
         result = estimate(process, _task([], experiment), chosen.name)
         process.warn()
     else:
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)
-        counts = problem.at(values).counts
-        source = model.elements.source.path if isinstance(model, Model) else "the network"
-        warn_of_fractions(source, fractional(problem.network.species, counts))
+        point = problem.at(values)
+        source = model.elements.source.path if isinstance(model, Model) else NETWORK
+        if chosen.name != "exact":  # which fires no reactions
+            look_ahead_at_network(source, problem.network, point.counts, point.coefficients, experiment)
+        warn_of_fractions(source, fractional(problem.network.species, point.counts))
         result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
     grid = _Grid(list(parameters), [f.label for f in functions], experiment.times)
     name = result.estimator or chosen.name

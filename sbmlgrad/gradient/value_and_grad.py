@@ -17,7 +17,7 @@ from sbmlgrad.gradient.replay import Replay, numbers_per_state
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.ensemble import Ensemble
-from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_seed, check_size, check_times
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.replay import STEPS, Batch, array_loop, run_batches
 
@@ -156,6 +156,7 @@ def _ensemble(
         raise SbmlgradError("the network has no parameters to differentiate by")
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
+    check_seed(seed)
     check_size(n, max_events)
     coefficients = network.coefficients if parameters is None else network.coefficients_of(parameters)
     if network.nonnegative and any(np.any(leaf < 0) for leaf in coefficients):

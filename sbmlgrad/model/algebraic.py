@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import sympy
 
+from sbmlgrad.errors import UnsupportedError
 from sbmlgrad.model.dynamics import by_reactions
 from sbmlgrad.model.elements import Elements, symbol
 from sbmlgrad.model.evaluate import evaluate
-from sbmlgrad.model.functions import build, substitute
+from sbmlgrad.model.functions import build, size_and_depth, substitute
 
 _ZERO, _ONE, _MINUS = sympy.Integer(0), sympy.Integer(1), sympy.Integer(-1)
+_LARGEST = 50_000  # nodes of all rules, with those that are solved put in place
 Affine = tuple[sympy.Expr, sympy.Expr]
 
 
@@ -39,20 +41,37 @@ def solve_algebraic_rules(elements: Elements, variables: Sequence[str]) -> Eleme
         solved[unknown] = value
         free.remove(unknown)
         rules = [substitute(other, {symbol(unknown): value}) for other in rules]
+        _check_size(rules, elements)
     # a later one may hold what an earlier one was solved for, never the other way round
     return replace(
         elements,
-        assignment_rules={**elements.assignment_rules, **_back_substituted(solved)},
+        assignment_rules={**elements.assignment_rules, **_back_substituted(solved, elements)},
         algebraic_rules=tuple(left),
     )
 
 
-def _back_substituted(solved: Mapping[str, sympy.Expr]) -> dict[str, sympy.Expr]:
+def _back_substituted(solved: Mapping[str, sympy.Expr], elements: Elements) -> dict[str, sympy.Expr]:
     result: dict[str, sympy.Expr] = {}
     for identifier in reversed(list(solved)):
         values = {symbol(name): value for name, value in result.items()}
         result[identifier] = substitute(solved[identifier], values)
+        _check_size(result.values(), elements)
     return result
+
+
+def _check_size(formulas: Iterable[sympy.Expr], elements: Elements) -> None:
+    """Raise :class:`UnsupportedError` where rules that are put into each other double and double."""
+    total = 0
+    for formula in formulas:
+        total += size_and_depth(formula, _LARGEST)[0]
+        if total > _LARGEST:
+            raise UnsupportedError(
+                elements.source.path,
+                [
+                    f"its {len(elements.algebraic_rules)} algebraic rules come to more than {_LARGEST} terms when they "
+                    "are solved one after the other; solve them by hand, and write assignment rules instead"
+                ],
+            )
 
 
 def _undetermined(elements: Elements, identifier: str) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import sympy
@@ -13,6 +13,8 @@ import sympy
 from sbmlgrad.errors import SbmlError
 from sbmlgrad.model.elementary import ELEMENTARY, INVERTED
 from sbmlgrad.model.functions import DISTRIBUTIONS, delayed, draw, quotient, rem
+
+T = TypeVar("T")
 
 
 def evaluate(expression: Any, values: Mapping[str, float]) -> float:
@@ -45,6 +47,20 @@ def assignment_order(dependencies: Mapping[str, Iterable[str]], source: str) -> 
             f"{source}: the assignments of {cycle} depend on each other in a circle; break it by removing"
             " one of these rules or initial assignments"
         ) from None
+
+
+def reaching(symbols: Set[T], needs: Mapping[T, Set[T]]) -> Set[T]:
+    """These symbols, and those that are computed from them, directly or through others."""
+    users: dict[T, list[T]] = {}
+    for item, needed in needs.items():
+        for other in needed:
+            users.setdefault(other, []).append(item)
+    reached, pending = set(symbols), list(symbols)
+    while pending:
+        new = [item for item in users.get(pending.pop(), ()) if item not in reached]
+        reached.update(new)
+        pending.extend(new)
+    return reached
 
 
 def symbol_ids(expression: Any) -> tuple[str, ...]:

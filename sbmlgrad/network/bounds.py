@@ -88,6 +88,7 @@ class Bounds:
     free: AbstractSet[str]
     flowing: AbstractSet[str]
     _conserved: dict[sympy.Symbol, bool] = field(default_factory=dict)
+    _forms: dict[str, _Linear | None] = field(default_factory=dict)
 
     def rooms(self, laws: Iterable[sympy.Expr]) -> dict[sympy.Expr, Room]:
         """Every part of the laws that has the form of room that is left."""
@@ -250,6 +251,17 @@ class Bounds:
             return node.name.startswith(COUNT) or (node not in self.moving and self.values[node.name].is_integer())
         return isinstance(node, sympy.Integer)
 
+    def _of_rule(self, name: str) -> _Linear | None:
+        """The form of an assignment rule, after those that it depends on, so that no chain is too long to follow."""
+        if name not in self._forms:
+            for identifier, rule in self.rules.items():
+                if identifier not in self._forms:
+                    self._forms[identifier] = None  # as long as it is looked at
+                    self._forms[identifier] = self._linear(rule)
+                if identifier == name:
+                    break
+        return self._forms[name]
+
     def _linear(self, node: Any) -> _Linear | None:
         """The expression as a sum of a constant and counts; None where it is none."""
         symbols = frozenset(node.free_symbols)
@@ -260,7 +272,7 @@ class Bounds:
             return _Linear(value, {}, symbols) if np.isfinite(value) else None
         if isinstance(node, sympy.Symbol):
             if node.name in self.rules:
-                return self._linear(self.rules[node.name])
+                return self._of_rule(node.name)
             return _Linear(0.0, {node.name.removeprefix(COUNT): 1.0}) if node.name.startswith(COUNT) else None
         if node.func not in (sympy.Add, sympy.Mul):
             return None

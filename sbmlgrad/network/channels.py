@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import sympy
 
 from sbmlgrad.model.dynamics import by_reactions
 from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, rate_id, symbol
-from sbmlgrad.model.evaluate import evaluate
+from sbmlgrad.model.evaluate import evaluate, reaching
 from sbmlgrad.model.functions import build, delayed, draw, number, piecewise, substitute
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room, listing
@@ -127,7 +129,21 @@ class Chemistry:
 
     def depends_on_time(self, expression: sympy.Expr) -> bool:
         """Whether time enters, directly or through assignment rules."""
-        return TIME in self.through_rules(self.translate(expression))
+        return not self._following_time.isdisjoint(self.translate(expression).free_symbols)
+
+    @cached_property
+    def _following_time(self) -> AbstractSet[sympy.Symbol]:
+        return reaching({TIME}, self._needs)
+
+    @cached_property
+    def _following_counts(self) -> AbstractSet[sympy.Symbol]:
+        return reaching({*self.in_counts, *(count_symbol(s) for s in self.state)}, self._needs)
+
+    @cached_property
+    def _needs(self) -> Mapping[sympy.Symbol, AbstractSet[sympy.Symbol]]:
+        """The symbols in each assignment rule, with counts for the symbols of the state."""
+        rules = self.elements.assignment_rules
+        return {symbol(identifier): self.translate(rule).free_symbols for identifier, rule in rules.items()}
 
     def without_derivative(self, name: str) -> str:
         """Why nothing can be differentiated by a quantity that can be set; empty where something can."""
@@ -151,8 +167,7 @@ class Chemistry:
 
     def follows_counts(self, expression: sympy.Basic) -> bool:
         """Whether numbers of molecules that react enter, directly or through assignment rules."""
-        counts = {*self.in_counts, *(count_symbol(s) for s in self.state)}
-        return not counts.isdisjoint(self.through_rules(self.translate(expression)))
+        return not self._following_counts.isdisjoint(self.translate(expression).free_symbols)
 
     def follows_state(self, expression: sympy.Basic) -> bool:
         """Whether anything but time and what stays as it is enters, directly or through assignment rules."""
@@ -171,13 +186,12 @@ class Chemistry:
             item = pending.pop()
             if item not in symbols:
                 symbols.add(item)
-                rule = self.elements.assignment_rules.get(item.name)
-                pending.extend(self.translate(rule).free_symbols if rule is not None else ())
+                pending.extend(self._needs.get(item, ()))
         return symbols
 
     def _origins(self, expression: sympy.Expr) -> set[str]:
         """Ids whose values enter, directly or through initial assignments and assignment rules."""
-        computed = {**self.elements.initial_assignments, **self.elements.assignment_rules}
+        computed = self._computed
         names: set[str] = set()
         pending = [item.name for item in expression.free_symbols]
         while pending:
@@ -190,13 +204,22 @@ class Chemistry:
 
     def _signs_unknown(self, expression: sympy.Expr) -> bool:
         """Whether anything that is computed, and may come out negative, enters."""
-        computed = {**self.elements.initial_assignments, **self.elements.assignment_rules}
-        for item in expression.free_symbols & {symbol(i) for i in computed}:
-            if item.name not in self._signs:
-                self._signs[item.name] = not self.surely_positive(computed[item.name])
-            if self._signs[item.name]:
-                return True
-        return False
+        names = {item.name for item in expression.free_symbols}
+        return any(self._sign_unknown(name) for name in sorted(names & self._computed.keys()))
+
+    def _sign_unknown(self, name: str) -> bool:
+        if name not in self._signs:
+            for identifier in self.model.initial_order:  # what it depends on comes first, however long the chain
+                if identifier not in self._signs:
+                    self._signs[identifier] = not self.surely_positive(self._computed[identifier])
+                if identifier == name:
+                    break
+        return self._signs[name]
+
+    @cached_property
+    def _computed(self) -> Mapping[str, sympy.Expr]:
+        """What initial assignments and assignment rules set, by id."""
+        return {**self.elements.initial_assignments, **self.elements.assignment_rules}
 
     def _channels(self) -> Iterator[Channel]:
         """What can happen: every reaction, in two directions where its law, as one, might turn negative."""
@@ -288,7 +311,10 @@ class Chemistry:
 
     def _bounds(self) -> Bounds:
         counts, units = {}, {}
-        drawn = {i for i in self.initial if self._is_drawn(i)}
+        drawing = {symbol(i) for i, e in self.elements.initial_assignments.items() if e.has(draw)}
+        needs = {symbol(name): expression.free_symbols for name, expression in self._computed.items()}
+        random = reaching(drawing, needs)
+        drawn = {name for name in self.initial if symbol(name) in random}
         for identifier in self.state:
             species = self.elements.species[identifier]
             size, molecules = self.initial[species.compartment], species.molecules_per_unit
@@ -304,11 +330,6 @@ class Chemistry:
             self.elements.set_by_events | drawn,
             self.elements.rate_rules.keys(),
         )
-
-    def _is_drawn(self, identifier: str) -> bool:
-        """Whether the initial value is random."""
-        assigned = self.elements.initial_assignments
-        return any(i in assigned and assigned[i].has(draw) for i in self._origins(symbol(identifier)))
 
     def _explain(
         self,
@@ -463,7 +484,3 @@ def _with(law: sympy.Expr, others: Mapping[sympy.Expr, sympy.Expr]) -> sympy.Exp
 def _vanishes_below(law: sympy.Expr, count: sympy.Symbol, least: int) -> bool:
     """Whether the law is zero by its form for every count below ``least``."""
     return least <= _LARGEST_GUARD and all(vanishes(law, count, n) for n in range(least))
-
-
-def _sides(reaction: Reaction) -> tuple[SpeciesReference, ...]:
-    return (*reaction.reactants, *reaction.products)

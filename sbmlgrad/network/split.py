@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
+from itertools import compress
 from typing import Any
 
 import sympy
 
-from sbmlgrad.model.functions import build, piecewise, substitute
+from sbmlgrad.model.functions import build, piecewise, size_and_depth, substitute
 from sbmlgrad.network.sums import outweighs
 
 Parts = tuple[sympy.Expr, sympy.Expr]
 COUNT = "count:"  # begins the names of symbols that stand for whole numbers of molecules
 _POSITIVE = (sympy.exp, sympy.Abs, sympy.factorial)
+_LARGEST_PARTS = 5_000  # nodes of the two parts of a product of differences
 _ZERO = sympy.Integer(0)
 
 
@@ -38,10 +40,10 @@ def signed_parts(law: sympy.Expr) -> Parts | None:
             return law, _ZERO
         return _each(law.args, lambda parts: (_sum(p for p, _ in parts), _sum(n for _, n in parts)))
     if kind is sympy.Mul:
-        rest = [factor for factor in law.args if not _counts_down(factor, law.args)]
-        steps = [factor for factor in law.args if factor not in rest]
-        parts = _each(rest, lambda parts: reduce(_multiply, parts))
-        return parts and reduce(_multiply, [(step, _ZERO) for step in steps], parts)
+        counted = [_counts_down(factor, law.args) for factor in law.args]
+        rest = [signed_parts(factor) for factor, steps in zip(law.args, counted, strict=True) if not steps]
+        steps: list[Parts | None] = [(factor, _ZERO) for factor in compress(law.args, counted)]
+        return reduce(_multiply, [*rest, *steps])
     if kind is sympy.Pow:
         return _power(law)
     if kind in (sympy.Max, sympy.Min):
@@ -135,11 +137,19 @@ def _power(law: sympy.Expr) -> Parts | None:
     if isinstance(exponent, sympy.Integer) and exponent % 2 == 0:
         return law, _ZERO
     if isinstance(exponent, sympy.Integer) and 0 < exponent <= 5:
-        return reduce(_multiply, [inner] * int(exponent))
+        factors: list[Parts | None] = [inner] * int(exponent)
+        return reduce(_multiply, factors)
     return None
 
 
-def _multiply(a: Parts, b: Parts) -> Parts:
+def _multiply(a: Parts | None, b: Parts | None) -> Parts | None:
+    """The parts of a product; None where those of a factor are, or where they would become too long to be of use."""
+    if a is None or b is None:
+        return None
+    if a[1] != 0 and b[1] != 0:  # each such product of two differences doubles what is written out
+        size = sum(size_and_depth(part, _LARGEST_PARTS)[0] for part in (*a, *b))
+        if 2 * size > _LARGEST_PARTS:
+            return None
     return (
         _sum([_product(a[0], b[0]), _product(a[1], b[1])]),
         _sum([_product(a[0], b[1]), _product(a[1], b[0])]),

@@ -14,6 +14,7 @@ from sbmlgrad.petab.fit import MultiStart, Options
 from sbmlgrad.petab.fitted import PetabFit, result_of
 from sbmlgrad.petab.stochastic import Ensembles
 from sbmlgrad.precision import require_float64
+from sbmlgrad.simulation.experiment import check_seed
 from sbmlgrad.simulation.methods import ODE, Method, as_method
 from sbmlgrad.simulation.path import Settings
 
@@ -79,7 +80,7 @@ class Problem:
         if isinstance(chosen, ODE):
             settings = None if isinstance(method, str) else chosen.settings
             return self._evaluator.evaluate(parameters or {}, settings)
-        return Ensembles(chosen, n, seed).evaluate(self._evaluator, parameters or {})
+        return Ensembles(chosen, n, check_seed(seed)).evaluate(self._evaluator, parameters or {})
 
     def fit(
         self,
@@ -121,7 +122,7 @@ class Problem:
             as :meth:`evaluate` does.
         """
         require_float64()
-        begin = time.perf_counter()
+        begin, seed = time.perf_counter(), check_seed(seed)
         fit = MultiStart(self._evaluator, Options(starts, seed, nominal, evaluations, tolerance, progress))
         ends = fit.run()
         best = min(ends, key=lambda item: item.value)

@@ -28,6 +28,7 @@ from sbmlgrad.petab.formulas import symbols, value_of
 from sbmlgrad.petab.restart import Equations, State, column_of
 from sbmlgrad.petab.steady import SteadyStates, relaxation_time
 from sbmlgrad.simulation.experiment import Experiment as Runs
+from sbmlgrad.simulation.experiment import next_seed
 from sbmlgrad.simulation.methods import Method
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Ensembles:
         stderr = np.zeros(len(definition.measurements))
         for number, ((model, name), items) in enumerate(evaluator.runs.items()):
             run = _Run(evaluator, evaluator.equations[model], definition.experiments[name], surroundings, items)
-            for item, value, noise, error in run.observed(self.method, self.n, self.seed + number):
+            for item, value, noise, error in run.observed(self.method, self.n, next_seed(self.seed, number)):
                 observed[item.row], stderr[item.row] = (value, noise), error
         rows = [observed[item.row] for item in definition.measurements]
         return evaluator.compared(surroundings.parameters, rows, stderr)

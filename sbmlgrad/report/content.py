@@ -39,6 +39,9 @@ class FitContent:
     facts: Mapping[str, str]
     """whatever else tells how the fit was made, by its name: loss, estimator, seed, version, ..."""
     warnings: tuple[str, ...] = ()
+    posterior: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """draws (chain, draw, log_likelihood, a column per parameter) and summary (index parameter; mean, sd, median,
+    ci_lower, ci_upper, rhat, ess), where there are any"""
     labels: Labels = field(default_factory=Labels)
     """what axes call things"""
     profiles: tuple[pd.DataFrame, pd.DataFrame] | None = None

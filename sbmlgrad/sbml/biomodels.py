@@ -7,6 +7,7 @@ import json
 import os
 import re
 import ssl
+import threading
 from collections.abc import Callable
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
@@ -25,6 +26,7 @@ _ID = re.compile(r"(BIOMD|MODEL)[0-9]{10}")
 _SERVICE = "https://www.ebi.ac.uk/biomodels"
 _SCHEMES = {"http", "https"}
 _TIMEOUT = 30.0  # seconds in which nothing arrives
+_LONGEST = 300.0  # seconds until the whole is there
 _LARGEST = 200_000_000  # bytes; the largest models there have some tens of millions
 
 
@@ -125,7 +127,27 @@ def _file_name(identifier: str, url: str) -> str:
 
 
 def _get(identifier: str, url: str) -> bytes:
-    """The whole of what a server sends, or an error that names what was wrong."""
+    """The whole of what a server sends, or an error that names what was wrong; either comes in time."""
+    answer: list[bytes | BaseException] = []
+
+    def get() -> None:
+        try:
+            answer.append(_received(identifier, url))
+        except BaseException as error:
+            answer.append(error)
+
+    # a server that sends a byte now and then is never silent for long, so the whole has a limit of its own
+    thread = threading.Thread(target=get, daemon=True)
+    thread.start()
+    thread.join(_LONGEST)
+    if not answer:
+        raise _failed(identifier, url, f"it was not there after {_LONGEST:g} s")
+    if isinstance(answer[0], BaseException):
+        raise answer[0]
+    return answer[0]
+
+
+def _received(identifier: str, url: str) -> bytes:
     opener = build_opener(_WebOnly, HTTPSHandler(context=ssl.create_default_context()))
     try:
         request = Request(url, headers={"User-Agent": f"sbmlgrad/{__version__}"})

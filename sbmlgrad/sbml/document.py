@@ -11,11 +11,12 @@ from xml.parsers import expat
 import libsbml
 
 from sbmlgrad.errors import SbmlError, UnsupportedError
+from sbmlgrad.files import read_bytes
 from sbmlgrad.model.elements import Source
 from sbmlgrad.sbml.biomodels import is_biomodels_id, read_biomodels
 from sbmlgrad.sbml.faults import check_errors
 from sbmlgrad.sbml.support import unsupported
-from sbmlgrad.sbml.tags import as_utf8
+from sbmlgrad.sbml.tags import as_read, as_utf8
 
 _DEEPEST_XML = 1000  # elements; libsbml recurses, and a crash of it would end the process
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -32,7 +33,7 @@ def read_source(source: str | Path) -> Source:
     if isinstance(source, str) and not source.strip():
         raise SbmlError("no file was named: give the path of an SBML file, or its text")
     try:
-        return Source(str(path), _decoded(path.read_bytes(), str(path)))
+        return Source(str(path), _decoded(read_bytes(path), str(path)))
     except FileNotFoundError:
         if not is_biomodels_id(str(source)):
             raise SbmlError(
@@ -52,7 +53,7 @@ def read_document(source: Source) -> tuple[Any, tuple[str, ...]]:
     and :class:`SbmlError` for other errors, and for what is no document of SBML.
     """
     check_xml(source)
-    document = libsbml.readSBMLFromString(as_utf8(source.text))
+    document = libsbml.readSBMLFromString(as_read(source.text))
     reasons = unsupported(document)
     if reasons:
         raise UnsupportedError(source.path, reasons)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,14 @@ import libsbml
 from sbmlgrad.errors import SbmlError
 from sbmlgrad.model.elements import Source
 from sbmlgrad.sbml.document import read_document, read_source
-from sbmlgrad.sbml.tags import tags
+from sbmlgrad.sbml.quantities import listing
+from sbmlgrad.sbml.rehearsal import flattening, rehearse
+from sbmlgrad.sbml.tags import as_read, tags
 
 _REFERENCE = re.compile(r" Reference: L3V1 Comp V1 Sections? [\d., and]*\d\.? ")
 _INSIDE = re.compile(r"\A(?:Error )?[Ii]n \w+::\w+[,:] | in \w+::\w+(?=:)")  # the name of a function in libsbml
 _LINKS = ("submodel", "deletion", "replacedElement", "replacedBy", "sBaseRef", "port")
+_MOST_MODELS = 5_000  # that submodels come to
 _MOST_FILES = 100  # that a model may be put together from
 
 
@@ -35,14 +40,15 @@ def flatten(document: Any, source: Source) -> tuple[str, ...]:
     if not any((*parts, plugin.getNumExternalModelDefinitions(), plugin.getNumModelDefinitions())):
         return ()
     warnings = _check_files(plugin, source)
-    if source.path != "<text>":
-        document.setLocationURI(f"file:{Path(source.path).resolve()}")
-    properties = libsbml.ConversionProperties()
-    properties.addOption("flatten comp", True)
-    properties.addOption("performValidation", False)
-    properties.addOption("leavePorts", False)
+    submodels = [item.getId() for item in model.getListOfSubmodels()] if model is not None else []
+    _check_number(plugin, submodels and model, source)
+    location = f"file:{Path(source.path).resolve()}" if source.path != "<text>" else ""
+    if location:
+        document.setLocationURI(location)
+    if submodels:
+        rehearse(as_read(source.text), location, source, listing([f"'{identifier}'" for identifier in submodels]))
     document.getErrorLog().clearLog()
-    converted = document.convert(properties) == libsbml.LIBSBML_OPERATION_SUCCESS
+    converted = document.convert(flattening()) == libsbml.LIBSBML_OPERATION_SUCCESS
     errors = [document.getError(index) for index in range(document.getNumErrors())]
     errors = [error for error in errors if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
     if errors or not converted:
@@ -63,6 +69,27 @@ def _why(error: Any, source: Source) -> str:
     submodel = next((value for key, value in there[0].attributes.items() if key.endswith("submodelRef")), "")
     of_submodel = f" (of submodel '{submodel}')" if submodel else ""
     return f"line {error.getLine()}, {there[0].in_words}{of_submodel}: {problem}"
+
+
+def _check_number(plugin: Any, model: Any, source: Source) -> None:
+    """Refuse what doubles and doubles: how many models submodels of submodels come to is counted before."""
+    definitions = {item.getId(): item.getPlugin("comp") for item in plugin.getListOfModelDefinitions()}
+    inside = {
+        name: [item.getModelRef() for item in part.getListOfSubmodels()] if part is not None else []
+        for name, part in definitions.items()
+    }
+    models: dict[str, int] = {}
+    with contextlib.suppress(CycleError):  # of which libSBML tells more
+        for name in TopologicalSorter(inside).static_order():
+            models[name] = 1 + sum(models[other] for other in inside.get(name, ()))
+    for item in model.getListOfSubmodels() if model else ():
+        number = models.get(item.getModelRef(), 1)
+        if number > _MOST_MODELS:
+            raise SbmlError(
+                f"{source.path}: its submodels cannot be put together: submodel '{item.getId()}' comes to {number} "
+                f"models, since '{item.getModelRef()}' holds others that hold others, and {_MOST_MODELS} is the most "
+                "that are; take fewer"
+            )
 
 
 def _check_files(plugin: Any, source: Source) -> tuple[str, ...]:

@@ -190,12 +190,15 @@ class _Formula:
         if identifier in self.open_functions:
             circle = " -> ".join([*self.open_functions, identifier])
             raise self.error(f"calls a function that calls itself ({circle}); SBML allows no recursion")
-        parameters = [child.getName() for child in _children(body)][:-1]
+        *bound, formula = _children(body) or [None]
+        if formula is None or formula.isBvar():
+            raise self.error(f"calls the function '{identifier}', whose definition has no formula; give it one")
+        parameters = [child.getName() for child in bound]
         if len(parameters) != len(args):
             raise self.error(f"calls '{identifier}' with {len(args)} arguments; its definition has {len(parameters)}")
         outside, self.bound = self.bound, dict(zip(parameters, args, strict=True))
         self.open_functions.append(identifier)
-        result = self.convert(body.getChild(body.getNumChildren() - 1))
+        result = self.convert(formula)
         self.open_functions.pop()
         self.bound = outside
         return result
@@ -312,7 +315,8 @@ def _terms(node: Any) -> Iterator[tuple[Any, int]]:
 def _decimal(node: Any) -> Any:
     # libsbml multiplies mantissa and power of ten, which rounds twice; reading the digits rounds once
     if node.getType() == libsbml.AST_REAL_E and math.isfinite(node.getMantissa()):
-        return number(float(f"{node.getMantissa()!r}e{node.getExponent()}"))
+        digits, _, shift = repr(node.getMantissa()).partition("e")  # 1e-05 has a power of ten of its own
+        return number(float(f"{digits}e{int(shift or 0) + node.getExponent()}"))
     return number(node.getReal())
 
 

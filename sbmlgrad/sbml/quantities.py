@@ -7,6 +7,7 @@ with a warning.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import libsbml
@@ -117,7 +118,7 @@ def _unit_in_words(unit: Any) -> str:
     if multiplier == 1 and scale in _PREFIXES:
         words = _PREFIXES[scale] + kind
     else:
-        words = f"{multiplier * 10.0**scale:g} {kind}"
+        words = f"{_times_power(multiplier, 10.0, scale):g} {kind}"
     return words if exponent == 1 else f"({words})^{exponent:g}"
 
 
@@ -125,17 +126,30 @@ def _defined_count(definition: Any) -> tuple[float, str]:
     count, kinds = 1.0, 0
     for index in range(definition.getNumUnits()):
         unit = definition.getUnit(index)
-        factor = unit.getMultiplier() * 10.0 ** unit.getScale()
+        factor = _times_power(unit.getMultiplier(), 10.0, unit.getScale())
         if unit.getKind() in _COUNTS and unit.getExponentAsDouble() == 1:
             count *= factor * _COUNTS[unit.getKind()]
             kinds += 1
         elif unit.getKind() == libsbml.UNIT_KIND_DIMENSIONLESS:
-            count *= factor ** unit.getExponentAsDouble()
+            count = _times_power(count, factor, unit.getExponentAsDouble())
         else:
             return 1.0, f"the unit '{definition.getId()}' is no number of molecules"
     if kinds != 1:
         return 1.0, f"the unit '{definition.getId()}' is no number of molecules"
+    if not 0 < count < math.inf:
+        return 1.0, f"the unit '{definition.getId()}' comes to {count:g} molecules, which is no number to count in"
     return count, ""
+
+
+def _times_power(number: float, base: float, exponent: float) -> float:
+    """``number * base**exponent``: infinite where it is beyond floats, nan where it is not defined."""
+    try:
+        power = base**exponent
+    except OverflowError:
+        power = math.inf
+    except ZeroDivisionError:
+        return math.nan
+    return number * power if isinstance(power, float) else math.nan  # a root of a negative number is complex
 
 
 def listing(users: list[str]) -> str:

@@ -10,6 +10,10 @@ from xml.parsers import expat
 SBML = "http://www.sbml.org/sbml/level"  # how the namespaces of SBML and of its packages begin
 _ASIDE = ("notes", "annotation", "annotations")
 _PACKAGE = re.compile(r"/level3/version\d+/([^/]+)/version")
+_COMP = re.compile(r"/level3/version\d+/comp/version")
+_PREFIXES = re.compile(r"""\bxmlns:([\w.-]+)\s*=\s*["']([^"']*)["']""")
+_QUOTED = re.compile(r"""("[^"]*"|'[^']*')""")
+_MARKUP = re.compile(r"""<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|<(?:[^<>"']|"[^"]*"|'[^']*')*>""", re.DOTALL)
 _DECLARATION = re.compile(r"\A<\?xml\s[^>]*\?>")
 
 
@@ -52,6 +56,27 @@ def as_utf8(text: str) -> str:
     body = text.lstrip("\ufeff \t\r\n")
     space = text[: len(text) - len(body)].removeprefix("\ufeff")
     return '<?xml version="1.0" encoding="UTF-8"?>' + space + _DECLARATION.sub("", body, count=1)
+
+
+def as_read(text: str) -> str:
+    """The text as libSBML is given it: in UTF-8, and with the prefix ``comp`` for that package.
+
+    libSBML reads any prefix, but ends the process when it puts submodels together under another one.
+    """
+    text = as_utf8(text)
+    declared = dict(_PREFIXES.findall(text))
+    other = next((prefix for prefix, address in declared.items() if _COMP.search(address)), "comp")
+    if other == "comp" or "comp" in declared or len(re.findall(rf"\bxmlns:{other}\s*=", text)) > 1:
+        return text
+    name = re.compile(rf"(?<=[</\s]){other}(?=:)|(?<=\bxmlns:){other}(?=\s*=)")
+
+    def renamed(match: re.Match[str]) -> str:
+        if match[0].startswith(("<!", "<?")):
+            return match[0]
+        parts = _QUOTED.split(match[0])  # every other one is the value of an attribute
+        return "".join(name.sub("comp", part) if index % 2 == 0 else part for index, part in enumerate(parts))
+
+    return _MARKUP.sub(renamed, text)
 
 
 def tags(text: str) -> list[Tag]:

@@ -31,19 +31,51 @@ _SAMPLERS: dict[str, Sampler] = {
 }
 
 
+_LARGEST_COUNT = 1e15
+"""Beyond, floats do not hold all whole numbers apart for long."""
+
+_POSSIBLE: dict[str, Callable[..., Array]] = {  # what the parameters have to be
+    "normal": lambda mean, sd: jnp.isfinite(mean) & (sd >= 0),
+    "uniform": lambda low, high: low <= high,
+    "bernoulli": lambda probability: (probability >= 0) & (probability <= 1),
+    "binomial": lambda trials, probability: (
+        (trials >= 0)
+        & (trials <= _LARGEST_COUNT)
+        & (trials == jnp.round(trials))
+        & (probability >= 0)
+        & (probability <= 1)
+    ),
+    "cauchy": lambda location, scale: jnp.isfinite(location) & (scale >= 0),
+    "chisquare": lambda degrees: degrees > 0,
+    "exponential": lambda rate: rate > 0,
+    "gamma": lambda shape, scale: (shape > 0) & (scale >= 0),
+    "laplace": lambda location, scale: jnp.isfinite(location) & (scale >= 0),
+    "lognormal": lambda mean, sd: jnp.isfinite(mean) & (sd >= 0),
+    "poisson": lambda rate: (rate >= 0) & (rate <= _LARGEST_COUNT),
+    "rayleigh": lambda scale: scale >= 0,
+}
+
+
 def sample(key: Array, kind: int, index: int, parameters: Sequence[Any]) -> Array:
-    """One number of a distribution of :data:`DISTRIBUTIONS`; ``index`` tells apart the draws that share a key."""
+    """One number of a distribution of :data:`DISTRIBUTIONS`; ``index`` tells apart the draws that share a key.
+
+    It is not a number where no parameters of the distribution are like these, or nothing comes between the bounds.
+    """
     distribution = DISTRIBUTIONS[kind]
-    own, bounds = parameters[: distribution.parameters], parameters[distribution.parameters :]
+    given, bounds = parameters[: distribution.parameters], parameters[distribution.parameters :]
+    possible = _POSSIBLE[distribution.name](*map(jnp.asarray, given))
+    if bounds:
+        possible &= jnp.asarray(bounds[0] <= bounds[1])
+    own = [jnp.where(possible, parameter, 1.0) for parameter in given]  # with others some samplers would not end
     sampler = _SAMPLERS[distribution.name]
     key = jax.random.fold_in(key, index)
     if not bounds:
-        return sampler(key, *own)
+        return jnp.where(possible, sampler(key, *own), jnp.nan)
     low, high = bounds
 
     def outside(loop: tuple[Array, Array]) -> Array:
         tries, value = loop
-        return ~((value >= low) & (value <= high)) & (tries < _MOST_TRIES)
+        return possible & ~((value >= low) & (value <= high)) & (tries < _MOST_TRIES)
 
     def again(loop: tuple[Array, Array]) -> tuple[Array, Array]:
         tries, _ = loop
@@ -56,4 +88,7 @@ def sample(key: Array, kind: int, index: int, parameters: Sequence[Any]) -> Arra
 def expected(kind: int, index: int, parameters: Sequence[Any]) -> Array:
     """The mean of the distribution without its bounds, in place of a random number."""
     distribution = DISTRIBUTIONS[kind]
-    return jnp.asarray(distribution.mean(*map(float, parameters[: distribution.parameters])))
+    try:
+        return jnp.asarray(float(distribution.mean(*map(float, parameters[: distribution.parameters]))))
+    except (ArithmeticError, ValueError):
+        return jnp.full((), jnp.nan)

@@ -15,6 +15,7 @@ from sbmlgrad.network.hybrid_model import HybridModel, joined
 from sbmlgrad.simulation.distributions import sample
 from sbmlgrad.simulation.random import Streams, is_whole, key, uniform, whole
 
+_AT_ONCE = 1e-150  # a delay that is none, in any unit: near time 0, floats tell even such times apart
 MOST_AT_ONCE = 10_000  # events executed at one instant
 
 
@@ -97,7 +98,7 @@ class Events:
         risen = ~pending.truth & truth
         free = jnp.isinf(due)
         taken = risen[:, None] & (jnp.arange(self.slots)[None, :] == jnp.argmax(free, axis=1)[:, None])
-        when = jnp.where(system.delayed, time + jnp.maximum(delays, 0.0), time)
+        when = jnp.where(system.delayed & ~(delays < _AT_ONCE), time + delays, time)
         due = jnp.where(taken, when[:, None], due)
         stored = jnp.where(taken[:, :, None], values[:, None, :], pending.values)
         full = pending.full | jnp.any(risen & ~jnp.any(free, axis=1))

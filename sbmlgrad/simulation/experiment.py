@@ -15,6 +15,7 @@ MAX_EVENTS = 100_000_000
 """How many reactions may fire in a trajectory unless told otherwise."""
 
 _LARGEST_DRAW = 2**32 - 2
+_SEEDS = 2**64  # so many bits enter random numbers
 _MOST_TRAJECTORIES = 2**32  # beyond, random numbers would repeat
 
 
@@ -57,6 +58,7 @@ class Experiment:
             raise SimulationError(f"n and seed: expected whole numbers, got {self.n!r} and {self.seed!r}") from None
         object.__setattr__(self, "times", np.asarray(self.times, dtype=np.float64))
         object.__setattr__(self, "parameters", dict(self.parameters))
+        check_seed(self.seed)
         check_times(self.times, self.start)
         check_size(self.n, self.max_events)
 
@@ -76,12 +78,57 @@ class Experiment:
         return times
 
 
+def too_many(firings: float, of_document: bool = False) -> tuple[str, str]:
+    """What to do where so many reactions would fire in a trajectory: by keywords, and by options.
+
+    A model ``of_document`` can be read with fewer molecules.
+    """
+    ways = [
+        ("solve the rate equations (method='ode')", "solve the rate equations (--method ode)"),
+        ("end earlier", "end earlier (--end)"),
+    ]
+    if firings < 0.5 * _LARGEST_DRAW:
+        most = f"{_rounded_up(firings):.0f}"
+        ways.append((f"raise max_events (to {most})", f"allow more (--max-events {most})"))
+    if of_document:
+        ways.append(
+            (
+                "read fewer molecules in a unit (molecules_per_unit)",
+                "read fewer molecules in a unit (--molecules-per-unit)",
+            )
+        )
+    keywords, options = (f"{', '.join(words[:-1])} or {words[-1]}" for words in zip(*ways, strict=True))
+    return keywords, options
+
+
+def _rounded_up(firings: float) -> float:
+    """A round number well above."""
+    size = 10.0 ** np.floor(np.log10(max(firings, 1.0)))
+    return float(min(size * np.ceil(1.5 * firings / size), _LARGEST_DRAW))
+
+
 def check_times(times: np.ndarray, start: float) -> None:
     """Raise :class:`SimulationError` unless these are increasing finite times from ``start`` on."""
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):
         raise SimulationError("times: expected one or more finite numbers")
     if times[0] < start or np.any(np.diff(times) <= 0):
         raise SimulationError(f"times: expected increasing numbers from {start:g} on")
+
+
+def check_seed(seed: Any) -> int:
+    """The seed as an integer; raises :class:`SimulationError` for one that is none, or that would be another's too."""
+    try:
+        number = index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < _SEEDS:
+        raise SimulationError(f"seed: expected a whole number from 0 to {_SEEDS - 1}, got {seed!r}")
+    return number
+
+
+def next_seed(seed: int, step: int = 1) -> int:
+    """A seed further on, for a run of its own; after the last comes the first."""
+    return (seed + step) % _SEEDS
 
 
 def check_size(n: int, max_events: int) -> None:

@@ -16,9 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from tqdm import tqdm
 
-from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
@@ -27,19 +25,18 @@ from sbmlgrad.simulation.direct import DirectMethod
 from sbmlgrad.simulation.distributions import expected, sample
 from sbmlgrad.simulation.ensemble import layout
 from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.failures import MOST_SLOTS, check_drawn, check_effort, failure
 from sbmlgrad.simulation.flow import Trajectory
 from sbmlgrad.simulation.path import (
-    BAD_PROPENSITY,
     DONE,
-    ENDLESS_EVENTS,
     QUEUE_FULL,
     RUNNING,
-    TOO_MANY_STEPS,
     Marks,
     Path,
     Realisation,
     Settings,
 )
+from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import Streams, key, streams
 from sbmlgrad.simulation.solvers import ROSENBROCK, DormandPrince, Euler
 from sbmlgrad.simulation.ssa import compiler_options
@@ -48,7 +45,6 @@ _INITIAL = 2**32 - 1  # the draw of what is random at the start, which no event 
 _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
 _STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
 _STIFF = 10_000  # fastest rate times duration: the explicit solver would take a third as many steps
-_MOST_SLOTS = 4096
 
 
 @dataclass(frozen=True)
@@ -125,12 +121,10 @@ def run_hybrid(
     n, start, times = experiment.n, experiment.start, experiment.times
     workers, batch_size = layout(n, _arrays(model, settings))
     keys = streams(experiment.seed)
-    with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
+    with Progress(progress, n, start, float(times[-1])) as watch:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-        one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events)
-        for chunk in _in_order(one, settings, range(0, n, batch_size), workers):
-            bar.update(chunk.states.shape[-1])
-            yield chunk
+        one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events, watch)
+        yield from _in_order(one, settings, range(0, n, batch_size), workers)
 
 
 def _in_order(
@@ -248,6 +242,7 @@ def _run_chunk(
     keys: Streams,
     start: float,
     max_events: int,
+    watch: Progress,
     settings: Settings,
     first: int,
 ) -> tuple[Settings, HybridChunk]:
@@ -262,6 +257,8 @@ def _run_chunk(
         paths = paths._replace(status=jnp.where(jnp.arange(batch_size) < count, paths.status, DONE))
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
+            if watch.shown:
+                watch.tell(first, np.asarray(paths.time)[:count])
             other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
             if other is not None or not np.any(np.asarray(paths.status)[:count] == RUNNING):
                 break
@@ -278,14 +275,15 @@ def _other_settings(
 ) -> Settings | None:
     """Those to run with instead, from the start; None where these serve. Raises where none do."""
     status = np.asarray(paths.status)[:count]
-    _check_effort(model, paths, first, count, max_events)
+    check_drawn(model, paths, coefficients, first, count)
+    check_effort(model, paths, first, count, max_events)
     worst = int(status.max())
-    if worst == QUEUE_FULL and settings.slots < _MOST_SLOTS:
+    if worst == QUEUE_FULL and settings.slots < MOST_SLOTS:
         return replace(settings, slots=8 * settings.slots)
     if settings.instead is not None and bool(np.any(_out_of_proportion(paths)[:count])):
         return replace(settings, solver=settings.instead, instead=None)
     if worst > DONE:
-        raise _failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
+        raise failure(model, paths, coefficients, first, int(np.argmax(status == worst)), worst, settings)
     return None
 
 
@@ -333,25 +331,6 @@ def _slots(model: HybridModel) -> int:
 def _out_of_proportion(paths: Path) -> Array:
     """Whether steps (batch,) are so many more than reactions that the equations must have become stiff."""
     return paths.steps > _STEPS_AN_EVENT * (paths.draws + 1000.0)
-
-
-def _check_effort(model: HybridModel, paths: Path, first: int, count: int, max_events: int) -> None:
-    """Refuse trajectories in which more reactions have fired than are allowed.
-
-    Propensities that change in time give no forecast of how many there will be.
-    """
-    fired = np.asarray(paths.draws)[:count]
-    if fired.max() <= max_events:
-        return
-    worst = int(np.argmax(fired))
-    state = np.where(model.whole, np.asarray(paths.state[worst])[: len(model.variables)], 0.0)
-    largest = int(np.argmax(state))
-    raise TruncationError(
-        f"{model.source}: trajectory {first + worst}: at time {float(paths.time[worst]):g} it has taken "
-        f"{fired[worst]:.3g} events, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is "
-        f"at {state[largest]:.6g} molecules. If it should not explode, check the rates; else end earlier or raise "
-        "max_events"
-    )
 
 
 def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
@@ -452,39 +431,3 @@ def _observe(model: HybridModel, records: Array, coefficients: Array, times: Arr
 
     over_batch = jax.vmap(one, in_axes=(None, 0, 0))
     return jax.vmap(over_batch, in_axes=(0, 0, None))(times, records, coefficients).transpose(2, 0, 1)
-
-
-def _failure(
-    model: HybridModel,
-    paths: Path,
-    coefficients: Array,
-    first: int,
-    failed: int,
-    status: int,
-    settings: Settings,
-) -> SimulationError:
-    source, time = model.source, float(paths.time[failed])
-    state = np.asarray(paths.state[failed])[: len(model.variables)]
-    where = f"at time {time:g} in trajectory {first + failed}"
-    if status == BAD_PROPENSITY:
-        values = np.asarray(model.propensities_at(paths.time[failed], jnp.asarray(state), coefficients[failed]))
-        worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
-        return PropensityError(
-            f"{source}: reaction {model.channels[worst]!r}: its propensity is {values[worst]:g} {where}; exact "
-            "simulation needs finite laws that are not negative: write a reversible law as two reactions, or check "
-            "its parameters"
-        )
-    if status == TOO_MANY_STEPS:
-        return TruncationError(
-            f"{source}: {where} the solver has taken the {settings.most_steps:.3g} steps allowed between reactions; "
-            "end earlier, or look for a variable that changes without bound"
-        )
-    if status == ENDLESS_EVENTS:
-        return SimulationError(f"{source}: events trigger each other without end {where}; check their triggers")
-    if status == QUEUE_FULL:
-        return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait {where}")
-    largest = model.variables[int(np.argmax(np.where(np.isnan(state), np.inf, np.abs(state))))]
-    return SimulationError(
-        f"{source}: the flow between reactions cannot be followed {where}, where a rate is not finite or a variable "
-        f"runs away (the largest is {largest!r}); check the rules there"
-    )

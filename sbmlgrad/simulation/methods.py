@@ -17,6 +17,7 @@ from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
 from sbmlgrad.simulation.ensemble import Ensemble, on_accelerator, run
 from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
@@ -84,6 +85,7 @@ class SSA:
             return self._of_what_flows(model, experiment, keep_counts, progress)
         e, prepared = experiment, prepare(model, experiment.parameters, experiment.select)
         network = prepared.network
+        look_ahead_at_network(_source(model), network, prepared.counts, prepared.coefficients, experiment)
         warn_of_fractions(_source(model), fractional(network.species, prepared.counts))
         ensemble = Ensemble(
             network, prepared.counts, prepared.coefficients, e.times, e.n, e.seed, e.start, e.max_events
@@ -103,6 +105,7 @@ class SSA:
         self, model: Model, experiment: Experiment, keep_counts: bool | None, progress: str | None
     ) -> Simulation:
         process, quantities = prepare_hybrid(model, experiment.parameters, experiment.select)
+        look_ahead_at_process(process, quantities, experiment)
         counted = np.flatnonzero(process.whole)
         fractions = np.zeros((2, len(process.variables)), bool)
         names = tuple(process.variables[index] for index in counted)
@@ -174,7 +177,7 @@ def _check(rtol: float, max_steps: int) -> None:
 
 
 def _source(model: Model | ReactionNetwork) -> str:
-    return model.elements.source.path if isinstance(model, Model) else "the network"
+    return model.elements.source.path if isinstance(model, Model) else NETWORK
 
 
 def _collected(

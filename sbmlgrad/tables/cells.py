@@ -13,12 +13,12 @@ import math
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from sbmlgrad.errors import TableError
+from sbmlgrad.files import read_bytes
 
 _SEPARATORS = ",;\t"  # what spreadsheets export under the name of CSV
 _DIRECTIVE = re.compile(r'\s*"?sep=(.)"?\s*')
@@ -63,7 +63,7 @@ def label_of(cell: Hashable) -> str:
 def read_file(path: str) -> Table:
     """The cells of a file; raises :class:`TableError` for what is no table."""
     try:
-        lines = list(io.StringIO(_decoded(Path(path).read_bytes(), path), newline=None))
+        lines = list(io.StringIO(_decoded(read_bytes(path), path), newline=None))
         head = _head(lines, path)
         header, rows = _rows(lines, head, path)
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from sbmlgrad.errors import TableError
 from sbmlgrad.headers import LABELS, RESERVED, column
 from sbmlgrad.tables.cells import Table, is_time
 
-Statistic = Literal["value", "mean", "sd", "sem", "n", "error"]
+Statistic = Literal["value", "mean", "sd", "sem", "n", "error", "resolution"]
 
 _COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
 _IN_COMPARTMENT = re.compile(r"(\[?)([^\[\]{}]+)\{[^{}]*\}(\]?)")
@@ -142,9 +142,14 @@ def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], label
                 f"{table.source}: column {name!r} is a moment of many trajectories, but {labels[0]!r} "
                 f"marks single ones; remove one of the two, or name it {_names(labels[0])} if it was measured"
             )
-        if statistic in ("sem", "n", "error") and not any((observable, what) in names for what in _SAYS[statistic]):
+        if statistic in _SAYS and not any((observable, what) in names for what in _SAYS[statistic]):
             needed = " or ".join(repr(column(observable, what)) for what in _SAYS[statistic])
             raise TableError(f"{table.source}: column {name!r} says how exact {needed} is, which is not there; add it")
 
 
-_SAYS: dict[str, tuple[str, ...]] = {"sem": ("mean",), "n": ("mean", "sd"), "error": ("value", "mean")}
+_SAYS: dict[str, tuple[str, ...]] = {
+    "sem": ("mean",),
+    "n": ("mean", "sd"),
+    "error": ("value", "mean"),
+    "resolution": ("value",),
+}

@@ -21,6 +21,7 @@ import pandas as pd
 from sbmlgrad.errors import SbmlgradError, TableError, UnsupportedError
 from sbmlgrad.model import Model
 from sbmlgrad.sbml.read import read_sbml
+from sbmlgrad.simulation.experiment import next_seed
 from sbmlgrad.testsuite.cases import (
     CaseResult,
     Moment,
@@ -217,8 +218,9 @@ def _run_case(folder: Path, n: int, seed: int, simulate: Simulate) -> CaseResult
         model = with_variables(model, formulas)
         ok, detail = _attempt(case, model, n, seed, simulate)
         if not ok:
-            ok, again = _attempt(case, model, n, seed + 1, simulate)
-            detail = f"{detail}; run again with seed {seed + 1}: {again}"
+            other = next_seed(seed)
+            ok, again = _attempt(case, model, n, other, simulate)
+            detail = f"{detail}; run again with seed {other}: {again}"
     except UnsupportedError as error:
         return result("skipped", all_reasons(error))
     except SbmlgradError as error:

@@ -39,6 +39,17 @@ def jumps(discrete: DiscreteModel) -> dict[str, dict[str, int]]:
     return {channel.name: dict(channel.jumps) for channel in discrete.channels}
 
 
+CHAIN = """<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model>
+<listOfCompartments><compartment id="c" size="1" spatialDimensions="3" constant="true"/></listOfCompartments>
+<listOfSpecies><species id="X" compartment="c" initialAmount="10" hasOnlySubstanceUnits="true"
+boundaryCondition="false" constant="false"/></listOfSpecies>
+<listOfParameters>{parameters}</listOfParameters>{assignments}
+<listOfReactions><reaction id="r" reversible="false">
+<listOfProducts><speciesReference species="X" stoichiometry="1" constant="true"/></listOfProducts>
+<kineticLaw><math xmlns="http://www.w3.org/1998/Math/MathML"><ci>{last}</ci></math></kineticLaw>
+</reaction></listOfReactions></model></sbml>"""
+
+
 # ---- amounts, concentrations, molecules ----------------------------------------------------------------
 
 
@@ -434,3 +445,31 @@ def compare(discrete: DiscreteModel, counts: Mapping[str, float], laws: Mapping[
         )
         if channel.name + REVERSE in rates:
             assert min(forward, back) >= 0
+
+
+@pytest.mark.parametrize("as_rules", [True, False])
+def test_a_chain_of_assignments_is_followed_to_its_end(as_rules: bool) -> None:
+    """p0 = X + 1, p1 = p0 + 1, ...: no walk along it may recurse."""
+    length = 1200
+    item, target = ("assignmentRule", "variable") if as_rules else ("initialAssignment", "symbol")
+    steps = "".join(
+        f'<{item} {target}="p{i}"><math xmlns="http://www.w3.org/1998/Math/MathML"><apply><plus/>'
+        f"<ci>{f'p{i - 1}' if i else 'X'}</ci><cn>1</cn></apply></math></{item}>"
+        for i in range(length)
+    )
+    steps = (
+        f"<listOfRules>{steps}</listOfRules>"
+        if as_rules
+        else (f"<listOfInitialAssignments>{steps}</listOfInitialAssignments>")
+    )
+    discrete = discretise(
+        sg.read_sbml(
+            CHAIN.format(
+                parameters="".join(f'<parameter id="p{i}" constant="false"/>' for i in range(length)),
+                assignments=steps,
+                last=f"p{length - 1}",
+            )
+        ),
+        ["X"],
+    )
+    assert rates_at(discrete) == {"r": 10.0 + length}

@@ -279,3 +279,11 @@ def test_substitution_leaves_the_form_alone() -> None:
     """0*x stays a product, so that a law that vanishes by its form is told from one that is 0 * infinity."""
     replaced = substitute(law("A*k/B"), {count_symbol("A"): sympy.Integer(0)})
     assert np.isnan(evaluate(replaced, {"k": 1.0, "count:B": 0.0}))
+
+
+def test_a_long_product_of_differences_is_not_multiplied_out() -> None:
+    """Each factor doubles what is written out: 24 of them would be 17 million terms."""
+    assert signed_parts(law("k*" + "*".join(f"(A - p{i})" for i in range(24)))) is None
+    parts = signed_parts(law("k*(A - p)*(B - q)"))
+    assert parts is not None
+    assert parts[1] != 0

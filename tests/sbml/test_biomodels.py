@@ -42,12 +42,16 @@ def listing(*names: object) -> bytes:
 
 @dataclass
 class Answer:
-    """What the service sends for an address; ``length`` is what it announces, where that is not the truth."""
+    """What the service sends for an address; ``length`` is what it announces, where that is not the truth.
+
+    One that ``drips`` sends a byte now and then until the test is over.
+    """
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     length: int | None = None
+    drips: bool = False
 
 
 class Service(ThreadingHTTPServer):
@@ -83,6 +87,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer.body) if answer.length is None else answer.length))
         self.end_headers()
+        if answer.drips:
+            while not self.server.over.wait(0.02):
+                self.wfile.write(b"x")
         self.wfile.write(answer.body)
 
     def log_message(self, format: str, *_: Any) -> None:
@@ -364,3 +371,12 @@ def test_the_command_line_without_a_network() -> None:
     assert result.stderr.startswith(f"error: {ID}: cannot be downloaded from ")
     assert result.stderr.endswith(f"{BY_HAND}\n")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_server_that_drips_is_given_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never silent for long: the whole has a limit of its own."""
+    monkeypatch.setattr(biomodels, "_LONGEST", 0.3)
+    service.answers[FILE] = Answer(length=10**6, drips=True)
+    with pytest.raises(SbmlError, match=r"it was not there after 0\.3 s; try again later"):
+        read_sbml(ID)
+    assert not (files.user_cache() / "biomodels").exists()

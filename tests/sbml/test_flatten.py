@@ -255,3 +255,40 @@ def test_faults_of_files_beside_are_warnings_with_their_name(tmp_path: Path) -> 
     model = read_sbml(path)
     assert model.reaction_rates().to_dict() == {"one__decay": 1.5}
     assert model.elements.warnings[0].startswith("part.xml: line 5: <parameter> 'k' lacks the attribute 'constant'")
+
+
+def test_another_prefix_is_read_as_well(data_dir: Path) -> None:
+    """libSBML ends the process when it puts submodels together under another prefix than ``comp``."""
+    model = read_sbml(data_dir / "cases" / "25-under-attack" / "comp_prefix.xml")
+    assert model.species_ids == ("sub1__s1",)
+    assert model.reaction_rates().to_dict() == {"sub1__J0": 0.01}
+    text = document(SUBMODELS.format(submodel("one")), internal())
+    other = text.replace("comp:", "c:").replace("xmlns:comp", "xmlns:c").replace("</model>", "<!-- c:id < --></model>")
+    assert read_sbml(other).quantities() == read_sbml(text).quantities()
+
+
+def test_a_crash_of_libsbml_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = document(SUBMODELS.format(submodel("one")), internal())
+    program = "import os, signal; os.kill(os.getpid(), signal.{})"
+    for name, told in (("SIGSEGV", "libSBML crashes on them"), ("SIGXCPU", "more than 12 s"), ("SIGABRT", "2 GiB")):
+        monkeypatch.setattr("sbmlgrad.sbml.rehearsal._PROGRAM", program.format(name))
+        with pytest.raises(
+            SbmlError, match=rf"its submodels \('one'\) cannot be put together: .*{told}.*; have the"
+        ) as e:
+            read_sbml(text)
+        assert "\n" not in str(e.value)
+
+
+def test_submodels_that_double_are_counted_before_they_are_made() -> None:
+    levels = "".join(
+        f'<comp:modelDefinition id="level{i}">{SUBMODELS.format(submodel("a", name) + submodel("b", name))}'
+        "</comp:modelDefinition>"
+        for i in range(25)
+        for name in [f"level{i + 1}"]
+    )
+    definitions = (
+        f'<comp:listOfModelDefinitions>{levels}<comp:modelDefinition id="level25"/></comp:listOfModelDefinitions>'
+    )
+    told = r"submodel 'top' comes to 67108863 models, since 'level0' holds .*, and 5000 is the most .*; take fewer$"
+    with pytest.raises(SbmlError, match=told):
+        read_sbml(document(SUBMODELS.format(submodel("top", "level0")), definitions))

@@ -304,3 +304,17 @@ def test_rates_of_reactions_stand_for_their_laws() -> None:
         </kineticLaw></reaction>
       </listOfReactions></model></sbml>"""
     assert read_sbml(text).reaction_rates().to_dict() == {"A": 14.0, "B": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("mantissa", "exponent", "meant"),
+    [("0.00001", 3, 0.01), ("1e-5", 3, 0.01), ("12345678901234567", -16, 1.2345678901234567), ("1", -400, 0.0)],
+)
+def test_a_mantissa_may_need_a_power_of_ten_of_its_own(mantissa: str, exponent: int, meant: float) -> None:
+    assert value(f'<cn type="e-notation">{mantissa}<sep/>{exponent}</cn>') == meant
+
+
+def test_a_function_without_a_formula_is_named() -> None:
+    empty = function("f", "a", "")
+    with pytest.raises(SbmlError, match=r"reaction 'R' calls the function 'f', whose definition has no formula; give"):
+        value(call("f", TWO), empty)

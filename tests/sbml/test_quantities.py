@@ -75,3 +75,28 @@ def test_other_units_are_named(units: list[Unit], reason: str) -> None:
 def test_long_lists_are_cut() -> None:
     assert listing(list("abcd")) == "a, b, c, d"
     assert listing(list("abcdef")) == "a, b, c, d and 2 more"
+
+
+@pytest.mark.parametrize(
+    ("unit", "told"),
+    [
+        ((MOLE, 1, 0, 0.0), "comes to 0 molecules"),
+        ((MOLE, 1, 400, 1.0), "comes to inf molecules"),
+        ((MOLE, 1, 10**9, 1.0), "comes to inf molecules"),
+        ((MOLE, 1, -(10**9), 1.0), "comes to 0 molecules"),
+        ((MOLE, 1, 0, -1.0), "comes to -6.02214e+23 molecules"),
+    ],
+)
+def test_units_beyond_floats_are_no_number_to_count_in(unit: Unit, told: str) -> None:
+    model = model_of(unit)
+    quantities = Quantities(model)
+    assert quantities.species(model.getSpecies(0)) == 1.0
+    (warning,) = quantities.warnings
+    assert f"the unit 'own' {told}" in warning
+    assert in_words(model, "own").endswith("mole")
+
+
+@pytest.mark.parametrize(("multiplier", "exponent"), [(0.0, -1.0), (1e300, 3.0), (-2.0, 0.5)])
+def test_a_factor_without_a_value_is_no_number_to_count_in(multiplier: float, exponent: float) -> None:
+    model = model_of((ITEM, 1, 0, 1.0), (NONE, exponent, 0, multiplier))
+    assert Quantities(model).species(model.getSpecies(0)) == 1.0

@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sbmlgrad.errors import SimulationError
 from sbmlgrad.model.functions import DISTRIBUTIONS
+from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.distributions import sample
 from sbmlgrad.simulation.random import key, streams
+from sbmlgrad.simulation.simulate import simulate
 
 ALARM = 1e-4
 Fits = Callable[[np.ndarray, np.ndarray], bool]
@@ -119,3 +122,67 @@ def test_the_comparison_sees_small_differences(fits: Fits) -> None:
     assert follows(random.poisson(5, N), stats.poisson(5), fits)
     assert not follows(random.poisson(5.1, N), stats.poisson(5), fits)
     assert not follows(random.binomial(50, 0.1, N), stats.poisson(5), fits)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("normal", (0.0, -1.0)),
+        ("uniform", (5.0, 1.0)),
+        ("bernoulli", (1.5,)),
+        ("binomial", (3.5, 0.5)),
+        ("binomial", (1e300, 0.5)),
+        ("cauchy", (0.0, -1.0)),
+        ("chisquare", (-2.0,)),
+        ("exponential", (0.0,)),
+        ("gamma", (-1.0, 2.0)),
+        ("laplace", (0.0, -1.0)),
+        ("lognormal", (0.0, -1.0)),
+        ("poisson", (1e300,)),
+        ("poisson", (-1.0,)),
+        ("rayleigh", (-1.0,)),
+        ("normal", (0.0, 1.0, 5.0, 3.0)),
+        ("poisson", (3.0, 1000.0, 2000.0)),
+    ],
+)
+def test_impossible_parameters_give_no_number(name: str, parameters: tuple[float, ...]) -> None:
+    kind = next(kind for kind, distribution in enumerate(DISTRIBUTIONS) if distribution.name == name)
+    value = sample(key(streams(1).drawing, jnp.uint32(0), jnp.uint32(0)), kind, 1, tuple(map(jnp.float64, parameters)))
+    assert np.isnan(value)
+
+
+DRAWN = """<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"
+xmlns:distrib="http://www.sbml.org/sbml/level3/version1/distrib/version1" distrib:required="true">
+<model substanceUnits="item" extentUnits="item"><listOfCompartments><compartment id="c" size="1" constant="true"/>
+</listOfCompartments><listOfSpecies><species id="X" compartment="c" initialAmount="10" hasOnlySubstanceUnits="true"
+boundaryCondition="false" constant="false"/></listOfSpecies>
+<listOfParameters><parameter id="k" value="1" constant="false"/><parameter id="open" constant="true"/>
+<parameter id="limit" value="0.5" constant="false"/></listOfParameters>{}</model></sbml>"""
+MATH = '<math xmlns="http://www.w3.org/1998/Math/MathML">{}</math>'
+NORMAL = (
+    '<apply><csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/distrib/normal">n</csymbol>'
+    "<cn>10</cn><cn>{}</cn></apply>"
+)
+AT_FIRST = f'<initialAssignment symbol="X">{MATH}</initialAssignment>'
+AT_FIRST = f"<listOfInitialAssignments>{AT_FIRST}</listOfInitialAssignments>"
+TIME = "<csymbol encoding='text' definitionURL='http://www.sbml.org/sbml/symbols/time'>t</csymbol>"
+LATER = (
+    '<listOfEvents><event useValuesFromTriggerTime="true"><trigger initialValue="false" persistent="true">'
+    + MATH.format(f"<apply><gt/>{TIME}<ci>limit</ci></apply>")
+    + f'</trigger><listOfEventAssignments><eventAssignment variable="X">{MATH}'
+    "</eventAssignment></listOfEventAssignments></event></listOfEvents>"
+)
+
+
+@pytest.mark.parametrize(
+    ("form", "what"),
+    [(AT_FIRST, "an initial value is not a number"), (LATER, "'X' is not a number at time 0.5")],
+    ids=["at first", "later"],
+)
+def test_what_cannot_be_drawn_is_one_line(form: str, what: str) -> None:
+    """Cells were blank; what nothing sets, and nothing needs, may be no number."""
+    good = simulate(read_sbml(DRAWN.format(form.format(NORMAL.format(1)))), [0.0, 1.0], n=5, select=["X"])
+    assert np.isfinite(good.mean.to_numpy()).all()
+    told = f"{what} in trajectory 0: a random number cannot be drawn where .*; correct them$"
+    with pytest.raises(SimulationError, match=told):
+        simulate(read_sbml(DRAWN.format(form.format(NORMAL.format(-1)))), [0.0, 1.0], n=5)

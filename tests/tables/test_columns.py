@@ -25,11 +25,12 @@ def refusal(folder: Path, text: str) -> str:
 
 
 def test_a_statistic_is_the_end_of_a_name(tmp_path: Path) -> None:
-    text = "time,A-mean,A-sd,A-sem,A-n,B,B-error,[C]-value\n0,1,2,1,4,5,6,7\n"
+    text = "time,A-mean,A-sd,A-sem,A-n,B,B-error,B-resolution,[C]-value\n0,1,2,1,4,5,6,7,8\n"
     assert columns(tmp_path, text) == [
         *(("A", statistic) for statistic in ("mean", "sd", "sem", "n")),
         ("B", "value"),
         ("B", "error"),
+        ("B", "resolution"),
         ("[C]", "value"),
     ]
 
@@ -58,6 +59,11 @@ def test_copasi_names_parameters_and_compartments_its_own_way(tmp_path: Path) ->
         ("time,A-sem\n0,1\n", "column 'A-sem' says how exact 'A-mean' is, which is not there; add it"),
         ("time,A-n\n0,1\n", "column 'A-n' says how exact 'A-mean' or 'A-sd' is"),
         ("time,A-error\n0,1\n", "column 'A-error' says how exact 'A' or 'A-mean' is"),
+        ("time,A-resolution\n0,1\n", "column 'A-resolution' says how exact 'A' is, which is not there; add it"),
+        (
+            "time,A,A-resolution\n0,1,0\n",
+            "0 is no resolution, which is the shortest time that is seen; give one above 0",
+        ),
         ("time,A-mean,A-n,cell\n0,1,1,1\n", "column 'A-mean' is a moment of many trajectories, but 'cell' marks"),
     ],
 )

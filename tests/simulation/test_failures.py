@@ -1,0 +1,48 @@
+"""Events that have no end are given up, with what they have done until then."""
+
+from __future__ import annotations
+
+import pytest
+
+from sbmlgrad.errors import SimulationError, TruncationError
+from sbmlgrad.sbml.read import read_sbml
+from sbmlgrad.simulation.simulate import simulate
+
+MATH = '<math xmlns="http://www.w3.org/1998/Math/MathML">{}</math>'
+# Each event sets what triggers the other, after a delay.
+EVENT = (
+    '<event useValuesFromTriggerTime="true"><trigger initialValue="false" persistent="true">'
+    + MATH.format("<apply><{compare}/><ci>s</ci><cn>0.5</cn></apply>")
+    + f"</trigger><delay>{MATH.format('<cn>{delay}</cn>')}</delay><listOfEventAssignments>"
+    f'<eventAssignment variable="s">{MATH.format("<cn>{value}</cn>")}</eventAssignment>'
+    "</listOfEventAssignments></event>"
+)
+
+
+def ring(delay: str) -> str:
+    """A switch that is turned on and off by events, beside a decay."""
+    events = EVENT.format(compare="lt", value=1, delay=delay) + EVENT.format(compare="gt", value=0, delay=delay)
+    law = MATH.format("<apply><times/><ci>s</ci><ci>X</ci></apply>")
+    return f"""<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2">
+<model substanceUnits="item" extentUnits="item"><listOfCompartments><compartment id="c" size="1" constant="true"/>
+</listOfCompartments><listOfSpecies><species id="X" compartment="c" initialAmount="10" hasOnlySubstanceUnits="true"
+boundaryCondition="false" constant="false"/></listOfSpecies>
+<listOfParameters><parameter id="s" value="0" constant="false"/></listOfParameters>
+<listOfReactions><reaction id="r" reversible="false"><listOfReactants>
+<speciesReference species="X" stoichiometry="1" constant="true"/></listOfReactants>
+<kineticLaw>{law}</kineticLaw></reaction></listOfReactions><listOfEvents>{events}</listOfEvents></model></sbml>"""
+
+
+def test_a_delay_that_is_none_in_any_unit_is_none() -> None:
+    """Near time 0 floats tell times of 1e-300 apart, so that there was no end."""
+    model = read_sbml(ring("0").replace("<cn>0</cn></math></delay>", "<cn>1e-300</cn></math></delay>"))
+    with pytest.raises(SimulationError, match="events trigger each other without end at time .* in trajectory 0"):
+        simulate(model, [0.0, 1.0], n=2)
+
+
+def test_events_that_go_on_and_on_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = read_sbml(ring("0.0001"))
+    monkeypatch.setattr("sbmlgrad.simulation.failures._MOST_ROUNDS", 1000)
+    told = r"trajectory [01]: at time 0\.\d+ its events have been triggered and executed 1000 times; end earlier"
+    with pytest.raises(TruncationError, match=told):
+        simulate(model, [0.0, 10.0], n=2)
