@@ -129,9 +129,9 @@ def _show_warning(
 ) -> None:
     """Ours as one line, others as Python shows them."""
     if issubclass(category, SbmlgradWarning):
-        command = click.get_current_context().command
+        context = click.get_current_context(silent=True)  # threads have none
         text = message.on_command_line() if isinstance(message, Advised) else str(message)
-        click.echo(f"warning: {printable(in_options(text, command))}", err=True)
+        click.echo(f"warning: {printable(in_options(text, context.command if context else None))}", err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 

@@ -35,6 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_python_runs_as_it_stands(folder: Path) -> None:
     script = re.sub(r"\bn=[\d_]+", f"n={FEW}", "\n".join(blocks("python")))
     # the default of a fit is 2,000 trajectories a step, too
@@ -50,7 +51,13 @@ def test_commands_are_found() -> None:
     assert {line.split()[1] for line in commands()} == {"info", "simulate", "sensitivity", "fit"}
 
 
-@pytest.mark.parametrize("line", commands())
+def is_slow(line: str) -> bool:
+    return " fit " in line or "--check" in line
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=[pytest.mark.slow] if is_slow(line) else []) for line in commands()]
+)
 @pytest.mark.usefixtures("folder")
 def test_commands_run(line: str) -> None:
     arguments = shlex.split(line)[1:]

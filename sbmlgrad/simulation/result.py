@@ -35,6 +35,9 @@ class Counts(np.ndarray):
             raise SimulationError(f"there are no counts of {key!r}; there are {', '.join(self.species)}")
         return np.asarray(self)[..., self.species.index(key)]
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)  # what is computed of counts is a plain array
+
 
 @dataclass(frozen=True, eq=False)
 class Simulation:

@@ -49,6 +49,9 @@ def test_counts_are_looked_into_by_name(decay: sg.Simulation) -> None:
     assert decay.species == ("A", "B")
     assert np.array_equal(decay.counts["B"], decay.counts[:, :, 1])
     assert type(decay.counts["B"]) is type(decay.counts[:, 0]) is np.ndarray
+    assert type(decay.counts.mean(axis=0)) is type(decay.counts + 1) is np.ndarray
+    assert isinstance(decay.counts.mean(), float)
+    assert isinstance(decay.counts.max(), np.integer)
     with pytest.raises(SimulationError, match="no counts of 'C'; there are A, B"):
         _ = decay.counts["C"]
 
