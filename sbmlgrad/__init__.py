@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Region,
         TimeAverage,
     )
+    from sbmlgrad.gradient.result import Sensitivity
     from sbmlgrad.gradient.sensitivity import check as _check
     from sbmlgrad.gradient.sensitivity import sensitivity as _sensitivity
     from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
@@ -60,6 +61,7 @@ __all__ = [
     "Region",
     "Rosenbrock",
     "SbmlgradWarning",
+    "Sensitivity",
     "Simulation",
     "TimeAverage",
     "__version__",
@@ -91,6 +93,7 @@ _HOMES = {
     "Rosenbrock": "sbmlgrad.simulation.solvers",
     "SSA": "sbmlgrad.simulation.methods",
     "SbmlgradWarning": "sbmlgrad.errors",
+    "Sensitivity": "sbmlgrad.gradient.result",
     "Simulation": "sbmlgrad.simulation.result",
     "TimeAverage": "sbmlgrad.gradient.observables",
     "check": "sbmlgrad.gradient.sensitivity",
@@ -118,4 +121,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)  # what is for users: tab completion shows no rooms of the house

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import traceback
-import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sbmlgrad import __version__
+from sbmlgrad.cli_errors import Commands
 from sbmlgrad.cli_options import (
-    DEBUG,
     Decorator,
     assignment,
+    bounded,
     check_apart,
     check_outputs,
     debug_option,
+    ids,
+    jobs_option,
+    max_events_option,
     n_option,
     named_formula,
     number,
@@ -33,7 +34,6 @@ from sbmlgrad.cli_options import (
 )
 from sbmlgrad.cli_petab import petab
 from sbmlgrad.cli_testsuite import testcase, testsuite
-from sbmlgrad.errors import SbmlgradError, SbmlgradWarning
 
 if TYPE_CHECKING:
     import numpy
@@ -41,100 +41,7 @@ if TYPE_CHECKING:
 
     from sbmlgrad.fitting.result import Fit
     from sbmlgrad.model.model import Model
-
-T = TypeVar("T")
-
-
-# ---- errors --------------------------------------------------------------------------------------------
-
-
-class _Failure(click.ClickException):
-    """Anything but wrong usage: one line on stderr, exit status 1."""
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"error: {self.message}", file=file, err=True)
-
-
-class _Commands(click.Group):
-    """A group whose commands end with one line instead of a traceback, which ``--debug`` adds."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("default", SbmlgradWarning)  # each once
-                warnings.showwarning = _show_warning
-                return super().invoke(ctx)
-        except click.ClickException as error:
-            vars(error)["message"] = printable(error.message)  # it may repeat what was typed
-            raise
-        except click.exceptions.Exit:
-            raise
-        except BrokenPipeError:
-            # whoever read our output has had enough; Python must not complain when it flushes the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise click.exceptions.Exit(1) from None
-        except (Exception, KeyboardInterrupt) as error:
-            if ctx.meta.get(DEBUG):
-                traceback.print_exc()
-            raise _Failure(printable(_in_words(error))) from None
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: IO[str] | None = None,
-    line: str | None = None,
-) -> None:
-    """Ours as one line, others as Python shows them."""
-    if issubclass(category, SbmlgradWarning):
-        click.echo(f"warning: {printable(str(message))}", err=True)
-    else:
-        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
-
-
-def _in_words(error: BaseException) -> str:
-    if isinstance(error, SbmlgradError):
-        return str(error)
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):  # the latter is JAX's
-        return "out of memory; ask for fewer trajectories (-n) or fewer times (--points)"
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return f"{where}{error.strerror or error}; check the path, its permissions and the space there"
-    return (
-        f"unexpected {type(error).__name__}: {str(error)[:300]}; this is a bug in sbmlgrad: "
-        "run again with --debug and report what it shows"
-    )
-
-
-# ---- values of options ---------------------------------------------------------------------------------
-# click takes any function for a type, and BadParameter makes it name the option.
-
-
-def _bounded(text: str) -> tuple[str, tuple[float, float] | None]:
-    """``id`` or ``id=lower:upper``."""
-    identifier, equals, bounds = (part.strip() for part in text.partition("="))
-    if identifier and not equals:
-        return identifier, None
-    lower, colon, upper = bounds.partition(":")
-    if not identifier or not colon:
-        raise click.BadParameter(f"{text!r} is not of the form id or id=lower:upper")
-    limits = number(lower), number(upper)
-    if not limits[0] < limits[1]:
-        raise click.BadParameter(f"{text!r}: the lower bound must be below the upper one")
-    return identifier, limits
-
-
-def _ids(text: str) -> tuple[str, ...]:
-    """Ids separated by commas."""
-    identifiers = tuple(part.strip() for part in text.split(","))
-    if "" in identifiers:
-        raise click.BadParameter(f"{text!r} has an empty place between commas")
-    return identifiers
-
+    from sbmlgrad.simulation.result import Simulation
 
 # ---- options that commands share -----------------------------------------------------------------------
 
@@ -181,7 +88,7 @@ method_option = click.option(
 # ---- the commands --------------------------------------------------------------------------------------
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="sbmlgrad", message="%(prog)s %(version)s")
 @debug_option
 def main() -> None:
@@ -194,13 +101,15 @@ def main() -> None:
 
 @main.command()
 @model_options
+@click.option("--end", type=number, default=100.0, show_default=True, metavar="TIME", help="Count reactions to then.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
+@click.option("--all", "every", is_flag=True, help="List everything, however long.")
+def info(model: str, molecules_per_unit: float | None, end: float, as_json: bool, every: bool) -> None:
     """Say what is in MODEL, how it can be simulated, and what to look out for."""
     from sbmlgrad.info import as_text, describe
 
-    facts = describe(model, molecules_per_unit)
-    click.echo(json.dumps(facts.as_json(), indent=2) if as_json else as_text(facts))
+    facts = describe(model, molecules_per_unit, end)
+    click.echo(json.dumps(facts.as_json(), indent=2) if as_json else as_text(facts, every))
 
 
 @main.command()
@@ -208,11 +117,23 @@ def info(model: str, molecules_per_unit: float | None, as_json: bool) -> None:
 @time_options
 @n_option(1000, "Number of trajectories; 1 gives the trajectory itself instead of mean and sd.")
 @seed_option
+@max_events_option
+@jobs_option
 @method_option
 @click.option("--set", "changes", type=assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
-@click.option("--select", type=_ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
+@click.option("--select", type=ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
 @output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
 @output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
+@output_option("--raw", metavar="CSV", help_text="Where single trajectories go: trajectory,time,S.")
+@output_option("--snapshots", metavar="CSV", help_text="Where single cells go, others at each time: time,S.")
+@click.option(
+    "--histogram",
+    "histograms",
+    type=number,
+    multiple=True,
+    metavar="TIME",
+    help="Write how many trajectories have which value at this time, instead of mean and sd.",
+)
 def simulate(
     model: str,
     molecules_per_unit: float | None,
@@ -222,26 +143,57 @@ def simulate(
     changes: Sequence[tuple[str, float]],
     output: str | None,
     plot: str | None,
-    **options: Any,  # n, seed, method, select: handed on as they are
+    raw: str | None,
+    snapshots: str | None,
+    histograms: Sequence[float],
+    **options: Any,  # n, seed, max_events, method, select: handed on as they are
 ) -> None:
-    """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory."""
+    """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory.
+
+    With --histogram it is time,observable,value,trajectories,share. What --raw and --snapshots write is read by fit.
+    """
     times, parameters = _times(start, end, points), once("--set", changes)
-    check_outputs([model], {"-o": output, "--plot": plot})
+    check_outputs([model], {"-o": output, "--plot": plot, "--raw": raw, "--snapshots": snapshots})
+    if snapshots and options["method"] == "ode":
+        raise click.UsageError("--snapshots are of single cells, and rate equations have none; leave out --method ode")
+    times = _with_times(times, histograms)
     if plot:
         from sbmlgrad.report.plots import check_picture
 
         check_picture(plot)
     import sbmlgrad as sg
+    from sbmlgrad.simulation.snapshots import snapshots as snapshot_table
 
     loaded = sg.read_sbml(model, molecules_per_unit)
-    result = sg.simulate(loaded, times, parameters=parameters, start=start, progress=True, **options)
+    options |= {"parameters": parameters, "start": start, "progress": True}
+    keep = True if raw or histograms else None
+    result = sg.simulate(loaded, times, keep_counts=keep, **options)
+    cells = snapshot_table(loaded, times, **options) if snapshots else None
     if plot:
-        from sbmlgrad.report.plots import plot_simulation, save_figure
+        from sbmlgrad.report.plots import save_figure
 
-        sd = result.sd if result.n > 1 else None
-        save_figure(plot_simulation(result.mean, sd, loaded.name or model), plot)
-    _write_frame(result.to_table(), output)
+        save_figure(result.plot(), plot)
+    for table, path in ((result.trajectories() if raw else None, raw), (cells, snapshots)):
+        if table is not None:
+            _write_frame(table, path)
+    _write_frame(_histograms(result, histograms) if histograms else result.to_table(), output)
     _warn(loaded)
+
+
+def _with_times(times: numpy.ndarray, others: Sequence[float]) -> numpy.ndarray:
+    """The output times, and others between the first and the last."""
+    import numpy
+
+    for time in others:
+        if not times[0] <= time <= times[-1]:
+            raise click.UsageError(f"--histogram {time:g} is not between --start {times[0]:g} and --end {times[-1]:g}")
+    return numpy.union1d(times, others) if others else times
+
+
+def _histograms(result: Simulation, times: Sequence[float]) -> pandas.DataFrame:
+    import pandas
+
+    return pandas.concat([result.histogram(time) for time in times], ignore_index=True)
 
 
 @main.command()
@@ -249,7 +201,7 @@ def simulate(
 @time_options
 @click.option(
     *("-p", "--parameter", "parameters"),
-    type=_ids,
+    type=ids,
     multiple=True,
     required=True,
     metavar="ID,...",
@@ -257,6 +209,8 @@ def simulate(
 )
 @n_option(10_000, "Number of trajectories.", least=2)
 @seed_option
+@max_events_option
+@jobs_option
 @click.option(
     "--estimator",
     default="auto",
@@ -277,7 +231,7 @@ def sensitivity(
     parameters: Sequence[tuple[str, ...]],
     check: bool,
     output: str | None,
-    **options: Any,  # n, seed, estimator, method: handed on as they are
+    **options: Any,  # n, seed, max_events, estimator, method: handed on as they are
 ) -> None:
     """Derivatives of the means of MODEL by parameters, with standard errors.
 
@@ -292,16 +246,17 @@ def sensitivity(
 
     loaded = sg.read_sbml(model, molecules_per_unit)
     if check:
-        comparison = sg.check(loaded, times, names, n=options["n"], seed=options["seed"], start=start)
+        limits = {name: options[name] for name in ("n", "seed", "max_events")}
+        comparison = sg.check(loaded, times, names, start=start, **limits)
         click.echo(str(comparison))
         if output:
             _write_frame(comparison.table.reset_index(), output)
         _warn(loaded, comparison.warnings)
         return
-    table = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
-    _write_frame(table, output)
-    if table.attrs.get("note"):
-        click.echo(f"note: {printable(table.attrs['note'])}", err=True)
+    result = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
+    _write_frame(result.table, output)
+    if result.note:
+        click.echo(f"note: {printable(result.note)}", err=True)
     _warn(loaded)
 
 
@@ -310,11 +265,11 @@ def sensitivity(
 @click.argument("data", nargs=-1, required=True, metavar="DATA.csv...")
 @click.option(
     *("-p", "--parameter", "parameters"),
-    type=_bounded,
+    type=bounded,
     multiple=True,
     required=True,
-    metavar="ID[=LOWER:UPPER]",
-    help="A parameter to fit, and where it may be.",
+    metavar="ID[=LOWER:UPPER],...",
+    help="Parameters to fit, and where they may be.",
 )
 @click.option("--init", type=assignment, multiple=True, metavar="ID=VALUE", help="Start here, not at MODEL's value.")
 @click.option("--conditions", metavar="TABLE", help="What was done in each condition: condition, time, ids.")
@@ -335,6 +290,8 @@ def sensitivity(
 )
 @n_option(2000, "Number of trajectories in a step.", least=20)
 @seed_option
+@max_events_option
+@jobs_option
 @method_option
 @click.option("--init-from", type=click.Choice(["ode"]), help="Start where a fit of the rate equations ends.")
 @click.option(
@@ -346,7 +303,7 @@ def sensitivity(
 )
 @click.option(
     "--loss",
-    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles"]),
+    type=click.Choice(["auto", "moments", "histograms", "projection", "linear_noise", "particles", "dwells"]),
     default="auto",
     show_default=True,
     help="How exact simulation is matched: by moments, histograms, or the likelihood.",
@@ -358,7 +315,15 @@ def sensitivity(
     show_default=True,
     help="Fit from so many start values within the bounds; the best end counts.",
 )
+@output_option("--checkpoint", metavar="FILE", help_text="Where the search is written to as it goes on.")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint, if it is there.")
 @click.option("--profile", is_flag=True, help="Take limits from profiles, which the report shows.")
+@click.option(
+    "--sample",
+    type=click.IntRange(16),
+    metavar="NUMBER",
+    help="Draw so often from the posterior, into samples.csv of the report or beside --json.",
+)
 @output_option("-o", "--output", metavar="XML", help_text="Where the fitted model goes.")
 @output_option("--report", metavar="DIR", help_text="Where a report with pictures goes.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the estimates go as JSON.")
@@ -366,16 +331,17 @@ def fit(
     model: str,
     molecules_per_unit: float | None,
     data: Sequence[str],
-    parameters: Sequence[tuple[str, tuple[float, float] | None]],
+    parameters: Sequence[Sequence[tuple[str, tuple[float, float] | None]]],
     init: Sequence[tuple[str, float]],
     conditions: str | None,
     observables: Sequence[tuple[str, str]],
     noise: Sequence[tuple[str, str]],
     profile: bool,
+    sample: int | None,
     output: str | None,
     report: str | None,
     json_output: str | None,
-    **options: Any,  # n, seed, method, init_from, cells, loss, starts: handed on as they are
+    **options: Any,  # n, seed, max_events, method, init_from, cells, loss, starts, checkpoint, resume: handed on
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
 
@@ -383,13 +349,18 @@ def fit(
     (time,S-mean,S-sd); a column condition tells experiments apart. The estimates are printed, with how well the model
     fits; the fitted model, a report and JSON are written where asked for.
     """
-    bounds, begin, formulas = once("-p", parameters), once("--init", init), once("--observable", observables)
-    inputs, outputs = [model, *data, *([conditions] if conditions else [])], {"-o": output, "--json": json_output}
-    check_outputs(inputs, outputs, report)
+    bounds = once("-p", (pair for group in parameters for pair in group))
+    begin, formulas = once("--init", init), once("--observable", observables)
+    draws = None if sample is None else _beside(report, json_output)
+    files = {"-o": output, "--json": json_output, "--checkpoint": options["checkpoint"], "--sample": draws}
+    inputs = [model, *data, *([conditions] if conditions else [])]
+    check_outputs(inputs, files, report)
+    if options["resume"] and not options["checkpoint"]:
+        raise click.UsageError("--resume: name the file to go on from with --checkpoint")
     if report:
         from sbmlgrad.report.html import check_folder
 
-        check_apart(inputs, outputs, report)
+        check_apart(inputs, files, report)
         check_folder(report)
     import sbmlgrad as sg
 
@@ -407,7 +378,9 @@ def fit(
     )
     if profile:
         result = result.with_profile(result.profile(progress=True))
-    written = _write_fit(result, output, report, json_output)
+    if sample is not None:
+        result = result.with_posterior(result.sample(sample, progress=True))
+    written = _write_fit(result, output, report, json_output, draws)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))
     click.echo(f"goodness of fit: {', '.join(f'{name} {value:.6g}' for name, value in result.goodness.items())}")
@@ -453,7 +426,16 @@ def _write_frame(frame: pandas.DataFrame, path: str | None) -> None:
     write_table(frame, path)
 
 
-def _write_fit(result: Fit, output: str | None, report: str | None, json_output: str | None) -> list[str]:
+def _beside(report: str | None, json_output: str | None) -> str | None:
+    """Where draws go; None if that is in the report."""
+    if report is None and json_output is None:
+        raise click.UsageError("--sample: draws go to the --report, or beside --json; name one of them")
+    return None if report else os.path.join(os.path.dirname(json_output or ""), "samples.csv")
+
+
+def _write_fit(
+    result: Fit, output: str | None, report: str | None, json_output: str | None, draws: str | None
+) -> list[str]:
     """Write what was asked for; returns the names of what was written."""
     if output:
         result.save(output)
@@ -461,7 +443,12 @@ def _write_fit(result: Fit, output: str | None, report: str | None, json_output:
         result.report(report)
     if json_output:
         result.save_json(json_output)
-    return [path for path in (output, report, json_output) if path]
+    if draws:
+        from sbmlgrad.tables import write_table
+
+        assert result.posterior is not None
+        write_table(result.posterior.draws, draws)
+    return [path for path in (output, report, json_output, draws) if path]
 
 
 def _warn(model: Model, more: Iterable[str] = ()) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from sbmlgrad.cores import use_cores
 from sbmlgrad.errors import SbmlgradError
 
 T = TypeVar("T")
@@ -19,6 +20,10 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 DEBUG = "sbmlgrad.debug"
 _MOST_TRAJECTORIES = 2**31
 _LARGEST_SEED = 2**63 - 1
+_MOST_DRAWS = 2**32 - 2
+
+MAX_EVENTS = 100_000_000
+"""As in :mod:`sbmlgrad.simulation.experiment`, whose imports take time."""
 
 
 def printable(text: str) -> str:
@@ -55,6 +60,32 @@ def named_formula(text: str) -> tuple[str, str]:
     if not name or not equals or not formula:
         raise click.BadParameter(f"{text!r} is not of the form name=formula")
     return name, formula
+
+
+def bounded(text: str) -> list[tuple[str, tuple[float, float] | None]]:
+    """``id`` or ``id=lower:upper``, several of them separated by commas."""
+    return [_bounded(part) for part in ids(text)]
+
+
+def _bounded(text: str) -> tuple[str, tuple[float, float] | None]:
+    identifier, equals, bounds = (part.strip() for part in text.partition("="))
+    if identifier and not equals:
+        return identifier, None
+    lower, colon, upper = bounds.partition(":")
+    if not identifier or not colon:
+        raise click.BadParameter(f"{text!r} is not of the form id or id=lower:upper")
+    limits = number(lower), number(upper)
+    if not limits[0] < limits[1]:
+        raise click.BadParameter(f"{text!r}: the lower bound must be below the upper one")
+    return identifier, limits
+
+
+def ids(text: str) -> tuple[str, ...]:
+    """Ids separated by commas."""
+    identifiers = tuple(part.strip() for part in text.split(","))
+    if "" in identifiers:
+        raise click.BadParameter(f"{text!r} has an empty place between commas")
+    return identifiers
 
 
 def once(option: str, pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
@@ -100,6 +131,30 @@ seed_option = click.option(
     default=0,
     show_default=True,
     help="The same seed gives the same result.",
+)
+
+
+max_events_option = click.option(
+    "--max-events",
+    type=click.IntRange(1, _MOST_DRAWS),
+    default=MAX_EVENTS,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many reactions may fire in a trajectory.",
+)
+
+
+def _use_cores(_: click.Context, __: click.Parameter, value: int | None) -> None:
+    use_cores(value)
+
+
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    expose_value=False,
+    callback=_use_cores,
+    metavar="NUMBER",
+    help="Threads that simulate at once; one for each core if not given.",
 )
 
 

@@ -16,6 +16,21 @@ class SbmlgradError(Exception):
     """Base of all errors that sbmlgrad raises on purpose."""
 
 
+class Advised(Exception):
+    """A problem with a remedy that is called by ``keywords`` in Python and by ``options`` on the command line."""
+
+    def __init__(self, problem: str, keywords: str = "", options: str = ""):
+        super().__init__(problem, keywords, options)
+        self.problem, self.keywords, self.options = problem, keywords, options
+
+    def __str__(self) -> str:
+        return f"{self.problem}; {self.keywords}" if self.keywords else self.problem
+
+    def on_command_line(self) -> str:
+        """The text for who stands there."""
+        return f"{self.problem}; {self.options}" if self.options else self.problem
+
+
 class SbmlError(SbmlgradError):
     """A file is missing, is not XML, is not SBML, or breaks SBML's own rules."""
 
@@ -49,15 +64,19 @@ class PropensityError(SimulationError):
     """A propensity was negative, infinite or not a number; the message names reaction, time and trajectory."""
 
 
-class TruncationError(SimulationError):
-    """A trajectory needed more events than allowed; nothing is returned rather than a shortened ensemble."""
+class TruncationError(Advised, SimulationError):
+    """A trajectory needs more reactions than allowed; nothing is returned rather than a shortened ensemble."""
 
 
 class SbmlgradWarning(UserWarning):
     """What was taken for granted: a result is right, but perhaps not what was meant."""
 
 
-def warn_user(text: str) -> None:
+class LongRunWarning(Advised, SbmlgradWarning):
+    """What was asked for will take minutes, or longer."""
+
+
+def warn_user(text: str | SbmlgradWarning) -> None:
     """Give a :class:`SbmlgradWarning` at the line outside the package from which it was called."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "sbmlgrad":
@@ -71,3 +90,7 @@ class EstimatorError(SbmlgradError):
 
 class FitError(SbmlgradError):
     """A fit was asked for that cannot be done: bounds that exclude the start, nothing to fit, no data."""
+
+
+class CheckpointError(SbmlgradError):
+    """A file is no checkpoint of a fit, or that of another one."""

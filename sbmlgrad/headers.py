@@ -6,7 +6,10 @@ be one of them: it is told by what its number is, ``time-value``, ``time-mean``.
 
 from __future__ import annotations
 
-RESERVED = ("time", "cell", "replicate", "condition")
+LABELS = ("replicate", "cell", "trajectory")
+"""Columns that number trajectories."""
+
+RESERVED = ("time", *LABELS, "condition")
 
 
 def column(observable: str, statistic: str = "value") -> str:

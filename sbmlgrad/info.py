@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from itertools import compress
+from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,15 @@ from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.distributions import expected
+from sbmlgrad.simulation.dynamics import of_network, of_process
+from sbmlgrad.simulation.experiment import MAX_EVENTS, too_many
+from sbmlgrad.simulation.forecast import Forecast, forecast
+
+END = 100.0
+"""To which time reactions are counted unless told otherwise."""
 
 _REVERSE = " (reverse)"
+_SHOWN = 20  # of a long list
 _MOST_FACTORS = 6  # of a product that a warning writes out
 _ROUNDING = 1e-3  # relative change of an initial count by rounding that is worth a warning
 
@@ -38,10 +45,11 @@ class Info:
     """What ``sbmlgrad info`` says of a model.
 
     ``reasons`` are those against exact simulation, if any, and ``ode_reasons`` those against rate equations.
-    ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start,
-    ``beside`` what changes the model beside reactions, ``split`` the reactions that run as two, ``whole`` those that
-    run as one though their law is a difference, ``why`` the reasons for either, by reaction, ``quantities`` what can be
-    set or fitted, with values. Where a model is refused, what could not be found out is empty.
+    ``molecules`` are the smallest and largest initial counts, ``events`` the total propensity at the start, ``ahead``
+    the forecast of a trajectory to the time asked for, ``beside`` what changes the model beside reactions, ``split``
+    the reactions that run as two, ``whole`` those that run as one though their law is a difference, ``why`` the reasons
+    for either, by reaction, ``quantities`` what can be set or fitted, with values. Where a model is refused, what could
+    not be found out is empty.
     """
 
     source: str
@@ -54,6 +62,7 @@ class Info:
     beside: tuple[str, ...] = ()
     molecules: tuple[float, float] | None = None
     events: float | None = None
+    ahead: Forecast | None = None
     time_units: str = ""
     split: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
@@ -75,11 +84,12 @@ class Info:
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON can hold it: what is not a finite number is null."""
         said = {item.name: _jsonable(getattr(self, item.name)) for item in fields(self)}
+        said["ahead"] = self.ahead and {name: _jsonable(value) for name, value in vars(self.ahead).items()}
         return {"exact": self.exact, "ode": self.ode, **said}
 
 
-def describe(source: str | Path, molecules_per_unit: float | None = None) -> Info:
-    """Read a model and find out how it can be simulated.
+def describe(source: str | Path, molecules_per_unit: float | None = None, end: float = END) -> Info:
+    """Read a model and find out how it can be simulated, and how many reactions would fire from time 0 to ``end``.
 
     Raises :class:`~sbmlgrad.errors.SbmlError` for what is not valid SBML; what is valid but not supported is
     an answer, with its reasons.
@@ -119,10 +129,10 @@ def describe(source: str | Path, molecules_per_unit: float | None = None) -> Inf
     if info.exact and only_counts(model):
         discrete = discretise(model)
         if discrete.channels:
-            return _with_chemistry(info, discrete)
+            return _with_chemistry(info, discrete, end)
         info = replace(info, reasons=("no reaction changes anything, so there is nothing to simulate",))
     if info.exact:
-        return _with_process(info, jump_process(chemistry))
+        return _with_process(info, jump_process(chemistry), end)
     return _with_equations(info, rate_equations(model)) if info.ode else info
 
 
@@ -133,7 +143,7 @@ def _beside(elements: Elements) -> Iterator[str]:
             yield f"{number} {what}{'s' if number > 1 else ''}"
 
 
-def _with_process(info: Info, process: HybridModel) -> Info:
+def _with_process(info: Info, process: HybridModel, end: float) -> Info:
     quantities = np.array(list(process.quantities.values()))
     state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), expected))
     counts = state[process.whole]
@@ -145,6 +155,7 @@ def _with_process(info: Info, process: HybridModel) -> Info:
         _with_equations(info, process),
         molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
         events=events,
+        ahead=None if propensities is None else forecast(of_process(process, quantities), 0.0, end, MAX_EVENTS),
         warnings=(*info.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
     )
 
@@ -153,12 +164,13 @@ def _with_equations(info: Info, model: HybridModel) -> Info:
     return replace(info, quantities=dict(model.quantities), observables=model.observables)
 
 
-def _with_chemistry(info: Info, discrete: DiscreteModel) -> Info:
-    counts = np.asarray(discrete.network.x0)
+def _with_chemistry(info: Info, discrete: DiscreteModel, end: float) -> Info:
+    counts, network = np.asarray(discrete.network.x0), discrete.network
     return replace(
         info,
         molecules=(float(counts.min()), float(counts.max())),
         events=_events(discrete),
+        ahead=forecast(of_network(network, counts, network.coefficients), 0.0, end, MAX_EVENTS),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.stoichiometric},
         observables=discrete.observables,
         warnings=(
@@ -225,12 +237,12 @@ def _consumed(reaction: Reaction, channel: Channel) -> dict[str, int]:
     return numbers
 
 
-def as_text(info: Info) -> str:
-    """The lines that ``sbmlgrad info`` prints."""
-    return "\n".join(_lines(info))
+def as_text(info: Info, every: bool = True) -> str:
+    """The lines that ``sbmlgrad info`` prints: of long lists the first items, unless ``every`` one is asked for."""
+    return "\n".join(_lines(info, len(info.quantities) + len(info.observables) + len(info.why) if every else _SHOWN))
 
 
-def _lines(info: Info) -> Iterator[str]:
+def _lines(info: Info, most: int) -> Iterator[str]:
     yield f"{info.name} ({info.source})" if info.name else info.source
     if info.level:
         numbers = ", ".join(f"{what} {number}" for what, number in info.numbers.items())
@@ -240,6 +252,7 @@ def _lines(info: Info) -> Iterator[str]:
         per = info.time_units if has_unit else "unit of time"
         events = f", about {info.events:.3g} events per {per} at the start" if info.events is not None else ""
         yield f"exact simulation (--method ssa): yes{events}"
+        yield from _looking_ahead(info)
     else:
         yield "exact simulation (--method ssa): no"
         yield from (f"  {reason}" for reason in info.reasons)
@@ -259,19 +272,41 @@ def _lines(info: Info) -> Iterator[str]:
     if info.molecules:
         low, high = info.molecules
         yield f"initial molecules: {low:.6g} to {high:.6g} of a species"
-    if info.split:
-        yield f"run as two reactions, one a direction: {', '.join(info.split)}"
-        yield from (f"  {reaction}: {info.why[reaction]}" for reaction in info.split)
-    if info.whole:
-        yield f"run as one reaction though the law is a difference: {', '.join(info.whole)}"
-        yield from (f"  {reaction}: {info.why[reaction]}" for reaction in info.whole)
+    for what, reactions in (
+        ("run as two reactions, one a direction", info.split),
+        ("run as one reaction though the law is a difference", info.whole),
+    ):
+        if reactions:
+            yield f"{what}: {_first(reactions, most)}"
+            yield from (f"  {reaction}: {info.why[reaction]}" for reaction in reactions[:most])
     if info.quantities:
         yield "can be set (--set) or fitted (-p):"
-        width = max(map(len, info.quantities))
-        yield from (f"  {name:<{width}}  {value:.6g}" for name, value in info.quantities.items())
+        shown = dict(islice(info.quantities.items(), most))
+        width = max(map(len, shown))
+        yield from (f"  {name:<{width}}  {value:.6g}" for name, value in shown.items())
+        if len(shown) < len(info.quantities):
+            yield f"  and {len(info.quantities) - len(shown)} more; --all lists them"
     if info.observables:
-        yield f"observables, [id] for concentrations: {', '.join(info.observables)}"
+        yield f"observables, [id] for concentrations: {_first(info.observables, most)}"
     yield from (f"warning: {text}" for text in info.warnings)
+
+
+def _looking_ahead(info: Info) -> Iterator[str]:
+    """How many reactions would fire, and what to do where they are too many."""
+    ahead = info.ahead
+    if ahead is None:
+        return
+    yield f"  about {ahead.firings:.2g} reactions fire in a trajectory to time {ahead.end:g}"
+    if ahead.hopeless:
+        by = f", which have fired by time {ahead.limit_at:.3g}" if ahead.limit_at is not None else ""
+        remedy = too_many(ahead.firings, of_document=True)[1]
+        yield f"  that is more than the {ahead.limit:.3g} allowed{by}: {remedy}"
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    """The first names of a list, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more; --all lists them"
 
 
 def _jsonable(value: Any) -> Any:

@@ -40,6 +40,7 @@ def test_the_text_says_what_is_there(models_dir: Path) -> None:
         f"Birth and death of one molecular species ({path})",
         "SBML Level 3 Version 1: compartments 1, species 1, parameters 2, reactions 2",
         "exact simulation (--method ssa): yes, about 10 events per second at the start",
+        "  about 2e+03 reactions fire in a trajectory to time 100",
         "rate equations (--method ode): yes",
         "initial molecules: 0 to 0 of a species",
         "can be set (--set) or fitted (-p):",
@@ -60,6 +61,17 @@ def test_json_holds_the_same(dimerisation: str) -> None:
     assert said["quantities"]["c2"] == 0.1
     assert said["observables"] == ["A", "D"]
     assert Info("m.xml", events=math.nan).as_json()["events"] is None
+
+
+def test_what_is_hopeless_is_said_with_the_time_and_the_remedy(models_dir: Path) -> None:
+    info = describe(models_dir / "birth_death" / "model.xml", molecules_per_unit=1e9, end=20.0)
+    assert info.ahead is not None
+    assert info.ahead.firings == pytest.approx(1e9 * (2 * 10 * 20 - 10), rel=0.02)
+    lines = as_text(info).splitlines()
+    assert lines[3] == "  about 3.9e+11 reactions fire in a trajectory to time 20"
+    assert lines[4].startswith("  that is more than the 1e+08 allowed, which have fired by time 0.00")
+    assert lines[4].endswith("(--end) or read fewer molecules in a unit (--molecules-per-unit)")
+    assert info.as_json()["ahead"]["limit_at"] == pytest.approx(0.01, rel=0.05)
 
 
 def test_what_is_not_sbml_is_an_error() -> None:

@@ -25,3 +25,8 @@ def test_numbers_are_of_64_bits_once_a_name_is_used() -> None:
     code = "import sbmlgrad; sbmlgrad.ReactionNetwork; import jax.numpy; print(jax.numpy.zeros(1).dtype)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, "float64\n"), ended.stderr
+
+
+def test_completion_shows_public_names_only() -> None:
+    _ = sbmlgrad.read_sbml  # rooms are imported with it
+    assert dir(sbmlgrad) == sorted(sbmlgrad.__all__)

@@ -20,6 +20,7 @@ import pandas as pd
 
 from sbmlgrad.about import __version__
 from sbmlgrad.benchmark.peers import PEERS
+from sbmlgrad.cores import cores
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.files import write_text
 from sbmlgrad.gradient.catalogue import named_estimator
@@ -209,7 +210,7 @@ def _facts(trajectories: int) -> dict[str, str]:
         "jax": version("jax"),
         "device": jax.devices()[0].device_kind,
         "processor": _processor(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "cores": str(cores()),
         "python": platform.python_version(),
         "trajectories": str(trajectories),
     }

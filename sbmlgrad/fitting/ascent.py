@@ -34,7 +34,7 @@ class Followed(Protocol):
 
     def evaluate(self, values: np.ndarray) -> Evaluation: ...
 
-    def widen(self, values: np.ndarray) -> bool: ...
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool: ...
 
 
 class Ascent:
@@ -53,9 +53,9 @@ class Ascent:
             self._latest = point.copy(), self._evaluated(point)
         return self._latest[1]
 
-    def widen(self, point: np.ndarray) -> bool:
+    def widen(self, point: np.ndarray, rough: bool = False) -> bool:
         """As the likelihood's, after which what was found before is known no more."""
-        widened = self.likelihood.widen(self.parameters.from_scale(point))
+        widened = self.likelihood.widen(self.parameters.from_scale(point), rough)
         if widened:
             self._latest = self._known = None
         return widened

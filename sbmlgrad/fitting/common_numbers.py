@@ -71,7 +71,7 @@ class CommonNumbers:
                 break
         return OptimizeResult(x=point, fun=-(seen.value + gain), walled=False)
 
-    def widen(self, point: np.ndarray) -> bool:
+    def widen(self, point: np.ndarray, rough: bool = False) -> bool:
         """Never."""
         return False
 

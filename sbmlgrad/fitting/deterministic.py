@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SbmlgradError, SimulationError
 from sbmlgrad.fitting.ascent import Ascent
+from sbmlgrad.fitting.checkpoint import Memory, forgetful
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.noise import Noise, observed, smoothed
 from sbmlgrad.fitting.optimise import Descent, Evaluation, Row, descend, exact_evaluation
@@ -60,8 +61,9 @@ class EquationFit:
         target: Target,
         settings: Settings,
         optimiser: optax.GradientTransformation | None,
+        memory: Memory = forgetful,
     ):
-        self._optimiser = optimiser
+        self._optimiser, self._memory = optimiser, memory
         self.source, self.settings = trials[0].source, settings
         self._spreads = {
             index: target.select(target.spread & (target.observable == index))
@@ -172,6 +174,11 @@ class EquationFit:
 
     def _sensitivities(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Observables (observables, times) and their derivatives (P, observables, times), 0 where nothing is seen."""
+        levels, slopes = self._memory("rate equations", (values,), lambda: self._solved(values))
+        return levels, slopes
+
+    def _solved(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The same, solved."""
         target = self.descent.target
         levels = np.zeros((len(target.observables), len(target.times)))
         slopes = np.zeros((len(values), *levels.shape))
@@ -255,7 +262,7 @@ class _Squares:
             raise SimulationError("the solution or its derivatives are not finite here")
         return LogLikelihood(-0.5 * float(residuals @ residuals), -jacobian.T @ residuals, jacobian.T @ jacobian)
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
 
 

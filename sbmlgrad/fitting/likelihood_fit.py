@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, SimulationError
 from sbmlgrad.fitting.ascent import Ascent
+from sbmlgrad.fitting.checkpoint import Memory, forgetful
 from sbmlgrad.fitting.equation_study import EquationStudy
 from sbmlgrad.fitting.fitness import fitness
 from sbmlgrad.fitting.maximum import Maximum, maximise
@@ -17,8 +18,10 @@ from sbmlgrad.fitting.outcome import Outcome, history
 from sbmlgrad.fitting.parameters import Bounds, Parameters, choose
 from sbmlgrad.fitting.profile import USUAL, Margin, Surface
 from sbmlgrad.fitting.study import Study, without_likelihood
+from sbmlgrad.fitting.switching import by_dwells
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
+from sbmlgrad.likelihood.particles import ParticlePaths
 from sbmlgrad.likelihood.total import Total
 from sbmlgrad.simulation.path import Settings
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 _CLOSE, _CLOSE_DRAWN = 0.002, 0.01  # of its width, to which a limit of a profile is found
 
-LIKELIHOODS = ("projection", "linear_noise", "particles")
+LIKELIHOODS = ("projection", "linear_noise", "particles", "dwells")
 SUMMARIES = {"moments": "means and standard deviations", "histograms": "histograms"}
 LOSSES = ("auto", *SUMMARIES, *LIKELIHOODS)
 
@@ -40,6 +43,7 @@ def likelihood_fit(
     loss: str,
     optimiser: optax.GradientTransformation | None,
     seed: int = 0,
+    memory: Memory = forgetful,
 ) -> LikelihoodFit | str:
     """The fit by likelihood that the loss asks for; where there is to be none, why, if that is to be said.
 
@@ -48,17 +52,19 @@ def likelihood_fit(
     if loss in SUMMARIES:
         return ""
     reason = next((text for text in (without_likelihood(trial, loss) for trial in trials) if text), "")
+    dwelling = any(by_dwells(trial, loss) for trial in trials)
+    named = "dwells" if dwelling else loss
     if reason:
-        if loss in LIKELIHOODS:
-            raise FitError(f"loss {loss!r}: {reason}; use loss 'moments'")
+        if named in LIKELIHOODS:
+            raise FitError(f"loss {named!r}: {reason}" + ("" if dwelling else "; use loss 'moments'"))
         return ""
     studies = [Study(trial, seed + index) for index, trial in enumerate(trials)]
-    problem = LikelihoodFit(studies, parameters, init, loss, optimiser)
+    problem = LikelihoodFit(studies, parameters, init, loss, optimiser, memory)
     try:
         problem.start()
     except SimulationError as error:
-        if loss in LIKELIHOODS:
-            raise FitError(f"loss {loss!r}: {error}") from error
+        if named in LIKELIHOODS:
+            raise FitError(f"loss {named!r}: {error}") from error
         return str(error)
     return problem
 
@@ -69,12 +75,67 @@ def equation_likelihood_fit(
     init: Mapping[str, float],
     settings: Settings,
     optimiser: optax.GradientTransformation | None,
+    memory: Memory = forgetful,
 ) -> LikelihoodFit:
     """The fit of values with noise of a known law around the solution of the rate equations."""
     studies = [EquationStudy(trial, settings) for trial in trials]
-    problem = LikelihoodFit(studies, parameters, init, "ode", optimiser)
+    problem = LikelihoodFit(studies, parameters, init, "ode", optimiser, memory)
     problem.start()
     return problem
+
+
+class _Remembered(Total):
+    """A sum of log-likelihoods whose evaluations are kept, and not made again.
+
+    What a likelihood takes into account is a function of where it was prepared and widened, which is done again.
+    """
+
+    def __init__(self, total: Total, memory: Memory, number: int):
+        super().__init__(total.parts, total.places)
+        self._memory, self._state = memory, [number, 0]
+
+    def prepare(self, values: np.ndarray) -> None:
+        super().prepare(values)
+        self._state[1] += 1
+
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
+        widened = super().widen(values, rough)
+        self._state[1] += 1
+        return widened
+
+    def evaluate(self, values: np.ndarray) -> Evaluation:
+        def computed() -> tuple[np.ndarray, ...]:
+            found = super(_Remembered, self).evaluate(values)
+            information = np.zeros((0, 0)) if found.information is None else found.information
+            return np.array(found.value), found.score, information, np.array(float(found.kinked))
+
+        value, score, information, kinked = self._memory("likelihood", (values, self._state), computed)
+        return Evaluation(float(value), score, information if information.size else None, bool(kinked))
+
+
+class TotalDensity:
+    """A sum of log-likelihoods on the optimiser's scale; those by particles are estimated anew each time."""
+
+    def __init__(self, total: Total, parameters: Parameters, seed: int, bar: tqdm[Any]):
+        self._total, self._parameters, self._seed, self._asked = total, parameters, seed, 0
+        self._bar, self.drawn = bar, total.drawn
+
+    def value(self, point: np.ndarray) -> float:
+        self._bar.update()
+        values = self._parameters.from_scale(point)
+        if not self.drawn:
+            return self._total.evaluate(values).value
+        self._asked += 1
+        seeds = np.random.SeedSequence((abs(self._seed), self._asked)).generate_state(len(self._total.parts))
+        every = zip(self._total.parts, self._total.places, seeds, strict=True)
+        result = 0.0
+        for part, places, seed in every:
+            own = values[places]
+            result += part.anew(own, int(seed)) if isinstance(part, ParticlePaths) else part.evaluate(own).value
+        return result
+
+    def widen(self, point: np.ndarray) -> bool:
+        return not self.drawn and self._total.widen(self._parameters.from_scale(point))
 
 
 class LikelihoodFit:
@@ -90,8 +151,9 @@ class LikelihoodFit:
         init: Mapping[str, float],
         loss: str,
         optimiser: optax.GradientTransformation | None,
+        memory: Memory = forgetful,
     ):
-        self._loss, self._optimiser = loss, optimiser
+        self._loss, self._optimiser, self._memory, self._totals = loss, optimiser, memory, 0
         self.studies = studies
         quantities = {name: study.quantities[name] for study in self.studies for name in study.trial.names}
         self.parameters: Parameters = choose(parameters, quantities, init, studies[0].trial.source)
@@ -121,7 +183,9 @@ class LikelihoodFit:
         return self._total.evaluate(values)
 
     def _of_all(self, parts: Sequence[Likelihood]) -> Total:
-        return Total(parts, [study.trial.places for study in self.studies])
+        total = Total(parts, [study.trial.places for study in self.studies])
+        self._totals += 1
+        return total if total.drawn else _Remembered(total, self._memory, self._totals)
 
     def solve(self, bar: tqdm[Any]) -> Outcome:
         """Maximise the likelihood."""
@@ -168,6 +232,10 @@ class LikelihoodFit:
         margins = (self._margin(),) * len(outcome.point)
         close = _CLOSE_DRAWN if drawn else _CLOSE
         return Surface(climb, outcome.point, best, inverse, margins, note=drawn, close=close, widens=not drawn)
+
+    def density(self, seed: int, bar: tqdm[Any]) -> TotalDensity:
+        """The likelihood as draws of a posterior see it."""
+        return TotalDensity(self._total, self.parameters, seed, bar)
 
     def _margin(self) -> Margin:
         """How far confidence limits are."""

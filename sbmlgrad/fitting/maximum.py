@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,8 @@ def maximise(
         inside = moved < REACH - 1e-6
         if np.any(way[free] > _FAR) and gained < _NOTHING and not likelihood.drawn:
             message = "the likelihood goes on rising for ever, by next to nothing"
+            with suppress(SimulationError):  # its value is to be right all the same
+                search.widen(point)
             break
         try:
             if search.widen(point):
@@ -93,7 +96,7 @@ def maximise(
         point=point,
         value=best,
         covariance=covariance * margin.variance,
-        ends=limits(Surface(search, point, best, covariance, (margin,) * len(point))),
+        ends=limits(Surface(search, point, best, covariance, (margin,) * len(point), widens=not likelihood.drawn)),
         rows=search.rows,
         converged=converged,
         message=f"maximum of the likelihood after {len(search.rows)} evaluations: {message.rstrip('.').lower()}",

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.fitting.checkpoint import Memory
 from sbmlgrad.fitting.loss import Target
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.gradient import hybrid_sensitivity
@@ -22,7 +23,8 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.methods import SSA
@@ -53,13 +55,22 @@ class Source(Protocol):
         """What is seen (observables, times, n) along trajectories."""
         ...
 
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        """Raise :class:`TruncationError` where more reactions would fire than are allowed; warn where it takes long."""
+        ...
+
     def warn(self) -> None:
         """Name what starts from, or is set to, fractions of molecules."""
         ...
 
 
-def source(trials: Sequence[Trial], target: Target, estimator: Estimator, method: SSA) -> Source:
-    """That of all conditions, made once for each model, so that compiled loops are found again."""
+def source(
+    trials: Sequence[Trial], target: Target, estimator: Estimator, method: SSA, max_events: int = MAX_EVENTS
+) -> Source:
+    """That of all conditions, made once for each model, so that compiled loops are found again.
+
+    A trajectory in which more than ``max_events`` reactions fire raises :class:`TruncationError`.
+    """
     if isinstance(estimator, Exact):
         raise FitError("estimator 'exact': draws nothing, and a fit goes by the noise it sees; use 'auto'")
     parts = []
@@ -67,9 +78,9 @@ def source(trials: Sequence[Trial], target: Target, estimator: Estimator, method
         seen = [function for function, own in zip(target.functions, target.trials, strict=True) if own == index]
         functions = _Functions(seen, [Moment(*f.of, *f.of) for f in seen] if target.squares else [])
         if isinstance(trial.model, Model) and not only_counts(trial.model, functions.variables):
-            own: Source = _OfProcess(trial, functions, estimator.name, method.settings)
+            own: Source = _OfProcess(trial, functions, estimator.name, method.settings, max_events)
         else:
-            own = _OfCounts(trial, functions, estimator)
+            own = _OfCounts(trial, functions, estimator, max_events)
         parts.append(own)
     if len(parts) == 1 and len(trials[0].names) == 1 + max(trials[0].places, default=-1):
         return parts[0]
@@ -89,6 +100,7 @@ def simulated(
         experiment.n,
         experiment.seed,
         start=experiment.start,
+        max_events=experiment.max_events,
     )
     return np.concatenate([prepared.observe(chunk.records) for chunk in run(ensemble)], axis=-1)
 
@@ -122,6 +134,38 @@ class _Functions:
         return np.stack([np.asarray(function.value(named), float) for function in self.seen])
 
 
+class Remembered:
+    """A source whose estimates are kept, and not made again."""
+
+    def __init__(self, source: Source, memory: Memory, name: str):
+        self._source, self._memory, self._name = source, memory, name
+        self.quantities = source.quantities
+
+    def reaches(self, values: np.ndarray) -> list[bool]:
+        return self._source.reaches(values)
+
+    def estimate(self, task: Task, descending: bool) -> Estimate:
+        def computed() -> tuple[np.ndarray, ...]:
+            found = self._source.estimate(task, descending)
+            kept = (found.values, found.values_stderr, found.derivatives, found.stderr, found.values_sd)
+            return *kept, np.array(float(found.n))
+
+        seed = [task.seed >> 32, task.seed & 0xFFFFFFFF]  # which a float64 holds
+        arguments = (task.values, task.times, [task.n, descending, *seed])
+        *arrays, n = self._memory(f"{self._name}, descending {descending}", arguments, computed)
+        values, values_stderr, derivatives, stderr, values_sd = arrays
+        return Estimate(values, values_stderr, derivatives, stderr, int(n), values_sd)
+
+    def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
+        return self._source.simulated(values, times, n, seed)
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        self._source.look_ahead(values, times, n)
+
+    def warn(self) -> None:
+        self._source.warn()
+
+
 class _OfTrials:
     """Several conditions, one after the other, each at its own times; there is nothing at those of others."""
 
@@ -150,7 +194,7 @@ class _OfTrials:
         slopes, noise = (np.zeros((parameters, *shape)) for _ in range(2))
         every = np.asarray(task.values)
         for part, seed in zip(self._parts, self._seeds(task.seed), strict=True):
-            own = Task(every[part.places], part.times, task.n, seed, max_events=task.max_events)
+            own = Task(every[part.places], part.times, task.n, seed)
             found = part.source.estimate(own, descending)
             rows = part.observables
             if self._squares:
@@ -168,6 +212,10 @@ class _OfTrials:
             last = np.searchsorted(times, part.times[-1], side="right")
             result[part.observables, :last] = part.source.simulated(values[part.places], times[:last], n, own_seed)
         return result
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        for part in self._parts:
+            part.source.look_ahead(values[part.places], part.times, n)
 
     def warn(self) -> None:
         for part in self._parts:
@@ -191,8 +239,9 @@ class _Part:
 class _OfCounts:
     """A model in which reactions alone change anything, or a network."""
 
-    def __init__(self, trial: Trial, functions: _Functions, chosen: Estimator):
+    def __init__(self, trial: Trial, functions: _Functions, chosen: Estimator, max_events: int):
         model, names, self._start = trial.model, trial.names, trial.start
+        self._max_events = max_events
         self.model, self.names, self._functions = model, names, functions
         if isinstance(model, Model):
             self._differentiated: DiscreteModel | ReactionNetwork = discretised(model, functions.variables)
@@ -214,28 +263,37 @@ class _OfCounts:
         return [tangents.moves_counts(index) or tangents.moves_rates(index) for index in range(len(self.names))]
 
     def estimate(self, task: Task, descending: bool) -> Estimate:
-        gradient, task = self._estimators[descending], replace(task, start=self._start)
+        gradient, task = self._estimators[descending], replace(task, start=self._start, max_events=self._max_events)
         if isinstance(gradient, Automatic) and gradient.choice is None:  # what there is to choose is chosen once
             gradient = self._estimators[descending] = gradient.with_choice(self.problem, task)
         return gradient.estimate(self.problem, task)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
         named, variables = dict(zip(self.names, values.tolist(), strict=True)), self._functions.variables
-        experiment = Experiment(times, n=n, seed=seed, start=self._start)
+        experiment = Experiment(times, n=n, seed=seed, start=self._start, max_events=self._max_events)
         return self._functions.of(variables, simulated(self.model, named, variables, experiment))
 
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        point = self.problem.at(values)
+        experiment = Experiment(times, n=n, start=self._start, max_events=self._max_events)
+        look_ahead_at_network(self._path, self.problem.network, point.counts, point.coefficients, experiment)
+
     def warn(self) -> None:
-        path = self.model.elements.source.path if isinstance(self.model, Model) else "the network"
-        warn_of_fractions(path, fractional(self._network.species, self._network.x0))
+        warn_of_fractions(self._path, fractional(self._network.species, self._network.x0))
+
+    @property
+    def _path(self) -> str:
+        return self.model.elements.source.path if isinstance(self.model, Model) else NETWORK
 
 
 class _OfProcess:
     """A model in which events, rate rules or the time change something, too."""
 
-    def __init__(self, trial: Trial, functions: _Functions, estimator: str, settings: Settings):
+    def __init__(self, trial: Trial, functions: _Functions, estimator: str, settings: Settings, max_events: int):
         assert isinstance(trial.model, Model)
         self.model, self.names, self._start = trial.model, trial.names, trial.start
         self._functions, self._estimator, self._settings = functions, estimator, settings
+        self._max_events = max_events
         self.quantities = prepare_hybrid(self.model, None, functions.variables)[0].quantities
 
     @cached_property
@@ -247,12 +305,17 @@ class _OfProcess:
         return [True] * len(self.names)  # what depends on a parameter is not known before it is simulated
 
     def estimate(self, task: Task, descending: bool) -> Estimate:
-        return hybrid_sensitivity.estimate(self.process, replace(task, start=self._start), self._estimator)
+        task = replace(task, start=self._start, max_events=self._max_events)
+        return hybrid_sensitivity.estimate(self.process, task, self._estimator)
 
     def simulated(self, values: np.ndarray, times: np.ndarray, n: int, seed: int) -> np.ndarray:
-        experiment = Experiment(times, n=n, seed=seed, start=self._start)
+        experiment = Experiment(times, n=n, seed=seed, start=self._start, max_events=self._max_events)
         chunks = run_hybrid(self.process.process, self.process.at(values), experiment, self._settings)
         return self._functions.of(self.process.names, np.concatenate([chunk.observed for chunk in chunks], axis=-1))
+
+    def look_ahead(self, values: np.ndarray, times: np.ndarray, n: int) -> None:
+        experiment = Experiment(times, n=n, start=self._start, max_events=self._max_events)
+        look_ahead_at_process(self.process.process, self.process.at(values), experiment)
 
     def warn(self) -> None:
         self.process.warn()

@@ -103,13 +103,13 @@ def choose(
 
 def _check(name: str, start: float, lower: float, upper: float, source: str) -> None:
     if not np.isfinite(start):
-        raise FitError(f"{source}: {name!r} has no value to start from; give one with --init {name}=value")
+        raise FitError(f"{source}: {name!r} has no value to start from; give one with init={{{name!r}: value}}")
     if not lower < upper:
         raise FitError(f"{source}: the bounds of {name!r}, {lower:g}:{upper:g}, are not in increasing order")
     if not lower <= start <= upper:
         raise FitError(
             f"{source}: {name!r} starts at {start:g}, outside its bounds {lower:g}:{upper:g}; "
-            f"widen them or start within them with --init {name}=value"
+            f"widen them or start within them with init={{{name!r}: value}}"
         )
 
 

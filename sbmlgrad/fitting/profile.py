@@ -21,10 +21,13 @@ from sbmlgrad.likelihood.likelihood import Evaluation
 _NORMAL = float(norm.ppf(0.975))
 _STRAIGHT = 0.05  # how far the root of the fall may be from that of a parabola, relative
 _CLOSE = 0.02  # of the width, to which a limit is found
-_MOST_TRIES = 8
+_MOST_TRIES = 20
+_FALLING = 0.25  # of the way down to a limit, from where on it is looked for up to where nothing can be computed
+_LEAST_PART = 0.1  # of the way between two places, that the next one is from either
 _MOST_WIDENED = 20
 _SMALL = 0.02  # on the optimiser's scale: over so short a way any likelihood is a parabola
-_FARTHEST = np.log(1000.0)  # on the optimiser's scale, where the data set no limit
+_FIRST = np.log(10.0)  # on the optimiser's scale, the farthest first place to look at
+_FARTHEST = np.log(1000.0)  # the same of all, where the data set no limit
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Climb(Protocol):
         """The best point nearby, as :meth:`sbmlgrad.fitting.ascent.Ascent.near`."""
         ...
 
-    def widen(self, point: np.ndarray) -> bool:
+    def widen(self, point: np.ndarray, rough: bool = False) -> bool:
         """Whether what is computed took too little into account at this point, and takes more from here on."""
         ...
 
@@ -126,10 +129,12 @@ def limits(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
     errors, point = surface.errors, surface.point
     widths = np.array([margin.errors for margin in surface.margins]) * errors
     ends = [point - widths, point + widths]
-    for index in np.flatnonzero(np.isfinite(errors) & (errors > _SMALL)):
+    told, parameters = np.isfinite(errors), surface.parameters
+    bounded = parameters.at_bound(parameters.from_scale(point)) & surface.widens
+    for index in np.flatnonzero((told & (errors > _SMALL)) | bounded):
         for side, sign in enumerate((-1.0, 1.0)):
             profile = Side(surface, int(index), sign)
-            if not profile.is_parabola():
+            if not (told[index] and profile.is_parabola()):
                 ends[side][index] = point[index] + sign * profile.error * profile.limit()
     return ends[0], ends[1]
 
@@ -163,37 +168,70 @@ class Side:
         self.found: list[tuple[np.ndarray, float]] = []
 
     def is_parabola(self) -> bool:
-        """Whether the limit is where it would be, were this one."""
-        usual = self.margin.errors
-        return self.farthest > usual and abs(self._root(self._along(usual)) / self.margin.fall - 1) < _STRAIGHT
+        """Whether the limit is where it would be, were this one, with the others where they would be."""
+        usual, fall = self.margin.errors, self.margin.fall
+        if self.farthest <= usual:
+            return False
+        point = self.surface.parameters.clip(self._along(usual))
+        try:
+            value = self._value(point)
+        except SimulationError:
+            return False
+        left = self._promised(self.surface.climb.at(point).score)
+        return all(abs(self._fall(height) / fall - 1) < _STRAIGHT for height in (value, value + left))
+
+    def _promised(self, score: np.ndarray) -> float:
+        """What the slope says is to be gained by moving the other parameters, where the curvature is as at the end."""
+        covariance = self.surface.covariance
+        known = [int(i) for i in np.flatnonzero(np.isfinite(np.diag(covariance))) if i != self.index]
+        every = np.array([self.index, *known])
+        own = covariance[np.ix_(every, every)]
+        conditional = own[1:, 1:] - np.outer(own[1:, 0], own[0, 1:]) / own[0, 0]
+        return 0.5 * float(score[known] @ conditional @ score[known])
 
     def limit(self) -> float:
         """How many standard errors away the limit is; infinite where there is none."""
-        fall = self.margin.fall
-        distance, low, high = min(self.margin.errors, self.farthest), 0.0, np.inf
+        fall, below, above = self.margin.fall, (0.0, 0.0), None
+        distance = min(self.margin.errors, _FIRST / self.error, self.farthest)
         start = self._along(distance)
         for _ in range(_MOST_TRIES):
             start, at_bound = self._within(start, distance)
             try:
                 result = self._highest(start)
             except SimulationError:  # as far as it can be computed there is no limit
-                return np.inf
+                if below[1] < _FALLING * fall:
+                    return np.inf
+                above = (distance, np.inf)
+                following = self._between(below, above)
+                start, distance = start + (following - distance) * self.direction, following
+                continue
             root = self._fall(-float(result.fun))
             if result.walled and root > fall:  # the maximum over the others may be where nothing can be computed
                 return np.inf
             if at_bound and root < fall:
                 return self.distance(start)
             if abs(root - fall) < self.surface.close * fall:
-                break
+                return distance
             if root < fall and distance >= self.farthest:
                 return np.inf
-            low, high = (distance, high) if root < fall else (low, distance)
-            following = distance * min(fall / max(root, 1e-3), 3.0)  # roots grow in proportion, nearly
-            if not low < following < high:
-                following = 0.5 * (low + high)
-            following = min(following, self.farthest)
+            below, above = ((distance, root), above) if root < fall else (below, (distance, root))
+            following = self._between(below, above)
             start, distance = result.x + (following - distance) * self.direction, following
-        return distance
+        return np.inf if above is None or np.isinf(above[1]) else above[0]
+
+    def _between(self, below: tuple[float, float], above: tuple[float, float] | None) -> float:
+        """Where to look for the limit next, from places with the roots of the fall there, nearer than it and beyond.
+
+        Roots grow in proportion to the distance, nearly, or stay small for long and then grow.
+        """
+        fall, (near, low) = self.margin.fall, below
+        if above is None:
+            return min(near * min(fall / max(low, 1e-3), 3.0), self.farthest)
+        far, high = above
+        if np.isinf(high):
+            return (near + far) / 2
+        part = (fall**2 - low**2) / (high**2 - low**2) if low > 0 else fall / high
+        return near + min(max(part, _LEAST_PART), 1 - _LEAST_PART) * (far - near)
 
     def follow(self, distances: Sequence[float]) -> None:
         """Find the profile so far away, too, as far as it can be computed."""
@@ -211,9 +249,10 @@ class Side:
     def _highest(self, start: np.ndarray) -> Any:
         """The largest value over all other parameters, with what is needed there taken into account."""
         climb = self.surface.climb
+        self._value(start)
         result = climb.near(start, held=self.index, unit=self.unit)
-        for _ in range(_MOST_WIDENED if self.surface.widens else 0):
-            if not np.isfinite(result.fun) or not climb.widen(result.x):
+        for _ in range(_MOST_WIDENED):
+            if not np.isfinite(result.fun) or not self._widened(result.x):
                 break
             result = climb.near(result.x, held=self.index, unit=self.unit)
         self.found.append((np.array(result.x, np.float64), -float(result.fun)))
@@ -232,12 +271,18 @@ class Side:
     def _along(self, distance: float) -> np.ndarray:
         return self.surface.point + distance * self.direction
 
-    def _root(self, point: np.ndarray) -> float:
-        """The root of the fall at a point within the bounds."""
-        try:
-            return self._fall(self.surface.climb.at(self.surface.parameters.clip(point)).value)
-        except SimulationError:
-            return np.inf
+    def _value(self, point: np.ndarray) -> float:
+        """The value at a point, with what is needed there taken into account."""
+        value = self.surface.climb.at(point).value
+        for _ in range(_MOST_WIDENED):
+            if not np.isfinite(value) or not self._widened(point):
+                break
+            value = self.surface.climb.at(point).value
+        return value
+
+    def _widened(self, point: np.ndarray) -> bool:
+        """Whether values at a point took too little into account, and take more from here on."""
+        return self.surface.widens and self.surface.climb.widen(point, rough=True)
 
     def _fall(self, value: float) -> float:
         """What would be the distance, were it a parabola."""

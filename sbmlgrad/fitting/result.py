@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +15,26 @@ import numpy as np
 from tqdm import tqdm
 
 from sbmlgrad.about import __version__
+from sbmlgrad.errors import FitError
 from sbmlgrad.files import write_text
+from sbmlgrad.fitting.likelihood_fit import LikelihoodFit
 from sbmlgrad.fitting.outcome import MOMENTS, Outcome, Posed
 from sbmlgrad.fitting.petab_export import Origin, write_problem
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
+from sbmlgrad.fitting.sampled import Posterior, sampled
 from sbmlgrad.fitting.trials import Trials
+from sbmlgrad.markup import html_table
+from sbmlgrad.model.labels import Labels, labels_of
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
 
 if TYPE_CHECKING:
     import pandas
+
+    from sbmlgrad.report.plots import Picture
+
+_MOST_SHOWN = 6  # estimates in one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,17 +89,22 @@ class Fit:
     """what was solved, and where it ended"""
     profiles: Profile | None = field(default=None, repr=False)
     """what limits are taken from, and a report shows; see :meth:`with_profile`"""
+    posterior: Posterior | None = field(default=None, repr=False)
+    """draws that a report shows; see :meth:`with_posterior`"""
 
     @property
     def data(self) -> tuple[str, ...]:
         """The paths of the tables."""
         return self.trials.data
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw data against fit into a png, svg or pdf file."""
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Picture:
+        """A picture of data against fit, which a notebook shows; also written to a png, svg or pdf file, if named."""
         from sbmlgrad.report.plots import plot_fit, save_figure
 
-        save_figure(plot_fit(self.content()), path)
+        figure = plot_fit(self.content())
+        if path is not None:
+            save_figure(figure, path)
+        return figure
 
     def profile(
         self, parameters: str | Sequence[str] | None = None, *, points: int = 16, progress: bool = False
@@ -126,6 +141,51 @@ class Fit:
             table.loc[profile.limits.index, column] = profile.limits[column]
         return replace(self, parameters=table, profiles=profile, warnings=(*self.warnings, *profile.warnings))
 
+    def sample(
+        self,
+        n: int = 4000,
+        *,
+        chains: int = 4,
+        warmup: int | None = None,
+        seed: int | None = None,
+        progress: bool = False,
+    ) -> Posterior:
+        """Draws from the posterior, with a prior that is flat within the bounds on the scale of the search.
+
+        That scale is logarithmic for parameters that start positive and stay so. Likelihoods by particle filters are
+        estimated anew at each step, which leaves the posterior as it is.
+
+        Parameters
+        ----------
+        n
+            Draws of all chains together.
+        chains
+            How many, begun apart from each other.
+        warmup
+            Steps of each chain before its first draw, in which steps learn to be of the right size; half as many as
+            there are draws, and at least 100, if None.
+        seed
+            That of the fit if None. The same seed gives the same draws.
+
+        Raises
+        ------
+        FitError
+            for a fit of moments, histograms or least squares, which have no likelihood, and for too few draws.
+        """
+        if not isinstance(self.problem, LikelihoodFit):
+            raise FitError(
+                f"sample: a posterior is that of a likelihood, and this fit is by {self.loss_name}; take limits by "
+                "profile instead, or give the noise of single values"
+            )
+        own = self.seed if seed is None else seed
+        with tqdm(desc="sample", unit="evaluation", disable=None if progress else True, leave=False) as bar:
+            surface = self.problem.surface(self.outcome, bar)
+            return sampled(self.problem.density(own, bar), surface, n, chains, warmup, own)
+
+    def with_posterior(self, posterior: Posterior) -> Fit:
+        """The same fit with draws in its report, and their summary in its JSON."""
+        return replace(self, posterior=posterior, warnings=(*self.warnings, *posterior.warnings))
+
     def report(self, folder: str | os.PathLike[str]) -> None:
         """Write a report: ``index.html`` with pictures, and its tables as CSV."""
         from sbmlgrad.report.html import write_report
@@ -159,6 +219,19 @@ class Fit:
         if self.estimator == "ode":
             return Origin.EQUATIONS
         return Origin.MOMENTS if self.loss_name == MOMENTS else Origin.JUMPS
+
+    def __repr__(self) -> str:
+        estimates = [f"{name}={value:.4g}" for name, value in self.parameters["estimate"].items()]
+        shown = ", ".join(estimates[:_MOST_SHOWN])
+        more = f" and {len(estimates) - _MOST_SHOWN} more" if len(estimates) > _MOST_SHOWN else ""
+        ended = "converged" if self.converged else "not converged"
+        return f"<Fit: {shown}{more}; {self.loss_name} {self.loss:.6g}, {ended}>"
+
+    def _repr_html_(self) -> str:
+        rows = self.parameters.reset_index(names="parameter")
+        numbers = html_table(self.message, list(rows.columns), rows.itertuples(index=False))
+        goodness = html_table("goodness of fit", list(map(str, self.goodness.index)), [self.goodness.tolist()])
+        return numbers + goodness + "".join(f"<p>warning: {escape(text)}</p>" for text in self.warnings)
 
     def record(self) -> FitRecord:
         """What the annotation of the fitted document says."""
@@ -196,6 +269,7 @@ class Fit:
                 str(name): {str(other): _finite(value) for other, value in row.items()}
                 for name, row in self.correlation.iterrows()
             },
+            **({} if self.posterior is None else {"posterior": _summary(self.posterior)}),
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
@@ -228,11 +302,27 @@ class Fit:
                 "Seed": str(self.seed),
                 "Wall time": f"{self.seconds:.1f} s",
                 **({} if self.profiles is None else {"Limits": self.profiles.note}),
+                **({} if self.posterior is None else {"Posterior": self.posterior.note}),
                 "sbmlgrad": __version__,
             },
             warnings=self.warnings,
+            posterior=None if self.posterior is None else (self.posterior.draws, self.posterior.summary),
+            labels=self._labels,
             profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
+
+    @property
+    def _labels(self) -> Labels:
+        if not isinstance(self.model, Model):
+            return Labels()
+        return labels_of(self.model.elements, set(map(str, self.measured["observable"])))
+
+
+def _summary(posterior: Posterior) -> dict[str, dict[str, float | None]]:
+    return {
+        str(name): {str(column): _finite(value) for column, value in row.items()}
+        for name, row in posterior.summary.iterrows()
+    }
 
 
 def _finite(value: Any) -> float | None:

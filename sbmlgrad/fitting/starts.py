@@ -9,7 +9,8 @@ import numpy as np
 from scipy.stats import qmc
 from tqdm import tqdm
 
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.errors import CheckpointError, FitError, SbmlgradError
+from sbmlgrad.fitting.checkpoint import Checkpoint, Ended
 from sbmlgrad.fitting.outcome import Outcome, Posed
 from sbmlgrad.fitting.parameters import Parameters
 
@@ -36,25 +37,56 @@ def drawn(parameters: Parameters, starts: int, seed: int) -> list[dict[str, floa
 
 
 def best_of(
-    first: Posed, pose: Callable[[Mapping[str, float]], Posed], starts: int, seed: int, bar: tqdm[Any]
+    first: Posed,
+    pose: Callable[[Mapping[str, float]], Posed],
+    starts: int,
+    seed: int,
+    bar: tqdm[Any],
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Posed, Outcome, str]:
     """Solve from the given start and from others; the problem and outcome of the smallest loss, and what is to be said.
 
-    What fails from one start is passed over; the first error is raised where all fail.
+    What fails from one start is passed over; the first error is raised where all fail. Ends that a checkpoint has are
+    not found again, but for the best one.
     """
-    found: list[tuple[Posed, Outcome]] = []
+    best: tuple[Posed, Outcome] | None = None
+    losses: list[float] = []
     errors: list[SbmlgradError] = []
-    for values in [None, *drawn(first.parameters, starts, seed)]:
+    if checkpoint is not None:
+        checkpoint.new_round()
+    for number, values in enumerate([None, *drawn(first.parameters, starts, seed)]):
+        known = None if checkpoint is None else checkpoint.begin(number)
+        if known is not None:
+            if known.error:
+                errors.append(FitError(known.error))
+            else:
+                losses.append(known.loss)
+            continue
         try:
             problem = first if values is None else pose(values)
-            found.append((problem, problem.solve(bar)))
+            outcome = problem.solve(bar)
+        except CheckpointError:
+            raise
         except SbmlgradError as error:
             errors.append(error)
-    if not found:
+            ended = Ended(np.nan, str(error))
+        else:
+            ended = Ended(outcome.loss)
+            losses.append(outcome.loss)
+            if best is None or _rank(outcome.loss) < _rank(best[1].loss):
+                best = problem, outcome
+        if checkpoint is not None:
+            checkpoint.end(ended)
+    if best is None:
         raise errors[0]
-    problem, outcome = min(found, key=lambda pair: (np.isnan(pair[1].loss), pair[1].loss))
+    problem, outcome = best
     if starts < 2:
         return problem, outcome, ""
-    same = sum(other.loss <= outcome.loss + _SAME for _, other in found)
+    same = sum(loss <= outcome.loss + _SAME for loss in losses)
     failed = f", {len(errors)} failed ({errors[0]})" if errors else ""
     return problem, outcome, f"best of {starts} starts, {same} of which ended there{failed}; "
+
+
+def _rank(loss: float) -> tuple[bool, float]:
+    """Smaller is better, and a number better than none."""
+    return bool(np.isnan(loss)), loss

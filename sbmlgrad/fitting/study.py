@@ -11,9 +11,11 @@ from sbmlgrad.errors import SimulationError, TableError
 from sbmlgrad.fitting.exactness import Exactness
 from sbmlgrad.fitting.moments import simulated
 from sbmlgrad.fitting.outcome import curves, curves_of_trajectories, dense
+from sbmlgrad.fitting.switching import by_dwells, dwell_record, without_dwells
 from sbmlgrad.fitting.trials import Trial
 from sbmlgrad.gradient.problem import Problem, differentiable, once
 from sbmlgrad.likelihood.cells import ProjectedCells
+from sbmlgrad.likelihood.dwells import Dwells
 from sbmlgrad.likelihood.kalman import LinearNoisePaths
 from sbmlgrad.likelihood.likelihood import Expected, Likelihood
 from sbmlgrad.likelihood.noisy_cells import NoisyCells
@@ -63,6 +65,10 @@ class Study:
     def likelihood(self, loss: str, values: np.ndarray) -> Likelihood:
         """The one to follow from these values (own,); raises :class:`SimulationError` where there is none."""
         data = self.data
+        if by_dwells(self.trial, loss):
+            dwells = Dwells(self.problem, dwell_record(self.trial))
+            dwells.prepare(values)
+            return dwells
         if isinstance(data, Snapshots):
             laws = self.trial.laws
             cells = NoisyCells(self.problem, data, laws) if laws else ProjectedCells(self.problem, data)
@@ -169,6 +175,9 @@ class Study:
     def curves(self, part: Likelihood, values: np.ndarray) -> pandas.DataFrame:
         """Means and sds of the model at these values (own,) on a dense grid of times."""
         data, grid = self.data, dense(self.data.times)
+        if isinstance(part, Dwells):
+            mean, sd = (np.full((1, len(grid)), level) for level in part.at_rest(values))
+            return curves(data.observables, grid, mean, sd, np.zeros_like(sd), self.trial.condition)
         if self.problem.clock is not None:
             assert isinstance(part, Projected)
             places = [self.problem.variables.index(name) for name in data.observables]
@@ -203,6 +212,8 @@ def compared(condition: str, observables: Sequence[str], expected: Expected) -> 
 
 def without_likelihood(trial: Trial, loss: str) -> str:
     """Why single cells or trajectories have no likelihood here; "" where they have one."""
+    if by_dwells(trial, loss):
+        return without_dwells(trial)
     model, measurements = trial.model, trial.measurements
     observables = tuple(dict.fromkeys(s.observable for s in measurements.series))
     if measurements.cells is None:

@@ -177,7 +177,7 @@ class Bench:
                 if not np.isfinite(value):
                     raise FitError(
                         f"{name!r} is no number of the model, so it has no value to start from; give bounds, or one "
-                        f"with --init {name}=value"
+                        f"with init={{{name!r}: value}}"
                     )
             self.base = self.base.with_parameters(starts)
         self._models: dict[tuple[str, float], _Arranged] = {}

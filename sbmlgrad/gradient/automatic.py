@@ -155,7 +155,7 @@ def _at_fixed_counts(problem: Problem, by_rates: Sequence[int]) -> Problem:
 
 def _said(estimate: Estimate, choice: Choice) -> Estimate:
     note = f"{choice.estimator.name}: {choice.reason}" + (f"; {estimate.note}" if estimate.note else "")
-    return replace(estimate, note=note)
+    return replace(estimate, note=note, estimator=choice.estimator.name)
 
 
 def _errors(

@@ -22,7 +22,8 @@ class Estimate:
 
     ``values_sd`` is the standard deviation of the functions from trajectory to trajectory, nan where nothing is drawn;
     the standard error of an expectation may be less than it over the square root of ``n``. ``note`` says what is to be
-    known of the estimate: which estimator was chosen and why, or how far an error can reach.
+    known of the estimate: which estimator was chosen and why, or how far an error can reach. ``estimator`` names the
+    one that was chosen, where there was a choice.
     """
 
     values: np.ndarray
@@ -32,6 +33,7 @@ class Estimate:
     n: int
     values_sd: np.ndarray
     note: str = ""
+    estimator: str = ""
 
     @property
     def effective_size(self) -> float:

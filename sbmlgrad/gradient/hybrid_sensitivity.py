@@ -105,7 +105,7 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
     if estimator not in ("auto", "score", "coupled_fd"):
         raise EstimatorError(
             f"estimator {estimator!r}: cannot serve a model in which more than reactions changes anything; use 'auto' "
-            "(score or finite differences), or --method ode for the rate equations"
+            "(score or finite differences), or method 'ode' for the rate equations"
         )
     reasons = process.reasons(task.values)
     if estimator == "score" and any(reasons.values()):
@@ -127,6 +127,7 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
         derivatives=np.stack([rows[name] for name in process.parameters]),
         stderr=np.stack([errors[name] for name in process.parameters]),
         note="; ".join(notes),
+        estimator=" and ".join([*(["score"] if scored else []), *(["coupled_fd"] if others else [])]),
     )
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sbmlgrad.errors import SbmlgradError, UnknownIdError
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.compare import Comparison, compare
-from sbmlgrad.gradient.estimator import Estimator, Task
+from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.hybrid_sensitivity import Process, estimate
 from sbmlgrad.gradient.observables import Moment, Observable, as_observable
 from sbmlgrad.gradient.problem import Problem, differentiable, once
+from sbmlgrad.gradient.result import Sensitivity
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
-from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 from sbmlgrad.simulation.path import Settings
@@ -41,8 +43,9 @@ def sensitivity(
     method: str | Method = "ssa",
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
-    progress: bool = False,
-) -> pandas.DataFrame:
+    max_events: int = MAX_EVENTS,
+    progress: bool = True,
+) -> Sensitivity:
     """Derivatives of expected time courses with respect to parameters, with standard errors.
 
     Parameters
@@ -70,13 +73,13 @@ def sensitivity(
     select
         What to look at: names, as for :func:`sbmlgrad.simulate`, of which the means are meant, or observables:
         :class:`Moment`, :class:`Probability`, :class:`TimeAverage`, :class:`FirstPassage`, :class:`Autocorrelation`.
+    max_events
+        A trajectory in which more reactions fire raises :class:`TruncationError`.
 
     Returns
     -------
-    DataFrame
-        ``time, observable, parameter, sensitivity, stderr``: d E / d parameter, in the observable's unit over the
-        parameter's; ``stderr`` is 0 with method ``ode``, and a bound on the error with estimator ``exact``.
-        ``attrs["note"]`` says which estimator was chosen and why.
+    Sensitivity
+        ``table`` has derivatives, ``expectations`` what they are of; ``note`` says which estimator was chosen and why.
 
     Raises
     ------
@@ -84,7 +87,7 @@ def sensitivity(
     """
     require_float64()
     way = as_method(method)
-    said = {"n": n, "seed": seed, "select": select, "start": start}
+    said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, sensitivity.__kwdefaults__, **said)
     model = _in_condition(model, experiment)
     if isinstance(way, ODE):
@@ -97,18 +100,21 @@ def sensitivity(
         functions = asked or [Moment(name) for name in default_observables(model)]
         named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions), way)
         process = once(named.derived, key, lambda: Process(named, parameters, functions, way.settings))
+        look_ahead_at_process(process.process, process.quantities, experiment)
         result = estimate(process, _task([], experiment), chosen.name)
         process.warn()
     else:
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)
-        counts = problem.at(values).counts
-        source = model.elements.source.path if isinstance(model, Model) else "the network"
-        warn_of_fractions(source, fractional(problem.network.species, counts))
+        point = problem.at(values)
+        source = model.elements.source.path if isinstance(model, Model) else NETWORK
+        if chosen.name != "exact":  # which fires no reactions
+            look_ahead_at_network(source, problem.network, point.counts, point.coefficients, experiment)
+        warn_of_fractions(source, fractional(problem.network.species, point.counts))
         result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
-    table = _table(parameters, [f.label for f in functions], experiment.times, result.derivatives, result.stderr)
-    table.attrs["note"] = result.note
-    return table
+    grid = _Grid(list(parameters), [f.label for f in functions], experiment.times)
+    name = result.estimator or chosen.name
+    return _sensitivity(grid, result, experiment, name)
 
 
 def check(
@@ -120,6 +126,7 @@ def check(
     seed: int = 0,
     select: Sequence[str | Observable] | None = None,
     start: float = 0.0,
+    max_events: int = MAX_EVENTS,
 ) -> Comparison:
     """All estimators compared on what :func:`sensitivity` would be asked: bias, standard error, cost, and which to use.
 
@@ -127,7 +134,7 @@ def check(
     estimator.
     """
     require_float64()
-    said = {"n": n, "seed": seed, "select": select, "start": start}
+    said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, check.__kwdefaults__, **said)
     problem, values = _pose(_in_condition(model, experiment), parameters, _asked(experiment))
     return compare(problem, _task(values, experiment))
@@ -177,7 +184,7 @@ def _variables(functions: Sequence[Observable] | None) -> list[str] | None:
 
 def _of_equations(
     model: Model | ReactionNetwork, experiment: Experiment, parameters: Sequence[str], settings: Settings
-) -> pandas.DataFrame:
+) -> Sensitivity:
     times, select = experiment.times, experiment.select
     names = None if select is None else [item for item in select if isinstance(item, str)]
     for item in select or ():
@@ -193,28 +200,43 @@ def _of_equations(
         if name not in names:
             raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(names)}")
     indices = [names.index(name) for name in parameters]
-    slopes = sensitivities(equations, quantities, indices, times, experiment.start, settings)[1]
-    return _table(parameters, equations.observables, times, slopes, np.zeros_like(slopes))
+    values, slopes = sensitivities(equations, quantities, indices, times, experiment.start, settings)
+    exact = Estimate(values, np.zeros_like(values), slopes, np.zeros_like(slopes), 1, np.zeros_like(values))
+    return _sensitivity(_Grid(list(parameters), list(equations.observables), times), exact, experiment, "ode")
 
 
-def _table(
-    parameters: Sequence[str],
-    observables: Sequence[str],
-    times: np.ndarray,
-    derivatives: np.ndarray,
-    stderr: np.ndarray,
-) -> pandas.DataFrame:
-    """Rows by time, observable and parameter, of derivatives (parameters, observables, times)."""
+class _Grid(NamedTuple):
+    """What derivatives are by, of, and at which times (times,)."""
+
+    parameters: list[str]
+    observables: list[str]
+    times: np.ndarray
+
+
+def _sensitivity(grid: _Grid, result: Estimate, experiment: Experiment, estimator: str) -> Sensitivity:
     import pandas
 
-    rows = pandas.MultiIndex.from_product([parameters, observables, times], names=["parameter", "observable", "time"])
-    columns = {"sensitivity": derivatives.ravel(), "stderr": stderr.ravel()}
-    table = pandas.DataFrame(columns, index=rows).reset_index()
-    order = {name: index for index, name in enumerate(observables)}
-    table = table.sort_values(
-        ["time", "observable", "parameter"],
+    slopes = pandas.MultiIndex.from_product(
+        [grid.parameters, grid.observables, grid.times], names=["parameter", "observable", "time"]
+    )
+    table = _tidy({"sensitivity": result.derivatives, "stderr": result.stderr}, slopes, grid.observables)
+    table = table[["time", "observable", "parameter", "sensitivity", "stderr"]]
+    table.attrs["note"] = result.note
+    levels = pandas.MultiIndex.from_product([grid.observables, grid.times], names=["observable", "time"])
+    values = _tidy({"expectation": result.values, "stderr": result.values_stderr}, levels, grid.observables)
+    values = values[["time", "observable", "expectation", "stderr"]]
+    return Sensitivity(table, values, estimator, result.note, result.n, experiment.seed)
+
+
+def _tidy(columns: Mapping[str, np.ndarray], index: pandas.MultiIndex, observables: Sequence[str]) -> pandas.DataFrame:
+    """Rows by time, observable and parameter, of arrays ordered as the index is."""
+    import pandas
+
+    table = pandas.DataFrame({name: np.ravel(values) for name, values in columns.items()}, index=index).reset_index()
+    order = {name: place for place, name in enumerate(observables)}
+    return table.sort_values(
+        [name for name in ("time", "observable", "parameter") if name in index.names],
         key=lambda column: column.map(order) if column.name == "observable" else column,
         kind="stable",
         ignore_index=True,
     )
-    return table[["time", "observable", "parameter", "sensitivity", "stderr"]]

@@ -91,7 +91,7 @@ class MeasuredEquations:
             return Evaluation(-np.inf, score, np.zeros_like(known))
         return Evaluation(total, score, known, kinked=any(law.law == "laplace" for law in self._law))
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         """A search that begins with a rounded tip does not stick at the first of a thousand kinks."""
         if self._softness <= _SHARP or all(law.law != "laplace" for law in self._law):
             return False

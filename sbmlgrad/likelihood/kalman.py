@@ -58,7 +58,7 @@ class LinearNoisePaths:
         value, score, _ = self._compiled("slopes", self._with_slopes)(primals, directions, *self._rows)
         return evaluation(value, score)
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
 
     def expected(self, values: np.ndarray) -> Expected:

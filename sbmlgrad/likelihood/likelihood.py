@@ -98,8 +98,11 @@ class Likelihood(Protocol):
         """The log-likelihood and its derivatives; minus infinity where the data are impossible."""
         ...
 
-    def widen(self, values: np.ndarray) -> bool:
-        """Whether what the likelihood takes into account was too little at these values, and is more from here on."""
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
+        """Whether what the likelihood takes into account was too little at these values, and is more from here on.
+
+        ``rough`` is for confidence limits, which need fewer digits, and are not worth as much.
+        """
         ...
 
     def expected(self, values: np.ndarray) -> Expected:

@@ -169,7 +169,7 @@ class ParticlePaths:
                     raise
                 return
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         """Simulate anew at these values where paths of the present ones are rare, or too few to tell the maximum."""
         moved = self.estimate(values).excess > _DRIFT or self._distance(values) > _NEAR
         if not moved and not self._fixed:
@@ -257,6 +257,16 @@ class ParticlePaths:
             self._latest = None
             found = self.estimate(values)
         return Evaluation(found.value, found.score)
+
+    def anew(self, values: np.ndarray, seed: int) -> float:
+        """An estimate of the log-likelihood at these values (P,) by particles that nothing else has seen, whose
+        exponential has the likelihood as its mean; raises :class:`SimulationError`."""
+        kept = self._references, self._latest, self._used
+        self._references, self._latest = [self._simulated(values, seed)], None
+        try:
+            return self.estimate(values).value
+        finally:
+            self._references, self._latest, self._used = kept
 
     def estimate(self, values: np.ndarray) -> Estimate:
         """What each of the filters says at these values (P,), by the first of the references that is near enough."""

@@ -43,6 +43,8 @@ LIMIT = 50_000
 
 _MOST_PRODUCTS = 4e8  # of terms of all series, states and laws, in one evaluation: some seconds
 _MOST_LOST = 1e-8  # of the probability, between two times
+_MOST_LOST_ROUGHLY = 1e-4  # the same, where a confidence limit goes by it
+_TIMES, _FEW = 4, 2000  # times the states at the maximum, or as many in all, that a confidence limit is worth
 _WIDER = 0.4  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
@@ -62,6 +64,7 @@ class Projected:
         self.problem, self.times, self.begin, self.limit = problem, times, start, limit
         self._laws_followed = laws
         self._seen = seen
+        self._worth = limit
         self._box: tuple[np.ndarray, np.ndarray] | None = None  # bounds (species,) of the counts
         self._edges = np.unique(np.append(times, start))
         timed = problem.clock.timed if problem.clock is not None else None
@@ -117,11 +120,13 @@ class Projected:
                 f"{terms:.3g} reactions in {len(self.space)} states are too many to follow their probabilities{of}"
             )
 
-    def widen(self, values: np.ndarray) -> bool:
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         """Let the box grow on the sides by which too much is lost at these values, or take shorter steps."""
         lost, occupied = self.losses(values)
-        if lost <= _MOST_LOST:
-            return self._pace is Pace.SMOOTH and self._refine(values)
+        if not rough:
+            self._worth = max(_TIMES * len(self.space), _FEW)
+        if lost <= (_MOST_LOST_ROUGHLY if rough else _MOST_LOST):
+            return not rough and self._pace is Pace.SMOOTH and self._refine(values)
         assert self._box is not None
         lower, upper = self._box
         rates = self._usual_rates(values)
@@ -133,8 +138,16 @@ class Projected:
         below, above = (np.where(side > _SHARE * flux.sum(), step, 0) for side in sides)
         if not np.any(below | above):  # what leaves comes and goes between two times
             below = above = step
+        kept = self._box, self.space, self.layout
         self._box = np.maximum(lower - below, 0), upper + above
-        self.prepare(values)
+        try:
+            self.prepare(values)
+            if rough and len(self.space) > self._worth:
+                raise SimulationError(f"{len(self.space)} states are more than a confidence limit is worth")
+        except SimulationError:  # what was followed before still can be
+            self._box, self.space, self.layout = kept
+            self.match(values)
+            raise
         return True
 
     @property

@@ -45,8 +45,8 @@ class Total:
                 information[np.ix_(places, places)] += found.information
         return Evaluation(value, score, information if known else None, kinked)
 
-    def widen(self, values: np.ndarray) -> bool:
-        widened = [part.widen(values[places]) for part, places in zip(self.parts, self.places, strict=True)]
+    def widen(self, values: np.ndarray, rough: bool = False) -> bool:
+        widened = [part.widen(values[places], rough) for part, places in zip(self.parts, self.places, strict=True)]
         return any(widened)
 
     def expected(self, values: np.ndarray) -> Expected:

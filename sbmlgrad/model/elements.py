@@ -43,7 +43,7 @@ class Compartment:
 class Species:
     """A species with its initial value as the file gives it (an amount, a concentration or neither).
 
-    ``molecules_per_unit`` is the number of molecules in one unit of amount.
+    ``molecules_per_unit`` is the number of molecules in one unit of amount, which ``units`` names in words.
     """
 
     id: str

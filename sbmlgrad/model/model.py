@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sbmlgrad.errors import UnknownIdError
+from sbmlgrad.markup import html_table
 from sbmlgrad.model.elements import TIME, Elements, Species
 from sbmlgrad.model.evaluate import assignment_order, evaluate, symbol_ids
+from sbmlgrad.model.overview import parameters_table, reactions_table, species_table
 
 if TYPE_CHECKING:
     import pandas
@@ -50,6 +53,47 @@ class Model:
     def reaction_ids(self) -> tuple[str, ...]:
         """The ids of the reactions in document order."""
         return tuple(self.elements.reactions)
+
+    @property
+    def species(self) -> pandas.DataFrame:
+        """A row for each species: name, compartment, initial amount and concentration, unit of amount, what sets it."""
+        start = self.initial_values()
+        amounts = {identifier: self._amount(identifier, start) for identifier in self.elements.species}
+        return species_table(self.elements, start, amounts)
+
+    @property
+    def reactions(self) -> pandas.DataFrame:
+        """A row for each reaction: name, equation, kinetic law, and whether it is declared reversible."""
+        return reactions_table(self.elements)
+
+    @property
+    def parameters(self) -> pandas.DataFrame:
+        """A row for each parameter (local ones as ``reaction.parameter``): name, initial value, unit, what sets it."""
+        return parameters_table(self.elements, self.initial_values())
+
+    def __repr__(self) -> str:
+        elements = self.elements
+        numbers = (
+            (len(items), f"{what}s" if len(items) != 1 and what != "species" else what)
+            for items, what in (
+                (elements.species, "species"),
+                (elements.reactions, "reaction"),
+                (elements.parameters, "parameter"),
+                (elements.events, "event"),
+            )
+            if items
+        )
+        listed = ", ".join(f"{number} {what}" for number, what in numbers) or "empty"
+        changed = f"; {len(self.changes)} values changed" if self.changes else ""
+        return f"<Model {self.name!r} ({elements.source.path}): {listed}{changed}>"
+
+    def _repr_html_(self) -> str:
+        def table(caption: str, frame: pandas.DataFrame) -> str:
+            rows = frame.reset_index()
+            return html_table(caption, list(rows.columns), rows.itertuples(index=False))
+
+        tables = (("species", self.species), ("reactions", self.reactions), ("parameters", self.parameters))
+        return f"<p>{escape(repr(self))}</p>" + "".join(table(caption, frame) for caption, frame in tables)
 
     def with_parameters(self, changes: Mapping[str, float]) -> Model:
         """A model with other numbers.

@@ -149,16 +149,22 @@ def _beyond_counts(chemistry: Chemistry, names: Iterable[str], timed: bool = Fal
     return reasons
 
 
-def _of_counts(program: Formulas | None, timed: Timed | None) -> Callable[[Arrays, Arrays], Arrays]:
+@dataclass(frozen=True, eq=False)
+class OfCounts:
     """A program as a function of counts and coefficients, one array each."""
+
+    program: Program | None
+    timed: Timed | None
+
+    def __call__(self, counts: Arrays, coefficients: Arrays) -> Arrays:
+        time = np.float64(0.0)  # nothing follows it, or else it is among the coefficients
+        inputs = self.timed.inputs(counts, coefficients) if self.timed else (time, *counts, *coefficients)
+        return tuple(self.program.unrolled(inputs)) if self.program else ()
+
+
+def _of_counts(program: Formulas | None, timed: Timed | None) -> OfCounts:
     assert program is None or isinstance(program, Program)
-    time = np.float64(0.0)  # nothing follows it, or else it is among the coefficients
-
-    def function(counts: Arrays, coefficients: Arrays) -> Arrays:
-        inputs = timed.inputs(counts, coefficients) if timed else (time, *counts, *coefficients)
-        return tuple(program.unrolled(inputs)) if program else ()
-
-    return function
+    return OfCounts(program, timed)
 
 
 def _positions(process: HybridModel, reacting: Sequence[int]) -> tuple[int | None, ...]:

@@ -58,12 +58,12 @@ def jacobian_of(flow: Program, size: int) -> Jacobian | None:
     if size < _FEWEST:
         return None
     graph, state = flow.graph, flow.inputs[1 : size + 1]
-    held = _held_variables(flow, size)
+    held = held_variables(flow, size)
     sums = [_terms(graph, output) for output in flow.outputs]
     order = sorted({term for terms in sums for term in terms if held.get(term)})
     indices = {term: index for index, term in enumerate(order)}
     time = 1 << size
-    colours = _coloured([held[term] & ~time for term in order], size)
+    colours = coloured([held[term] & ~time for term in order], size)
     count = max(colours) + 1
     if count > size // 2:
         return None
@@ -71,7 +71,7 @@ def jacobian_of(flow: Program, size: int) -> Jacobian | None:
         (row, column, indices[term], count if column == size else colours[column], factor)
         for row, terms in enumerate(sums)
         for term, factor in terms.items()
-        for column in _members(held.get(term, 0))
+        for column in members(held.get(term, 0))
     ]
     rows, columns, terms, directions, factors = np.array(entries, dtype=np.int64).reshape(-1, 5).T
     seeds = np.zeros((count + 1, size + 1))
@@ -90,7 +90,7 @@ def jacobian_of(flow: Program, size: int) -> Jacobian | None:
     )
 
 
-def _held_variables(flow: Program, size: int) -> dict[int, int]:
+def held_variables(flow: Program, size: int) -> dict[int, int]:
     """For each node, bits that say which variables it depends on; bit ``size`` is time."""
     held = dict.fromkeys(flow.inputs, 0)
     held[flow.inputs[0]] = 1 << size
@@ -118,20 +118,20 @@ def _terms(graph: Graph, output: int) -> dict[int, int]:
     return terms
 
 
-def _coloured(groups: Sequence[int], size: int) -> list[int]:
+def coloured(groups: Sequence[int], size: int) -> list[int]:
     """A number for each variable such that no two of a group have the same, as small as a simple search finds."""
     beside = [0] * size
     for group in groups:
-        for member in _members(group):
+        for member in members(group):
             beside[member] |= group
     colours = [-1] * size
     for member in sorted(range(size), key=lambda index: -beside[index].bit_count()):
-        taken = {colours[other] for other in _members(beside[member])}
+        taken = {colours[other] for other in members(beside[member])}
         colours[member] = next(colour for colour in range(size) if colour not in taken)
     return colours
 
 
-def _members(bits: int) -> list[int]:
+def members(bits: int) -> list[int]:
     """The indices of the bits that are set."""
     positions = []
     while bits:

@@ -116,7 +116,7 @@ class Program:
         return jnp.stack([jnp.broadcast_to(output, shape) for output in outputs])
 
     def _node_by_node(self, values: Any, run: Run, given: Callable[[Any], Any]) -> list[Any]:
-        values_of = {self.inputs[number]: values[number] for number in self._read}
+        values_of = {self.inputs[number]: values[number] for number in self.read}
         for index in self._work:
             node = self.graph.nodes[index]
             if node.operation == "constant":
@@ -139,18 +139,18 @@ class Program:
     def _quick_unrolled(self) -> bool:
         """Whether running node by node compiles faster: for small programs and for those that are deep and narrow."""
         count = len(self._work) + len(self.outputs)
-        return count <= _SMALL * max(1.0, len(self._schedule[0]) / _FEW)
+        return count <= _SMALL * max(1.0, len(self.schedule[0]) / _FEW)
 
     @cached_property
-    def _read(self) -> list[int]:
+    def read(self) -> list[int]:
         """The numbers of the inputs that are needed; of thousands it may be few."""
         nodes = self.graph.nodes
         needed = {*self.outputs, *(arg for index in self._work for arg in nodes[index].args)}
         return [number for number, index in enumerate(self.inputs) if index in needed]
 
     def _batched(self, values: Any, run: Run, given: Callable[[Any], Any]) -> Any:
-        batches, constants, slots = self._schedule
-        values, fixed = _taken(values, self._read), given(jnp.asarray(constants))
+        batches, constants, slots = self.schedule
+        values, fixed = _taken(values, self.read), given(jnp.asarray(constants))
         fixed = fixed.reshape(fixed.shape + (1,) * (values.ndim - fixed.ndim))
         store = jnp.concatenate([values, jnp.broadcast_to(fixed, (len(constants), *values.shape[1:]))])
         for node, indices in batches:
@@ -159,13 +159,13 @@ class Program:
         return _taken(store, slots)
 
     @cached_property
-    def _schedule(self) -> tuple[list[tuple[Node, list[list[int]]]], np.ndarray, np.ndarray]:
+    def schedule(self) -> tuple[list[tuple[Node, list[list[int]]]], np.ndarray, np.ndarray]:
         """Batches of nodes of one kind with the indices of their arguments, constants, and indices of the outputs.
 
         The kind of which most nodes are ready goes first, which keeps the number of batches low.
         """
         nodes = self.graph.nodes
-        slots = {self.inputs[number]: slot for slot, number in enumerate(self._read)}
+        slots = {self.inputs[number]: slot for slot, number in enumerate(self.read)}
         constants = [index for index in self._work if nodes[index].operation == "constant"]
         for index in constants:
             slots[index] = len(slots)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sbmlgrad.errors import FitError, PetabError, SimulationError
 from sbmlgrad.fitting.box_search import FIRST_RADIUS, Found, search
@@ -15,6 +14,7 @@ from sbmlgrad.petab.evaluate import Evaluator, parameter_values
 from sbmlgrad.petab.objective import Objective, Posterior, coordinates
 from sbmlgrad.petab.starts import check_starts, draw_starts
 from sbmlgrad.simulation.path import Settings
+from sbmlgrad.simulation.progress import bar
 
 _COARSER = 1e2  # times the tolerance, until a search has come to its first end
 _FINER = 1e-2  # times the tolerance, where value and gradient contradict each other
@@ -101,9 +101,7 @@ class MultiStart:
             if nothing can be simulated at any of the starts.
         """
         ended: list[Ended] = []
-        shown = tqdm(
-            self.starts, desc="fit", unit="start", disable=None if self.options.progress else True, leave=False
-        )
+        shown = bar(self.options.progress, iterable=self.starts, desc="fit", unit="start")
         for start in shown:
             ended.append(self._ended(start))
             shown.set_postfix_str(f"best {min(item.value for item in ended):.6g}", refresh=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
+
+from sbmlgrad.model.labels import Labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,11 @@ class FitContent:
     facts: Mapping[str, str]
     """whatever else tells how the fit was made, by its name: loss, estimator, seed, version, ..."""
     warnings: tuple[str, ...] = ()
+    posterior: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    """draws (chain, draw, log_likelihood, a column per parameter) and summary (index parameter; mean, sd, median,
+    ci_lower, ci_upper, rhat, ess), where there are any"""
+    labels: Labels = field(default_factory=Labels)
+    """what axes call things"""
     profiles: tuple[pd.DataFrame, pd.DataFrame] | None = None
     """points (parameter, value, log_likelihood_difference or loss_difference, a column per parameter) and limits
     (index parameter; estimate, ci_lower, ci_upper, threshold), where there are any"""

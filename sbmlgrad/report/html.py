@@ -19,19 +19,21 @@ from matplotlib.figure import Figure
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.report.plots import plot_fit, plot_loss, plot_parameters, plot_residuals, render
+from sbmlgrad.report.posteriors import plot_posterior
 from sbmlgrad.report.profiles import plot_profiles
 
 PAGE = "index.html"
 TABLES = ("parameters.csv", "measured.csv", "history.csv")
-PROFILE = "profile.csv"
+PROFILE, SAMPLES = "profile.csv", "samples.csv"
 MARK = '<meta name="generator" content="sbmlgrad'
 MARK_WITHIN = 1024  # bytes from the beginning of the page
 MOST_CORRELATED = 40  # rows of the table of correlations
 
 
 def write_report(content: FitContent, folder: str | os.PathLike[str]) -> None:
-    """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv, and with profiles profile.csv.
+    """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv.
 
+    Profiles go to profile.csv, draws from a posterior to samples.csv.
     An earlier report in this place is replaced, at once and only when the new one is complete. Raises
     SbmlgradError if the folder holds anything else or cannot be written.
     """
@@ -63,7 +65,7 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
         raise SbmlgradError(f"{folder}: cannot write the report, this is a file; name a folder")
     try:
         held = {path.name for path in folder.iterdir()}
-        own = {PAGE, *TABLES, PROFILE} if _is_report(folder / PAGE) else set()
+        own = {PAGE, *TABLES, PROFILE, SAMPLES} if _is_report(folder / PAGE) else set()
     except OSError as error:
         raise SbmlgradError(f"{folder}: cannot be read: {error.strerror}; name another folder") from error
     if held <= own:
@@ -86,6 +88,8 @@ def _write_files(content: FitContent, folder: Path) -> None:
     content.history.to_csv(folder / TABLES[2], index=False)
     if content.profiles is not None:
         content.profiles[0].to_csv(folder / PROFILE, index=False)
+    if content.posterior is not None:
+        content.posterior[0].to_csv(folder / SAMPLES, index=False)
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
@@ -121,8 +125,14 @@ def render_page(content: FitContent) -> str:
             "parameters": _picture(plot_parameters(content)),
             "residuals": _picture(plot_residuals(content)),
             "profiles": None if content.profiles is None else _picture(plot_profiles(*content.profiles)),
+            "posterior": None if content.posterior is None else _picture(plot_posterior(*content.posterior)),
         },
-        tables=TABLES if content.profiles is None else (*TABLES, PROFILE),
+        posterior=[] if content.posterior is None else _posterior_rows(content.posterior[1]),
+        tables=(
+            *TABLES,
+            *([] if content.profiles is None else [PROFILE]),
+            *([] if content.posterior is None else [SAMPLES]),
+        ),
     )
 
 
@@ -148,6 +158,22 @@ def _parameter_row(name: str, row: pd.Series[Any]) -> dict[str, Any]:
         "search": f"{lower:.4g} to {upper:.4g}" if math.isfinite(lower + upper) else _one_bound(lower, upper),
         "at_bound": bool(row["at_bound"]),
     }
+
+
+def _posterior_rows(summary: pd.DataFrame) -> list[dict[str, str]]:
+    """Texts of the table of a posterior."""
+    return [
+        {
+            "name": str(name),
+            "mean": f"{row['mean']:.4g}",
+            "sd": f"{row['sd']:.2g}",
+            "median": f"{row['median']:.4g}",
+            "interval": f"{row['ci_lower']:.4g} to {row['ci_upper']:.4g}",
+            "rhat": f"{row['rhat']:.3f}",
+            "ess": f"{row['ess']:.0f}",
+        }
+        for name, row in summary.iterrows()
+    ]
 
 
 def _one_bound(lower: float, upper: float) -> str:

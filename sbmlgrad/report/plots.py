@@ -6,6 +6,7 @@ is a dollar sign, and they never pass through matplotlib's rule that a label ``_
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import warnings
@@ -27,6 +28,7 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.files import replacing
+from sbmlgrad.model.labels import Labels
 from sbmlgrad.report.content import FitContent
 
 FORMATS = ("png", "svg", "pdf")
@@ -45,7 +47,7 @@ PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
 STATISTICS = {"mean": ("value", "mean"), "sd": ("sd",)}  # curve of a panel -> measured statistics in it
 
 
-def plot_fit(content: FitContent) -> Figure:
+def plot_fit(content: FitContent) -> Picture:
     """Measurements and the fitted model over time, a panel per observable and one more for a measured sd."""
     measured, curves = content.measured, content.curves
     spread = set(measured.loc[measured["statistic"] == "sd", "observable"])
@@ -60,19 +62,22 @@ def plot_fit(content: FitContent) -> Figure:
             continue
         for number, condition in enumerate(conditions):
             colour = MODEL if len(conditions) == 1 else COLOURS[number % len(COLOURS)]
-            _draw_curve(panel, _pick(curves, name, condition), quantity, colour)
             rows = _pick(measured, name, condition)
+            is_signed = bool((rows.loc[rows["statistic"] != "sd", "measured"] < 0).any())
+            _draw_curve(panel, _pick(curves, name, condition), quantity, colour, is_signed)
             rows = rows[rows["statistic"].isin(STATISTICS[quantity])]
             _draw_measured(panel, rows, DATA if len(conditions) == 1 else colour)
-        panel.set_title(short(f"standard deviation of {name}" if quantity == "sd" else name), **PLAIN)
-        panel.set_ylabel("standard deviation" if quantity == "sd" else "value")
-        panel.set_xlabel("time")
+        shown = content.labels.name(name)
+        panel.set_title(short(f"standard deviation of {shown}" if quantity == "sd" else shown), **PLAIN)
+        measure = content.labels.quantity(name)
+        panel.set_ylabel(short(f"sd of {measure}" if quantity == "sd" else measure), **PLAIN)
+        panel.set_xlabel(content.labels.time, **PLAIN)
     _fit_legend(figure, content, conditions)
     say_left_out(figure, len(observables) * len(quantities) - len(drawn), "panels")
     return figure
 
 
-def plot_loss(content: FitContent) -> Figure:
+def plot_loss(content: FitContent) -> Picture:
     """The loss at each step, with the noise of its estimate (1.96 standard errors)."""
     history = content.steps
     figure, (axes,) = panels(1, width=7.5)
@@ -92,7 +97,7 @@ def plot_loss(content: FitContent) -> Figure:
     return figure
 
 
-def plot_parameters(content: FitContent) -> Figure:
+def plot_parameters(content: FitContent) -> Picture:
     """Each parameter over the steps, with its final estimate and standard error."""
     parameters, traces = content.parameters, content.traces
     shown = parameters.iloc[:MOST_PANELS]
@@ -128,7 +133,7 @@ def plot_parameters(content: FitContent) -> Figure:
     return figure
 
 
-def plot_residuals(content: FitContent) -> Figure:
+def plot_residuals(content: FitContent) -> Picture:
     """Standardised residuals over time, and their distribution against the standard normal density."""
     figure = _figure(8.5, 3.4)
     over_time, spread = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
@@ -162,30 +167,58 @@ def plot_residuals(content: FitContent) -> Figure:
     return figure
 
 
-def plot_simulation(mean: pd.DataFrame, sd: pd.DataFrame | None, title: str) -> Figure:
-    """A line per column over time (the index), with a band of one standard deviation if ``sd`` is given."""
-    wide = len(mean.columns) > 1
-    figure = _figure(8.0 if wide else 6.5, 4.2)
-    axes = figure.subplots()
-    _clean(axes)
-    time = mean.index.to_numpy(dtype=float)
-    handles: dict[str, Artist] = {}
+def plot_simulation(
+    mean: pd.DataFrame, sd: pd.DataFrame | None, labels: Labels | None = None, *, caption: str = ""
+) -> Picture:
+    """A line per column over time (the index), with a band of one standard deviation if ``sd`` is given.
+
+    Columns that measure the same share a panel. ``caption`` says below the title what is drawn.
+    """
+    labels = labels or Labels()
+    by_quantity: dict[str, list[int]] = {}
     for number, name in enumerate(mean.columns):
-        colour = COLOURS[number % len(COLOURS)]
-        dash = DASHES[number // len(COLOURS) % len(DASHES)]
-        value = _numbers(mean, name)
-        if sd is not None and name in sd:
-            width = _numbers(sd, name)
-            axes.fill_between(time, value - width, value + width, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(time, value, color=colour, linestyle=dash)
-        handles[str(name)] = Line2D([], [], color=colour, linestyle=dash)
-    axes.set_title(short(title, 80), **PLAIN)
-    axes.set_xlabel("time")
-    axes.set_ylabel("value" if wide else short(str(mean.columns[0])), **PLAIN)
-    axes.margins(x=0)
+        by_quantity.setdefault(labels.quantity(str(name)), []).append(number)
+    wide = len(mean.columns) > 1
+    shown = list(by_quantity.items())[:MOST_PANELS]
+    figure, axes = panels(len(shown), columns=1, width=8.0 if wide else 6.5, height=3.7 if len(shown) == 1 else 2.8)
+    handles: dict[str, Artist] = {}
+    for panel, (quantity, columns) in zip(axes, shown, strict=False):
+        for number in columns:
+            name = str(mean.columns[number])
+            style: dict[str, Any]
+            style = {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES)]}
+            spread = _numbers(sd, mean.columns[number]) if sd is not None else None
+            _draw_course(panel, mean.iloc[:, number], spread, style, name in labels.signed)
+            handles[labels.name(name)] = Line2D([], [], **style)
+        panel.set_xlabel(labels.time, **PLAIN)
+        panel.set_ylabel(short(quantity, 60) if wide else _of_one(labels, str(mean.columns[0])), **PLAIN)
+        panel.margins(x=0)
+    axes[0].set_title(short(labels.title, 80), **PLAIN, pad=18 if caption else 6)
+    if caption:
+        axes[0].text(0.5, 1.02, caption, transform=axes[0].transAxes, ha="center", fontsize=8, color=QUIET, **PLAIN)
     if wide:
         legend(figure, handles, loc="outside right upper", ncols=1 if len(handles) <= 20 else 2)
+    say_left_out(figure, len(by_quantity) - len(shown), "kinds of quantities")
     return figure
+
+
+def _of_one(labels: Labels, name: str) -> str:
+    return short(f"{labels.name(name)}, {labels.quantity(name)}" if name in labels.quantities else name, 60)
+
+
+def _draw_course(
+    axes: Axes, mean: pd.Series[Any], spread: np.ndarray | None, style: dict[str, Any], is_signed: bool
+) -> None:
+    time, value = mean.index.to_numpy(dtype=float), pd.to_numeric(mean).to_numpy(dtype=float, na_value=np.nan)
+    if spread is not None:
+        low = value - spread if is_signed else _from_zero(value, value - spread)
+        axes.fill_between(time, low, value + spread, color=style["color"], alpha=0.15, linewidth=0)
+    axes.plot(time, value, **style)
+
+
+def _from_zero(value: np.ndarray, low: np.ndarray) -> np.ndarray:
+    """The lower edge of a band, which stops at 0 where the values themselves are above."""
+    return np.where(value >= 0, np.maximum(low, 0.0), low)
 
 
 def check_picture(path: str | os.PathLike[str]) -> Path:
@@ -215,16 +248,25 @@ def render(figure: Figure, target: Any, format_: str, *, transparent: bool = Fal
         figure.savefig(target, format=format_, metadata=undated, transparent=transparent)
 
 
-def _figure(width: float, height: float) -> Figure:
+class Picture(Figure):
+    """A figure that notebooks show, whether or not pyplot has been imported in them."""
+
+    def _repr_png_(self) -> bytes:
+        target = io.BytesIO()
+        render(self, target, "png")
+        return target.getvalue()
+
+
+def _figure(width: float, height: float) -> Picture:
     layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
-    figure = Figure(figsize=(width, height), dpi=150, layout=layout)
+    figure = Picture(figsize=(width, height), dpi=150, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
 
 def panels(
     number: int, columns: int | None = None, width: float | None = None, height: float = 3.0
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[Picture, list[Axes]]:
     """A figure with this many panels in rows, at least one."""
     number = max(number, 1)
     columns = columns or {1: 1, 2: 2, 4: 2}.get(number, 3)
@@ -287,12 +329,13 @@ def _fit_legend(figure: Figure, content: FitContent, conditions: Sequence[Any]) 
     legend(figure, handles, loc="outside upper center", ncols=4)
 
 
-def _draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str, colour: str) -> None:
+def _draw_curve(axes: Axes, curve: pd.DataFrame, quantity: str, colour: str, is_signed: bool) -> None:
     curve = curve.sort_values("time")
     time, value, sd = (_numbers(curve, name) for name in ("time", quantity, "sd"))
     if quantity == "mean":
         noise = NORMAL_95 * _numbers(curve, "mean_stderr")
-        axes.fill_between(time, value - sd, value + sd, color=colour, alpha=0.15, linewidth=0)
+        low = value - sd if is_signed else _from_zero(value, value - sd)
+        axes.fill_between(time, low, value + sd, color=colour, alpha=0.15, linewidth=0)
         axes.fill_between(time, value - noise, value + noise, color=colour, alpha=0.4, linewidth=0)
     axes.plot(time, value, color=colour, linewidth=1.5)
 

@@ -77,6 +77,17 @@ def substance_units(model: Any) -> str:
     return model.getSubstanceUnits() if model.getLevel() > 2 else "substance"
 
 
+def size_units(model: Any, dimensions: float) -> str:
+    """The id of the unit of compartments of so many dimensions that name none; "" where undeclared."""
+    kinds = {3: "volume", 2: "area", 1: "length"}
+    if dimensions not in kinds:
+        return ""
+    kind = kinds[int(dimensions)]
+    if model.getLevel() < 3:
+        return kind
+    return str({"volume": model.getVolumeUnits, "area": model.getAreaUnits, "length": model.getLengthUnits}[kind]())
+
+
 def extent_units(model: Any) -> str:
     """The id of the unit of reaction extent; where undeclared, that of all amounts; "" if they differ."""
     declared = model.getExtentUnits() if model.getLevel() > 2 else "substance"
@@ -90,7 +101,7 @@ def in_words(model: Any, units: str) -> str:
     """A unit as a reader would name it ("nanomole", "3600 second"), from its id; "" where undeclared."""
     definition = model.getUnitDefinition(units) if units else None
     if definition is None:
-        return {"substance": "", "time": "second"}.get(units, units)
+        return {"substance": "", "time": "second", "volume": "litre", "area": "", "length": ""}.get(units, units)
     parts = [definition.getUnit(index) for index in range(definition.getNumUnits())]
     if not all(part.isSetScale() and part.isSetMultiplier() and part.isSetExponent() for part in parts):
         return definition.getName() or units

@@ -30,7 +30,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.sbml.document import parse, read_source
 from sbmlgrad.sbml.flatten import flatten
 from sbmlgrad.sbml.mathml import Scope
-from sbmlgrad.sbml.quantities import Quantities, in_words, listing, substance_units
+from sbmlgrad.sbml.quantities import Quantities, in_words, listing, size_units, substance_units
 from sbmlgrad.sbml.support import ignored
 
 
@@ -99,7 +99,7 @@ class _Reader:
             version=self.document.getVersion(),
             compartments={item.getId(): self._compartment(item) for item in model.getListOfCompartments()},
             species={item.getId(): self._species(item, quantities) for item in model.getListOfSpecies()},
-            parameters={item.getId(): _parameter(item) for item in model.getListOfParameters()},
+            parameters={item.getId(): _parameter(model, item) for item in model.getListOfParameters()},
             reactions={name: self._reaction(item) for name, item in self.reactions.items()},
             assignment_rules=rules,
             initial_assignments=initial,
@@ -217,7 +217,7 @@ class _Reader:
             size=size,
             dimensions=3.0 if math.isnan(dimensions) else dimensions,
             constant=item.getConstant(),
-            units=item.getUnits(),
+            units=in_words(self.model, item.getUnits() or size_units(self.model, dimensions)),
         )
 
     def _species(self, item: Any, quantities: Quantities) -> Species:
@@ -236,7 +236,7 @@ class _Reader:
             boundary=item.getBoundaryCondition(),
             constant=item.getConstant(),
             conversion_factor=self._conversion_factor(item, f"species '{identifier}'"),
-            units=item.getSubstanceUnits(),
+            units=in_words(self.model, item.getSubstanceUnits() or substance_units(self.model)),
             molecules_per_unit=quantities.species(item),
         )
 
@@ -259,7 +259,8 @@ class _Reader:
             modifiers=tuple(modifier.getSpecies() for modifier in item.getListOfModifiers()),
             kinetic_law=law,
             local_parameters=tuple(
-                _parameter(parameter, f"{identifier}.") for parameter in _local_parameters(item.getKineticLaw())
+                _parameter(self.model, parameter, f"{identifier}.")
+                for parameter in _local_parameters(item.getKineticLaw())
             ),
             fast=item.isSetFast() and item.getFast(),
         )
@@ -325,11 +326,11 @@ def _local_parameters(law: Any) -> list[Any]:
     return list(law.getListOfLocalParameters() if law.getLevel() > 2 else law.getListOfParameters())
 
 
-def _parameter(item: Any, prefix: str = "") -> Parameter:
+def _parameter(model: Any, item: Any, prefix: str = "") -> Parameter:
     return Parameter(
         id=prefix + item.getId(),
         name=item.getName(),
         value=item.getValue() if item.isSetValue() else None,
         constant=item.getConstant(),
-        units=item.getUnits(),
+        units=in_words(model, item.getUnits()),
     )

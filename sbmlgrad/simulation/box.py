@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.finite_state import StateSpace
+from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
 
 
 def box(
@@ -50,6 +53,31 @@ def box(
         inside = within(after)
         successors[reaction, inside] = np.searchsorted(known, codes(after[inside]))
     return StateSpace(states, successors)
+
+
+def closed(
+    network: ReactionNetwork, starts: np.ndarray, coefficients: Sequence[Any], limit: int = 200_000
+) -> StateSpace:
+    """All states that lead on from ``starts`` (K, species) by reactions whose rates there are not 0.
+
+    Raises :class:`SimulationError` for more than ``limit`` states.
+    """
+    jumps, known = network.stoichiometry.T, {tuple(state) for state in starts.astype(np.int64).tolist()}
+    new = known
+    while new:
+        states = np.array(sorted(new), np.int64)
+        fires = np.asarray(stacked_rates(network, tuple(states.T.astype(np.float64)), tuple(coefficients))) > 0
+        reached = {
+            tuple(after) for jump, here in zip(jumps, fires, strict=True) for after in (states[here] + jump).tolist()
+        }
+        new = reached - known
+        known = known | new
+        if len(known) > limit:
+            raise SimulationError(f"more than {limit} states are within reach")
+    ordered = sorted(known)
+    index, states = {state: place for place, state in enumerate(ordered)}, np.array(ordered, np.int64)
+    after = [[index.get(tuple(state), len(states)) for state in (states + jump).tolist()] for jump in jumps]
+    return StateSpace(states, np.array(after).reshape(len(jumps), len(states)))
 
 
 def _of_codes(codes: np.ndarray, lower: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ does not change a bit of it.
 
 from __future__ import annotations
 
-import os
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +18,12 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
+from sbmlgrad.cores import cores
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times
+from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times, too_many
+from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import Streams, streams
 from sbmlgrad.simulation.ssa import BatchState, Kernel, PathFunctional, build_kernel, initial_count
 
@@ -114,8 +114,8 @@ def run_on_device(ensemble: Ensemble, progress: str | None = None) -> Iterator[D
 def run(ensemble: Ensemble, progress: str | None = None, skip: int = 0) -> Iterator[Chunk]:
     """Simulate chunk by chunk, in order, with as many chunks at work as there are cores.
 
-    ``progress`` labels a progress bar on stderr, which shows only on a terminal. The first ``skip`` of the records are
-    left out.
+    ``progress`` labels a progress bar, which shows only on a terminal and in a notebook. The first ``skip`` of the
+    records are left out.
 
     Raises
     ------
@@ -138,22 +138,20 @@ def _run(ensemble: Ensemble, progress: str | None, run_chunk: Callable[..., AnyC
     workers, kernel = _register_kernel(ensemble) or _plain_kernel(ensemble)
     firsts = range(0, ensemble.n, kernel.batch_size)
     keys = streams(ensemble.seed)
-    bar = tqdm(total=ensemble.n, desc=progress, unit="traj", disable=None if progress else True, leave=False)
-    with bar, ThreadPoolExecutor(workers) as pool:
+    stop = _Stop()
+    watch = Progress(progress, ensemble.n, ensemble.start, float(ensemble.times[-1]))
+    with watch, ThreadPoolExecutor(workers) as pool:
         pending: list[Future[AnyChunk]] = []
         waiting = iter(firsts)
-        stop = _Stop()
         try:
             while True:
                 for first in waiting:
-                    pending.append(pool.submit(run_chunk, kernel, ensemble, keys, first, stop))
+                    pending.append(pool.submit(run_chunk, kernel, ensemble, keys, first, stop, watch))
                     if len(pending) > workers:
                         break
                 if not pending:
                     return
-                chunk = pending.pop(0).result()
-                bar.update(min(kernel.batch_size, ensemble.n - chunk.first))
-                yield chunk
+                yield pending.pop(0).result()
         finally:
             stop.asked = True
             for future in pending:
@@ -170,7 +168,7 @@ def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
         return 1, _round_up(-(-n // -(-n // most)), GRAIN)
     if on_accelerator():
         return 1, min(1 << 17, _round_up(n, GRAIN))
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores()
     if n <= GRAIN:
         return 1, max(8, 1 << (n - 1).bit_length())
     largest = max(2 * GRAIN, _CACHE_BYTES // (8 * (arrays + _RANDOM_ARRAYS)) // GRAIN * GRAIN)
@@ -270,7 +268,9 @@ def _block(ensemble: Ensemble) -> int:
     return 4 if expected < 8 else 8 if expected < 40 else 16
 
 
-def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop) -> DeviceChunk:
+def _run_chunk(
+    kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop, watch: Progress
+) -> DeviceChunk:
     count = min(kernel.batch_size, ensemble.n - first)
     x0 = [_padded(value, first, kernel.batch_size) if np.ndim(value) else float(value) for value in ensemble.x0]
     state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, first, ensemble.start)
@@ -279,7 +279,7 @@ def _run_chunk(kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, st
     for begin in range(0, len(ensemble.times), kernel.times):
         times = ensemble.times[begin : begin + kernel.times]
         padded = np.concatenate([times, np.full(kernel.times - len(times), times[-1])])
-        state, draws = _finish_segment(kernel, ensemble, keys, state, padded, part._replace(begin=begin), stop)
+        state, draws = _finish_segment(kernel, ensemble, keys, state, padded, part._replace(begin=begin), stop, watch)
         segments.append([_rows(record, len(times)) for record in state.records])
     records = segments[0]
     if len(segments) > 1:
@@ -309,7 +309,14 @@ def initial_counts(means: Sequence[float], n: int, seed: int) -> list[np.ndarray
 
 
 def _finish_segment(
-    kernel: Kernel, ensemble: Ensemble, keys: Streams, state: BatchState, times: np.ndarray, part: _Part, stop: _Stop
+    kernel: Kernel,
+    ensemble: Ensemble,
+    keys: Streams,
+    state: BatchState,
+    times: np.ndarray,
+    part: _Part,
+    stop: _Stop,
+    watch: Progress,
 ) -> tuple[BatchState, int]:
     """Call the loop until all trajectories are through, in calls short enough to interrupt and to watch.
 
@@ -334,6 +341,8 @@ def _finish_segment(
             raise propensity_error(ensemble, state, first, count)
         if most > min(ensemble.max_events, MAX_EVENTS) // 100:
             check_effort(ensemble, state, first, count, begin, bool(done))
+        if watch.shown:
+            watch.tell(first, np.asarray(state.time)[:count])
         if done:
             return state, int(draws)
         if stop.asked:
@@ -358,10 +367,11 @@ def check_effort(ensemble: Ensemble, state: BatchState, first: int, count: int, 
         column = int(np.argmax(forecast))
         largest = int(np.argmax(x[:, column]))
         raise TruncationError(
-            f"trajectory {first + column}: at time {time[column]:g} it has taken {events[column]:.3g} events and heads "
-            f"for {forecast[column]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
+            f"trajectory {first + column}: at time {time[column]:g} {events[column]:.3g} reactions have fired and it "
+            f"heads for {forecast[column]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
             f"{ensemble.network.species[largest]!r} is at {x[largest, column]:.6g} molecules. "
-            "If it should not explode, check the rates; else end earlier or raise max_events"
+            "If it should not explode, check the rates",
+            *too_many(float(forecast[column])),
         )
 
 
@@ -384,13 +394,17 @@ def _shortened(text: str, most: int = 200) -> str:
 
 
 def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
+    return propensities_of(ensemble.network, ensemble.coefficients, x)
+
+
+def propensities_of(network: ReactionNetwork, coefficients: Sequence[Any], x: np.ndarray) -> np.ndarray:
     """Propensities (reactions, batch) at counts (species, batch)."""
-    assert ensemble.network.rates is not None
-    compiled = ensemble.network.compiled
+    assert network.rates is not None
+    compiled = network.compiled
     if "propensities" not in compiled:
-        compiled["propensities"] = jax.jit(ensemble.network.rates)
+        compiled["propensities"] = jax.jit(network.rates)
     with on_host():
-        values = compiled["propensities"](tuple(x), ensemble.coefficients)
+        values = compiled["propensities"](tuple(x), tuple(coefficients))
         return stacked(values, x.shape[1:])
 
 

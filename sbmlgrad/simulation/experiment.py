@@ -78,6 +78,35 @@ class Experiment:
         return times
 
 
+def too_many(firings: float, of_document: bool = False) -> tuple[str, str]:
+    """What to do where so many reactions would fire in a trajectory: by keywords, and by options.
+
+    A model ``of_document`` can be read with fewer molecules.
+    """
+    ways = [
+        ("solve the rate equations (method='ode')", "solve the rate equations (--method ode)"),
+        ("end earlier", "end earlier (--end)"),
+    ]
+    if firings < 0.5 * _LARGEST_DRAW:
+        most = f"{_rounded_up(firings):.0f}"
+        ways.append((f"raise max_events (to {most})", f"allow more (--max-events {most})"))
+    if of_document:
+        ways.append(
+            (
+                "read fewer molecules in a unit (molecules_per_unit)",
+                "read fewer molecules in a unit (--molecules-per-unit)",
+            )
+        )
+    keywords, options = (f"{', '.join(words[:-1])} or {words[-1]}" for words in zip(*ways, strict=True))
+    return keywords, options
+
+
+def _rounded_up(firings: float) -> float:
+    """A round number well above."""
+    size = 10.0 ** np.floor(np.log10(max(firings, 1.0)))
+    return float(min(size * np.ceil(1.5 * firings / size), _LARGEST_DRAW))
+
+
 def check_times(times: np.ndarray, start: float) -> None:
     """Raise :class:`SimulationError` unless these are increasing finite times from ``start`` on."""
     if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)):

@@ -9,6 +9,7 @@ from jax import Array
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.program import Program
+from sbmlgrad.simulation.experiment import too_many
 from sbmlgrad.simulation.path import (
     BAD_PROPENSITY,
     ENDLESS_EVENTS,
@@ -67,10 +68,10 @@ def check_effort(model: HybridModel, paths: Path, first: int, count: int, max_ev
     state = np.where(model.whole, np.asarray(paths.state[worst])[: len(model.variables)], 0.0)
     largest = int(np.argmax(state))
     raise TruncationError(
-        f"{model.source}: trajectory {first + worst}: at time {float(paths.time[worst]):g} it has taken "
-        f"{fired[worst]:.3g} events, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is "
-        f"at {state[largest]:.6g} molecules. If it should not explode, check the rates; else end earlier or raise "
-        "max_events"
+        f"{model.source}: trajectory {first + worst}: at time {float(paths.time[worst]):g} {fired[worst]:.3g} "
+        f"reactions have fired, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is at "
+        f"{state[largest]:.6g} molecules. If it should not explode, check the rates",
+        *too_many(float(fired[worst]), of_document=True),
     )
 
 

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from tqdm import tqdm
 
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
@@ -37,6 +36,7 @@ from sbmlgrad.simulation.path import (
     Realisation,
     Settings,
 )
+from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import Streams, key, streams
 from sbmlgrad.simulation.solvers import ROSENBROCK, DormandPrince, Euler
 from sbmlgrad.simulation.ssa import compiler_options
@@ -121,12 +121,10 @@ def run_hybrid(
     n, start, times = experiment.n, experiment.start, experiment.times
     workers, batch_size = layout(n, _arrays(model, settings))
     keys = streams(experiment.seed)
-    with tqdm(total=n, desc=progress, unit="traj", disable=None if progress else True, leave=False) as bar:
+    with Progress(progress, n, start, float(times[-1])) as watch:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-        one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events)
-        for chunk in _in_order(one, settings, range(0, n, batch_size), workers):
-            bar.update(chunk.states.shape[-1])
-            yield chunk
+        one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events, watch)
+        yield from _in_order(one, settings, range(0, n, batch_size), workers)
 
 
 def _in_order(
@@ -244,6 +242,7 @@ def _run_chunk(
     keys: Streams,
     start: float,
     max_events: int,
+    watch: Progress,
     settings: Settings,
     first: int,
 ) -> tuple[Settings, HybridChunk]:
@@ -258,6 +257,8 @@ def _run_chunk(
         paths = paths._replace(status=jnp.where(jnp.arange(batch_size) < count, paths.status, DONE))
         while True:
             paths, records = advance(paths, records, coefficients, *fixed[1:])
+            if watch.shown:
+                watch.tell(first, np.asarray(paths.time)[:count])
             other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
             if other is not None or not np.any(np.asarray(paths.status)[:count] == RUNNING):
                 break

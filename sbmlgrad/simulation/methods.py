@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Protocol
 
 import numpy as np
 
 from sbmlgrad.errors import SimulationError
+from sbmlgrad.model.labels import Labels, labels_of
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
 from sbmlgrad.simulation.ensemble import Ensemble, on_accelerator, run
 from sbmlgrad.simulation.experiment import Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.on_device import observe_on_device
 from sbmlgrad.simulation.path import Settings
-from sbmlgrad.simulation.prepare import prepare
+from sbmlgrad.simulation.prepare import Prepared, prepare
 from sbmlgrad.simulation.result import Simulation, by_time
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 
@@ -83,33 +85,42 @@ class SSA:
             return self._of_what_flows(model, experiment, keep_counts, progress)
         e, prepared = experiment, prepare(model, experiment.parameters, experiment.select)
         network = prepared.network
+        look_ahead_at_network(_source(model), network, prepared.counts, prepared.coefficients, experiment)
         warn_of_fractions(_source(model), fractional(network.species, prepared.counts))
         ensemble = Ensemble(
             network, prepared.counts, prepared.coefficients, e.times, e.n, e.seed, e.start, e.max_events
         )
         if on_accelerator():
             taken = observe_on_device(ensemble, prepared, _keeps(experiment, network.species, keep_counts), progress)
-            return _result(experiment, prepared.observables, network.species, *taken)
+            result = _result(experiment, prepared.observables, network.species, *taken)
+            return _described(result, model, self.name, prepared)
         parts = (
             (chunk.first, prepared.observe(chunk.records), chunk.records, chunk.events)
             for chunk in run(ensemble, progress)
         )
-        return _collected(experiment, prepared.observables, network.species, parts, keep_counts)
+        result = _collected(experiment, prepared.observables, network.species, parts, keep_counts)
+        return _described(result, model, self.name, prepared)
 
     def _of_what_flows(
         self, model: Model, experiment: Experiment, keep_counts: bool | None, progress: str | None
     ) -> Simulation:
         process, quantities = prepare_hybrid(model, experiment.parameters, experiment.select)
+        look_ahead_at_process(process, quantities, experiment)
         counted = np.flatnonzero(process.whole)
         fractions = np.zeros((2, len(process.variables)), bool)
+        names = tuple(process.variables[index] for index in counted)
+        kept = _keeps(experiment, (*names, *process.observables), keep_counts)
+        observed: list[np.ndarray] | None = [] if kept else None
 
         def parts() -> Iterable[Part]:
             for chunk in run_hybrid(process, quantities, experiment, self.settings, progress):
                 np.logical_or(fractions, chunk.fractions, out=fractions)
+                if observed is not None:
+                    observed.append(chunk.observed)
                 yield chunk.first, chunk.observed, list(chunk.states[counted]), chunk.events
 
-        names = tuple(process.variables[index] for index in counted)
         result = _collected(experiment, process.observables, names, parts(), keep_counts)
+        result = _described(result, model, self.name, observed)
         at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
         warn_of_fractions(_source(model), at_start, at_events)
         return result
@@ -146,7 +157,7 @@ class ODE:
         e = experiment
         equations, quantities = prepare_equations(model, e.parameters, e.select)
         values = solve(equations, quantities, e.times, e.start, e.seed, self.settings)
-        return Simulation(
+        result = Simulation(
             times=e.times,
             mean=by_time(e.times, equations.observables, values),
             sd=by_time(e.times, equations.observables, np.zeros_like(values)),
@@ -155,6 +166,7 @@ class ODE:
             events=0,
             species=equations.variables,
         )
+        return _described(result, model, self.name, [values[..., None]])
 
 
 def _check(rtol: float, max_steps: int) -> None:
@@ -165,7 +177,7 @@ def _check(rtol: float, max_steps: int) -> None:
 
 
 def _source(model: Model | ReactionNetwork) -> str:
-    return model.elements.source.path if isinstance(model, Model) else "the network"
+    return model.elements.source.path if isinstance(model, Model) else NETWORK
 
 
 def _collected(
@@ -213,6 +225,27 @@ def _result(
         species=species,
         _counts=kept,
     )
+
+
+def _described(
+    result: Simulation, model: Model | ReactionNetwork, method: str, observed: Prepared | list[np.ndarray] | None
+) -> Simulation:
+    """With words and trajectories: ``observed`` (observables, times, n), or what observes them."""
+    columns = list(result.mean.columns)
+    labels = labels_of(model.elements, columns) if isinstance(model, Model) else _labels_of_counts(columns)
+
+    def observe() -> np.ndarray:
+        if isinstance(observed, Prepared):
+            counts = np.asarray(result.counts)
+            return observed.observe([counts[..., i].T for i in range(counts.shape[-1])]).transpose(2, 1, 0)
+        return np.concatenate(observed or [], axis=-1).transpose(2, 1, 0)
+
+    is_kept = result._counts is not None if isinstance(observed, Prepared) else observed is not None
+    return replace(result, method=method, labels=labels, _observe=observe if is_kept else None)
+
+
+def _labels_of_counts(columns: Sequence[str]) -> Labels:
+    return Labels(quantities=dict.fromkeys(columns, "molecules"))
 
 
 METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE()}

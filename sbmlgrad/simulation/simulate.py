@@ -26,7 +26,7 @@ def simulate(
     start: float = 0.0,
     keep_counts: bool | None = None,
     max_events: int = MAX_EVENTS,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Simulation:
     """Exact stochastic simulation of an ensemble (Gillespie's direct method), or the solution of the rate equations.
 
@@ -55,7 +55,7 @@ def simulate(
     max_events
         A trajectory in which more reactions fire raises :class:`TruncationError`.
     progress
-        Whether to show a progress bar on a terminal.
+        Whether what takes longer shows how far it is, on a terminal or in a notebook.
 
     Raises
     ------

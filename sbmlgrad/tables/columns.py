@@ -8,13 +8,29 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sbmlgrad.errors import TableError
-from sbmlgrad.headers import RESERVED, column
+from sbmlgrad.headers import LABELS, RESERVED, column
 from sbmlgrad.tables.cells import Table, is_time
 
-Statistic = Literal["value", "mean", "sd", "sem", "n", "error"]
+Statistic = Literal["value", "mean", "sd", "sem", "n", "error", "resolution"]
 
-_LABELS = ("replicate", "cell")
 _COPASI = re.compile(r"Values\[([^\[\]]+)\]|Compartments\[([^\[\]]+)\]\.Volume|\(([^()]+)\)\.Flux")
+_IN_COMPARTMENT = re.compile(r"(\[?)([^\[\]{}]+)\{[^{}]*\}(\]?)")
+_NO_VALUES = (
+    (
+        re.compile(r"(.+)\.ParticleNumber"),
+        "is a number of molecules: name it {0!r} if the model's amounts are molecules, else divide it by the molecules "
+        "in a unit of amount, or export the concentration '[{0}]'",
+    ),
+    (
+        re.compile(r"\[(.+)\]_0|(.+)\.Initial(?:ParticleNumber|Value|Volume)"),
+        "is an initial value, not one at each time; remove it",
+    ),
+    (
+        re.compile(r"(.+)\.(?:Rate|ParticleNumberRate)|\((.+)\)\.ParticleFlux"),
+        "is a rate; remove it, or export the concentration or the flux '(reaction).Flux'",
+    ),
+)
+"""What else COPASI exports, and what to do with it."""
 _OF_MANY = ("mean", "sd", "sem", "n")
 _MOST_NAMED = 5
 
@@ -34,11 +50,11 @@ class Layout:
         header = table.header
         _check_names(table)
         time = _time(table)
-        labels = [name for name in _LABELS if name in header]
+        labels = [name for name in LABELS if name in header]
         if len(labels) > 1:
             raise TableError(
-                f"{table.source}: columns 'replicate' and 'cell' both number trajectories; remove one of them, "
-                f"or name it {_names('cell')} if it is what was measured"
+                f"{table.source}: columns {labels[0]!r} and {labels[1]!r} both number trajectories; remove one of "
+                f"them, or name it {_names(labels[1])} if it is what was measured"
             )
         condition = header.index("condition") if "condition" in header else None
         apart = {time, condition, *(header.index(name) for name in labels)}
@@ -66,10 +82,12 @@ def _names(identifier: str) -> str:
 
 
 def _meaning(name: str) -> tuple[str, Statistic]:
-    """The observable and statistic of a column; COPASI writes ``Values[k]`` and ``(r).Flux``."""
+    """The observable and statistic of a column; COPASI writes ``Values[k]``, ``(r).Flux`` and ``[S{compartment}]``."""
     observable, _, suffix = name.rpartition("-")
     statistic = next((kind for kind in get_args(Statistic) if observable and suffix == kind), None)
     bare = observable if statistic else name
+    if placed := _IN_COMPARTMENT.fullmatch(bare):
+        bare = "".join(placed.groups())
     copasi = _COPASI.fullmatch(bare)
     return copasi[copasi.lastindex or 0] if copasi else bare, statistic or "value"
 
@@ -79,6 +97,10 @@ def _check_names(table: Table) -> None:
         if not name:
             remedy = "name it or remove it" if any(map(is_time, table.header)) else "name it 'time' if it is the time"
             raise TableError(f"{table.source}: column {position + 1} has no name; {remedy}")
+        for pattern, problem in _NO_VALUES:
+            if found := pattern.fullmatch(name):
+                said = problem.format(found[found.lastindex or 0])
+                raise TableError(f"{table.source}: column {name!r} {said}")
         if name in table.header[:position]:
             also = f", as {_names(name)} where a species is called that" if name in RESERVED else ""
             raise TableError(f"{table.source}: there are two columns {name!r}; rename one{also}, or remove it")
@@ -120,9 +142,14 @@ def _check_kinds(table: Table, measured: list[tuple[int, str, Statistic]], label
                 f"{table.source}: column {name!r} is a moment of many trajectories, but {labels[0]!r} "
                 f"marks single ones; remove one of the two, or name it {_names(labels[0])} if it was measured"
             )
-        if statistic in ("sem", "n", "error") and not any((observable, what) in names for what in _SAYS[statistic]):
+        if statistic in _SAYS and not any((observable, what) in names for what in _SAYS[statistic]):
             needed = " or ".join(repr(column(observable, what)) for what in _SAYS[statistic])
             raise TableError(f"{table.source}: column {name!r} says how exact {needed} is, which is not there; add it")
 
 
-_SAYS: dict[str, tuple[str, ...]] = {"sem": ("mean",), "n": ("mean", "sd"), "error": ("value", "mean")}
+_SAYS: dict[str, tuple[str, ...]] = {
+    "sem": ("mean",),
+    "n": ("mean", "sd"),
+    "error": ("value", "mean"),
+    "resolution": ("value",),
+}

@@ -1,10 +1,10 @@
 """Measurements over time, from a CSV file or a DataFrame.
 
-A table has a column ``time`` and a column for each thing measured: an id as it is (``S``, ``[S]``) for one
-trajectory, or ``S-mean`` and ``S-sd`` for the moments of many; ``S-sem``, ``S-n`` and ``S-error`` say how exact a mean
-or value is. A column ``replicate`` or ``cell`` says which of several tracked trajectories a row belongs to. Blank cells
-are missing values. Rows that share a time, without such a column, are single cells, others at each time (snapshots).
-A column ``condition`` says which experiment a row is of.
+A table has a column ``time`` and a column for each thing measured: an id as it is (``S``, ``[S]``) for one trajectory,
+or ``S-mean`` and ``S-sd`` for the moments of many; ``S-sem``, ``S-n`` and ``S-error`` say how exact a mean or value is,
+``S-resolution`` how long a stay is that is just seen. A column ``replicate``, ``cell`` or ``trajectory`` says which of
+several tracked trajectories a row belongs to. Blank cells are missing values. Rows that share a time, without such a
+column, are single cells, others at each time (snapshots). A column ``condition`` says which experiment a row is of.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Series:
     ----------
     observable, statistic
         The id (``[S]`` for a concentration), and what the values are: its own, means (``mean``) or standard deviations
-        (``sd``) of many, standard errors of means (``sem``), cells behind a mean (``n``), or measurement errors, one
-        standard deviation of the value or mean (``error``).
+        (``sd``) of many, standard errors of means (``sem``), cells behind a mean (``n``), measurement errors, one
+        standard deviation of the value or mean (``error``), or the shortest time at a level that is seen
+        (``resolution``).
     replicates
         How many trajectories stand behind each value: 1 for a trajectory, None where the table does not say.
     replicate

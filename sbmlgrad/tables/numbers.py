@@ -124,6 +124,9 @@ def _check_range(table: Table, column: int, statistic: Statistic, numbers: np.nd
         if statistic in _KINDS and number < 0:
             problem = f"{number:g} is negative, which no {_KINDS[statistic]} is; correct it"
             raise table.error(row, column, problem)
+        if statistic == "resolution" and number <= 0:
+            problem = f"{number:g} is no resolution, which is the shortest time that is seen; give one above 0"
+            raise table.error(row, column, problem)
         if statistic == "n" and (number < 1 or (not math.isnan(number) and not number.is_integer())):
             problem = f"{number:g} is no number of cells, which is whole and at least 1; correct it"
             raise table.error(row, column, problem)

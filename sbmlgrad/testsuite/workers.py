@@ -16,6 +16,8 @@ from multiprocessing import connection, get_context
 from time import monotonic
 from typing import Any, TypeVar
 
+from sbmlgrad.cores import cores
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -51,7 +53,7 @@ def in_workers(
         for index in range(len(items)):
             while index not in done:
                 idle = sum(worker.index is None for worker in workers)
-                hired = min((processes or _cores()) - len(workers), len(waiting) - idle)
+                hired = min((processes or cores()) - len(workers), len(waiting) - idle)
                 workers += [_Worker(work) for _ in range(hired)]
                 for worker in workers:
                     if worker.ready and waiting:
@@ -167,8 +169,3 @@ def _ending(status: int | None) -> str:
     if status is not None and status < 0:
         return f"was ended by {signal.Signals(-status).name}"
     return f"ended with status {status}"
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import sbmlgrad as sg
-from sbmlgrad.errors import FitError
+from sbmlgrad.errors import FitError, TruncationError
 from sbmlgrad.fitting.loss import Target, target
 from sbmlgrad.fitting.moments import source
 from sbmlgrad.fitting.trials import Fitted, Trial
@@ -55,3 +55,18 @@ def test_what_draws_nothing_is_refused() -> None:
     network = sg.ReactionNetwork([[1]], lambda x, p: (p["k"] + 0 * x[0],), [0], {"k": 4.0}, species=("X",))
     with pytest.raises(FitError, match="estimator 'exact': draws nothing"):
         source(trials(network, ("k",)), aim(), named_estimator("exact"), SSA())
+
+
+@pytest.mark.parametrize("events", [{}, {"kick": {"trigger": "X > 3", "set": {"X": "0"}}}], ids=["counts", "events"])
+def test_a_hopeless_fit_is_refused_before_it_begins(
+    model: Callable[..., sg.Model], events: dict[str, dict[str, object]]
+) -> None:
+    described = model(
+        {"X": {"amount": 0}, "Y": {"amount": 0}},
+        {"make": ("-> X", "k"), "turn": ("X -> Y", "1e-9*X")},
+        {"k": 1e12},
+        events=events,
+    )
+    table = pd.DataFrame({"time": [1.0, 10.0], "Y-mean": [1.0, 2.0], "Y-sd": [1.0, 1.0]})
+    with pytest.raises(TruncationError, match="about 1e\\+13 reactions would fire .* more than the 1e\\+08 allowed"):
+        sg.fit(described, table, {"k": (1e11, 1e13)})

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.model.labels import Labels
 from sbmlgrad.report import (
     FitContent,
     plot_fit,
@@ -85,8 +87,38 @@ def test_a_parameter_may_be_called_like_a_column(content: FitContent) -> None:
 @pytest.mark.parametrize("columns", [["$a_{$"], ["_a", "$b$"], [f"_s{i}$" for i in range(60)]])
 def test_a_simulation_shows_its_names_as_they_are(columns: list[str], spread: bool) -> None:
     mean = pd.DataFrame(1.0, index=pd.Index(TIMES, name="time"), columns=columns)
-    figure = plot_simulation(mean, mean / 2 if spread else None, "$t$")
+    figure = plot_simulation(mean, mean / 2 if spread else None, Labels("$t$"))
     assert {"$t$", "time", *columns[:30]} <= set(texts(figure))
+
+
+def lowest_of_bands(figure: Figure) -> list[float]:
+    bands = [band for axes in figure.axes for band in axes.collections if isinstance(band, PolyCollection)]
+    return [float(band.get_paths()[0].vertices[:, 1].min()) for band in bands]
+
+
+def test_bands_stop_at_zero_where_values_do() -> None:
+    mean = pd.DataFrame({"A": 1.0, "x": 1.0}, index=TIMES)
+    labels = Labels(quantities={"A": "amount", "x": "value"}, signed=frozenset({"x"}))
+    assert lowest_of_bands(plot_simulation(mean, 3 * mean, labels)) == [0.0, -2.0]
+    assert lowest_of_bands(plot_simulation(mean - 2, 3 * mean, labels))[0] == -4.0
+
+
+def test_bands_of_fits_stop_at_zero_unless_data_are_negative(content: FitContent) -> None:
+    wide = replace(content, curves=content.curves.assign(sd=30.0))
+    assert lowest_of_bands(plot_fit(wide))[0] == 0.0
+    negative = replace(wide, measured=wide.measured.assign(measured=-1.0))
+    assert lowest_of_bands(plot_fit(negative))[0] < 0
+
+
+def test_axes_carry_names_and_units(content: FitContent) -> None:
+    mean = pd.DataFrame({"A": 1.0, "[A]": 1.0, "B": 2.0}, index=TIMES)
+    quantities = {"A": "molecules", "B": "molecules", "[A]": "concentration (item/litre)"}
+    labels = Labels("m", "time (hour)", {"A": "active (A)"}, quantities)
+    figure = plot_simulation(mean, None, labels, caption="one trajectory")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["molecules", "concentration (item/litre)"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"time (hour)"}
+    assert {"m", "one trajectory", "active (A)", "[A]"} <= set(texts(figure))
+    assert plot_fit(replace(content, labels=labels)).axes[0].get_xlabel() == "time (hour)"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".PDF"])
@@ -99,7 +131,7 @@ def test_a_picture_is_saved_the_same_each_time(suffix: str, content: FitContent,
 
 def test_a_name_in_another_script_is_no_warning(tmp_path: Path) -> None:
     mean = pd.DataFrame({"A": 1.0}, index=TIMES)
-    save_figure(plot_simulation(mean, None, "模型"), tmp_path / "a.png")
+    save_figure(plot_simulation(mean, None, Labels("模型")), tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(

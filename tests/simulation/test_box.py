@@ -7,7 +7,7 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import SimulationError
-from sbmlgrad.simulation.box import box
+from sbmlgrad.simulation.box import box, closed
 
 
 def exchange() -> sg.ReactionNetwork:
@@ -38,3 +38,15 @@ def test_what_would_leave_the_box_leads_outside() -> None:
 def test_too_many_states_are_refused() -> None:
     with pytest.raises(SimulationError, match="more than 10 states"):
         box(exchange(), np.array([[3, 0, 0]]), np.zeros(3, int), np.array([9, 9, 90]), limit=10)
+
+
+def test_states_that_no_rate_leads_out_of_are_closed() -> None:
+    """One promoter, that is on or off by its rates alone; and a reaction that never fires leads nowhere."""
+    network = sg.ReactionNetwork(
+        [[1, -1, 0], [0, 0, 1]], lambda x, p: (2.0 * (1 - x[0]), 3.0 * x[0], 0.0 * x[0]), [0, 5], species=("G", "X")
+    )
+    space = closed(network, np.array([[0, 5]]), ())
+    assert space.states.tolist() == [[0, 5], [1, 5]]
+    assert space.successors.tolist() == [[1, 2], [2, 0], [2, 2]]
+    with pytest.raises(SimulationError, match="more than 10 states"):
+        closed(exchange(), np.array([[3, 0, 0]]), (), limit=10)

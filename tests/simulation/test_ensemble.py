@@ -221,7 +221,7 @@ def test_an_exploding_population_is_refused() -> None:
     with pytest.raises(TruncationError) as error:
         sg.simulate(net, [1.0, 100.0], n=10, max_events=1_000_000)
     text = one_line(error)
-    for words in ("trajectory ", "time ", "'rabbits'", "1e+06 allowed", "max_events"):
+    for words in ("trajectory ", "time ", "'rabbits'", "1e+06 allowed", "end earlier"):
         assert words in text
 
 
@@ -229,6 +229,13 @@ def test_an_explosion_in_finite_time_is_refused() -> None:
     net = network([[1]], lambda x: [x[0] * (x[0] - 1)], [2])
     with pytest.raises(TruncationError):
         sg.simulate(net, [100.0], n=10, max_events=100_000)
+
+
+def test_a_trajectory_that_was_not_looked_at_before_is_refused_on_its_way() -> None:
+    net = network([[1]], lambda x: [x[0]], [1], species=("rabbits",))
+    explosion = Ensemble(net, [1.0], (), np.array([1.0, 12.0]), 10, 1, max_events=10_000)
+    with pytest.raises(TruncationError, match="trajectory .* more than the 1e\\+04 allowed; .*'rabbits'.*max_events"):
+        list(ensemble.run(explosion))
 
 
 def test_events_up_to_the_limit_are_allowed() -> None:

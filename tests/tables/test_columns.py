@@ -25,11 +25,12 @@ def refusal(folder: Path, text: str) -> str:
 
 
 def test_a_statistic_is_the_end_of_a_name(tmp_path: Path) -> None:
-    text = "time,A-mean,A-sd,A-sem,A-n,B,B-error,[C]-value\n0,1,2,1,4,5,6,7\n"
+    text = "time,A-mean,A-sd,A-sem,A-n,B,B-error,B-resolution,[C]-value\n0,1,2,1,4,5,6,7,8\n"
     assert columns(tmp_path, text) == [
         *(("A", statistic) for statistic in ("mean", "sd", "sem", "n")),
         ("B", "value"),
         ("B", "error"),
+        ("B", "resolution"),
         ("[C]", "value"),
     ]
 
@@ -58,6 +59,11 @@ def test_copasi_names_parameters_and_compartments_its_own_way(tmp_path: Path) ->
         ("time,A-sem\n0,1\n", "column 'A-sem' says how exact 'A-mean' is, which is not there; add it"),
         ("time,A-n\n0,1\n", "column 'A-n' says how exact 'A-mean' or 'A-sd' is"),
         ("time,A-error\n0,1\n", "column 'A-error' says how exact 'A' or 'A-mean' is"),
+        ("time,A-resolution\n0,1\n", "column 'A-resolution' says how exact 'A' is, which is not there; add it"),
+        (
+            "time,A,A-resolution\n0,1,0\n",
+            "0 is no resolution, which is the shortest time that is seen; give one above 0",
+        ),
         ("time,A-mean,A-n,cell\n0,1,1,1\n", "column 'A-mean' is a moment of many trajectories, but 'cell' marks"),
     ],
 )
@@ -70,6 +76,62 @@ def test_a_table_with_underscores_is_told_what_to_write(tmp_path: Path) -> None:
     path.write_text("time,A_mean,A_std\n0,1,0.1\n", encoding="utf-8")
     with pytest.raises(TableError, match="column 'A_mean' matches nothing in the model; did you mean A-mean"):
         match(read_measurements(path)[0], {"A"})
+
+
+@pytest.mark.parametrize("name", ["A{cell}", "[A{cell}]"])
+def test_a_compartment_in_braces_is_no_part_of_the_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "copasi.txt"
+    path.write_text(f"# Time\t{name}\n0\t1\n1\t2\n", encoding="utf-8")
+    (series,) = match(read_measurements(path)[0], {"A"}).series
+    assert series.observable == name.replace("{cell}", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("A.ParticleNumber", "name it 'A' if the model's amounts are molecules"),
+        ("A.InitialParticleNumber", "is an initial value, not one at each time; remove it"),
+        ("[A]_0", "is an initial value"),
+        ("Values[k].InitialValue", "is an initial value"),
+        ("A.Rate", "is a rate; remove it"),
+        ("(r).ParticleFlux", "is a rate; remove it"),
+    ],
+)
+def test_what_else_copasi_exports_has_a_remedy(tmp_path: Path, name: str, remedy: str) -> None:
+    said = refusal(tmp_path, f"# Time\t{name}\n0\t1\n1\t2\n")
+    assert f"column {name!r}" in said
+    assert remedy in said
+
+
+FOREIGN = {
+    "comment.csv": "A", "copasi_time.csv": "[A]", "copasi_tsv.txt": "[A] k1", "cr.csv": "A", "excel_de.csv": "[A]",
+    "excel_sep.csv": "[A]", "fortran.csv": "A", "nan.csv": "A", "pandas_index.csv": "A", "quoted.csv": "[A]",
+    "r_na.csv": "A", "sem.csv": "A A", "spaces.txt": "A", "tellurium_hash.csv": "[A]", "trailing.csv": "A",
+    "utf16.csv": "A",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*FOREIGN, "std.csv"])
+def test_tables_of_other_tools_are_read(data_dir: Path, name: str) -> None:
+    read = read_measurements(data_dir / "cases" / "15-foreign-tables" / name)
+    if name == "std.csv":
+        with pytest.raises(TableError, match="column 'A_mean' matches nothing in the model; did you mean A-mean"):
+            match(read[0], {"A", "k1"})
+        return
+    assert [series.observable for series in match(read[0], {"A", "k1"}).series] == FOREIGN[name].split()
+
+
+def test_single_trajectories_of_a_species_called_time_are_fitted(data_dir: Path, tmp_path: Path) -> None:
+    model = sg.read_sbml(data_dir / "cases" / "12-ids-of-columns" / "time.xml")
+    (species,) = model.species_ids
+    simulation = sg.simulate(model, np.linspace(0, 3, 4), n=20, seed=2)
+    for table in (simulation.to_table(), simulation.trajectories()):
+        path = tmp_path / "table.csv"
+        write_table(table, path)
+        fit = sg.fit(model, path, {"d": (0.01, 3.0)}, init={"d": 0.5}, method="ode")
+        # 20 trajectories of a hundred molecules, which tell d to about 3 %
+        assert fit.parameters["estimate"]["d"] == pytest.approx(model.quantities()["d"], rel=0.15)
+        assert {series.observable for series in read_measurements(path)[0].series} == {species}
 
 
 @pytest.mark.parametrize("n", [1, 500])

@@ -56,7 +56,7 @@ def test_moments_are_means_and_sds(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["replicate", "cell"])
+@pytest.mark.parametrize("name", ["replicate", "cell", "trajectory"])
 def test_tracked_trajectories_keep_their_labels(tmp_path: Path, name: str) -> None:
     result = read(tmp_path, f"{name},time,A\nb,1,4\na,0,1\nb,0,3\na,1,2\n")
     assert [(s.replicate, s.values.tolist()) for s in result.series] == [("b", [3, 4]), ("a", [1, 2])]

@@ -1,0 +1,143 @@
+"""How often the error bars of fits to switching records, of which short events were missed, hold the truth.
+
+    python benchmarks/dwell_times.py -o benchmarks/results/DATE-dwell-times.json
+
+numpy draws the stays of channels one after the other, and a dead time takes away what is shorter: such stays become a
+part of the sojourn before. Times are in ms. Cases:
+
+``bursts``        a channel that is shut for long, shut for 0.067 in a burst, and open for 1, with four rates; 1,000
+                  sojourns that are seen, with a resolution of 0.05, which half of the short gaps are below
+``all seen``      the same channel with no dead time, 1,000 sojourns
+``not told``      the record of ``bursts``, fitted as if all had been seen
+``two channels``  two equal channels in one patch, levels 0, 1 and 2, open for 1 and shut for 3, resolution 0.3
+
+For each rate: how often ``ci_lower`` to ``ci_upper`` holds the truth, with the two standard deviations that chance
+leaves, and the mean and root mean square of log(estimate / truth) in units of its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time as clock
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from gradients import facts, write
+from held import Tally, numbers, told
+from scipy.stats import norm
+
+import sbmlgrad as sg
+
+SOJOURNS = 1000
+
+
+@dataclass(frozen=True)
+class Case:
+    """Reactions as (rate, species before, species after), how many molecules begin in the first, and the dead time."""
+
+    truth: Mapping[str, float]
+    reactions: tuple[tuple[str, str, str], ...]
+    molecules: int
+    dead_time: float
+    told: bool = True
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Those of the scheme."""
+        return tuple(dict.fromkeys(name for _, before, after in self.reactions for name in (before, after)))
+
+    @property
+    def jumps(self) -> np.ndarray:
+        """Changes (species, reactions)."""
+        ends = [[(name == after) - (name == before) for _, before, after in self.reactions] for name in self.species]
+        return np.array(ends, int)
+
+    def network(self) -> sg.ReactionNetwork:
+        """The network to be fitted, with its rates off the truth."""
+        reactions, species = self.reactions, self.species
+
+        def propensities(x: Any, p: Any) -> tuple[Any, ...]:
+            return tuple(p[rate] * x[species.index(before)] for rate, before, _ in reactions)
+
+        start = {
+            name: value * factor for (name, value), factor in zip(self.truth.items(), (2, 0.5, 0.6, 1.5), strict=False)
+        }
+        begin = [self.molecules, *[0] * (len(species) - 1)]
+        return sg.ReactionNetwork(self.jumps, propensities, begin, start, species=species)
+
+    def draw(self, random: np.random.Generator) -> pd.DataFrame:
+        """A record of sojourns that are seen."""
+        jumps, sources = self.jumps.T, [self.species.index(before) for _, before, _ in self.reactions]
+        rates, opened = np.array([self.truth[name] for name, _, _ in self.reactions]), self.species.index("O")
+        x, now = np.array([self.molecules, *[0] * (len(self.species) - 1)]), 0.0
+        begin, levels = [0.0], [float(x[opened])]  # of sojourns
+        came = 0.0  # to the present level
+        while len(begin) <= SOJOURNS + 20:
+            every = rates * x[sources]
+            now += random.exponential(1 / every.sum())
+            after = x + jumps[int(np.searchsorted(np.cumsum(every), random.uniform() * every.sum(), side="right"))]
+            if after[opened] != x[opened]:
+                if now - came >= self.dead_time and x[opened] != levels[-1]:
+                    begin.append(came)
+                    levels.append(float(x[opened]))
+                came = now
+            x = after
+        table = pd.DataFrame({"time": begin, "O": levels})[20:]  # the first sojourns remember where the process began
+        return table.assign(**{"O-resolution": self.dead_time}) if self.told and self.dead_time else table
+
+
+def cases() -> dict[str, Case]:
+    """By name."""
+    burst = (("a", "R", "C"), ("b", "C", "R"), ("o", "C", "O"), ("c", "O", "C"))
+    rates = {"a": 0.05, "b": 5.0, "o": 10.0, "c": 1.0}
+    return {
+        "bursts": Case(rates, burst, 1, 0.05),
+        "all seen": Case(rates, burst, 1, 0.0),
+        "not told": Case(rates, burst, 1, 0.05, told=False),
+        "two channels": Case({"o": 1 / 3, "c": 1.0}, (("o", "C", "O"), ("c", "O", "C")), 2, 0.3),
+    }
+
+
+def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each rate."""
+    tally, network = Tally(), case.network()
+    for number in numbers(options.first, options.sets, options.minutes):
+        data, begun = case.draw(np.random.default_rng([number, case.molecules])), clock.perf_counter()
+        fit = sg.fit(network, data, dict.fromkeys(case.truth), loss="dwells")
+        found = {}
+        for rate, truth in case.truth.items():
+            row = fit.parameters.loc[rate]
+            width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
+            z = np.log(row["estimate"] / truth) / width
+            found[rate] = bool(row["ci_lower"] <= truth <= row["ci_upper"]), float(z)
+        tally.add(found, clock.perf_counter() - begun, not fit.converged or bool(fit.warnings))
+    return tally.rows({"case": name})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line for each rate of each case."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(description="Coverage of fits of dwell times.")
+    parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
+    parser.add_argument("--minutes", type=float, help="of each case, after which no fit begins")
+    parser.add_argument("--cases", default=";".join(cases()), help="names, with ; between them")
+    parser.add_argument("-o", "--output", help="JSON file, written after each case")
+    options = parser.parse_args(given)
+    rows: list[dict[str, Any]] = []
+    for name in options.cases.split(";"):
+        judgements = judged(name, cases()[name], options)
+        rows += judgements
+        for row in judgements:
+            print(told(row), flush=True)
+        if options.output:
+            write(options.output, facts("dwell_times.py", given, 0), rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,156 @@
+"""Hold forecasts of how many reactions fire against what then happens, file by file; writes a table as JSON.
+
+    python benchmarks/forecasts.py FOLDER_OR_FILES... -o forecasts.json [--part 1/8] [--limit SECONDS] [--again]
+
+Each model that simulates exactly is asked for time 0 to 100 with the values in its file. Where more than 1e5 reactions
+would fire in a trajectory, it runs only as far as so many do, by the forecast itself. Eight trajectories then run, and
+the reactions that fired in them, on the average, are held against the forecast for the same time: it agrees where the
+two are within a factor of 3, or differ by fewer than 10. Where time 100 is refused as hopeless, the seconds from the
+model as read to the refusal are kept.
+
+A table that is there already is added to, so that it can be made in parts; with ``--again``, its runs are kept and held
+against new forecasts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import numpy as np
+
+import sbmlgrad as sg
+from sbmlgrad.errors import SbmlgradError, TruncationError, UnsupportedError
+from sbmlgrad.files import write_text
+from sbmlgrad.model import Model
+from sbmlgrad.network.stochastic import chemistry_of, jump_process
+from sbmlgrad.simulation.dynamics import Dynamics, of_process
+from sbmlgrad.simulation.forecast import forecast
+from sbmlgrad.testsuite.workers import Lost, in_workers
+
+END = 100.0
+MOST = 1e5  # reactions in a trajectory that runs
+TRAJECTORIES = 8
+FACTOR, FEW = 3.0, 10.0
+
+Row = dict[str, Any]
+
+
+def held(path: Path, before: Row | None = None) -> Row:
+    """One row: the forecast, and what happens, or what happened ``before``."""
+    warnings.simplefilter("ignore")
+    row: Row = {"model": path.stem}
+    try:
+        model = sg.read_sbml(path)
+        dynamics = dynamics_of(model)
+    except SbmlgradError as error:
+        return {**row, "status": "not exact" if isinstance(error, UnsupportedError) else "not read"}
+    if not dynamics.channels:
+        return {**row, "status": "not exact"}  # nothing reacts
+    row.update(refusal(model))
+    ahead = forecast(dynamics, 0.0, END, MOST)
+    end = ahead.limit_at or END
+    if before is not None:
+        end = before.get("end", end)
+    begun = process_time()
+    ahead = forecast(dynamics, 0.0, end, 1e8)
+    row["forecast_s"] = round(process_time() - begun, 3)
+    row.update(end=float(end), forecast=float(ahead.firings), complete=bool(ahead.complete))
+    if before is not None and "fired" not in before:
+        return {**row, "status": before["status"], "reason": before.get("reason", "")}
+    fired = before["fired"] if before is not None else None
+    if fired is None:
+        try:
+            simulation = sg.simulate(model, [end], n=TRAJECTORIES, seed=1, keep_counts=False, max_events=10_000_000)
+        except TruncationError as error:
+            return {**row, "status": "too many", "reason": str(error).replace(str(path), path.name)}
+        except SbmlgradError as error:
+            return {**row, "status": "failed", "reason": str(error).removeprefix(f"{path}: ")}
+        fired = float(simulation.events / TRAJECTORIES)
+    return {**row, "fired": fired, "status": "agrees" if agree(ahead.firings, fired) else "off"}
+
+
+def _renewed(rows: dict[str, Row], path: Path) -> Row:
+    return held(path, rows[path.stem])
+
+
+def dynamics_of(model: Model) -> Dynamics:
+    """The mean dynamics of a model as it is in its file."""
+    process = jump_process(chemistry_of(model))
+    return of_process(process, np.array(list(process.quantities.values())))
+
+
+def refusal(model: Model) -> Row:
+    """Whether time 100 is refused before anything runs, and after how many seconds of the clock."""
+    before = perf_counter()
+    fresh = model.with_parameters({})  # of which nothing has been made yet
+    process = jump_process(chemistry_of(fresh))
+    ahead = forecast(of_process(process, np.array(list(process.quantities.values()))), 0.0, END, 1e8)
+    return {"refused_s": round(perf_counter() - before, 3)} if ahead.hopeless else {}
+
+
+def agree(forecast: float, fired: float) -> bool:
+    """Whether two numbers of reactions are as good as the same."""
+    return abs(forecast - fired) < FEW or max(forecast, fired) <= FACTOR * min(forecast, fired)
+
+
+def summary(rows: Sequence[Row]) -> Row:
+    """What is to be read off the table."""
+    compared = [row for row in rows if row["status"] in ("agrees", "off", "too many")]
+    agreeing = sum(row["status"] == "agrees" for row in compared)
+    refusals = [row["refused_s"] for row in rows if "refused_s" in row]
+    return {
+        "files": len(rows),
+        "compared": len(compared),
+        "within a factor of 3, or 10 reactions": agreeing,
+        "of more than 100 reactions": sum(max(row["forecast"], row.get("fired", 0)) > 100 for row in compared),
+        "of those within a factor of 3": sum(
+            row["status"] == "agrees" for row in compared if max(row["forecast"], row.get("fired", 0)) > 100
+        ),
+        "refused to time 100": len(refusals),
+        "longest until refused, seconds": max(refusals, default=None),
+        "not compared": {
+            status: sum(row["status"] == status for row in rows)
+            for status in sorted({row["status"] for row in rows} - {"agrees", "off", "too many"})
+        },
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, run, and write the table after each file."""
+    parser = argparse.ArgumentParser(description="Hold forecasts against what then happens.")
+    parser.add_argument("models", nargs="+", metavar="FOLDER_OR_FILE")
+    parser.add_argument("-o", "--output", required=True, metavar="JSON")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th file, beginning with the I-th")
+    parser.add_argument("--limit", type=float, default=60.0, metavar="SECONDS", help="time for one model (60)")
+    parser.add_argument("--again", action="store_true", help="other forecasts for runs that are in the table")
+    parser.add_argument("--processes", type=int, default=1, help="how many models run at once")
+    given = parser.parse_args(arguments)
+    paths = [path for name in given.models for path in (sorted(Path(name).glob("*.xml")) or [Path(name)])]
+    first, step = map(int, given.part.split("/"))
+    output = Path(given.output)
+    rows: dict[str, Row] = {}
+    if output.exists():
+        rows = {row["model"]: row for row in json.loads(output.read_text(encoding="utf-8"))["rows"]}
+    paths = [path for path in paths[first - 1 :: step] if (path.stem in rows) == given.again]
+    work = partial(_renewed, rows) if given.again else held
+    for path, row in zip(paths, in_workers(work, paths, given.limit, given.processes), strict=True):
+        if not (given.again and isinstance(row, Lost)):
+            rows[path.stem] = {"model": path.stem, "status": "out of time"} if isinstance(row, Lost) else row
+        ordered = sorted(rows.values(), key=lambda item: str(item["model"]))
+        write_text(
+            str(output), json.dumps({"summary": summary(ordered), "rows": ordered}, indent=1, default=float) + "\n"
+        )
+        print(json.dumps(rows[path.stem]), file=sys.stderr)
+    print(json.dumps(summary(list(rows.values())), indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""The mean dynamics of a process as numpy functions, for looks ahead that must not wait for a compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.discretise import OfCounts
+from sbmlgrad.network.hybrid_model import EventSystem, HybridModel
+from sbmlgrad.network.jacobian import coloured, held_variables, members
+from sbmlgrad.network.numpy_program import NumpyProgram
+from sbmlgrad.network.program import Program
+from sbmlgrad.simulation.distributions import expected
+
+_PER_CALL = 3e-6  # seconds that a call of numpy takes, and a number in it
+_PER_NUMBER = 4e-9
+_LARGEST_DENSE = 100_000  # numbers in the matrix of jumps
+
+Rates = Callable[[np.ndarray], np.ndarray]
+"""Of vectors (time, state and coefficients; columns), one value a row and column."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """Which outputs depend on which variables: in ``directions`` (variables, directions) each variable moves once, and
+    no output depends on two of those that move together.
+
+    Output ``outputs[k]`` depends on variable ``variables[k]``, which moves in direction ``where[k]``.
+    """
+
+    directions: np.ndarray
+    outputs: np.ndarray
+    variables: np.ndarray
+    where: np.ndarray
+
+    @classmethod
+    def of(cls, programs: Sequence[Program], size: int) -> Pattern:
+        """That of the outputs of some programs, one after the other."""
+        everything = (1 << size) - 1
+        held = []
+        for program in programs:
+            variables = held_variables(program, size)
+            held += [variables[output] & everything for output in program.outputs]
+        colours = coloured(held, size)
+        directions = np.zeros((size, max(colours, default=-1) + 1))
+        directions[np.arange(size), colours] = 1.0
+        pairs = [(output, variable) for output, bits in enumerate(held) for variable in members(bits)]
+        outputs, variables_of = np.array(pairs, np.int64).reshape(-1, 2).T
+        return cls(directions, outputs, variables_of, np.array(colours, np.int64)[variables_of])
+
+    @classmethod
+    def dense(cls, count: int, size: int) -> Pattern:
+        """Everything may depend on everything."""
+        outputs, variables = (part.ravel() for part in np.indices((count, size)))
+        return cls(np.eye(size), outputs, variables, variables)
+
+
+@dataclass(frozen=True, eq=False)
+class Dynamics:
+    """A state that changes by reactions at their mean rate, and flows.
+
+    ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
+    the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
+    columns). ``seconds`` is about what a call with so many columns takes, ``nodes`` how many operations are in it.
+    ``timed`` says whether anything follows time.
+    """
+
+    state: np.ndarray
+    jumps: np.ndarray
+    whole: np.ndarray
+    rates: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    pattern: Pattern
+    seconds: Callable[[int], float]
+    nodes: int
+    timed: bool = False
+    events: EventSystem | None = None
+    joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
+    """The vectors of which programs are functions (inputs, columns)."""
+
+    @property
+    def channels(self) -> int:
+        """How many reactions there are."""
+        return self.jumps.shape[1]
+
+    @cached_property
+    def changing(self) -> np.ndarray:
+        """Which variables are numbers of molecules that reactions change (variables,)."""
+        return np.asarray(self.whole & self.jumps.any(axis=1))
+
+    @property
+    def only_counts(self) -> bool:
+        """Whether nothing moves but numbers of molecules, by reactions."""
+        return bool(np.all(self.whole)) and self.events is None
+
+    def propensities_and_slopes(self, times: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The propensities (channels, columns), and the time derivative of the state (variables, columns).
+
+        A mean may be where no trajectory gets: below 0 there are no molecules, and no law is negative.
+        """
+        values = self.rates(times, np.where(self.whole[:, None], np.maximum(states, 0.0), states))
+        values[: self.channels] = np.maximum(values[: self.channels], 0.0)
+        with np.errstate(all="ignore"):
+            return values[: self.channels], np.asarray(self._change @ values)
+
+    def jacobian(self, time: float, state: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """About the derivative of the slopes by the state (variables, variables), from differences of ``steps``."""
+        columns = state[:, None] + np.column_stack([np.zeros(len(state)), self.pattern.directions * steps[:, None]])
+        values = self.rates(np.full(columns.shape[1], time), columns)
+        pattern, size = self.pattern, len(state)
+        with np.errstate(all="ignore"):
+            moved = values[pattern.outputs, 1 + pattern.where] - values[pattern.outputs, 0]
+            entries = np.nan_to_num(moved / steps[pattern.variables])
+        rows = self.channels + size
+        if self._is_sparse:
+            slopes = sparse.csr_matrix((entries, (pattern.outputs, pattern.variables)), (rows, size))
+            return np.asarray((self._change @ slopes).todense())
+        slopes = np.zeros((rows, size))
+        slopes[pattern.outputs, pattern.variables] = entries
+        return np.asarray(self._change @ slopes)
+
+    @property
+    def _is_sparse(self) -> bool:
+        return self.jumps.size > _LARGEST_DENSE
+
+    @cached_property
+    def _change(self) -> Any:
+        """What is done to the variables by all reactions and by the flow (variables, channels + variables)."""
+        change = np.column_stack([self.jumps, np.eye(len(self.state))])
+        return sparse.csr_matrix(change) if self._is_sparse else change
+
+
+def of_process(process: HybridModel, quantities: np.ndarray) -> Dynamics:
+    """The mean dynamics of a jump process; values of the past are taken to be those of the present."""
+    kept = process.compiled.setdefault("numpy", {})
+    size, propensities, flow = len(process.variables), process.propensities, process.flow_program
+    assert isinstance(flow, Program)
+    assert isinstance(process.start_program, Program)
+    started = NumpyProgram(process.start_program)(np.asarray(quantities, np.float64), expected)
+    state, coefficients = started[:size], started[size:]
+    programs = [flow] if propensities is None else [propensities, flow]
+    delays = process.delays
+    now = None if delays is None else NumpyProgram(delays.now)
+
+    def joined(times: np.ndarray, states: np.ndarray) -> np.ndarray:
+        fixed = np.broadcast_to(coefficients[:, None], (len(coefficients), states.shape[1]))
+        inputs = np.concatenate([times[None], states, fixed])
+        if delays is not None and now is not None:
+            inputs[1 + size + delays.indices] = now(inputs)
+        return inputs
+
+    return _of_programs(programs, kept, joined, state, process.jumps, process.whole, process.events)
+
+
+def of_network(
+    network: ReactionNetwork,
+    counts: Sequence[float] | np.ndarray,
+    coefficients: Sequence[Any],
+    compiled: Rates | None = None,
+) -> Dynamics:
+    """The mean dynamics of a network; ``compiled`` gives propensities (channels, 1) of one state (variables, 1)."""
+    jumps, size = network.stoichiometry.astype(np.float64), len(network.species)
+    whole, state = np.ones(size, bool), np.asarray(counts, np.float64)
+    if isinstance(network.rates, OfCounts) and network.rates.program is not None and network.rates.timed is None:
+        kept = network.compiled.setdefault("numpy", {})
+        fixed = np.array([float(value) for value in coefficients]).reshape(-1, 1)
+
+        def joined(times: np.ndarray, states: np.ndarray) -> np.ndarray:
+            return np.concatenate([times[None], states, np.broadcast_to(fixed, (len(fixed), states.shape[1]))])
+
+        return _of_programs([network.rates.program], kept, joined, state, jumps, whole, None)
+    assert compiled is not None
+
+    def rates(times: np.ndarray, states: np.ndarray) -> np.ndarray:
+        values = np.concatenate([compiled(states[:, [column]]) for column in range(states.shape[1])], axis=1)
+        return np.concatenate([values, np.zeros(states.shape)])
+
+    count = jumps.shape[1]
+
+    def seconds(columns: int) -> float:
+        return columns * (5e-5 + count * _PER_NUMBER)
+
+    return Dynamics(state, jumps, whole, rates, Pattern.dense(count + size, size), seconds, nodes=4 * count)
+
+
+def _of_programs(
+    programs: Sequence[Program],
+    kept: dict[str, Any],
+    joined: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    state: np.ndarray,
+    jumps: np.ndarray,
+    whole: np.ndarray,
+    events: EventSystem | None,
+) -> Dynamics:
+    """``programs`` give propensities, where there are any, and the flow, where there is any."""
+    size = len(state)
+    if not kept:
+        kept["run"] = [NumpyProgram(program) for program in programs]
+        kept["pattern"] = Pattern.of(programs, size)
+        kept["timed"] = _timed(programs, events)
+    run, missing = kept["run"], jumps.shape[1] + size - sum(len(program.outputs) for program in programs)
+
+    def rates(times: np.ndarray, states: np.ndarray) -> np.ndarray:
+        inputs = joined(times, states)
+        return np.concatenate([*(program(inputs) for program in run), np.zeros((missing, states.shape[1]))])
+
+    return Dynamics(
+        state=state,
+        jumps=jumps,
+        whole=whole,
+        rates=rates,
+        pattern=kept["pattern"],
+        seconds=partial(_seconds, sum(p.batches for p in run), sum(p.nodes for p in run)),
+        nodes=sum(p.nodes for p in run),
+        timed=kept["timed"],
+        events=events,
+        joined=joined,
+    )
+
+
+def _seconds(batches: int, nodes: int, columns: int) -> float:
+    return (10 + 2 * batches) * _PER_CALL + nodes * columns * _PER_NUMBER
+
+
+def _timed(programs: Sequence[Program], events: EventSystem | None) -> bool:
+    """Whether anything follows time, or waits for a trigger."""
+    if events is not None:
+        return True
+    return any(not program.graph.dynamic([program.inputs[0]]).isdisjoint(program.outputs) for program in programs)

@@ -1,0 +1,177 @@
+"""How many reactions will fire, known before a simulation begins: the hopeless is refused, the long announced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sbmlgrad.errors import LongRunWarning, TruncationError, warn_user
+from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.hybrid_model import HybridModel
+from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
+from sbmlgrad.simulation.ensemble import propensities_of
+from sbmlgrad.simulation.experiment import Experiment, too_many
+from sbmlgrad.simulation.mean_course import follow
+from sbmlgrad.simulation.pilot import Pilot, fly
+
+_FEW = 30.0  # molecules of a species, so few that chance decides
+_IN_DOUBT = 10.0  # times what is allowed, where the forecast is what was last seen
+NETWORK = "the network"  # what a network from Python is called in messages
+_FINER = 10  # steps of a solver that is not rough, for each rough one
+_NEAR = 0.01  # of a limit: what is not even near it need not be known closely
+_LONG = 60.0  # seconds that nobody should wait unwarned
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is expected of a trajectory from ``start`` to ``end``.
+
+    Attributes
+    ----------
+    firings
+        Reactions that fire in it, by the solution of the rate equations.
+    reached
+        The time to which that could be followed; from there on as many are taken to fire in a time as did lately.
+    limit, limit_at
+        How many reactions are allowed, and when so many have fired; None if they have not by ``reached``.
+    largest
+        Index and number of the species of which there are most where following ended.
+    steps
+        How many steps of a solver that took.
+    """
+
+    start: float
+    end: float
+    firings: float
+    reached: float
+    limit: float
+    limit_at: float | None
+    largest: tuple[int, float]
+    steps: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the solution could be followed to the end."""
+        return self.reached >= self.end
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether a trajectory will need more reactions than are allowed; in doubt not."""
+        above = (1.0 if self.complete else _IN_DOUBT) * self.limit < self.firings < np.inf
+        return self.limit_at is not None or bool(above)
+
+
+def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely: bool = True) -> Forecast:
+    """What is expected of a trajectory of a process from ``start`` to ``end``, of which ``limit`` reactions may fire.
+
+    It takes up to a second. Where molecules are few, the mean of what happens differs from what happens to the mean:
+    there a few rough trajectories correct it, if it is to be known ``closely``.
+    """
+    if not end > start:
+        return Forecast(start, end, 0.0, end, limit, None, (0, 0.0))
+    course = follow(dynamics, start, end, limit)
+    counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
+    largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
+    rest = course.lately * (end - course.reached) if course.reached < end else 0.0
+    ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest, course.steps)
+    few = np.any(np.maximum(dynamics.state, counts)[dynamics.changing] < _FEW)
+    if closely and dynamics.only_counts and (few or not ahead.complete):
+        return _corrected(ahead, dynamics, fly(dynamics, start, end))
+    return ahead
+
+
+def _corrected(ahead: Forecast, dynamics: Dynamics, pilot: Pilot) -> Forecast:
+    """A forecast with what some trajectories say of it."""
+    if pilot.reached >= 0.5 * (ahead.start + ahead.end) or not ahead.complete:
+        firings = pilot.will
+    else:
+        so_far = follow(dynamics, ahead.start, pilot.reached, ahead.limit).firings
+        firings = ahead.firings * (pilot.firings + 1.0) / (so_far + 1.0)
+    still_above = ahead.limit_at is not None and firings > ahead.limit
+    return replace(ahead, firings=firings, limit_at=ahead.limit_at if still_above else None)
+
+
+def look_ahead_at_network(
+    source: str,
+    network: ReactionNetwork,
+    counts: Sequence[float] | np.ndarray,
+    coefficients: Sequence[Any],
+    experiment: Experiment,
+) -> Forecast:
+    """The forecast of what an experiment asks of a network, before it is done; raises and warns as
+    :func:`look_ahead_at_process` does.
+    """
+    dynamics = of_network(network, counts, coefficients, lambda x: propensities_of(network, coefficients, x))
+    return _look_ahead(source, network.species, dynamics, experiment)
+
+
+def look_ahead_at_process(process: HybridModel, quantities: np.ndarray, experiment: Experiment) -> Forecast:
+    """The forecast of what an experiment asks of a jump process, before it is done.
+
+    Raises :class:`TruncationError` where more reactions fire in a trajectory than are allowed, and warns where it will
+    take more than a minute.
+    """
+    return _look_ahead(process.source, process.variables, of_process(process, quantities), experiment)
+
+
+def _look_ahead(source: str, variables: Sequence[str], dynamics: Dynamics, experiment: Experiment) -> Forecast:
+    e = experiment
+    end, limit = float(e.times[-1]), e.max_events
+    ahead = forecast(dynamics, e.start, end, limit, closely=False)
+    if ahead.firings > _NEAR * limit or sum(seconds(dynamics, ahead, e.n)) > _NEAR * _LONG:
+        ahead = forecast(dynamics, e.start, end, limit)
+    if ahead.hopeless:
+        raise TruncationError(f"{source}: {_too_many(ahead, variables)}", *too_many(ahead.firings, source != NETWORK))
+    compiling, running = seconds(dynamics, ahead, e.n)
+    if compiling + running > _LONG:
+        warn_user(_long(source, ahead, e.n, compiling, running))
+    return ahead
+
+
+def _long(source: str, ahead: Forecast, n: int, compiling: float, running: float) -> LongRunWarning:
+    keywords = options = ""
+    if running > compiling:
+        keywords = "fewer trajectories (n) or an earlier end take less; "
+        options = "fewer trajectories (-n) or an earlier --end take less; "
+    return LongRunWarning(
+        f"{source}: about {ahead.firings:.2g} reactions will fire in each of {n} trajectories, which takes about "
+        f"{_duration(running)} here, and compiling up to {_duration(compiling)} before that",
+        f"{keywords}the rate equations (method='ode') take hardly any",
+        f"{options}--method ode takes hardly any",
+    )
+
+
+def seconds(dynamics: Dynamics, ahead: Forecast, n: int) -> tuple[float, float]:
+    """About what it takes to compile the loop of a process, and to run ``n`` trajectories of it.
+
+    From what a dozen published models took on one core of a server; it may be off by a factor of 5.
+    """
+    size = dynamics.nodes + 4 * dynamics.channels + 2 * len(dynamics.state)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    at_once = min(cores, max(1, n // 256))
+    if dynamics.only_counts and not dynamics.timed:
+        return 1.0 + 0.005 * size, n / at_once * ahead.firings * (1e-8 + 1.5e-9 * size)
+    steps = ahead.firings + _FINER * ahead.steps
+    return 3.5 + 0.012 * size, n / at_once * steps * (6e-7 + 3e-9 * size)
+
+
+def _too_many(ahead: Forecast, variables: Sequence[str]) -> str:
+    index, count = ahead.largest
+    by = f", and so many have fired by time {ahead.limit_at:.3g}" if ahead.limit_at is not None else ""
+    followed = "" if ahead.complete else f", which could be followed to time {ahead.reached:.3g}"
+    return (
+        f"about {ahead.firings:.2g} reactions would fire in each trajectory from time {ahead.start:g} to {ahead.end:g} "
+        f"(by the rate equations{followed}), more than the {ahead.limit:.3g} allowed; species "
+        f"{variables[index]!r} comes to {count:.4g} molecules{by}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.2g} seconds"

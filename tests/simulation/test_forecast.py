@@ -1,0 +1,125 @@
+"""What is said before a simulation begins: the truth about its length, in time, with a remedy that is there."""
+
+from __future__ import annotations
+
+import time as clock
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import sbmlgrad as sg
+from sbmlgrad.cli import main
+from sbmlgrad.errors import LongRunWarning, TruncationError
+from sbmlgrad.model import Model
+from sbmlgrad.network.stochastic import chemistry_of, jump_process
+from sbmlgrad.simulation import forecast as module
+from sbmlgrad.simulation.dynamics import of_network, of_process
+from sbmlgrad.simulation.forecast import Forecast, forecast
+from sbmlgrad.simulation.prepare import prepare
+
+
+@pytest.fixture
+def birth_death(models_dir: Path) -> Path:
+    return models_dir / "birth_death" / "model.xml"
+
+
+def ahead(model: Model, end: float, limit: float = 1e8) -> Forecast:
+    process = jump_process(chemistry_of(model))
+    return forecast(of_process(process, np.array(list(process.quantities.values()))), 0.0, end, limit)
+
+
+def test_as_many_fire_as_were_forecast(models_dir: Path) -> None:
+    model = sg.read_sbml(models_dir / "dimerisation" / "model.xml")
+    simulation = sg.simulate(model, [10.0], n=200, seed=1)
+    assert ahead(model, 10.0).firings == pytest.approx(simulation.events / 200, rel=0.1)
+
+
+def test_networks_from_python_are_looked_at_as_models_are(models_dir: Path) -> None:
+    model = sg.read_sbml(models_dir / "dimerisation" / "model.xml")
+    prepared = prepare(model)
+    own = forecast(of_network(prepared.network, prepared.counts, prepared.coefficients), 0.0, 10.0, 1e8)
+    assert own.firings == pytest.approx(ahead(model, 10.0).firings, rel=1e-6)
+    network = sg.ReactionNetwork(
+        [[-2, 2], [1, -1]], lambda x, _: jnp.stack([0.001 * x[0] * (x[0] - 1), 0.1 * x[1]]), x0=[100, 0]
+    )
+    with pytest.raises(
+        TruncationError, match="the network: about [0-9]+ reactions .* more than the 20 allowed; .* by time"
+    ) as error:
+        sg.simulate(network, [10.0], n=200, max_events=20)
+    assert "molecules_per_unit" not in str(error.value)
+
+
+def test_what_cannot_be_followed_is_taken_to_go_on_as_it_did() -> None:
+    cut = Forecast(0.0, 10.0, firings=5e8, reached=1.0, limit=1e8, limit_at=None, largest=(0, 1.0))
+    assert not cut.complete
+    assert not cut.hopeless  # in doubt not
+    assert Forecast(0.0, 10.0, 5e9, 1.0, 1e8, None, (0, 1.0)).hopeless
+    assert Forecast(0.0, 10.0, 2e8, 10.0, 1e8, 4.0, (0, 1.0)).hopeless
+
+
+@pytest.mark.parametrize("way", ["simulate", "sensitivity"])
+def test_the_hopeless_is_refused_at_once(birth_death: Path, way: str) -> None:
+    model = sg.read_sbml(birth_death)
+    hopeless = sg.Experiment([1.0, 10.0], parameters={"k": 1e12})
+    begun = clock.process_time()
+    with pytest.raises(TruncationError, match=r"about 1.* more than the 1e\+08 allowed.*; .*\(method='ode'\)") as error:
+        sg.simulate(model, hopeless) if way == "simulate" else sg.sensitivity(model, hopeless, ["k"])
+    assert clock.process_time() - begun < 2
+    assert str(birth_death) in str(error.value)
+    assert "species 'X' comes to 1e+12 molecules" in str(error.value)
+
+
+def test_the_command_line_names_its_own_options(birth_death: Path) -> None:
+    line = ["simulate", str(birth_death), "--end", "10", "--points", "3", "--set"]
+    result = CliRunner().invoke(main, [*line, "k=1e12"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"error: {birth_death}: about 1.9e+13 reactions would fire in each trajectory")
+    assert result.stderr.count("\n") == 1
+    for option in ("--method ode", "--end", "--molecules-per-unit"):
+        assert option in result.stderr
+    assert "max-events" not in result.stderr  # so many cannot be allowed
+    assert "--max-events 300000000" in CliRunner().invoke(main, [*line, "k=1e7"]).stderr
+
+
+def test_what_takes_minutes_is_said_before(birth_death: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LONG", 1e-4)
+    with pytest.warns(LongRunWarning, match="about [89][0-9] reactions will fire in each of 1000 .*method='ode'"):
+        sg.simulate(birth_death, [5.0], parameters={"k": 10.0})
+    result = CliRunner().invoke(main, ["simulate", str(birth_death), "--end", "5", "--points", "2"])
+    assert result.exit_code == 0
+    assert result.stderr.count("warning:") == 1
+    assert "--method ode" in result.stderr
+
+
+def test_the_remedy_is_for_what_takes_long() -> None:
+    told = module._long("m.xml", Forecast(0, 1, 5e4, 1, 1e8, None, (0, 1.0)), 10**6, compiling=2.0, running=7200.0)
+    assert str(told) == (
+        "m.xml: about 5e+04 reactions will fire in each of 1000000 trajectories, which takes about 2 hours here, and "
+        "compiling up to 2 seconds before that; fewer trajectories (n) or an earlier end take less; the rate equations "
+        "(method='ode') take hardly any"
+    )
+    assert told.on_command_line().endswith(
+        "; fewer trajectories (-n) or an earlier --end take less; --method ode takes hardly any"
+    )
+
+
+def test_what_is_quick_is_done_without_a_word(birth_death: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sg.simulate(birth_death, [5.0], n=10)
+
+
+def test_events_and_rates_in_time_are_foreseen(model: Callable[..., Model]) -> None:
+    described = model(
+        parameters={"k": 1.0},
+        species={"X": {"amount": 0}},
+        reactions={"make": ("-> X", "k * (1 + sin(time))")},
+        events={"faster": {"trigger": "time > 5", "set": {"k": "1e9"}}},
+    )
+    with pytest.raises(TruncationError, match="1e\\+08 allowed; .* by time 5"):
+        sg.simulate(described, [10.0], n=10)

@@ -1,0 +1,31 @@
+"""Notebooks run from top to bottom, and their objects show themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="pip install '.[notebooks]'")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "keep notebooks without their outputs"
+    run = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}})
+    shown = [output for cell in run.execute().cells for output in cell.get("outputs", ())]
+    assert not [output for output in shown if output.output_type == "stream"], "nothing is printed, and nobody warns"
+    assert {"text/html", "image/png"} <= {kind for output in shown for kind in data_of(output)}
+
+
+def data_of(output: Any) -> dict[str, Any]:
+    return dict(output.get("data", {}))
+
+
+def test_there_is_a_tour() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["tour"]
