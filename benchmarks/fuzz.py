@@ -40,7 +40,8 @@ from sbmlgrad.tables import read_measurements
 ROOT = Path(__file__).resolve().parents[1]
 SECONDS, PATIENCE, MEMORY = 30, 240, 4 * 2**30
 LARGEST = 60_000  # bytes of a document that is simulated too; larger ones take their time
-SIMULATED, FITTED = 8, 20  # one of so many documents is simulated too, one of so many tables fitted
+SIMULATED, FITTED = 20, 20  # one of so many documents is simulated too, one of so many tables fitted
+MEASURED = "time,X\n0,0\n1,6\n2,9\n"  # of the model of birth and death
 PROBLEM = """format_version: 1
 parameter_file: parameters.tsv
 problems:
@@ -171,8 +172,9 @@ def document(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str
 def table(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, Callable[[], int]]:
     """A table with faults, which is read, and now and then fitted."""
     fitted, model = random.randrange(FITTED) == 0, ROOT / "models" / "birth_death" / "model.xml"
-    source = model.with_name("data.csv") if fitted else random.choice(sources)
-    (folder / "data.csv").write_bytes(fuzz_inputs.table(_beginning(source), random))
+    source = model if fitted else random.choice(sources)
+    text = MEASURED if fitted else _beginning(source)
+    (folder / "data.csv").write_bytes(fuzz_inputs.table(text, random))
 
     def work() -> int:
         if fitted:
@@ -193,7 +195,7 @@ def line(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, Ca
     """A command line with faults, in a folder with a model, a table, a problem and other things."""
     model = ROOT / "models" / "birth_death"
     shutil.copy(model / "model.xml", folder)
-    (folder / "data.csv").write_text("time,X\n0,0\n1,6\n2,9\n")
+    (folder / "data.csv").write_text(MEASURED)
     (folder / "empty").touch()
     os.mkfifo(folder / "pipe")
     (folder / "link").symlink_to("link")

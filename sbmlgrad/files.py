@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
 import re
@@ -83,6 +84,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     temporary: Path | None = None
     try:
+        if target.is_fifo():
+            with _read_by_somebody(target):
+                yield target
+            return
         if target.exists() and not target.is_file() and not target.is_dir():
             yield target
             return
@@ -100,6 +105,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+@contextmanager
+def _read_by_somebody(pipe: Path) -> Iterator[None]:
+    """Keep a pipe open that has a reader; without one, opening it would have no end."""
+    end = time.monotonic() + _LONGEST_WAIT
+    while True:
+        try:
+            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() > end:
+                raise OSError(errno.ENXIO, "nobody reads from this pipe") from None
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _temporary(target: Path) -> Path:

@@ -114,3 +114,15 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**30 + 1)
     with pytest.raises(ValueError, match="more than 1 GiB"):
         read_bytes(tmp_path / "large")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_written_to_where_somebody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE) as reader:
+        write_text(pipe, "text")
+        assert reader.communicate(timeout=10)[0] == b"text"
+    monkeypatch.setattr("sbmlgrad.files._LONGEST_WAIT", 0.05)
+    with pytest.raises(SbmlgradError, match="pipe: cannot be written: nobody reads from this pipe; choose another"):
+        write_text(pipe, "text")

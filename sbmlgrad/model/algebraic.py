@@ -15,7 +15,7 @@ from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, size_and_depth, substitute
 
 _ZERO, _ONE, _MINUS = sympy.Integer(0), sympy.Integer(1), sympy.Integer(-1)
-_LARGEST = 50_000  # nodes of all rules, with those that are solved put in place
+_LARGEST = 10_000  # nodes of all rules, with those that are solved put in place
 Affine = tuple[sympy.Expr, sympy.Expr]
 
 

@@ -18,6 +18,8 @@ _COMMA = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 _POINT = re.compile(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?")
 _FORTRAN = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[dD]([-+]?\d+)")
 _KINDS: dict[Statistic, str] = {"sd": "standard deviation", "sem": "standard error", "error": "measurement error"}
+_LARGEST = 1e100  # number whose square, times others like it, floats still hold
+_MOST_CELLS = 1e15  # beyond, floats do not hold all whole numbers
 _SLACK = 0.05  # relative, beside the rounding of the digits that are written
 
 
@@ -112,6 +114,13 @@ def _check_decimals(table: Table, columns: Sequence[int]) -> None:
 
 def _check_range(table: Table, column: int, statistic: Statistic, numbers: np.ndarray) -> None:
     for row, number in enumerate(numbers.tolist()):
+        if abs(number) > _LARGEST or (statistic in _KINDS and 0 < number < 1 / _LARGEST):
+            bound = f"above {_LARGEST:g}" if abs(number) > 1 else f"below {1 / _LARGEST:g}"
+            problem = f"{number:g} is {bound}, so that its square is no number; correct it, or take another unit"
+            raise table.error(row, column, problem)
+        if statistic == "n" and number > _MOST_CELLS:
+            problem = f"{number:g} is more cells than there can be; correct it"
+            raise table.error(row, column, problem)
         if statistic in _KINDS and number < 0:
             problem = f"{number:g} is negative, which no {_KINDS[statistic]} is; correct it"
             raise table.error(row, column, problem)

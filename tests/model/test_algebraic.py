@@ -126,3 +126,13 @@ def test_what_cannot_be_solved_is_named_when_it_is_simulated(
     for method in ("ode", "ssa"):
         with pytest.raises(UnsupportedError, match=reason):
             sg.simulate(system, [1.0], n=1, method=method)
+
+
+def test_rules_that_double_when_they_are_solved_have_a_limit(model: Make) -> None:
+    """Each solved rule is put into the others: ten rules of ten variables would come to a million terms."""
+    names = [f"x{i}" for i in range(10)]
+    rules = [
+        "a + " + " + ".join(f"{1 + (7 * i + 3 * j) % 11}*{name}" for j, name in enumerate(names)) for i in range(10)
+    ]
+    with pytest.raises(UnsupportedError, match="its 10 algebraic rules come to more than 10000 terms when they are"):
+        model({}, parameters={"a": 4.0, **dict.fromkeys(names, 1.0)}, algebraic=rules, varying=names)

@@ -48,6 +48,10 @@ def test_decimal_commas_where_commas_separate_nothing(tmp_path: Path, separator:
         ("time,A,A-error\n0,1,-1\n", "line 2, column 'A-error': -1 is negative, which no measurement error is"),
         ("time,A-mean,A-n\n0,1,0\n", "line 2, column 'A-n': 0 is no number of cells"),
         ("time,A-mean,A-n\n0,1,20\n1,1,2.5\n", "line 3, column 'A-n': 2.5 is no number of cells"),
+        ("time,A\n0,1e308\n", "line 2, column 'A': 1e+308 is above 1e+100, so that its square is no number; correct"),
+        ("time,A-mean,A-sd\n0,1,1e308\n", "line 2, column 'A-sd': 1e+308 is above 1e+100"),
+        ("time,A-mean,A-sem\n0,1,1e-320\n", "line 2, column 'A-sem': 9.99989e-321 is below 1e-100"),
+        ("time,A-mean,A-n\n0,1,1e80\n", "line 2, column 'A-n': 1e+80 is more cells than there can be"),
         ("time,A-mean,A-n\n0,1,inf\n", "line 2, column 'A-n': 'inf' is not a finite number"),
         (
             "time,A-mean,A-sd,A-sem,A-n\n0,5,1,0.5,100\n",
