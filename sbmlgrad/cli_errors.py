@@ -153,11 +153,10 @@ def _in_words(error: BaseException) -> str:
 
 
 _REMEDIES = (
-    ("--max-events", " or raise max_events"),
-    ("--points", " or fewer times (--points)"),
-    ("--end", " or end earlier (--end)"),
-    ("--end", " end earlier (--end),"),
-    ("--end", " or an earlier --end"),
+    ("--max-events", r" or raise max_events"),
+    ("--points", r" or fewer times \(--points\)"),
+    ("--end", r"(,| or) end earlier \(--end\)"),
+    ("--end", r" or an earlier --end"),
 )
 _METHOD = re.compile(r"\bmethod '(ssa|ode)'")
 _INIT = re.compile(r"\binit=\{'([^']+)': value\}")
@@ -169,5 +168,5 @@ def in_options(text: str, command: click.Command | None) -> str:
     text = _INIT.sub(r"--init \1=value", _METHOD.sub(r"--method \1", text))
     for option, remedy in _REMEDIES:
         if option not in options:
-            text = text.replace(remedy, "")
+            text = re.sub(remedy, "", text)
     return re.sub(r"\bmax_events\b", "--max-events", text)

@@ -108,7 +108,7 @@ def test_remedies_are_what_the_command_has() -> None:
     assert in_options(full, main.commands["simulate"]) == full
     assert in_options(full, main.commands["fit"]) == "out of memory; ask for fewer trajectories (-n)"
     earlier = "a: too many; solve the rate equations (--method ode), end earlier (--end) or raise --max-events (to 30)"
-    assert in_options(earlier, main.commands["fit"]) == earlier.replace(" (--end)", "")
+    assert in_options(earlier, main.commands["fit"]) == earlier.replace(", end earlier (--end)", "")
     said = "use method 'ode', or start with init={'r.k': value}; method 'tau': not available"
     expected = "use --method ode, or start with --init r.k=value; method 'tau': not available"
     assert in_options(said, main.commands["fit"]) == expected
