@@ -152,6 +152,12 @@ def _in_words(error: BaseException) -> str:
     )
 
 
+_REMEDIES = (
+    ("--max-events", " or raise max_events"),
+    ("--points", " or fewer times (--points)"),
+    ("--end", " or end earlier (--end)"),
+    ("--end", " end earlier (--end),"),
+)
 _METHOD = re.compile(r"\bmethod '(ssa|ode)'")
 _INIT = re.compile(r"\binit=\{'([^']+)': value\}")
 
@@ -160,12 +166,7 @@ def in_options(text: str, command: click.Command | None) -> str:
     """What Python's keywords are called on the command line; a remedy that the command has not is left out."""
     options = {option for parameter in command.params for option in parameter.opts} if command else set()
     text = _INIT.sub(r"--init \1=value", _METHOD.sub(r"--method \1", text))
-    for option, remedy in (
-        ("--max-events", " or raise max_events"),
-        ("--points", " or fewer times (--points)"),
-        ("--end", " (--end)"),
-        ("--end", " or an earlier --end"),
-    ):
+    for option, remedy in _REMEDIES:
         if option not in options:
             text = text.replace(remedy, "")
     return re.sub(r"\bmax_events\b", "--max-events", text)
