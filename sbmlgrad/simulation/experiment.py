@@ -89,7 +89,7 @@ def too_many(firings: float, of_document: bool = False) -> tuple[str, str]:
     ]
     if firings < 0.5 * _LARGEST_DRAW:
         most = f"{_rounded_up(firings):.0f}"
-        ways.append((f"raise max_events (to {most})", f"raise --max-events (to {most})"))
+        ways.append((f"raise max_events (to {most})", f"allow more (--max-events {most})"))
     if of_document:
         ways.append(
             (
