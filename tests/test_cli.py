@@ -254,7 +254,7 @@ FIT = ("-n", 20, "-o", "fitted.xml", "--json", "fit.json", "--report", "report")
         ("page.xml", "page.xml: XML but not SBML: the root is <html>"),
         ("invalid.xml", "well"),
         ("fast.xml", "reaction 'birth' is fast"),
-        ("exploding.xml", "species 'X' is at"),
+        ("exploding.xml", "species 'X' comes to"),
         ("negative.xml", "reaction 'make': its propensity is -"),
     ],
 )

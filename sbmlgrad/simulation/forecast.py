@@ -78,7 +78,7 @@ def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely
     course = follow(dynamics, start, end, limit)
     counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
     largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
-    rest = course.lately * (end - course.reached) if course.reached < end else 0.0
+    rest = float(course.lately) * float(end - course.reached) if course.reached < end else 0.0
     ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest, course.steps)
     few = np.any(np.maximum(dynamics.state, counts)[dynamics.changing] < _FEW)
     if closely and dynamics.only_counts and (few or not ahead.complete):

@@ -22,6 +22,7 @@ _FINEST = 1e-13  # of the time asked for, the shortest step
 _FIRST = 1e-10  # of the time asked for, the shortest step to begin with
 _APART = 1e-4  # relative, between two looks at a law for its slope
 _ROUGHEST = 100.0  # tolerances by which a step may be wrong where time runs out
+_LOOK = 2e-4  # seconds, at events that may have to be executed
 _UNEVEN = 0.3  # part of a step's firings by which two rules may differ
 
 
@@ -185,4 +186,7 @@ class _Walk:
 
         part = self.events.first(begin, step, at)
         self.time = begin + part * step if part < 1.0 else self.time
-        return part, self.events.settle(self.time, at(np.array([part]))[:, 0])
+        looks = self.events.looks
+        settled = self.events.settle(self.time, at(np.array([part]))[:, 0])
+        self.seconds -= _LOOK * (self.events.looks - looks)
+        return part, settled

@@ -24,6 +24,8 @@ class MeanEvents:
         self.sizes = NumpyProgram(self.system.sizes)
         self.truth = np.array(self.system.initial, bool)
         self.waiting: list[tuple[float, int, np.ndarray]] = []
+        self.looks = 0
+        """how often triggers were looked at, to see what to execute"""
 
     def first(self, begin: float, step: float, at: Callable[[np.ndarray], np.ndarray]) -> float:
         """The part of a step after which something happens, 1 if nothing does before its end.
@@ -44,6 +46,7 @@ class MeanEvents:
     def settle(self, time: float, state: np.ndarray) -> np.ndarray:
         """The state after all that happens at this time."""
         for _ in range(_MOST_AT_ONCE):
+            self.looks += 1
             self._notice(time, state)
             ready = [item for item in self.waiting if item[0] <= time * (1 + 1e-12)]
             if not ready:

@@ -74,10 +74,10 @@ def test_a_notebook_is_looked_at_though_it_is_no_terminal(monkeypatch: pytest.Mo
     assert bar(False, total=1).disable
 
 
-@pytest.mark.parametrize("n", [5, 20_000])
-def test_ensembles_tell(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+@pytest.mark.parametrize(("n", "reactions"), [(5, 4e6), (20_000, 1e8)])
+def test_ensembles_tell(monkeypatch: pytest.MonkeyPatch, n: int, reactions: float) -> None:
     shown = terminal(monkeypatch)
-    network = sg.ReactionNetwork([[1]], lambda x, _: jnp.full(1, 4e6 / n), x0=[0])
+    network = sg.ReactionNetwork([[1]], lambda x, _: jnp.full(1, reactions / n), x0=[0])
     sg.simulate(network, [1.0], n=n, progress=True)
     shares = [int(share) for share in re.findall(r"(\d+)%", shown.getvalue())]
     assert shares
