@@ -74,7 +74,7 @@ def test_a_notebook_is_looked_at_though_it_is_no_terminal(monkeypatch: pytest.Mo
     assert bar(False, total=1).disable
 
 
-@pytest.mark.parametrize(("n", "reactions"), [(5, 4e6), (20_000, 1e8)])
+@pytest.mark.parametrize(("n", "reactions"), [(5, 2e7), (20_000, 1e8)])
 def test_ensembles_tell(monkeypatch: pytest.MonkeyPatch, n: int, reactions: float) -> None:
     shown = terminal(monkeypatch)
     network = sg.ReactionNetwork([[1]], lambda x, _: jnp.full(1, reactions / n), x0=[0])
