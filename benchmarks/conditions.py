@@ -29,9 +29,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from gradients import facts, write
-from held import Tally, numbers, told
+from held import Tally, numbers, told, within
 from known_times import document
-from scipy.stats import norm
 
 import sbmlgrad as sg
 
@@ -124,14 +123,7 @@ def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str,
     for number in numbers(options.first, options.sets, options.minutes):
         data, begun = case.draw(np.random.default_rng([number, len(name)])), clock.perf_counter()
         fit = sg.fit(model, data, bounds, init=start, seed=number, **case.options)
-        found = {}
-        for parameter, truth in case.truth.items():
-            row = fit.parameters.loc[parameter]
-            width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
-            found[parameter] = (
-                bool(row["ci_lower"] <= truth <= row["ci_upper"]),
-                float(np.log(row["estimate"] / truth) / width),
-            )
+        found = {parameter: within(fit.parameters.loc[parameter], truth) for parameter, truth in case.truth.items()}
         tally.add(found, clock.perf_counter() - begun, not fit.converged or bool(fit.warnings))
     return tally.rows({"case": name})
 

@@ -27,8 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from gradients import facts, write
-from held import Tally, numbers, told
-from scipy.stats import norm
+from held import Tally, numbers, told, within
 
 import sbmlgrad as sg
 
@@ -108,12 +107,7 @@ def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str,
     for number in numbers(options.first, options.sets, options.minutes):
         data, begun = case.draw(np.random.default_rng([number, case.molecules])), clock.perf_counter()
         fit = sg.fit(network, data, dict.fromkeys(case.truth), loss="dwells")
-        found = {}
-        for rate, truth in case.truth.items():
-            row = fit.parameters.loc[rate]
-            width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
-            z = np.log(row["estimate"] / truth) / width
-            found[rate] = bool(row["ci_lower"] <= truth <= row["ci_upper"]), float(z)
+        found = {rate: within(fit.parameters.loc[rate], truth) for rate, truth in case.truth.items()}
         tally.add(found, clock.perf_counter() - begun, not fit.converged or bool(fit.warnings))
     return tally.rows({"case": name})
 

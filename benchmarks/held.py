@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from gradients import write
+from scipy.stats import norm
 
 COUNTED = ("sets", "coverage", "two_sd", "mean_z", "median_z", "rms_z", "unknown", "warned", "seconds")
 
@@ -73,6 +74,13 @@ def row(
             "warned": [int(value) for value in warned],
         },
     }
+
+
+def within(row: Any, truth: float) -> tuple[bool, float]:
+    """Whether the interval of a row of ``fit.parameters`` holds the truth, and z on a logarithmic scale, in units of a
+    standard error by the width of the interval."""
+    width = np.log(row["ci_upper"] / row["ci_lower"]) / (2 * norm.ppf(0.975))
+    return bool(row["ci_lower"] <= truth <= row["ci_upper"]), float(np.log(row["estimate"] / truth) / width)
 
 
 def told(one: Mapping[str, Any]) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from sbmlgrad.model.elementary import ELEMENTARY
-from sbmlgrad.network.program import Draw, Program
+from sbmlgrad.network.program import Draw, Program, arithmetic
 
 
 def _factorial(x: Any) -> Any:
@@ -21,28 +20,7 @@ def _factorial(x: Any) -> Any:
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     **{item.name: item.evaluate for item in ELEMENTARY},
     "factorial": _factorial,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": np.divide,
-    "neg": operator.neg,
-    "pow": np.power,
-    "sqrt": np.sqrt,
-    "max": np.maximum,
-    "min": np.minimum,
-    "rem": np.fmod,
-    "quotient": lambda a, b: np.trunc(np.divide(a, b)),
-    "where": lambda condition, a, b: np.where(condition != 0, a, b),
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "and": np.logical_and,
-    "or": np.logical_or,
-    "xor": np.logical_xor,
-    "not": np.logical_not,
+    **arithmetic(np, np.divide, np.power),
 }
 
 

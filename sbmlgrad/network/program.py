@@ -48,30 +48,37 @@ def power(base: Any, exponent: Any) -> jax.Array:
     return jnp.where(exponent == 0, 1.0, result)
 
 
+def arithmetic(library: Any, divide: Callable[..., Any], power: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+    """Operations of a graph by their names, in numpy or a ``library`` that has its names."""
+    return {
+        "add": operator.add,
+        "sub": operator.sub,
+        "mul": operator.mul,
+        "div": divide,
+        "neg": operator.neg,
+        "pow": power,
+        "sqrt": library.sqrt,
+        "max": library.maximum,
+        "min": library.minimum,
+        "rem": library.fmod,
+        "quotient": lambda a, b: library.trunc(divide(a, b)),
+        "where": lambda condition, a, b: library.where(condition != 0, a, b),
+        # truth values are bool here, and the numbers 1 and 0 wherever one is asked for
+        "lt": operator.lt,
+        "le": operator.le,
+        "gt": operator.gt,
+        "ge": operator.ge,
+        "eq": operator.eq,
+        "ne": operator.ne,
+        "and": library.logical_and,
+        "or": library.logical_or,
+        "xor": library.logical_xor,
+        "not": library.logical_not,
+    }
+
+
 _OPERATIONS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.truediv,
-    "neg": operator.neg,
-    "pow": power,
-    "sqrt": jnp.sqrt,
-    "max": jnp.maximum,
-    "min": jnp.minimum,
-    "rem": jnp.fmod,
-    "quotient": lambda a, b: jnp.trunc(a / b),
-    "where": lambda condition, a, b: jnp.where(condition != 0, a, b),
-    # truth values are bool here, and the numbers 1 and 0 wherever one is asked for
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "and": jnp.logical_and,
-    "or": jnp.logical_or,
-    "xor": jnp.logical_xor,
-    "not": jnp.logical_not,
+    **arithmetic(jnp, operator.truediv, power),
     **{item.name: getattr(jnp, item.name) for item in ELEMENTARY if hasattr(jnp, item.name)},
     "factorial": lambda x: jax.scipy.special.gamma(x + 1.0),
 }
