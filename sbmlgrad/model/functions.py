@@ -139,6 +139,17 @@ def substitute(expression: Any, replacements: Mapping[Any, Any]) -> Any:
     return build(expression.func, *args)
 
 
+def holds(expression: Any, kind: type) -> bool:
+    """Whether any node of the expression is of a kind, such as :class:`draw`."""
+    pending = [expression]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, kind):
+            return True
+        pending.extend(node.args)
+    return False
+
+
 def size_and_depth(expression: Any, largest: int) -> tuple[int, int]:
     """Nodes and levels of an expression, written out; counting stops beyond ``largest`` nodes."""
     size = deepest = 0
