@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import sympy
 
@@ -18,6 +18,7 @@ TIME = sympy.Symbol("<time>")  # no SBML id contains "<", so this cannot collide
 AVOGADRO = 6.02214179e23  # the value that SBML L3 fixes for its csymbol
 
 
+@lru_cache(maxsize=100_000)
 def symbol(identifier: str) -> sympy.Symbol:
     """The symbol that stands for an SBML id; never parsed, so ``lambda`` or ``I`` are ids like any other."""
     return sympy.Symbol(identifier)

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -76,6 +77,7 @@ DISTRIBUTIONS: tuple[Distribution, ...] = (
 )
 
 
+@lru_cache(maxsize=10_000)
 def number(value: float) -> sympy.Expr:
     """The sympy number for a float: an Integer where it is integral, else a 53-bit Float, oo, -oo or nan."""
     value = float(value)

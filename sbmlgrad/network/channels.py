@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import sympy
@@ -41,6 +41,7 @@ class Difference:
     why: str
 
 
+@lru_cache(maxsize=100_000)
 def count_symbol(species: str) -> sympy.Symbol:
     """The symbol of a species' molecule count."""
     return sympy.Symbol(COUNT + species)
