@@ -84,17 +84,19 @@ class Ensembles:
         for number, run in enumerate(runs_of(evaluator)):
             begun = run.begin(surroundings)
             means = drawn_means(run, begun, self.method, self.n, next_seed(self.seed, number))
+            run.check_settled(means, begun.stretches)
             for item, seen in run.compared(begun, means):
                 observed[item.row], stderr[item.row] = (seen.value, seen.noise), seen.error
         rows = [observed[item.row] for item in definition.measurements]
         return evaluator.compared(surroundings.parameters, rows, stderr)
 
 
-def runs_of(evaluator: Evaluator) -> list[Run]:
+def runs_of(evaluator: Evaluator, whole_powers: bool = False) -> list[Run]:
     """A run for each experiment of a model with its measurements."""
     experiments, equations = evaluator.definition.experiments, evaluator.equations
     return [
-        Run(evaluator, equations[model], experiments[name], items) for (model, name), items in evaluator.runs.items()
+        Run(evaluator, equations[model], experiments[name], items, whole_powers)
+        for (model, name), items in evaluator.runs.items()
     ]
 
 
@@ -192,14 +194,7 @@ class Run:
         return Begun(state, Known(known.parameters, known.slopes), start, infinity, stretches, times)
 
     def compared(self, begun: Begun, means: Means) -> Iterable[tuple[Measurement, Seen]]:
-        """Each measurement with what is simulated in its place.
-
-        Raises
-        ------
-        SimulationError
-            for means that have not come to rest.
-        """
-        self._check_settled(means, begun.stretches)
+        """Each measurement with what is simulated in its place."""
         for item in self.items:
             time = begun.time(item)
             value, error, slope = means.at(self._names[self._measured[item.row]], time)
@@ -325,7 +320,8 @@ class Run:
         stretch = _RELAXATIONS * time or 1.0
         return 2.0 ** math.ceil(math.log2(stretch)) if self._whole_powers else stretch
 
-    def _check_settled(self, means: Means, stretches: Sequence[tuple[float, float]]) -> None:
+    def check_settled(self, means: Means, stretches: Sequence[tuple[float, float]]) -> None:
+        """Raise :class:`SimulationError` for means that have not come to rest."""
         rows = slice(len(self._names))
         for pair in stretches:
             columns = np.searchsorted(means.times, pair)
