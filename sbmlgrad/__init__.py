@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sbmlgrad.errors import SbmlgradWarning
     from sbmlgrad.fitting.fit import fit as _fit
     from sbmlgrad.fitting.result import Fit
+    from sbmlgrad.fitting.training import Training, train
     from sbmlgrad.gradient.observables import (
         Autocorrelation,
         Expectation,
@@ -64,6 +65,7 @@ __all__ = [
     "Sensitivity",
     "Simulation",
     "TimeAverage",
+    "Training",
     "__version__",
     "check",
     "fit",
@@ -71,6 +73,7 @@ __all__ = [
     "read_sbml",
     "sensitivity",
     "simulate",
+    "train",
     "value_and_grad",
     "write_sbml",
 ]
@@ -96,12 +99,14 @@ _HOMES = {
     "Sensitivity": "sbmlgrad.gradient.result",
     "Simulation": "sbmlgrad.simulation.result",
     "TimeAverage": "sbmlgrad.gradient.observables",
+    "Training": "sbmlgrad.fitting.training",
     "check": "sbmlgrad.gradient.sensitivity",
     "fit": "sbmlgrad.fitting.fit",
     "read_petab": "sbmlgrad.petab.read",
     "read_sbml": "sbmlgrad.sbml.read",
     "sensitivity": "sbmlgrad.gradient.sensitivity",
     "simulate": "sbmlgrad.simulation.simulate",
+    "train": "sbmlgrad.fitting.training",
     "value_and_grad": "sbmlgrad.gradient.value_and_grad",
     "write_sbml": "sbmlgrad.sbml.write",
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +103,13 @@ class _Remembered(Total):
         widened = super().widen(values, rough)
         self._state[1] += 1
         return widened
+
+    @contextmanager
+    def roughly(self, values: np.ndarray) -> Iterator[None]:
+        with super().roughly(values):
+            self._state[1] += 1
+            yield
+        self._state[1] += 1
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         def computed() -> tuple[np.ndarray, ...]:

@@ -8,6 +8,7 @@ of :mod:`sbmlgrad.likelihood.sojourns`: where all sojourns are seen (resolution 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -170,6 +171,9 @@ class Dwells:
 
     def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
+
+    def roughly(self, values: np.ndarray) -> AbstractContextManager[None]:
+        return nullcontext()
 
     # ---- the likelihood --------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sbmlgrad.errors import FitError, PetabError, SimulationError
 from sbmlgrad.fitting.box_search import FIRST_RADIUS, Found, search
-from sbmlgrad.petab.evaluate import Evaluator, parameter_values
+from sbmlgrad.petab.evaluate import Evaluation, Evaluator, parameter_values
 from sbmlgrad.petab.objective import Objective, Posterior, coordinates
 from sbmlgrad.petab.starts import check_starts, draw_starts
 from sbmlgrad.simulation.path import Settings
@@ -64,6 +64,8 @@ class MultiStart:
         self.fixed = parameter_values(self.definition, dict.fromkeys(self.parameters.names, 1.0))
         self.objectives: dict[float, Objective] = {}
         self.starts = self._starts()
+        self.mc_covariance = np.zeros((len(self.parameters.names),) * 2)
+        """what chance in simulations adds to the covariance of the best end"""
 
     def _check(self) -> None:
         source, parameters = self.definition.source, self.parameters
@@ -91,6 +93,14 @@ class MultiStart:
             nominal = np.clip(parameters.start, parameters.lower, parameters.upper)
             starts = np.concatenate([nominal[None], starts])
         return starts
+
+    def evaluation(self, best: Ended) -> Evaluation:
+        """What is simulated at an end."""
+        assert best.point is not None
+        return self.evaluator.evaluate(self._named(best.point))
+
+    def warn(self) -> None:
+        """Name what is to be known of the models."""
 
     def run(self) -> list[Ended]:
         """Where each search ended.
@@ -138,14 +148,16 @@ class MultiStart:
         """The best end, searched on from there where an exact simulation says something else."""
         assert best.point is not None
         assert best.posterior is not None
-        values = dict(zip(self.parameters.names, self.parameters.from_scale(best.point).tolist(), strict=True))
-        exact = self.evaluator.evaluate(values).llh
+        exact = self.evaluator.evaluate(self._named(best.point)).llh
         if abs(exact - best.posterior.llh) <= _SAME:
             return best
         begin = time.perf_counter()
         found, evaluations = self._searched(best.point, self.evaluator.settings.relative)
         again = _of(found, best.evaluations + evaluations, best.start, best.seconds + time.perf_counter() - begin)
         return replace(again, message=f"{again.message}, at a finer tolerance")
+
+    def _named(self, point: np.ndarray) -> dict[str, float]:
+        return dict(zip(self.parameters.names, self.parameters.from_scale(point).tolist(), strict=True))
 
     def _objective(self, tolerance: float) -> Objective:
         if tolerance not in self.objectives:

@@ -20,7 +20,7 @@ from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.model.model import Model
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation
-from sbmlgrad.petab.fit import Ended
+from sbmlgrad.petab.fit import Ended, MultiStart
 from sbmlgrad.petab.verdict import judge
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas
 
 _SAME = 0.1  # of the objective: ends so close together count as one
-METHOD = "rate equations, forward sensitivities"
+EQUATIONS = "rate equations, forward sensitivities"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,7 @@ class PetabFit:
     warnings: tuple[str, ...]
     seconds: float
     seed: int
+    method: str
     source: str
     models: Mapping[str, Model] = field(repr=False)
     simulations: pandas.DataFrame = field(repr=False)
@@ -102,7 +103,7 @@ class PetabFit:
             "message": self.message,
             "verdict": self.verdict,
             "warnings": list(self.warnings),
-            "method": METHOD,
+            "method": self.method,
             "data": [os.path.basename(self.source)],
             "goodness": {str(name): _finite(value) for name, value in self.goodness.items()},
             "correlation": {
@@ -191,7 +192,7 @@ class PetabFit:
                 "Stopped": self.message,
                 "Verdict": self.verdict,
                 "Goodness": ", ".join(f"{name} {value:.6g}" for name, value in self.goodness.items()),
-                "Gradient": METHOD,
+                "Gradient": self.method,
                 "Seed": str(self.seed),
                 "Wall time": f"{self.seconds:.1f} s",
                 "sbmlgrad": __version__,
@@ -200,30 +201,23 @@ class PetabFit:
         )
 
 
-def result_of(
-    definition: Definition,
-    parameters: Parameters,
-    ends: Sequence[Ended],
-    evaluation: Evaluation,
-    seconds: float,
-    seed: int,
-) -> PetabFit:
-    """The result of a fit: the best end of its searches, and ``evaluation`` there."""
+def result_of(fit: MultiStart, ends: Sequence[Ended], evaluation: Evaluation, seconds: float, method: str) -> PetabFit:
+    """The result of a fit: the best end of its searches, ``evaluation`` there, and what ``method`` it was by."""
     import pandas
 
+    definition, parameters = fit.definition, fit.parameters
     best = min(ends, key=lambda item: item.value)
     assert best.point is not None
     assert best.posterior is not None
     prior = None if evaluation.log_prior is None else sum(evaluation.log_prior.values())
-    verdict = judge(definition, best.posterior, prior)
+    verdict = judge(definition, best.posterior, prior, evaluation.stderr)
     starts = _starts(ends, parameters)
     message = f"best of {len(ends)} starts: {best.message}"
     measured = _measured(definition, best)
+    at_bound = parameters.at_bound(parameters.from_scale(best.point))
     outcome = Outcome(
         point=best.point,
-        covariance=inverse_information(
-            best.posterior.curvature, parameters.at_bound(parameters.from_scale(best.point))
-        ),
+        covariance=inverse_information(best.posterior.curvature, at_bound) + fit.mc_covariance,
         freedom=np.inf,
         loss=best.value,
         loss_name="minus log-likelihood",
@@ -253,7 +247,8 @@ def result_of(
         message=message,
         warnings=(*warnings_of(outcome, table), *left_out),
         seconds=seconds,
-        seed=seed,
+        seed=fit.options.seed,
+        method=method,
         source=definition.source,
         models=models,
         simulations=evaluation.simulations,

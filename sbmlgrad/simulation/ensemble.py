@@ -43,7 +43,8 @@ class Ensemble:
 
     ``x0`` may hold fractions: a trajectory then starts from one of the two neighbouring whole numbers, so that
     the mean is right. It may also hold whole numbers for each trajectory, (n,) for a species. ``aux`` is handed to
-    the path functional.
+    the path functional. ``inputs`` are what trajectories are given, a tree of arrays (n, ...), where they are not
+    the network's own; only the loop of :mod:`sbmlgrad.simulation.replay` knows of them.
     """
 
     network: ReactionNetwork
@@ -56,6 +57,7 @@ class Ensemble:
     max_events: int = MAX_EVENTS
     functional: PathFunctional | None = None
     aux: Any = ()
+    inputs: Any = None
     registers: bool | None = None
     """Whether the loop is that of :mod:`sbmlgrad.simulation.registers`; chosen by platform and size if None."""
 
