@@ -93,6 +93,13 @@ class Fit:
     """draws that a report shows; see :meth:`with_posterior`"""
 
     @property
+    def dwells(self) -> pandas.DataFrame | None:
+        """Of a fit of dwell times: DataFrame of how many apparent sojourns at each ``level`` lasted from ``lower`` to
+        ``upper`` (bins of equal width on a logarithmic axis): ``sojourns`` that were seen, ``expected`` by the fitted
+        model; None for other fits."""
+        return self.outcome.dwells
+
+    @property
     def data(self) -> tuple[str, ...]:
         """The paths of the tables."""
         return self.trials.data
@@ -308,6 +315,7 @@ class Fit:
             warnings=self.warnings,
             posterior=None if self.posterior is None else (self.posterior.draws, self.posterior.summary),
             labels=self._labels,
+            dwells=self.dwells,
             profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
 
