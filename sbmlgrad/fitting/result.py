@@ -276,7 +276,7 @@ class Fit:
                 str(name): {str(other): _finite(value) for other, value in row.items()}
                 for name, row in self.correlation.iterrows()
             },
-            **({} if self.posterior is None else {"posterior": _summary(self.posterior)}),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_dict()}),
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
@@ -324,13 +324,6 @@ class Fit:
         if not isinstance(self.model, Model):
             return Labels()
         return labels_of(self.model.elements, set(map(str, self.measured["observable"])))
-
-
-def _summary(posterior: Posterior) -> dict[str, dict[str, float | None]]:
-    return {
-        str(name): {str(column): _finite(value) for column, value in row.items()}
-        for name, row in posterior.summary.iterrows()
-    }
 
 
 def _finite(value: Any) -> float | None:
