@@ -78,7 +78,7 @@ def test_what_cannot_be_done_says_what_can(decay: Problem, version1: Write, vers
     with pytest.raises(FitError, match="10 trajectories are too few"):
         decay.fit(method="ssa", n=10)
     halving = {"trigger": "time >= 2", "set": {"A": "A / 2"}, "initial": False}
-    with pytest.raises(SbmlgradError, match=r"just as a period begins.*--method ode"):
+    with pytest.raises(SbmlgradError, match=r"just as a period begins.*fit it with method 'ode'"):
         sg.read_petab(version2(model={"events": {"halving": halving}})).fit(starts=1, method="ssa", n=100)
 
 
