@@ -63,6 +63,14 @@ if TYPE_CHECKING:
     metavar="ID=VALUE",
     help="A parameter's value, on the linear scale, in place of the nominal one.",
 )
+@click.option(
+    "--max-events",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    metavar="NUMBER",
+    help="Of a fit with --method ssa: how many reactions may fire in a trajectory; elsewhere a search does not go.",
+)
 @click.option("--profile", is_flag=True, help="Of a fit: take limits from profiles, which the report shows.")
 @click.option(
     "--sample",
@@ -89,6 +97,7 @@ def petab(
     method: str,
     n: int,
     molecules_per_unit: float | None,
+    max_events: int,
     changes: Sequence[tuple[str, float]],
     profile: bool,
     sample: int | None,
@@ -119,7 +128,7 @@ def petab(
     if output:
         _check_tables(problem, json_output, output, task == "fit")
     if task == "fit":
-        options = {"starts": starts, "seed": seed, "method": method, "n": n}
+        options = {"starts": starts, "seed": seed, "method": method, "n": n, "max_events": max_events}
         _fit(problem, molecules_per_unit, options, extra, json_output, output)
         return
     import sbmlgrad as sg
