@@ -22,6 +22,8 @@ from sbmlgrad.sbml.read import read_sbml
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = sorted(path.name for path in (ROOT / "models").iterdir() if path.is_dir())
+FEW = ("michaelis_menten", "stl1_osmotic", "telegraph")  # reactions, rates that follow time, a switch
+BRIEFLY = ("--end", 0.01, "--points", 3, "-n", 16, "--seed", 2)
 HEAVY = ("jax", "libsbml", "matplotlib", "numpy", "pandas", "sympy")
 
 MATH = '<math xmlns="http://www.w3.org/1998/Math/MathML">{}</math>'
@@ -148,7 +150,7 @@ def refused(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_info_simulate_and_sensitivity_of_every_model(models_dir: Path, name: str) -> None:
+def test_info_and_simulate_of_every_model(models_dir: Path, name: str) -> None:
     path = models_dir / name / "model.xml"
     said = json.loads(done("info", path, "--json"))
     assert said["exact"]
@@ -157,13 +159,17 @@ def test_info_simulate_and_sensitivity_of_every_model(models_dir: Path, name: st
     assert said["numbers"]["reactions"] == len(elements.reactions)
     assert done("info", path).startswith(f"{elements.name} ({path})\n")
 
-    parameter = next(iter(said["quantities"]))
-    asked = ("--end", 0.01, "--points", 3, "-n", 16, "--seed", 2)
-    table = pd.read_csv(io.StringIO(done("simulate", path, *asked)))
+    table = pd.read_csv(io.StringIO(done("simulate", path, *BRIEFLY)))
     assert list(table.columns) == ["time", *(f"{s}-{m}" for s in said["observables"] for m in ("mean", "sd"))]
     assert table["time"].tolist() == [0, 0.005, 0.01]
 
-    slopes = pd.read_csv(io.StringIO(done("sensitivity", path, *asked, "-p", parameter)))
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.slow]) for n in MODELS])
+def test_sensitivity_of_every_model(models_dir: Path, name: str) -> None:
+    path = models_dir / name / "model.xml"
+    said = json.loads(done("info", path, "--json"))
+    parameter = next(iter(said["quantities"]))
+    slopes = pd.read_csv(io.StringIO(done("sensitivity", path, *BRIEFLY, "-p", parameter)))
     assert list(slopes.columns) == ["time", "observable", "parameter", "sensitivity", "stderr"]
     assert len(slopes) == 3 * len(said["observables"])
 
