@@ -158,7 +158,6 @@ def test_info_and_simulate_of_every_model(models_dir: Path, name: str) -> None:
     elements = read_sbml(path).elements
     assert said["numbers"]["reactions"] == len(elements.reactions)
     assert done("info", path).startswith(f"{elements.name} ({path})\n")
-
     table = pd.read_csv(io.StringIO(done("simulate", path, *BRIEFLY)))
     assert list(table.columns) == ["time", *(f"{s}-{m}" for s in said["observables"] for m in ("mean", "sd"))]
     assert table["time"].tolist() == [0, 0.005, 0.01]
@@ -167,11 +166,10 @@ def test_info_and_simulate_of_every_model(models_dir: Path, name: str) -> None:
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.slow]) for n in MODELS])
 def test_sensitivity_of_every_model(models_dir: Path, name: str) -> None:
     path = models_dir / name / "model.xml"
-    said = json.loads(done("info", path, "--json"))
-    parameter = next(iter(said["quantities"]))
+    parameter = next(iter(read_sbml(path).quantities()))
     slopes = pd.read_csv(io.StringIO(done("sensitivity", path, *BRIEFLY, "-p", parameter)))
     assert list(slopes.columns) == ["time", "observable", "parameter", "sensitivity", "stderr"]
-    assert len(slopes) == 3 * len(said["observables"])
+    assert slopes["time"].unique().tolist() == [0, 0.005, 0.01]
 
 
 def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
@@ -200,9 +198,7 @@ def test_simulate_fit_and_read_the_fitted_model(folder: Path) -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_single_trajectory_has_plain_columns() -> None:
     shown = done("simulate", "model.xml", "--end", 2, "--points", 3, "-n", 1, "--set", "X=4")
-    table = pd.read_csv(io.StringIO(shown))
-    assert list(table.columns) == ["time", "X"]
-    assert table["X"][0] == 4
+    assert shown.startswith("time,X\n0.0,4.0\n")
 
 
 @pytest.mark.usefixtures("folder")
