@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sbmlgrad.errors import FitError, PetabError
+from sbmlgrad.fitting.checkpoint import Checkpoint, Ended
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.petab.counts import check_counts
@@ -19,6 +22,7 @@ from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation, Evaluator
 from sbmlgrad.petab.fit import MultiStart, Options
 from sbmlgrad.petab.fitted import EQUATIONS, PetabFit, result_of
+from sbmlgrad.petab.identity import identity
 from sbmlgrad.petab.stochastic import Ensembles
 from sbmlgrad.petab.stochastic_fit import StochasticStarts
 from sbmlgrad.petab.stochastic_slopes import Sampling
@@ -123,6 +127,8 @@ class Problem:
         nominal: bool = False,
         evaluations: int = 500,
         tolerance: float = 1e-8,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
         progress: bool = False,
     ) -> PetabFit:
         """Estimate the parameters by maximum likelihood, or by likelihood times prior where the problem has priors.
@@ -152,6 +158,8 @@ class Problem:
         tolerance
             The relative tolerance of the solver in searches; made finer where a search finds itself misled by it. With
             ``ssa`` it is not used.
+        checkpoint, resume
+            A file into which the search is written as it goes on, and whether to go on from it, to the same estimates.
         progress
             Whether a bar is shown, on a terminal.
 
@@ -161,15 +169,32 @@ class Problem:
             if nothing is to be estimated, starts do not fit, or none of them can be simulated.
         PetabError, UnsupportedError
             as :meth:`evaluate` does.
+        CheckpointError
+            for a file that is no checkpoint, or that of another fit.
         """
         require_float64()
+        if resume and checkpoint is None:
+            raise FitError("resume: there is no checkpoint to go on from; name its file")
         begin, seed = time.perf_counter(), check_seed(seed)
+        chosen, estimates = as_method(method), as_estimator(estimator)
         options = Options(starts, seed, nominal, evaluations, tolerance, progress)
-        fit, chosen = self._searches(as_method(method), options, n, as_estimator(estimator), max_events)
-        ends = fit.run()
-        evaluation = fit.evaluation(min(ends, key=lambda item: item.value))
+        with ExitStack() as stack:
+            kept: Checkpoint | None = None
+            if checkpoint is not None:
+                said = {"method": chosen, "n": n, "estimator": estimates, "seed": seed, "nominal": nominal}
+                said |= {"max_events": max_events, "evaluations": evaluations, "tolerance": tolerance}
+                kept = stack.enter_context(Checkpoint(checkpoint, identity(self.definition, starts, said), resume))
+                kept.new_round()
+                kept.begin(0)
+                options = replace(options, memory=kept.remember)
+            fit, by = self._searches(chosen, options, n, estimates, max_events)
+            ends = fit.run()
+            best = min(ends, key=lambda item: item.value)
+            evaluation = fit.evaluation(best)
+            if kept is not None:
+                kept.end(Ended(best.value))
         fit.warn()
-        return result_of(fit, ends, evaluation, time.perf_counter() - begin, chosen)
+        return result_of(fit, ends, evaluation, time.perf_counter() - begin, by)
 
     def _searches(
         self, method: Method, options: Options, n: int, estimator: Estimator, max_events: int

@@ -52,6 +52,8 @@ class _Average:
 class StochasticStarts(MultiStart):
     """Searches by exact simulation: rough ones from all starts, and from the best of their ends an exact one."""
 
+    exact = False
+
     def __init__(self, evaluator: Evaluator, options: Options, n: int, sampling: Sampling):
         super().__init__(evaluator, options)
         if n < _FEWEST:
@@ -144,7 +146,13 @@ class StochasticStarts(MultiStart):
     def _drawn(self, point: np.ndarray, n: int, number: int, descending: bool) -> Drawn:
         values, slopes = self.objective.moving(point)
         seed = int(np.random.SeedSequence((self.options.seed, number)).generate_state(1, np.uint64)[0] >> 1)
-        return self.means.drawn(values, slopes, n, seed, descending)
+
+        def computed() -> tuple[np.ndarray, ...]:
+            found = self.means.drawn(values, slopes, n, seed, descending)
+            return *_parts(found.first), *_parts(found.second), found.errors
+
+        *parts, errors = self.options.memory("means", (point, [n, number, descending]), computed)
+        return Drawn(Simulated(*parts[:4]), Simulated(*parts[4:]), errors)
 
     def _posteriors(self, point: np.ndarray, drawn: Drawn) -> tuple[Posterior, list[Posterior]]:
         """That of all trajectories, without what their noise, squared, does; and those of the halves."""
@@ -170,6 +178,10 @@ class _Latest:
 
     point: np.ndarray | None = None
     posterior: Posterior | None = None
+
+
+def _parts(simulated: Simulated) -> tuple[np.ndarray, ...]:
+    return simulated.values, simulated.noise, simulated.slopes, simulated.noise_slopes
 
 
 def _mean_of(simulated: list[Simulated]) -> Simulated:
