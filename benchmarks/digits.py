@@ -196,8 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hidden = 64 if options.reduced else 256
     options.epochs = options.epochs or (10 if options.reduced else 30)
     result = trained(options, train, test, hidden)
-    epochs = result.history.assign(kind="epoch")
-    rows: list[dict[str, Any]] = [{str(name): row[name] for name in epochs} for _, row in epochs.iterrows()]
+    records = result.history.to_dict("records")
+    rows: list[dict[str, Any]] = [{"kind": "epoch", **{str(name): row[name] for name in row}} for row in records]
     for number in TRAJECTORIES:
         row = accuracy(result.parameters, test, options.seed, number)
         rows.append({"kind": "trajectories", "trajectories": number, **row})
