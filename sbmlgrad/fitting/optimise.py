@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -60,11 +60,10 @@ class Row:
 
 
 @dataclass
-class Descent:
-    """How a fit went: its rows, where it is now, and why it stopped."""
+class Steps:
+    """How a search went: its rows, where it is now, and why it stopped."""
 
     point: np.ndarray
-    target: Target
     rows: list[Row] = field(default_factory=list)
     message: str = ""
     converged: bool = False
@@ -84,6 +83,16 @@ class Descent:
         """Derivatives (m, P) of the weighted residuals."""
         mean: np.ndarray = self.jacobians.mean(axis=0)
         return mean
+
+
+Searched = TypeVar("Searched", bound=Steps)
+
+
+@dataclass
+class Descent(Steps):
+    """A search for the least weighted squares of a target."""
+
+    target: Target = field(kw_only=True)
 
     def reweight(self, error: np.ndarray) -> None:
         """From here on in units of other errors (m,)."""
@@ -163,9 +172,9 @@ def solve(curvature: np.ndarray, gradient: np.ndarray, damping: float = 0.0) -> 
 
 
 def descend(
-    evaluate: Callable[[Descent], Evaluation],
+    evaluate: Callable[[Searched], Evaluation],
     parameters: Parameters,
-    descent: Descent,
+    descent: Searched,
     handed_in: optax.GradientTransformation | None = None,
     damping: float = 0.1,
 ) -> Iterator[Row]:
@@ -209,10 +218,10 @@ def descend(
 
 
 def polyak_average(
-    evaluate: Evaluate,
+    evaluate: Callable[[Searched], Evaluation],
     parameters: Parameters,
-    descent: Descent,
-    data_error: Callable[[Descent], np.ndarray],
+    descent: Searched,
+    data_error: Callable[[Searched], np.ndarray],
 ) -> Iterator[Row]:
     """Average independent estimates of the optimum until their error is small beside the data's."""
     targets: list[np.ndarray] = []
@@ -222,7 +231,7 @@ def polyak_average(
     noise = np.full(len(parameters.names), np.inf)
     tolerance = noise
     for k in range(1, _MOST_EVALUATIONS + 1):
-        seen = evaluate_at(evaluate, parameters, "settle", descent)
+        seen = evaluate(descent)
         yield descent.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
         descent.jacobians = descent.jacobians + (seen.jacobians - descent.jacobians) / k

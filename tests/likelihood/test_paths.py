@@ -134,6 +134,26 @@ def test_a_box_that_is_too_small_grows(expression: Problem) -> None:
     assert not likelihood.widen(later)
 
 
+def test_confidence_limits_need_fewer_states(expression: Problem) -> None:
+    """Next to the estimates, the value is the same to 1e-3; what was seen stays inside; then all is as before."""
+    values = np.array([3.0, 1.0, 2.0, 0.5])
+    seen = np.array([3.0, 6.0, 14.0, 4.0])
+    data = Trajectories(("P",), np.array([1.0, 2.0, 3.0, 4.0]), seen[None, None], np.zeros((1, 1, 4)))
+    likelihood = ProjectedPaths(expression, data)
+    likelihood.prepare(values)
+    while likelihood.widen(values):
+        pass
+    states, value = len(likelihood.space), likelihood.evaluate(values).value
+    with likelihood.roughly(values):
+        assert len(likelihood.space) < 0.7 * states
+        assert likelihood.space.states[:, 1].max() >= 14
+        assert likelihood.evaluate(values).value == pytest.approx(value, abs=1e-3)
+        while likelihood.widen(4 * values, rough=True):
+            pass
+    assert len(likelihood.space) == states
+    assert likelihood.evaluate(values).value == value
+
+
 def test_too_many_states_are_refused(expression: Problem) -> None:
     data = Trajectories(("P",), np.array([2.0]), np.array([[[4.0]]]), np.zeros((1, 1, 1)))
     with pytest.raises(SimulationError, match="more than 50 states"):
