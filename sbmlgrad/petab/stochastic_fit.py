@@ -37,12 +37,12 @@ class _Average:
     drawn: list[Drawn]
 
     def at(self, point: np.ndarray) -> Drawn:
-        halves = [
+        first, second = (
             _mean_of([_moved(getattr(one, half), point - where) for one, where in self._pairs])
             for half in ("first", "second")
-        ]
+        )
         errors = np.sqrt(np.sum([one.errors**2 for one in self.drawn], axis=0)) / len(self.drawn)
-        return Drawn(*halves, errors)
+        return Drawn(first, second, errors)
 
     @property
     def _pairs(self) -> Iterable[tuple[Drawn, np.ndarray]]:
