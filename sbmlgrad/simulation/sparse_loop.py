@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sbmlgrad.network.compiled import compiled_loop
+from sbmlgrad.network.compiled import compiled_loop, compiled_part
 
 DRAWS = 64  # random numbers made at once
 
@@ -76,7 +76,7 @@ class Task(NamedTuple):
     keys: np.ndarray
 
 
-@compiled_loop
+@compiled_part
 def _threefry(key0: Any, key1: Any, counter0: Any, counter1: Any) -> Any:
     """Threefry-2x32 with 20 rounds, as :func:`sbmlgrad.simulation.random.threefry2x32`."""
     key2 = np.uint32(key0 ^ key1 ^ np.uint32(0x1BD11BDA))
@@ -93,7 +93,7 @@ def _threefry(key0: Any, key1: Any, counter0: Any, counter1: Any) -> Any:
     return np.uint32(a + key2), np.uint32(b + key0 + np.uint32(5))
 
 
-@compiled_loop
+@compiled_part
 def _four_rounds(a: Any, b: Any, r0: Any, r1: Any, r2: Any, r3: Any) -> Any:
     a = np.uint32(a + b)
     b = np.uint32(np.uint32(b << np.uint32(r0)) | np.uint32(b >> np.uint32(32 - r0))) ^ a
@@ -130,7 +130,7 @@ def _draw(keys: Any, trajectory: Any, draw: Any, scratch: Any) -> None:
         uniforms[i] = np.float64(high) * 2.0**-32 + np.float64(np.uint32(low >> np.uint32(11))) * 2.0**-53
 
 
-@compiled_loop
+@compiled_part
 def _minus_log(mantissa: Any, power: Any) -> Any:
     """-log(mantissa * 2**power), of a mantissa between sqrt(1/2) and sqrt(2), by the series of atanh.
 
@@ -151,7 +151,7 @@ def _minus_log(mantissa: Any, power: Any) -> Any:
     return -(series * ratio + power * 0.6931471805599453)
 
 
-@compiled_loop
+@compiled_part
 def _law(tables: Any, x: Any, reaction: Any) -> Any:
     """A propensity, in full."""
     value = tables.constants[reaction]
@@ -197,7 +197,7 @@ def _weigh(tables: Any, scratch: Any, bits: Any) -> Any:
     return True
 
 
-@compiled_loop
+@compiled_part
 def _follow(tables: Any, scratch: Any, bits: Any, species: Any, unit: Any, total: Any) -> Any:
     """The total after the count of a species has changed, and what the propensities that follow it weigh.
 
@@ -244,7 +244,7 @@ def _follow(tables: Any, scratch: Any, bits: Any, species: Any, unit: Any, total
     return total, weight
 
 
-@compiled_loop
+@compiled_part
 def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
     """The reaction in whose part of the total a whole number below it lies."""
     block = 0
@@ -264,7 +264,7 @@ def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
     return reaction
 
 
-@compiled_loop
+@compiled_part
 def _fire(tables: Any, scratch: Any, bits: Any, reaction: Any, unit: Any, total: Any) -> Any:
     """The total after a reaction; -1 where all is to be weighed anew, because the total leaves its range."""
     anew = False
