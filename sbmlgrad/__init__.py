@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sbmlgrad.gradient.result import Sensitivity
     from sbmlgrad.gradient.sensitivity import check as _check
     from sbmlgrad.gradient.sensitivity import sensitivity as _sensitivity
-    from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
+    from sbmlgrad.gradient.value_and_grad import Expectations, Gradient, expectations, value_and_grad
     from sbmlgrad.model.model import Model
     from sbmlgrad.network.network import ReactionNetwork
     from sbmlgrad.petab.read import read_petab
@@ -50,6 +50,7 @@ __all__ = [
     "Autocorrelation",
     "DormandPrince",
     "Expectation",
+    "Expectations",
     "Experiment",
     "FirstPassage",
     "Fit",
@@ -68,6 +69,7 @@ __all__ = [
     "Training",
     "__version__",
     "check",
+    "expectations",
     "fit",
     "read_petab",
     "read_sbml",
@@ -82,6 +84,7 @@ _HOMES = {
     "Autocorrelation": "sbmlgrad.gradient.observables",
     "DormandPrince": "sbmlgrad.simulation.solvers",
     "Expectation": "sbmlgrad.gradient.observables",
+    "Expectations": "sbmlgrad.gradient.value_and_grad",
     "Experiment": "sbmlgrad.simulation.experiment",
     "FirstPassage": "sbmlgrad.gradient.observables",
     "Fit": "sbmlgrad.fitting.result",
@@ -101,6 +104,7 @@ _HOMES = {
     "TimeAverage": "sbmlgrad.gradient.observables",
     "Training": "sbmlgrad.fitting.training",
     "check": "sbmlgrad.gradient.sensitivity",
+    "expectations": "sbmlgrad.gradient.value_and_grad",
     "fit": "sbmlgrad.fitting.fit",
     "read_petab": "sbmlgrad.petab.read",
     "read_sbml": "sbmlgrad.sbml.read",

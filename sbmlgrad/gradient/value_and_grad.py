@@ -56,6 +56,54 @@ class Gradient:
     events: int
 
 
+@dataclass(frozen=True, eq=False)
+class Expectations:
+    """Functions of the state of exact trajectories.
+
+    Attributes
+    ----------
+    mean, stderr
+        Over the trajectories (times, functions); the standard errors are nan for one trajectory.
+    values
+        Of each trajectory (times, functions, n).
+    n, events
+        Trajectories, and how many reactions fired in all of them.
+    """
+
+    mean: np.ndarray
+    stderr: np.ndarray
+    values: np.ndarray
+    n: int
+    events: int
+
+
+def expectations(
+    network: ReactionNetwork,
+    function: Callable[..., Any],
+    times: Sequence[float] | np.ndarray,
+    *,
+    inputs: Any = None,
+    x0: Any = None,
+    n: int | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    start: float = 0.0,
+    max_events: int = MAX_EVENTS,
+    parameters: Mapping[str, Any] | None = None,
+) -> Expectations:
+    """Functions of the state of exact trajectories without derivatives: held-out data, or a look before training.
+
+    Arguments mean what they mean to :func:`value_and_grad`, and so do errors; the trajectories are the same.
+    """
+    ensemble, replay = _prepared(
+        network, function, times, inputs, x0, n, seed, "score", batch, start, max_events, parameters
+    )
+    _, values, events = _forward(replay, ensemble, keep=False)
+    ddof = min(1, ensemble.n - 1)
+    spread = np.std(values, axis=-1, ddof=ddof) / (np.sqrt(ensemble.n) if ddof else np.nan)
+    return Expectations(values.mean(axis=-1), spread, values, ensemble.n, events)
+
+
 def value_and_grad(
     network: ReactionNetwork,
     function: Callable[..., Any],
@@ -121,18 +169,10 @@ def value_and_grad(
     Score function: Plyasunov & Arkin, J. Comput. Phys. 2007. Straight-through: Vilar & Saiz, arXiv 2602.19775, here of
     second order and through the generator. Replay from checkpoints: Chen et al., arXiv 1604.06174.
     """
-    try:
-        n, seed, batch = n if n is None else index(n), index(seed), batch if batch is None else index(batch)
-    except TypeError:
-        raise SimulationError(f"n, seed and batch: expected whole numbers, got {n!r}, {seed!r}, {batch!r}") from None
-    require_float64()
-    ensemble = _ensemble(network, times, n, seed, start, max_events, parameters, inputs, x0)
-    if estimator not in ESTIMATORS:
-        raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
-    if not any(np.ndim(count) for count in ensemble.x0):
-        warn_of_fractions("the network", fractional(network.species, ensemble.x0))
-    replay = _replay(_objective(ensemble.network, function), ensemble, batch, estimator)
-    batches, values, events = _forward(replay, ensemble)
+    ensemble, replay = _prepared(
+        network, function, times, inputs, x0, n, seed, estimator, batch, start, max_events, parameters
+    )
+    batches, values, events = _forward(replay, ensemble, keep=True)
     expectations = values.mean(axis=-1)
     value, cotangents = _loss(loss, expectations)
     weighted = np.einsum("km,kmn->n", cotangents, values)
@@ -147,6 +187,34 @@ def value_and_grad(
         n=ensemble.n,
         events=events,
     )
+
+
+def _prepared(
+    network: Any,
+    function: Callable[..., Any],
+    times: Any,
+    inputs: Any,
+    x0: Any,
+    n: int | None,
+    seed: int,
+    estimator: str,
+    batch: int | None,
+    start: float,
+    max_events: int,
+    parameters: Mapping[str, Any] | None,
+) -> tuple[Ensemble, Replay]:
+    """What was asked for, found to make sense, and the compiled loops for it."""
+    try:
+        n, seed, batch = n if n is None else index(n), index(seed), batch if batch is None else index(batch)
+    except TypeError:
+        raise SimulationError(f"n, seed and batch: expected whole numbers, got {n!r}, {seed!r}, {batch!r}") from None
+    require_float64()
+    ensemble = _ensemble(network, times, n, seed, start, max_events, parameters, inputs, x0)
+    if estimator not in ESTIMATORS:
+        raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
+    if not any(np.ndim(count) for count in ensemble.x0):
+        warn_of_fractions("the network", fractional(network.species, ensemble.x0))
+    return ensemble, _replay(_objective(ensemble.network, function), ensemble, batch, estimator)
 
 
 def _ensemble(
@@ -251,13 +319,14 @@ def _replay(objective: Objective, ensemble: Ensemble, batch: int | None, estimat
     return replay
 
 
-def _forward(replay: Replay, ensemble: Ensemble) -> tuple[list[Batch], np.ndarray, int]:
-    """All batches with their checkpoints, the functions (times, functions, n) and the number of events."""
+def _forward(replay: Replay, ensemble: Ensemble, keep: bool) -> tuple[list[Batch], np.ndarray, int]:
+    """All batches if they are kept, with checkpoints, the functions (times, functions, n) and the number of events."""
     batches, values, events = [], [], 0
-    for batch in run_batches(ensemble, replay.loop, keep=True):
+    for batch in run_batches(ensemble, replay.loop, keep):
         seen = replay.values(batch.observed, ensemble.coefficients, batch.inputs)
         values.append(np.asarray(seen)[..., : batch.count])
-        batches.append(replace(batch, observed=batch.observed[:0]) if replay.objective.of_state_alone else batch)
+        if keep:
+            batches.append(replace(batch, observed=batch.observed[:0]) if replay.objective.of_state_alone else batch)
         events += batch.events
     return batches, np.concatenate(values, axis=-1), events
 

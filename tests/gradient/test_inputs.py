@@ -96,6 +96,10 @@ def test_they_are_those_of_a_network_with_the_inputs_built_in(estimator: str) ->
     one = jax.tree.map(lambda leaf: leaf[1:2], ITEMS)
     given = value_and_grad(net, labelled, TIMES, inputs=one, n=60, seed=2, estimator=estimator, batch=16)
     assert given.value == alone.value
+    forward = sg.expectations(net, labelled, TIMES, inputs=one, n=60, seed=2)
+    assert np.array_equal(forward.mean, alone.expectations)
+    assert np.sum(forward.stderr) > 0
+    assert forward.events == alone.events
     assert given.events == alone.events
     for name in net.parameters:
         assert given.gradient[name] == pytest.approx(alone.gradient[name], rel=1e-9)
@@ -113,6 +117,8 @@ def test_neighbouring_trajectories_share_an_item_and_may_have_counts_of_their_ow
     result = value_and_grad(net, seen, [0.0], inputs=ITEMS, x0=[[1], [5], [3]], n=12, batch=5)
     assert result.expectations[0] == pytest.approx([1 / 3, 3.0, (5 + 2 * 3) / 3])
     assert value_and_grad(net, seen, [0.0], inputs=ITEMS).n == 3
+    each = sg.expectations(net, seen, [0.0], inputs=ITEMS, x0=[[1], [5], [3]], n=6)
+    assert each.values[0, 1].tolist() == [1, 1, 5, 5, 3, 3]
     assert value_and_grad(net, seen, [0.0], inputs=ITEMS, x0=[7]).expectations[0, 1] == 7.0
 
 
