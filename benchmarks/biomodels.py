@@ -209,7 +209,7 @@ def _begun() -> None:
 
 
 def reference_course(
-    path: Path, names: Sequence[str], end: float, sizes: Mapping[str, float], how: Accuracy
+    path: Path, names: Sequence[str], end: float, sizes: Mapping[str, float], how: Accuracy, points: int = POINTS
 ) -> np.ndarray:
     """Values (times, names) by libroadrunner; ``sizes`` are the largest absolute values to expect of them.
 
@@ -227,7 +227,7 @@ def reference_course(
     if how.steps:
         solver.maximum_time_step = end / how.steps
     with quiet():
-        course = runner.simulate(0.0, end, POINTS, ["time", *names])
+        course = runner.simulate(0.0, end, points, ["time", *names])
     return np.array(course, dtype=np.float64)[:, 1:]
 
 

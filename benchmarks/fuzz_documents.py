@@ -120,7 +120,7 @@ def _change_number(node: Any, nodes: Sequence[Any], tree: Any, random: Random) -
 
 
 def _is_number(value: str) -> bool:
-    return re.fullmatch(r"\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*", value) is not None
+    return re.fullmatch(r"\s*[-+]?[\d.]+([eE][-+]?\d+)?\s*", value or "") is not None
 
 
 # ---- formulas ------------------------------------------------------------------------------------------

@@ -62,10 +62,11 @@ def sensitivity(
         A name, or an :class:`~sbmlgrad.gradient.estimator.Estimator`. ``auto`` chooses an unbiased one.
         ``controlled_score``, ``score`` and ``alternative_path`` are unbiased; ``coupled_fd`` (coupled finite
         differences) nearly so; ``straight_through`` has little noise where responses are smooth, and is not to be
-        trusted where single molecules decide; ``straight_through_plain`` is for comparison; ``exact`` (finite state
-        projection) draws nothing, for networks of few states. :func:`check` compares them. A model with events, rate
-        rules or rates that change in time has ``score`` and ``coupled_fd``, here without coupling; ``auto`` takes the
-        first, but for parameters that move numbers of molecules or times of jumps.
+        trusted where single molecules decide; ``straight_through_plain`` and ``propensity_straight_through`` are for
+        comparison; ``exact`` (finite state projection) draws nothing, for networks of few states. :func:`check`
+        compares them. A model with events, rate rules or rates that change in time has ``score`` and ``coupled_fd``,
+        here without coupling; ``auto`` takes the first, but for parameters that move numbers of molecules or times of
+        jumps.
     method
         A name or an object, as for :func:`sbmlgrad.simulate`. ``ssa``: derivatives of expectations, estimated.
         ``ode``: those of the solution of the rate equations, by forward differentiation through the solver and across
@@ -107,10 +108,9 @@ def sensitivity(
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)
         point = problem.at(values)
-        source = model.elements.source.path if isinstance(model, Model) else NETWORK
         if chosen.name != "exact":  # which fires no reactions
-            look_ahead_at_network(source, problem.network, point.counts, point.coefficients, experiment)
-        warn_of_fractions(source, fractional(problem.network.species, point.counts))
+            look_ahead_at_network(_source(model), problem.network, point.counts, point.coefficients, experiment)
+        warn_of_fractions(_source(model), fractional(problem.network.species, point.counts))
         result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
     grid = _Grid(list(parameters), [f.label for f in functions], experiment.times)
     name = result.estimator or chosen.name
@@ -131,13 +131,20 @@ def check(
     """All estimators compared on what :func:`sensitivity` would be asked: bias, standard error, cost, and which to use.
 
     Biases are measured against exact values where the network has few states, else against the least noisy unbiased
-    estimator.
+    estimator. Where more than ``max_events`` reactions would fire in a trajectory, it is refused before it begins.
     """
     require_float64()
     said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, check.__kwdefaults__, **said)
-    problem, values = _pose(_in_condition(model, experiment), parameters, _asked(experiment))
+    model = _in_condition(model, experiment)
+    problem, values = _pose(model, parameters, _asked(experiment))
+    point = problem.at(values)
+    look_ahead_at_network(_source(model), problem.network, point.counts, point.coefficients, experiment)
     return compare(problem, _task(values, experiment))
+
+
+def _source(model: Model | ReactionNetwork) -> str:
+    return model.elements.source.path if isinstance(model, Model) else NETWORK
 
 
 def _in_condition(model: Model | ReactionNetwork, experiment: Experiment) -> Model | ReactionNetwork:

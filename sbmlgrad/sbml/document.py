@@ -14,7 +14,7 @@ from sbmlgrad.errors import SbmlError, UnsupportedError
 from sbmlgrad.files import read_bytes
 from sbmlgrad.model.elements import Source
 from sbmlgrad.sbml.biomodels import is_biomodels_id, read_biomodels
-from sbmlgrad.sbml.faults import check_errors
+from sbmlgrad.sbml.faults import check_errors, without_nameless
 from sbmlgrad.sbml.support import unsupported
 from sbmlgrad.sbml.tags import as_read, as_utf8
 
@@ -54,10 +54,12 @@ def read_document(source: Source) -> tuple[Any, tuple[str, ...]]:
     """
     check_xml(source)
     document = libsbml.readSBMLFromString(as_read(source.text))
-    reasons = unsupported(document)
+    reasons = unsupported(document, source.text)
     if reasons:
         raise UnsupportedError(source.path, reasons)
-    return document, check_errors(document, source)
+    warnings = check_errors(document, source)
+    without_nameless(document)
+    return document, warnings
 
 
 def parse(source: Source) -> tuple[Any, tuple[str, ...]]:

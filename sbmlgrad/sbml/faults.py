@@ -24,7 +24,9 @@ _MISSING = re.compile(r"The required attribute '(\w+)' is missing(?: from the <(
 _UNKNOWN = re.compile(r"Attribute '([^']+)' is not part of the definition of an SBML Level \d Version \d <(\w+)>")
 _BLANK = re.compile(r"Attribute '(\w+)' on an <?(\w+)>? must not be an empty string")
 _ELEMENT = re.compile(r"Element '(\w+)' is not part of the definition")
+_NO_ID = re.compile(r"attribute 'id' is (?:missing|required)")
 _OF_LEVEL_3 = re.compile(r"The L3 package '(\w+)' cannot be used in this document")
+_OF_PACKAGE = re.compile(r'Level \d Version \d Package "(\w+)" Version')
 _ONLY_ONE = re.compile(r"Only one <(?:annotation|notes)> element is permitted")
 _IDENTIFIER = re.compile(r"The id '(.*)' does not conform")
 
@@ -44,7 +46,7 @@ _EMPTY = {
 }
 _READ_ANYWAY = {  # packages that are read whatever a document says of whether they are required
     *(libsbml.CompAttributeRequiredMissing, libsbml.CompAttributeRequiredMustBeTrue),
-    *(1520101, 1520103),  # the same of distrib, for which libsbml has no names in Python
+    *(1520101, 1520103, 1420101),  # the same of distrib and of MathML, for which libsbml has no names in Python
 }
 _ELEMENT_OF = {  # of the errors that do not name theirs
     libsbml.AllowedAttributesOnEvent: "event",
@@ -59,9 +61,16 @@ _REPEATED = {
 # Attributes of other levels, about names and drawings.
 _IDLE = {"metaid", "sboTerm", "name", "charge", "outside", "compartmentType", "speciesType", "spatialSizeUnits"}
 _IDLE_IN = {("speciesReference", "constant"), ("localParameter", "constant")}
+_USUAL = {"fast": ("false", "0"), "offset": ("0", "0.0")}  # values that say what holds without the attribute
 _IDLE_BLANKS = {"metaid", "sboTerm", "name", "units", "timeUnits", "substanceUnits", "extentUnits", "lengthUnits"}
 _IDLE_BLANKS |= {"areaUnits", "volumeUnits"}
+_IDLE_IN_ANY_CASE = {name.lower() for name in _IDLE}
+_TAKEN_FOR_FALSE = {
+    "hasOnlySubstanceUnits": "formulas mean the concentration",
+    "boundaryCondition": "reactions change the species",
+}
 _IDLE_LISTS = ("listOfCompartmentTypes", "listOfSpeciesTypes")
+_TO_BE_NAMED = ("parameter", "localParameter", "species", "functionDefinition")  # without an id they say nothing
 _NAMED_BY_NO_FORMULA = ("model", "event", "unitDefinition")
 
 
@@ -84,6 +93,14 @@ def check_errors(document: Any, source: Source) -> tuple[str, ...]:
 _Verdict = tuple[tuple[Any, ...], int, str]  # the kind of an error, its line, and a sentence about it
 
 
+def without_nameless(document: Any) -> None:
+    """Take out, in place, what no formula can name because it has no id."""
+    everything = document.getListOfAllElements()
+    for item in [everything.get(index) for index in range(everything.getSize())]:
+        if item.getElementName() in _TO_BE_NAMED and item.getPackageName() == "core" and not item.getId():
+            item.removeFromParentAndDelete()
+
+
 class _ErrorLog:
     """The errors of one document, with what is needed to tell what they touch."""
 
@@ -91,7 +108,9 @@ class _ErrorLog:
         self.document, self.text = document, text
         every = [document.getError(index) for index in range(document.getNumErrors())]
         self.errors = [error for error in every if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR]
-        passed_over = [name for name, needed in packages(document) if not needed]
+        # whether strange packages are needed has been asked before, and not by what they are declared to be
+        self.errors = [error for error in self.errors if error.getErrorId() != libsbml.RequiredPackagePresent]
+        passed_over = [name for name, needed in packages(document, text) if not needed]
         self._told: list[Tag] = []  # empty lists
         self.passed_over = passed_over if document.getLevel() > 2 else None  # before Level 3, all are annotations
 
@@ -115,8 +134,11 @@ class _ErrorLog:
         if error.getErrorId() == libsbml.OneOfEachListOf:
             names = [tag.name for tag in self.tags if tag.parent in there]
             culprit = next((f"<{name}>" for name in names if names.count(name) > 1), culprit)
-        problem = ": ".join(part for part in (error.getShortMessage(), _detail(error)) if part)
-        return f"{problem}; mend {culprit}"
+        problem = ": ".join(part for part in (" ".join(error.getShortMessage().split()), _detail(error)) if part)
+        match = _MISSING.search(error.getMessage())
+        usual = match and _TAKEN_FOR_FALSE.get(match[1])
+        remedy = f" (where it is missing, most tools take it for false: {usual})" if usual else ""
+        return f"{problem}; mend {culprit}{remedy}"
 
     def harmless(self, error: Any) -> _Verdict | None:
         """The kind of an error and a sentence about it; None where numbers may depend on it."""
@@ -128,12 +150,17 @@ class _ErrorLog:
             return (number,), line, f"the package '{package}' is read whatever its attribute 'required' says"
         if package:
             return None
-        rules = (self._aside, self._empty_list, self._missing, self._unknown, self._blank, self._idle, self._identifier)
+        rules = (
+            *(self._version, self._aside, self._empty_list, self._nameless, self._missing, self._unknown, self._blank),
+            *(self._idle, self._identifier),
+        )
         return next(filter(None, (rule(error) for rule in rules)), None)
 
     def _package(self, error: Any) -> str:
         """The package that an error is of; libsbml files strange elements and strange namespaces under the core."""
         if error.getErrorId() == libsbml.NotSchemaConformant and (match := _OF_LEVEL_3.search(error.getMessage())):
+            return match[1]
+        if match := _OF_PACKAGE.search(error.getMessage()):
             return match[1]
         match = _ELEMENT.search(error.getMessage())
         if error.getErrorId() != libsbml.UnrecognizedElement or match is None:
@@ -141,6 +168,23 @@ class _ErrorLog:
         lines = (error.getLine(), *(tag.line for tag in self.tags if tag.parent in self.there(error)))
         owners = {tag.package for tag in self.tags if tag.name == match[1] and tag.line in lines}
         return owners.pop() if len(owners) == 1 else ""
+
+    def _version(self, error: Any) -> _Verdict | None:
+        """A namespace of another version of the same level: it is the attribute that libsbml reads by."""
+        numbers = {other.getErrorId() for other in self.errors}
+        if error.getErrorId() != libsbml.MissingOrInconsistentVersion or libsbml.MissingOrInconsistentLevel in numbers:
+            return None
+        if any("version" not in tag.attributes for tag in self.there(error, "sbml")):
+            return None
+        words = f"<sbml> has the namespace of another version; it is read as {self._edition}, as it says"
+        return (error.getErrorId(),), error.getLine(), words
+
+    def _nameless(self, error: Any) -> _Verdict | None:
+        """An element that is there only to be named, and has no id; :func:`without_nameless` removes it."""
+        there = [tag for tag in self.there(error) if tag.name in _TO_BE_NAMED and not tag.identifier]
+        if not there or not _NO_ID.search(error.getMessage()):
+            return None
+        return ("nameless", there[0].name), error.getLine(), f"{there[0].in_words} has no id; it is passed over"
 
     def _aside(self, error: Any) -> _Verdict | None:
         """Annotations, notes, terms of ontologies, units of numbers, the order of lists."""
@@ -217,8 +261,9 @@ class _ErrorLog:
         keys = {key for tag in there for key in tag.attributes}
         foreign = prefix and not any(key.startswith(SBML) and key.endswith(f" {local}") for key in keys)
         of_no_use = element in ("sbml", "modifierSpeciesReference") or element.startswith("listOf")
-        slow = there and attribute == "fast" and all(tag.attributes.get("fast") in ("false", "0") for tag in there)
-        if not (foreign or of_no_use or slow or attribute in _IDLE or (element, attribute) in _IDLE_IN):
+        usual = attribute in _USUAL and all(tag.attributes.get(attribute) in _USUAL[attribute] for tag in there)
+        idle = attribute.lower() in _IDLE_IN_ANY_CASE or (element, attribute) in _IDLE_IN
+        if not (foreign or of_no_use or (there and usual) or idle):
             return None
         words = there[0].in_words if len(there) == 1 else f"<{element}>"
         kind, reason = ("unknown", element, attribute), f"which {self._edition} does not define; it is passed over"

@@ -47,6 +47,8 @@ def flatten(document: Any, source: Source) -> tuple[str, ...]:
         document.setLocationURI(location)
     if submodels:
         rehearse(as_read(source.text), location, source, listing([f"'{identifier}'" for identifier in submodels]))
+    while model is not None and model.getNumPorts():
+        model.removePort(0)  # nobody refers to those of the whole, right or wrong
     document.getErrorLog().clearLog()
     converted = document.convert(flattening()) == libsbml.LIBSBML_OPERATION_SUCCESS
     errors = [document.getError(index) for index in range(document.getNumErrors())]

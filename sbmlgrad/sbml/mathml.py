@@ -93,6 +93,8 @@ class Scope:
 
     def _converted(self, node: Any, where: str, local: Mapping[str, sympy.Expr] | None) -> Any:
         formula = _Formula(self, where, {name: (target, 1) for name, target in (local or {}).items()})
+        if node is None:
+            raise formula.error("is missing; give it one")
         try:
             expression = formula.convert(node)
             depth = size_and_depth(expression, _LARGEST_FORMULA)[1]

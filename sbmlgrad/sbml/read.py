@@ -68,7 +68,7 @@ class _Reader:
     def __init__(self, document: Any, source: Source, warnings: Iterable[str]):
         self.document, self.model, self.source = document, document.getModel(), source
         self.level = document.getLevel()
-        self.warnings: list[str] = [*warnings, *ignored(document)]
+        self.warnings: list[str] = [*warnings, *ignored(document, source.text)]
         self.laws: dict[str, sympy.Expr] = {}
         self.open_laws: list[str] = []
         self.assigned: Set[str] = frozenset()  # what assignment rules and initial assignments set

@@ -79,4 +79,5 @@ def flattening() -> object:
     properties.addOption("flatten comp", True)
     properties.addOption("performValidation", False)
     properties.addOption("leavePorts", False)
+    properties.addOption("abortIfUnflattenable", "none")  # packages that matter have been refused before
     return properties

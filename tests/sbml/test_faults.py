@@ -203,6 +203,7 @@ def test_many_faults_of_a_kind_are_one_warning() -> None:
         ("<listOfSpecies>", '<listOfSpecies size="1">', MODEL),
         ("<model ", '<model xml:lang="en" ', MODEL),
         ('reversible="false"', 'reversible="false" fast="false"', VERSION_2.replace(' fast="false"', "")),
+        ("<listOfComp", UNIT.format("u", '<unit kind="second" offset="0"/>') + "<listOfComp", LEVEL_2),
         ('stoichiometry="1"', 'stoichiometry="1" constant="true"', LEVEL_2),
         ("<species ", '<species metaid="" ', MODEL),
         ("<parameter ", '<parameter units="" ', MODEL),
@@ -253,6 +254,24 @@ def test_ids_that_no_formula_names() -> None:
         assert "has an id that SBML does not allow" in warning
 
 
+@pytest.mark.parametrize("model", [MODEL, LEVEL_2], ids=["Level 3", "Level 2"])
+def test_what_cannot_be_named_is_passed_over(model: str) -> None:
+    nameless = '<parameter value="3" constant="true"/>'
+    (warning,) = warnings(within("</listOfParameters>", nameless, model))
+    assert warning == "line 9: <parameter> of <model> 'm' has no id; it is passed over"
+    assert read_sbml(within("</listOfParameters>", nameless, model)).quantities() == read_sbml(model).quantities()
+    assert "'id' is" in refusal(changed('<reaction id="r"', "<reaction", model))
+
+
+@pytest.mark.parametrize("model", [LEVEL_2, VERSION_2.replace(' fast="false"', "")], ids=["Level 2", "Level 3"])
+def test_the_namespace_of_another_version(model: str) -> None:
+    other = model.replace("level2/version4", "level2/version3").replace("version2/core", "version1/core")
+    (warning,) = warnings(other)
+    assert "<sbml> has the namespace of another version; it is read as SBML Level" in warning
+    assert read_sbml(other).elements.version == read_sbml(model).elements.version
+    assert "'level' attribute" in refusal(changed("level3/version1/core", "level2/version4"))
+
+
 # ---- annotations and packages --------------------------------------------------------------------------
 
 
@@ -280,6 +299,11 @@ def test_terms_and_labels(attribute: str) -> None:
     (warning,) = warnings(changed("<species ", f"<species {attribute} "))
     assert warning.startswith("line 6: Invalid syntax")
     assert "<species> 'A'" in warning
+
+
+def test_a_label_in_other_letters() -> None:
+    (warning,) = warnings(changed("<species ", '<species SBOTerm="SBO:0000252" '))
+    assert "has an attribute 'SBOTerm', which SBML Level 3 Version 1 does not define; it is passed over" in warning
 
 
 def with_package(name: str, required: str, content: str = "", version: int = 1, model: str = MODEL) -> str:
@@ -331,12 +355,22 @@ def test_strange_elements_of_a_package_are_its_own() -> None:
     ids=["attribute", "number", "id"],
 )
 def test_a_package_that_is_required_is_named_before_anything_else(name: str, fault: tuple[str, str]) -> None:
-    message = refusal(with_package(name, '"true"', model=changed(*fault)))
+    message = refusal(with_package(name, '"true"', f"<{name}:listOfThings/>", model=changed(*fault)))
     assert message == f"the package '{name}' is required to read it, and is not supported"
 
 
 def test_a_package_of_the_mathematics_is_required_whatever_a_document_says() -> None:
-    assert "the package 'multi' is required" in refusal(with_package("multi", '"false"'))
+    text = with_package("multi", '"false"', "<multi:listOfSpeciesTypes/>")
+    assert "the package 'multi' is required" in refusal(text)
+
+
+@pytest.mark.parametrize("name", ["qual", "multi", "spatial", "arrays", "nobodyknows", "fbc"])
+def test_a_required_package_of_which_nothing_is_there_is_not_needed(name: str) -> None:
+    """Exporters declare what they might have used (iBioSim: ``arrays``)."""
+    *_, warning = warnings(with_package(name, '"true"'))
+    assert warning == f"the package '{name}' is ignored: nothing of it is in the document"
+    text = changed("<species ", f'<species {name}:thing="1" ', with_package(name, '"true"'))
+    assert f"the package '{name}' is required" in refusal(text)
 
 
 # ---- all of it -----------------------------------------------------------------------------------------

@@ -155,6 +155,22 @@ def test_text_has_no_files_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_sbml(document(SUBMODELS.format(submodel("one")), external("part.xml")))
 
 
+def test_ports_of_the_whole_may_point_nowhere() -> None:
+    """Nobody refers to them."""
+    ports = PORTS.replace('"S"', '"nowhere"')
+    model = read_sbml(document(SUBMODELS.format(submodel("one")) + ports, internal()))
+    assert model.species_ids == ("one__S",)
+
+
+def test_parts_may_declare_packages_of_which_they_use_nothing() -> None:
+    """Required, as iBioSim writes ``arrays``, or wrongly used: libSBML would not put such parts together."""
+    arrays = 'xmlns:a="http://www.sbml.org/sbml/level3/version1/arrays/version1" a:required="true" '
+    fbc = 'xmlns:fbc="http://www.sbml.org/sbml/level3/version1/fbc/version2" fbc:required="false" '
+    text = document(SUBMODELS.format(submodel("one")), internal()).replace("<sbml ", f"<sbml {arrays}{fbc}")
+    text = text.replace("<comp:modelDefinition", '<comp:modelDefinition fbc:strict="false"')
+    assert read_sbml(text).species_ids == ("one__S",)
+
+
 def test_circles_are_errors(tmp_path: Path) -> None:
     """A file that uses itself, two that use each other, and definitions in one document that do."""
     own = write(tmp_path, own=document(SUBMODELS.format(submodel("one")), external("own.xml")))
@@ -242,7 +258,8 @@ def test_files_that_hold_no_such_model(tmp_path: Path, part: str, reference: str
 
 @pytest.mark.parametrize("package", ["qual", "arrays"])
 def test_packages_that_files_beside_require_are_refused(tmp_path: Path, package: str) -> None:
-    declared = f'xmlns:p="http://www.sbml.org/sbml/level3/version1/{package}/version1" p:required="true" xmlns:comp'
+    address = f"http://www.sbml.org/sbml/level3/version1/{package}/version1"
+    declared = f'xmlns:p="{address}" p:required="true" p:more="1" xmlns:comp'
     part = document(DECAY).replace("xmlns:comp", declared)
     path = write(tmp_path, top=document(SUBMODELS.format(submodel("one")), external("part.xml")), part=part)
     with pytest.raises(UnsupportedError, match=f"part.xml: the package '{package}' is required"):

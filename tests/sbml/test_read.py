@@ -233,7 +233,7 @@ def test_all_that_no_method_simulates_is_read_and_then_named_at_once(method: str
 
 @pytest.mark.parametrize("package", ["qual", "nobodyknows"])
 def test_packages_that_are_required_are_refused(package: str) -> None:
-    root = f'xmlns:p="http://www.sbml.org/sbml/level3/version1/{package}/version1" p:required="true"'
+    root = f'xmlns:p="http://www.sbml.org/sbml/level3/version1/{package}/version1" p:required="true" p:more="1"'
     with pytest.raises(UnsupportedError, match=r"the package '\w+' is required"):
         read_sbml(document("", root=root))
 
@@ -313,6 +313,9 @@ def test_level_2_stoichiometry_as_mathematics() -> None:
     model = read_sbml(document(content, (2, 4)))
     assert model.elements.reactions["R"].reactants[0].stoichiometry == sympy.Symbol("k")
     assert model.reaction_rates()["R"] == 1.5
+    empty = document(content, (2, 4)).replace(math("<ci>k</ci>"), "")
+    with pytest.raises(SbmlError, match="the formula of a stoichiometry in 'R' is missing; give it one"):
+        read_sbml(empty)
 
 
 def test_local_parameters_hide_global_ids() -> None:
