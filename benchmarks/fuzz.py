@@ -39,7 +39,7 @@ from sbmlgrad.files import write_text
 from sbmlgrad.tables import read_measurements
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS, PATIENCE, MEMORY = 30, 240, 4 * 2**30
+SECONDS, PATIENCE, MEMORY = 30, 600, 4 * 2**30
 LARGEST = 60_000  # bytes of a document that is simulated too; larger ones take their time
 EVERY = 20  # one of so many documents is simulated too, one of so many tables fitted
 MEASURED = "time,X\n0,0\n1,6\n2,9\n"  # of the model of birth and death
