@@ -39,7 +39,7 @@ from sbmlgrad.simulation.moments import Moments
 DEFAULT = "auto"
 ORDER = (
     *("auto", "score", "alternative_path", "coupled_fd", "crn_fd"),
-    *("straight_through", "straight_through_plain", "stochastix"),
+    *("straight_through", "straight_through_plain", "propensity_straight_through", "stochastix"),
 )
 SHARE = 5  # others than the default run with a fifth of the trajectories
 BIAS_RUNS = 3  # more ensembles for the bias of the default

@@ -72,13 +72,14 @@ class Case:
         return np.array(row, float)
 
 
-def birth_death(level: float) -> Case:
+def birth_death(level: float, fitted: Sequence[str]) -> Case:
     """Born at ``level``, lost at 1."""
+    away = {"k": 1.6 * level, "g": 0.6}
     return Case(
         ((1, -1),),
         (("k", None), ("g", 0)),
         {"k": level, "g": 1.0},
-        {"k": 1.6 * level, "g": 0.6},
+        {name: away[name] for name in fitted or away},
         "X",
         ("X",),
         0.25,
@@ -86,14 +87,16 @@ def birth_death(level: float) -> Case:
     )
 
 
-def expression(level: float) -> Case:
-    """Two messages in the mean, lost at 1, and proteins, lost at 0.5."""
+def expression(level: float, fitted: Sequence[str]) -> Case:
+    """Two messages in the mean, lost at 1, and proteins, lost at 0.5. Of proteins alone, the rates at which messages
+    and proteins are made (``k``, ``b``) are hardly told apart."""
     rates = {"k": 2.0, "d": 1.0, "b": level / 4, "g": 0.5}
+    away = {"k": 3.0, "d": 0.7, "b": 0.6 * rates["b"], "g": 0.3}
     return Case(
         ((1, -1, 0, 0), (0, 0, 1, -1)),
         (("k", None), ("d", 0), ("b", 0), ("g", 1)),
         rates,
-        {"k": 3.0, "b": 0.6 * rates["b"]},
+        {name: away[name] for name in fitted or ("k", "b")},
         "P",
         ("M", "P"),
         0.5,
@@ -123,7 +126,7 @@ def table(case: Case, kind: str, random: np.random.Generator) -> pd.DataFrame:
 
 def judged(model: str, level: float, kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each rate of one kind of data."""
-    case = MODELS[model](level)
+    case = MODELS[model](level, [name for name in options.rates.split(",") if name])
     network, tally = case.network(), Tally()
     for number in numbers(options.first, options.sets, options.minutes):
         data = table(case, kind, np.random.default_rng([number, len(model), int(level), len(kind)]))
@@ -150,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", default="birth_death,expression")
     parser.add_argument("--levels", default="2,10,50", help="mean counts")
     parser.add_argument("--data", default="single,noisy,replicates,snapshots")
+    parser.add_argument("--rates", default="", help="that are fitted, instead of two that the model names")
     parser.add_argument("--loss", default="auto")
     parser.add_argument("-o", "--output", help="JSON file, written after each kind")
     options = parser.parse_args(given)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sbmlgrad.errors import SbmlgradWarning
     from sbmlgrad.fitting.fit import fit as _fit
     from sbmlgrad.fitting.result import Fit
+    from sbmlgrad.fitting.training import Training, train
     from sbmlgrad.gradient.observables import (
         Autocorrelation,
         Expectation,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sbmlgrad.gradient.result import Sensitivity
     from sbmlgrad.gradient.sensitivity import check as _check
     from sbmlgrad.gradient.sensitivity import sensitivity as _sensitivity
-    from sbmlgrad.gradient.value_and_grad import Gradient, value_and_grad
+    from sbmlgrad.gradient.value_and_grad import Expectations, Gradient, expectations, value_and_grad
     from sbmlgrad.model.model import Model
     from sbmlgrad.network.network import ReactionNetwork
     from sbmlgrad.petab.read import read_petab
@@ -49,6 +50,7 @@ __all__ = [
     "Autocorrelation",
     "DormandPrince",
     "Expectation",
+    "Expectations",
     "Experiment",
     "FirstPassage",
     "Fit",
@@ -64,13 +66,16 @@ __all__ = [
     "Sensitivity",
     "Simulation",
     "TimeAverage",
+    "Training",
     "__version__",
     "check",
+    "expectations",
     "fit",
     "read_petab",
     "read_sbml",
     "sensitivity",
     "simulate",
+    "train",
     "value_and_grad",
     "write_sbml",
 ]
@@ -79,6 +84,7 @@ _HOMES = {
     "Autocorrelation": "sbmlgrad.gradient.observables",
     "DormandPrince": "sbmlgrad.simulation.solvers",
     "Expectation": "sbmlgrad.gradient.observables",
+    "Expectations": "sbmlgrad.gradient.value_and_grad",
     "Experiment": "sbmlgrad.simulation.experiment",
     "FirstPassage": "sbmlgrad.gradient.observables",
     "Fit": "sbmlgrad.fitting.result",
@@ -96,12 +102,15 @@ _HOMES = {
     "Sensitivity": "sbmlgrad.gradient.result",
     "Simulation": "sbmlgrad.simulation.result",
     "TimeAverage": "sbmlgrad.gradient.observables",
+    "Training": "sbmlgrad.fitting.training",
     "check": "sbmlgrad.gradient.sensitivity",
+    "expectations": "sbmlgrad.gradient.value_and_grad",
     "fit": "sbmlgrad.fitting.fit",
     "read_petab": "sbmlgrad.petab.read",
     "read_sbml": "sbmlgrad.sbml.read",
     "sensitivity": "sbmlgrad.gradient.sensitivity",
     "simulate": "sbmlgrad.simulation.simulate",
+    "train": "sbmlgrad.fitting.training",
     "value_and_grad": "sbmlgrad.gradient.value_and_grad",
     "write_sbml": "sbmlgrad.sbml.write",
 }

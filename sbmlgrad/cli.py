@@ -217,7 +217,7 @@ def _histograms(result: Simulation, times: Sequence[float]) -> pandas.DataFrame:
     show_default=True,
     metavar="NAME",
     help="How derivatives are estimated: auto, controlled_score, score, alternative_path, coupled_fd, "
-    "straight_through, straight_through_plain, or exact.",
+    "straight_through, straight_through_plain, propensity_straight_through, or exact.",
 )
 @click.option("--check", is_flag=True, help="Compare all estimators here instead: bias, standard error, cost, advice.")
 @method_option

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import jax.numpy as jnp
@@ -36,6 +38,8 @@ class Followed(Protocol):
 
     def widen(self, values: np.ndarray, rough: bool = False) -> bool: ...
 
+    def roughly(self, values: np.ndarray) -> AbstractContextManager[None]: ...
+
 
 class Ascent:
     """The negative log-likelihood on the optimiser's scale."""
@@ -59,6 +63,14 @@ class Ascent:
         if widened:
             self._latest = self._known = None
         return widened
+
+    @contextmanager
+    def roughly(self, point: np.ndarray) -> Iterator[None]:
+        """As the likelihood's."""
+        with self.likelihood.roughly(self.parameters.from_scale(point)):
+            self._latest = self._known = None
+            yield
+        self._latest = self._known = None
 
     def _evaluated(self, point: np.ndarray) -> Evaluation:
         values = self.parameters.from_scale(point)

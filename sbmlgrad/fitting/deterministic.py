@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class EquationFit:
         self._systems = [_System(trial, aim, index, settings) for index, trial in enumerate(trials)]
         quantities = {name: system.quantities[name] for system in self._systems for name in system.trial.names}
         self.parameters = choose(requests, quantities, init, self.source)
-        self.descent = Descent(self.parameters.to_scale(self.parameters.start), aim)
+        self.descent = Descent(self.parameters.to_scale(self.parameters.start), target=aim)
         self._jacobian = np.zeros((len(aim.value), len(self.parameters.names)))
         self._noise: Noise | None = None
 
@@ -264,6 +265,9 @@ class _Squares:
 
     def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
+
+    def roughly(self, values: np.ndarray) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class _System:

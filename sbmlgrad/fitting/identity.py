@@ -32,23 +32,25 @@ def identity(
     arranged = [(one.condition, one.names, one.start, one.periods) for one in trials.every]
     return {
         "version": __version__,
-        "model": _hashed(*(_of_model(model) for model in (trials.model, *(one.model for one in trials.every)))),
-        "data": _hashed(*(_of_measurements(one.measurements) for one in trials.every)),
+        "model": hashed(*(of_model(model) for model in (trials.model, *(one.model for one in trials.every)))),
+        "data": hashed(*(_of_measurements(one.measurements) for one in trials.every)),
         "parameters": repr((bounds, [(name, float(value)) for name, value in init.items()])),
-        "conditions": _hashed(repr(arranged).encode()),
+        "conditions": hashed(repr(arranged).encode()),
         **{name: repr(list(texts.items())) for name, texts in formulas.items()},
-        **{name: _of_object(value) for name, value in options.items()},
+        **{name: of_object(value) for name, value in options.items()},
     }
 
 
-def _hashed(*parts: bytes) -> str:
+def hashed(*parts: bytes) -> str:
+    """A text that other parts do not share."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(hashlib.sha256(part).digest())
     return whole.hexdigest()
 
 
-def _of_model(model: Fitted) -> bytes:
+def of_model(model: Fitted) -> bytes:
+    """What a model is."""
     if isinstance(model, Model):
         return repr((model.elements.source.text, model.elements.extent_molecules, model.quantities())).encode()
     leaves, tree = jax.tree.flatten(dict(model.parameters))
@@ -67,10 +69,11 @@ def _of_measurements(measurements: Measurements) -> bytes:
     return b"".join(parts)
 
 
-def _of_object(value: Any) -> str:
+def of_object(value: Any) -> str:
+    """What an option is."""
     if value is None or isinstance(value, str | int | float | bool):
         return repr(value)
     if dataclasses.is_dataclass(value):
-        fields = [(f.name, _of_object(getattr(value, f.name))) for f in dataclasses.fields(value)]
+        fields = [(f.name, of_object(getattr(value, f.name))) for f in dataclasses.fields(value)]
         return f"{type(value).__qualname__}{fields}"
     return type(value).__qualname__

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sbmlgrad.fitting.profile import USUAL, Margin, Surface
 from sbmlgrad.fitting.study import Study, without_likelihood
 from sbmlgrad.fitting.switching import by_dwells
 from sbmlgrad.fitting.trials import Trial
+from sbmlgrad.likelihood.dwells import Dwells
 from sbmlgrad.likelihood.likelihood import Evaluation, Expected, Likelihood, joined
 from sbmlgrad.likelihood.particles import ParticlePaths
 from sbmlgrad.likelihood.total import Total
@@ -102,6 +104,13 @@ class _Remembered(Total):
         widened = super().widen(values, rough)
         self._state[1] += 1
         return widened
+
+    @contextmanager
+    def roughly(self, values: np.ndarray) -> Iterator[None]:
+        with super().roughly(values):
+            self._state[1] += 1
+            yield
+        self._state[1] += 1
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         def computed() -> tuple[np.ndarray, ...]:
@@ -213,6 +222,7 @@ class LikelihoodFit:
             measured=self._measured(expected),
             curves=self._curves(values),
             ends=best.ends,
+            dwells=self._dwells(values),
             goodness={
                 "log_likelihood": best.value,
                 "n_data": size,
@@ -299,6 +309,17 @@ class LikelihoodFit:
 
         tables = [study.measured(own) for study, own in zip(self.studies, expected, strict=True)]
         return pandas.concat(tables, ignore_index=True)
+
+    def _dwells(self, values: np.ndarray) -> pandas.DataFrame | None:
+        """Histograms of dwell times in all conditions that have any."""
+        import pandas
+
+        tables = []
+        for study, part in zip(self.studies, self._total.parts, strict=True):
+            if isinstance(part, Dwells):
+                named = {"condition": study.trial.condition} if study.trial.condition else {}
+                tables.append(pandas.DataFrame({**named, **part.histogram(values[study.trial.places])}))
+        return pandas.concat(tables, ignore_index=True) if tables else None
 
     def _curves(self, values: np.ndarray) -> pandas.DataFrame:
         import pandas

@@ -92,11 +92,14 @@ def maximise(
             break
         message = "it may be larger elsewhere: no step was found that leads there"
     best, covariance = search.at(point).value, search.covariance(point)
+    surface = Surface(search, point, best, covariance, (margin,) * len(point), widens=not likelihood.drawn)
+    with search.roughly(point):
+        ends = limits(surface)
     return Maximum(
         point=point,
         value=best,
         covariance=covariance * margin.variance,
-        ends=limits(Surface(search, point, best, covariance, (margin,) * len(point), widens=not likelihood.drawn)),
+        ends=ends,
         rows=search.rows,
         converged=converged,
         message=f"maximum of the likelihood after {len(search.rows)} evaluations: {message.rstrip('.').lower()}",

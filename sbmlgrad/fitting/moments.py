@@ -77,14 +77,40 @@ def source(
     for index, trial in enumerate(trials):
         seen = [function for function, own in zip(target.functions, target.trials, strict=True) if own == index]
         functions = _Functions(seen, [Moment(*f.of, *f.of) for f in seen] if target.squares else [])
-        if isinstance(trial.model, Model) and not only_counts(trial.model, functions.variables):
-            own: Source = _OfProcess(trial, functions, estimator.name, method.settings, max_events)
-        else:
-            own = _OfCounts(trial, functions, estimator, max_events)
-        parts.append(own)
+        begun = _Begun(trial.model, trial.names, trial.start)
+        parts.append(_source(begun, functions, estimator, method, max_events))
     if len(parts) == 1 and len(trials[0].names) == 1 + max(trials[0].places, default=-1):
         return parts[0]
     return _OfTrials(parts, trials, target)
+
+
+def means(
+    model: Model,
+    names: Sequence[str],
+    observables: Sequence[str],
+    estimator: Estimator,
+    method: SSA,
+    start: float = 0.0,
+    max_events: int = MAX_EVENTS,
+) -> Source:
+    """That of the means of a model's variables alone, from the time ``start`` on, by its quantities ``names``."""
+    functions = _Functions([Moment(name) for name in observables], [])
+    return _source(_Begun(model, tuple(names), start), functions, estimator, method, max_events)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A model, its quantities to differentiate by, and when it begins."""
+
+    model: Model | ReactionNetwork
+    names: tuple[str, ...]
+    start: float
+
+
+def _source(begun: _Begun, functions: _Functions, estimator: Estimator, method: SSA, max_events: int) -> Source:
+    if isinstance(begun.model, Model) and not only_counts(begun.model, functions.variables):
+        return _OfProcess(begun, functions, estimator.name, method.settings, max_events)
+    return _OfCounts(begun, functions, estimator, max_events)
 
 
 def simulated(
@@ -239,8 +265,8 @@ class _Part:
 class _OfCounts:
     """A model in which reactions alone change anything, or a network."""
 
-    def __init__(self, trial: Trial, functions: _Functions, chosen: Estimator, max_events: int):
-        model, names, self._start = trial.model, trial.names, trial.start
+    def __init__(self, begun: _Begun, functions: _Functions, chosen: Estimator, max_events: int):
+        model, names, self._start = begun.model, begun.names, begun.start
         self._max_events = max_events
         self.model, self.names, self._functions = model, names, functions
         if isinstance(model, Model):
@@ -289,9 +315,9 @@ class _OfCounts:
 class _OfProcess:
     """A model in which events, rate rules or the time change something, too."""
 
-    def __init__(self, trial: Trial, functions: _Functions, estimator: str, settings: Settings, max_events: int):
-        assert isinstance(trial.model, Model)
-        self.model, self.names, self._start = trial.model, trial.names, trial.start
+    def __init__(self, begun: _Begun, functions: _Functions, estimator: str, settings: Settings, max_events: int):
+        assert isinstance(begun.model, Model)
+        self.model, self.names, self._start = begun.model, begun.names, begun.start
         self._functions, self._estimator, self._settings = functions, estimator, settings
         self._max_events = max_events
         self.quantities = prepare_hybrid(self.model, None, functions.variables)[0].quantities

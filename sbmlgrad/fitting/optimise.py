@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +25,9 @@ from sbmlgrad.gradient.estimator import Estimate
 Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""
 
-_MOST_EVALUATIONS = 60  # in a descent, and in an average
+MOST_EVALUATIONS = 60
+"""In a descent, and in an average."""
+
 _MOST_EVALUATIONS_OF_OTHERS = 300  # in a descent by an optimiser without second derivatives
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
 _MC_SHARE = 0.5  # Monte Carlo error over the error that the data leave
@@ -60,11 +62,10 @@ class Row:
 
 
 @dataclass
-class Descent:
-    """How a fit went: its rows, where it is now, and why it stopped."""
+class Steps:
+    """How a search went: its rows, where it is now, and why it stopped."""
 
     point: np.ndarray
-    target: Target
     rows: list[Row] = field(default_factory=list)
     message: str = ""
     converged: bool = False
@@ -84,6 +85,16 @@ class Descent:
         """Derivatives (m, P) of the weighted residuals."""
         mean: np.ndarray = self.jacobians.mean(axis=0)
         return mean
+
+
+Searched = TypeVar("Searched", bound=Steps)
+
+
+@dataclass
+class Descent(Steps):
+    """A search for the least weighted squares of a target."""
+
+    target: Target = field(kw_only=True)
 
     def reweight(self, error: np.ndarray) -> None:
         """From here on in units of other errors (m,)."""
@@ -163,9 +174,9 @@ def solve(curvature: np.ndarray, gradient: np.ndarray, damping: float = 0.0) -> 
 
 
 def descend(
-    evaluate: Callable[[Descent], Evaluation],
+    evaluate: Callable[[Searched], Evaluation],
     parameters: Parameters,
-    descent: Descent,
+    descent: Searched,
     handed_in: optax.GradientTransformation | None = None,
     damping: float = 0.1,
 ) -> Iterator[Row]:
@@ -181,7 +192,7 @@ def descend(
     best: tuple[np.ndarray, Evaluation] | None = None
     promised: list[float] = []
     quiet = 0
-    for _ in range(_MOST_EVALUATIONS if handed_in is None else _MOST_EVALUATIONS_OF_OTHERS):
+    for _ in range(MOST_EVALUATIONS if handed_in is None else _MOST_EVALUATIONS_OF_OTHERS):
         seen = evaluate(descent)
         yield descent.rows[-1]
         if handed_in is None and best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
@@ -209,10 +220,10 @@ def descend(
 
 
 def polyak_average(
-    evaluate: Evaluate,
+    evaluate: Callable[[Searched], Evaluation],
     parameters: Parameters,
-    descent: Descent,
-    data_error: Callable[[Descent], np.ndarray],
+    descent: Searched,
+    data_error: Callable[[Searched], np.ndarray],
 ) -> Iterator[Row]:
     """Average independent estimates of the optimum until their error is small beside the data's."""
     targets: list[np.ndarray] = []
@@ -221,8 +232,8 @@ def polyak_average(
     descent.jacobians, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
     tolerance = noise
-    for k in range(1, _MOST_EVALUATIONS + 1):
-        seen = evaluate_at(evaluate, parameters, "settle", descent)
+    for k in range(1, MOST_EVALUATIONS + 1):
+        seen = evaluate(descent)
         yield descent.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
         descent.jacobians = descent.jacobians + (seen.jacobians - descent.jacobians) / k
@@ -254,7 +265,7 @@ def polyak_average(
                 return
     worst = parameters.names[int(np.argmax(noise / tolerance))]
     descent.message = (
-        f"took all {_MOST_EVALUATIONS} evaluations, and the Monte Carlo error in {worst!r} is still above "
+        f"took all {MOST_EVALUATIONS} evaluations, and the Monte Carlo error in {worst!r} is still above "
         f"{_MC_SHARE:g} of the data's; the standard errors include it, and a larger n makes them smaller"
     )
 

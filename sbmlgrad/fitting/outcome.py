@@ -37,6 +37,8 @@ class Outcome:
         As a report shows them.
     goodness
         Numbers that say how well the model fits.
+    dwells
+        Histograms of dwell times, where these were fitted: a row for each bin of each level.
     ends
         95 % confidence limits (P,) on the optimiser's scale, where they are not those of the covariance.
     """
@@ -54,6 +56,7 @@ class Outcome:
     curves: pandas.DataFrame = field(repr=False)
     goodness: Mapping[str, float] = field(repr=False)
     ends: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False)
+    dwells: pandas.DataFrame | None = field(default=None, repr=False)
 
 
 def curves(

@@ -93,6 +93,13 @@ class Fit:
     """draws that a report shows; see :meth:`with_posterior`"""
 
     @property
+    def dwells(self) -> pandas.DataFrame | None:
+        """Of a fit of dwell times: DataFrame of how many apparent sojourns at each ``level`` lasted from ``lower`` to
+        ``upper`` (bins of equal width on a logarithmic axis): ``sojourns`` that were seen, ``expected`` by the fitted
+        model; None for other fits."""
+        return self.outcome.dwells
+
+    @property
     def data(self) -> tuple[str, ...]:
         """The paths of the tables."""
         return self.trials.data
@@ -273,7 +280,7 @@ class Fit:
                 str(name): {str(other): _finite(value) for other, value in row.items()}
                 for name, row in self.correlation.iterrows()
             },
-            **({} if self.posterior is None else {"posterior": _summary(self.posterior)}),
+            **({} if self.posterior is None else {"posterior": self.posterior.to_dict()}),
         }
 
     def save_json(self, path: str | os.PathLike[str]) -> None:
@@ -312,6 +319,7 @@ class Fit:
             warnings=self.warnings,
             posterior=None if self.posterior is None else (self.posterior.draws, self.posterior.summary),
             labels=self._labels,
+            dwells=self.dwells,
             profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
 
@@ -320,13 +328,6 @@ class Fit:
         if not isinstance(self.model, Model):
             return Labels()
         return labels_of(self.model.elements, set(map(str, self.measured["observable"])))
-
-
-def _summary(posterior: Posterior) -> dict[str, dict[str, float | None]]:
-    return {
-        str(name): {str(column): _finite(value) for column, value in row.items()}
-        for name, row in posterior.summary.iterrows()
-    }
 
 
 def _finite(value: Any) -> float | None:

@@ -49,6 +49,14 @@ class Posterior:
     note: str
     warnings: tuple[str, ...] = field(default=())
 
+    def to_dict(self) -> dict[str, dict[str, float | None]]:
+        """The summary by parameter; infinite numbers become null."""
+        rows = {str(name): row.items() for name, row in self.summary.iterrows()}
+        return {
+            name: {str(column): float(value) if np.isfinite(value) else None for column, value in row}
+            for name, row in rows.items()
+        }
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw a histogram for each parameter: a matplotlib figure, also written to a png, svg or pdf file if named."""
         from sbmlgrad.report.plots import save_figure
@@ -77,8 +85,10 @@ class Density(Protocol):
         ...
 
 
-def sampled(density: Density, surface: Surface, n: int, chains: int, warmup: int | None, seed: int) -> Posterior:
-    """Draws of the posterior around where a fit ended.
+def sampled(
+    density: Density, surface: Surface, n: int, chains: int, warmup: int | None, seed: int, prior: str = ""
+) -> Posterior:
+    """Draws of the posterior around where a fit ended, with a ``prior`` in words; one that is flat if there are none.
 
     Raises :class:`FitError` for numbers of draws and chains that are too few.
     """
@@ -115,10 +125,14 @@ def sampled(density: Density, surface: Surface, n: int, chains: int, warmup: int
     anew = ", with a likelihood estimated anew at each step" if density.drawn else ""
     note = (
         f"{len(draws)} draws by {chains} chains of Metropolis-Hastings{anew}, {steps} steps of warm-up each, "
-        f"acceptance {found.acceptance:.2g}; prior flat within the bounds"
-        + (" (of logarithms, for parameters that stay positive)" if parameters.log.any() else "")
+        f"acceptance {found.acceptance:.2g}; {prior or _flat(parameters)}"
     )
     return Posterior(draws, summary, found.acceptance, note, _warnings(parameters, summary, bounded.failed))
+
+
+def _flat(parameters: Parameters) -> str:
+    logarithms = " (of logarithms, for parameters that stay positive)" if parameters.log.any() else ""
+    return f"prior flat within the bounds{logarithms}"
 
 
 class _Bounded:

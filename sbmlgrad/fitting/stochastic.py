@@ -52,7 +52,7 @@ class MomentFit:
         self.settings = origin, n, seed, optimiser  # for another fit like this one
         self._optimiser = optimiser
         self.source, self.parameters, self.n, self._seed = source, parameters, n, seed
-        self.descent = Descent(parameters.to_scale(parameters.start), target)
+        self.descent = Descent(parameters.to_scale(parameters.start), target=target)
         self._noise: Noise | None = None
         for name, reached in zip(parameters.names, source.reaches(parameters.start), strict=True):
             if not reached:
@@ -73,7 +73,8 @@ class MomentFit:
             evaluate = partial(evaluate_at, rough, parameters, "search")
             phases = [descend(evaluate, parameters, descent, self._optimiser)]
             if number:
-                phases.append(polyak_average(exact, parameters, descent, self._error))
+                average = partial(evaluate_at, exact, parameters, "settle")
+                phases.append(polyak_average(average, parameters, descent, self._error))
             for phase in phases:
                 for row in phase:
                     bar.set_postfix_str(f"{row.phase}, loss {row.loss:.4g}", refresh=False)

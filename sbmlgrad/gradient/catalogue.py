@@ -11,6 +11,7 @@ from sbmlgrad.gradient.controlled_score import ControlledScore
 from sbmlgrad.gradient.coupled_fd import CoupledDifferences
 from sbmlgrad.gradient.estimator import Estimator
 from sbmlgrad.gradient.exact import Exact
+from sbmlgrad.gradient.propensity_straight_through import PropensityStraightThrough
 from sbmlgrad.gradient.score import Score
 from sbmlgrad.gradient.straight_through import StraightThrough
 from sbmlgrad.gradient.straight_through_plain import StraightThroughPlain
@@ -25,6 +26,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
         CoupledDifferences(),
         StraightThrough(),
         StraightThroughPlain(),
+        PropensityStraightThrough(),
         Exact(),
     )
 }

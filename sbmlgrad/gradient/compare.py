@@ -117,7 +117,7 @@ def compare(problem: Problem, task: Task) -> Comparison:
     sound = [str(name) for name in table.index if name in seen and not (seen[name].wrong | seen[name].useless).any()]
     warnings = [
         _warning(name, problem, task, estimates[name][0], reference, judge, seen[name], kept)
-        for name in ("straight_through", "straight_through_plain")
+        for name in ("straight_through", "straight_through_plain", "propensity_straight_through")
         if name in seen and (seen[name].wrong | seen[name].useless).any()
     ]
     return Comparison(table, judge, tuple(warnings), sound[0] if sound else "score")

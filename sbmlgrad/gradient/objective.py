@@ -23,15 +23,18 @@ Coefficients = tuple[Any, ...]
 class Objective:
     """Functions ``function(x, parameters)`` of the state, whose expectations are differentiated.
 
-    ``x`` is (species,); a scalar counts as one function and an array (functions,) as several.
+    ``x`` is (species,); a scalar counts as one function and an array (functions,) as several. Where the network takes
+    inputs, so does the function: ``function(x, parameters, inputs)``. None stands for the network's own.
     """
 
     network: ReactionNetwork
-    function: Callable[[Array, Any], Any]
+    function: Callable[..., Any]
 
-    def values(self, x: Any, coefficients: Coefficients) -> Array:
+    def values(self, x: Any, coefficients: Coefficients, inputs: Any = None) -> Array:
         """The functions (functions,) at one state."""
-        return jnp.atleast_1d(jnp.asarray(self.function(x, self.network.structured(coefficients)), jnp.float64))
+        given = self.network.given(self.network.inputs if inputs is None else inputs)
+        values = self.function(x, self.network.structured(coefficients), *given)
+        return jnp.atleast_1d(jnp.asarray(values, jnp.float64))
 
     @cached_property
     def size(self) -> int:
@@ -48,10 +51,13 @@ class Objective:
     def linear(self) -> bool:
         """Whether the functions are linear in the counts, but for a constant, so that their jumps are constants.
 
-        JAX must be able to transpose them, which leaves no way for comparisons and products of counts; and since
-        it also transposes a cut to whole numbers, they are tried at some states.
+        Those that see a trajectory's inputs do not count, since their jumps may differ. JAX must be able to transpose
+        them, which leaves no way for comparisons and products of counts; and since it also transposes a cut to whole
+        numbers, they are tried at some states.
         """
         coefficients = self.network.coefficients
+        if any(varying(lambda inputs: [self.values(self._state, coefficients, inputs)], self.network.inputs)):
+            return False
 
         def transposed(x: Any, cotangent: Any) -> Any:
             return jax.linear_transpose(lambda state: self.values(state, coefficients), x)(cotangent)
@@ -72,21 +78,21 @@ class Objective:
         jumps = jnp.asarray(self.network.stoichiometry, jnp.float64)
         return self._slopes(coefficients) @ (jumps if jumps.size else jnp.zeros((len(jumps), 1)))
 
-    def rates(self, x: Array, coefficients: Coefficients) -> Array:
+    def rates(self, x: Array, inputs: Any, coefficients: Coefficients) -> Array:
         """Propensities (reactions,) of one state."""
-        return propensities_at(self.network, x, coefficients)
+        return propensities_at(self.network, x, coefficients, inputs)
 
-    def rates_and_generator(self, x: Array, coefficients: Coefficients) -> tuple[Array, ...]:
+    def rates_and_generator(self, x: Array, inputs: Any, coefficients: Coefficients) -> tuple[Array, ...]:
         """Propensities a (reactions,) of one state and, unless the functions are linear, the generator applied to each.
 
         That is sum_j a_j(x) (f(x + S_j) - f(x)), (functions,). For linear functions it is ``jumps @ a``.
         """
-        rates = self.rates(x, coefficients)
+        rates = self.rates(x, inputs, coefficients)
         if self.linear:
             return (rates,)
         moved = x[None] + jnp.asarray(self.network.stoichiometry.T, jnp.float64)
-        before = self.values(x, coefficients)
-        changes = jax.vmap(lambda state: self.values(state, coefficients) - before)(moved)
+        before = self.values(x, coefficients, inputs)
+        changes = jax.vmap(lambda state: self.values(state, coefficients, inputs) - before)(moved)
         return rates, rates[: len(moved)] @ changes
 
     def _slopes(self, coefficients: Coefficients) -> Array:

@@ -30,10 +30,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.gradient.linearised import Linearised
+from sbmlgrad.gradient.linearised import Linearised, Residues
 from sbmlgrad.gradient.objective import Coefficients, Objective
 from sbmlgrad.simulation.random import Streams, streams
-from sbmlgrad.simulation.replay import ArrayLoop, Batch, Checkpoints, ReplayState, schedule_of
+from sbmlgrad.simulation.replay import STEPS, ArrayLoop, Batch, Checkpoints, ReplayState, schedule_of
 
 _FEW_JUMPS = 8  # counts that a reaction changes, up to which they are picked rather than multiplied
 
@@ -76,10 +76,11 @@ class Replay:
     _straight: Callable[..., Any] = field(init=False, repr=False)
     _finish: Callable[..., Any] = field(init=False, repr=False)
     values: Callable[..., Array] = field(init=False, repr=False)
-    """``values(states, coefficients)``: the functions (times, functions, batch) at states (times, species, batch)."""
+    """``values(states, coefficients, inputs)``: the functions (times, functions, batch) at states (times, species,
+    batch)."""
     direct: Callable[..., Any] = field(init=False, repr=False)
-    """``direct(states, weights, coefficients)``: the sum of weights times derivatives of the functions themselves, for
-    states (times, species, batch) and weights (times, functions, batch), by group."""
+    """``direct(states, weights, coefficients, inputs)``: the sum of weights times derivatives of the functions
+    themselves, for states (times, species, batch) and weights (times, functions, batch), by group."""
 
     def __post_init__(self) -> None:
         for name, function, donated in (
@@ -98,7 +99,7 @@ class Replay:
         """
         # A step is part of all paths to an observation that is still to come.
         ahead = np.append(np.cumsum(weights[::-1], axis=0)[::-1], np.zeros((1, weights.shape[1])), axis=0)
-        shared = (schedule_of(times), coefficients, streams(seed), batch.trajectory)
+        shared = (schedule_of(times), coefficients, batch.inputs, streams(seed), batch.trajectory)
         total = self._zeros(coefficients)
         for checkpoints in reversed(batch.checkpoints):
             total = self._score(total, self._padded(checkpoints), ahead, *shared)
@@ -114,7 +115,7 @@ class Replay:
         """
         objective = self.objective
         jumps = objective.jumps(coefficients) if objective.linear else ()
-        shared = (cotangents, schedule_of(times), coefficients, jumps, streams(seed), batch.trajectory)
+        shared = (cotangents, schedule_of(times), coefficients, batch.inputs, jumps, streams(seed), batch.trajectory)
         sizes = (len(objective.network.species), objective.size, self.loop.reactions if objective.linear else 0)
         x, integrals, along = (np.zeros((self.loop.batch_size, size)) for size in sizes)
         adjoint = _Adjoint(x, np.zeros(self.loop.batch_size), integrals, along)
@@ -147,28 +148,29 @@ class Replay:
         ahead: Array,
         schedule: Array,
         coefficients: Coefficients,
+        inputs: Any,
         keys: Streams,
         trajectory: Array,
     ) -> Any:
-        linear = Linearised(self.objective.rates, coefficients, checkpoints.states.x[0, :, 0], by_state=False)
+        linear = self._linearised(self.objective.rates, coefficients, checkpoints, inputs, by_state=False)
+        given = self._by_group(inputs)
 
         def by_group(residues: Any, reaction: Array, rate: Array, wait: Array, weight: Array) -> Any:
-            fired = reaction[:, None] == jnp.arange(self.loop.reactions)[None]
-            cotangent = weight[:, None] * (jnp.where(fired, 1.0 / rate[:, None], 0.0) - wait[:, None])
+            fired = reaction[..., None] == jnp.arange(self.loop.reactions)[None, None]
+            cotangent = weight[..., None] * (jnp.where(fired, 1.0 / rate[..., None], 0.0) - wait[..., None])
             return linear.pull_weights(residues, cotangent)
 
         def back(segment: _Segment, carry: tuple[Any, Array]) -> tuple[Any, Array]:
             total, room = carry
             states = self._states(segment, room)
-            propensities, residues = linear.at(states)
+            propensities, residues = jax.vmap(linear.at)(states, given)
             steps = self._steps(segment, jnp.sum(propensities, axis=-1), schedule, keys, trajectory)
             weight = jnp.take_along_axis(ahead, steps.position, axis=0)
             reaction, wait, weight = (self._dealt(leaf) for leaf in (steps.reaction, steps.wait, weight))
             index = jnp.minimum(reaction, self.loop.reactions - 1)
             rate = jnp.take_along_axis(propensities, index[..., None], axis=-1)[..., 0]
             rate = jnp.where(reaction < self.loop.reactions, rate, 1.0)
-            states_of_group = jax.tree.map(self._joined, (residues, reaction, rate, wait, weight))
-            return jax.tree.map(jnp.add, total, jax.vmap(by_group)(*states_of_group)), states
+            return jax.tree.map(jnp.add, total, jax.vmap(by_group)(residues, reaction, rate, wait, weight)), states
 
         return _backward(back, checkpoints, (total, self._room(len(self.objective.network.species))))[0]
 
@@ -180,12 +182,14 @@ class Replay:
         cotangents: Array,
         schedule: Array,
         coefficients: Coefficients,
+        inputs: Any,
         jumps: Any,
         keys: Streams,
         trajectory: Array,
     ) -> tuple[Any, _Adjoint]:
         objective = self.objective
-        linear = Linearised(objective.rates_and_generator, coefficients, checkpoints.states.x[0, :, 0], by_state=True)
+        linear = self._linearised(objective.rates_and_generator, coefficients, checkpoints, inputs, by_state=True)
+        given = self._by_group(inputs)
         padded = jnp.concatenate([cotangents, jnp.zeros((1, cotangents.shape[1]))])  # for trajectories that have ended
 
         def back_step(adjoint: _Adjoint, step: _Steps, values: Any) -> tuple[_Adjoint, Any]:
@@ -207,12 +211,15 @@ class Replay:
 
         def by_group(residues: Any, propensities: Array, cotangent: Any, by_drift: Any) -> Any:
             pulled = linear.pull_weights(residues, cotangent)
-            return pulled, by_drift.T @ propensities if self._moving_jumps else ()
+            return pulled, jnp.einsum("slf,slr->fr", by_drift, propensities) if self._moving_jumps else ()
 
         def back(segment: _Segment, carry: Any) -> Any:
             total, adjoint, room, kept = carry
             states = self._states(segment, room)
-            values, residues = linear.at(states)
+            values, residues = jax.vmap(linear.at)(states, given)
+            of_trajectory = jax.tree.map(
+                lambda leaf: leaf.reshape(self.loop.batch_size, *leaf.shape[2:]), residues.of_trajectory
+            )
             steps = self._steps(segment, jnp.sum(values[0], axis=-1), schedule, keys, trajectory)
 
             def turn(count: Array, loop: tuple[_Adjoint, Any]) -> tuple[_Adjoint, Any]:
@@ -223,12 +230,12 @@ class Replay:
                 kept = jax.tree.map(partial(self._set, index), kept, keep)
                 # The cotangent is read back, since XLA would compute it once more for each use of it.
                 cotangent = jax.tree.map(here, kept[0])
-                x = adjoint.x + linear.pull_state(jax.tree.map(here, residues), cotangent)
+                of_state = jax.tree.map(here, residues.of_state)
+                x = adjoint.x + linear.pull_state(Residues(of_state, of_trajectory), cotangent)
                 return adjoint._replace(x=x), kept
 
             adjoint, kept = lax.fori_loop(0, self.loop.steps, turn, (adjoint, kept))
-            of_group = jax.tree.map(self._joined, (residues, values[0], *kept))
-            return jax.tree.map(jnp.add, total, jax.vmap(by_group)(*of_group)), adjoint, states, kept
+            return jax.tree.map(jnp.add, total, jax.vmap(by_group)(residues, values[0], *kept)), adjoint, states, kept
 
         sizes = (self.loop.reactions,) if objective.linear else (self.loop.reactions, objective.size)
         cotangent = tuple(self._room(size) for size in sizes)
@@ -269,6 +276,21 @@ class Replay:
 
     # ---- parts ---------------------------------------------------------------------------------------------
 
+    def _linearised(
+        self,
+        function: Callable[..., Any],
+        coefficients: Coefficients,
+        checkpoints: Checkpoints,
+        inputs: Any,
+        by_state: bool,
+    ) -> Linearised:
+        given = jax.tree.map(lambda leaf: leaf[0], inputs)
+        return Linearised(function, coefficients, checkpoints.states.x[0, :, 0], given, by_state)
+
+    def _by_group(self, inputs: Any) -> Any:
+        """What trajectories are given (batch, ...) as (groups, trajectories of a group, ...)."""
+        return jax.tree.map(lambda leaf: leaf.reshape(self.groups, -1, *leaf.shape[1:]), inputs)
+
     def _states(self, segment: _Segment, room: Array) -> Array:
         """Counts (groups, steps, trajectories of a group, species) before each step, written into ``room``."""
         jumps = jnp.asarray(self.loop.jumps)
@@ -304,12 +326,6 @@ class Replay:
         steps, batch_size, *inner = leaf.shape
         return jnp.moveaxis(leaf.reshape(steps, self.groups, batch_size // self.groups, *inner), 1, 0)
 
-    @staticmethod
-    def _joined(leaf: Array) -> Array:
-        """The states of each group (groups, states, ...)."""
-        groups, steps, batch_size, *inner = leaf.shape
-        return leaf.reshape(groups, steps * batch_size, *inner)
-
     def _along_jumps(self, values: Array) -> Array:
         """sum_i S_ij values_i (batch, reactions) of ``values`` (batch, species)."""
         indices, sizes = self._jumps
@@ -334,16 +350,21 @@ class Replay:
         pull = jax.vjp(self.objective.jumps, coefficients)[1]
         return jax.tree.map(jnp.add, by_coefficients, jax.vmap(lambda cotangent: pull(cotangent)[0])(by_jumps))
 
-    def _values(self, states: Array, coefficients: Coefficients) -> Array:
-        over_batch = jax.vmap(lambda x: self.objective.values(x, coefficients), in_axes=-1, out_axes=-1)
-        return jax.vmap(over_batch)(states)
+    def _values(self, states: Array, coefficients: Coefficients, inputs: Any) -> Array:
+        of_one = partial(self.objective.values, coefficients=coefficients)
 
-    def _direct(self, states: Array, weights: Array, coefficients: Coefficients) -> Any:
-        def weighted(coefficients: Coefficients, states: Array, weights: Array) -> Array:
-            return jnp.sum(jax.vmap(lambda x: self.objective.values(x, coefficients))(states) * weights)
+        def of_batch(states: Array) -> Array:
+            return jax.vmap(lambda x, given: of_one(x, inputs=given), in_axes=(-1, 0), out_axes=-1)(states, inputs)
 
-        of_group = [self._joined(self._dealt(jnp.swapaxes(leaf, 1, 2))) for leaf in (states, weights)]
-        return jax.vmap(jax.grad(weighted), in_axes=(None, 0, 0))(coefficients, *of_group)
+        return jax.vmap(of_batch)(states)
+
+    def _direct(self, states: Array, weights: Array, coefficients: Coefficients, inputs: Any) -> Any:
+        def weighted(coefficients: Coefficients, states: Array, weights: Array, given: Any) -> Array:
+            of_one = jax.vmap(lambda x, given: self.objective.values(x, coefficients, given))
+            return jnp.sum(jax.vmap(of_one, in_axes=(0, None))(states, given) * weights)
+
+        of_group = [self._dealt(jnp.swapaxes(leaf, 1, 2)) for leaf in (states, weights)]
+        return jax.vmap(jax.grad(weighted), in_axes=(None, 0, 0, 0))(coefficients, *of_group, self._by_group(inputs))
 
 
 def numbers_per_state(objective: Objective, straight_through: bool) -> int:
@@ -351,12 +372,14 @@ def numbers_per_state(objective: Objective, straight_through: bool) -> int:
     x, coefficients = jnp.asarray(objective.network.x0), objective.network.coefficients
     function = objective.rates_and_generator if straight_through else objective.rates
 
-    def linearised(x: Array, coefficients: Coefficients) -> Any:
-        return Linearised(function, coefficients, x, straight_through).at(x[None])
+    def linearised(x: Array, coefficients: Coefficients, inputs: Any) -> Any:
+        given = jax.tree.map(lambda leaf: leaf[None], inputs)
+        return Linearised(function, coefficients, x, inputs, straight_through).at(x[None, None], given)
 
-    values, residues = jax.eval_shape(linearised, x, coefficients)
+    values, residues = jax.eval_shape(linearised, x, coefficients, objective.network.inputs)
     # Beside these there are the counts, cotangents of the values, and what XLA lays out anew for its products.
-    return 2 * x.size + sum(3 * leaf.size for leaf in jax.tree.leaves(values)) + sum(2 * leaf.size for leaf in residues)
+    sizes = [3 * leaf.size for leaf in jax.tree.leaves(values)] + [2 * leaf.size for leaf in residues.of_state]
+    return 2 * x.size + sum(sizes) + sum(leaf.size for leaf in residues.of_trajectory) // STEPS
 
 
 def _backward(back: Callable[[_Segment, Any], Any], checkpoints: Checkpoints, carry: Any) -> Any:

@@ -62,10 +62,11 @@ def sensitivity(
         A name, or an :class:`~sbmlgrad.gradient.estimator.Estimator`. ``auto`` chooses an unbiased one.
         ``controlled_score``, ``score`` and ``alternative_path`` are unbiased; ``coupled_fd`` (coupled finite
         differences) nearly so; ``straight_through`` has little noise where responses are smooth, and is not to be
-        trusted where single molecules decide; ``straight_through_plain`` is for comparison; ``exact`` (finite state
-        projection) draws nothing, for networks of few states. :func:`check` compares them. A model with events, rate
-        rules or rates that change in time has ``score`` and ``coupled_fd``, here without coupling; ``auto`` takes the
-        first, but for parameters that move numbers of molecules or times of jumps.
+        trusted where single molecules decide; ``straight_through_plain`` and ``propensity_straight_through`` are for
+        comparison; ``exact`` (finite state projection) draws nothing, for networks of few states. :func:`check`
+        compares them. A model with events, rate rules or rates that change in time has ``score`` and ``coupled_fd``,
+        here without coupling; ``auto`` takes the first, but for parameters that move numbers of molecules or times of
+        jumps.
     method
         A name or an object, as for :func:`sbmlgrad.simulate`. ``ssa``: derivatives of expectations, estimated.
         ``ode``: those of the solution of the rate equations, by forward differentiation through the solver and across

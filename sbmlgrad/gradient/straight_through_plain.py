@@ -35,36 +35,28 @@ class StraightThroughPlain:
 
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         refuse_paths(self.name, problem)
-        point = problem.at(task.values)
         functional = problem.once((self.name, self.temperature), lambda: _Relaxed(problem, self.temperature))
-        parameters = len(problem.parameters)
-        network = problem.network_at(task.values)
-        grid, indices = problem.grid(task.times, task.start)
-        values, slopes = Moments(), Moments()
-        for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
-            raw, change = split(records, (problem.size,))
-            values.add(problem.finish(raw, grid, indices, task.start))
-            changes = change.reshape(parameters, problem.size, *change.shape[1:])
-            slopes.add(np.stack([problem.finish(c, grid, indices, task.start) for c in changes]))
-        return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
+        return estimate_at_observation(problem, task, functional)
+
+
+def estimate_at_observation(problem: Problem, task: Task, functional: AtObservation) -> Estimate:
+    """Means of the functions and of their tangents at the states, as they are when they are observed."""
+    point = problem.at(task.values)
+    parameters = len(problem.parameters)
+    network = problem.network_at(task.values)
+    grid, indices = problem.grid(task.times, task.start)
+    values, slopes = Moments(), Moments()
+    for records in walk(network, point.counts, point.coefficients, functional, point.tangents, task, grid):
+        raw, change = split(records, (problem.size,))
+        values.add(problem.finish(raw, grid, indices, task.start))
+        changes = change.reshape(parameters, problem.size, *change.shape[1:])
+        slopes.add(np.stack([problem.finish(c, grid, indices, task.start) for c in changes]))
+    return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
 
 
 @dataclass(frozen=True, eq=False)
-class _Relaxed(Pushforward):
-    """Gumbel-Softmax choices; integrals of the functions themselves, which averages use."""
-
-    temperature: float
-
-    def choices(self, step: Step) -> Callable[[Arrays, Any], list[Any]]:
-        soft = self._soft_choice(step)
-
-        def shifts(drates: Arrays, dlog_total: Any) -> list[Any]:
-            dlogs = [jnp.where(a > 0, d / a, 0.0) for a, d in zip(step.propensities, drates, strict=True)]
-            mean = total([p * d for p, d in zip(soft, dlogs, strict=True)])
-            dsoft = tuple(p * (d - mean) / self.temperature for p, d in zip(soft, dlogs, strict=True))
-            return [weighted(row, dsoft) for row in self.problem.network.stoichiometry]
-
-        return shifts
+class AtObservation(Pushforward):
+    """Tangents of the state at the time of observation; integrals of the functions themselves, which averages use."""
 
     def integrands(self, x: Arrays, coefficients: Arrays) -> tuple[Arrays, Arrays]:
         assert self.problem.network.rates is not None
@@ -81,6 +73,24 @@ class _Relaxed(Pushforward):
                 self.problem.functions, self.at_state(x, coefficients, part), part.integrals, values, strict=True
             )
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Relaxed(AtObservation):
+    """Gumbel-Softmax choices."""
+
+    temperature: float
+
+    def choices(self, step: Step) -> Callable[[Arrays, Any], list[Any]]:
+        soft = self._soft_choice(step)
+
+        def shifts(drates: Arrays, dlog_total: Any) -> list[Any]:
+            dlogs = [jnp.where(a > 0, d / a, 0.0) for a, d in zip(step.propensities, drates, strict=True)]
+            mean = total([p * d for p, d in zip(soft, dlogs, strict=True)])
+            dsoft = tuple(p * (d - mean) / self.temperature for p, d in zip(soft, dlogs, strict=True))
+            return [weighted(row, dsoft) for row in self.problem.network.stoichiometry]
+
+        return shifts
 
     def _soft_choice(self, step: Step) -> list[Array]:
         """softmax((log a + g) / temperature), with Gumbel noise g given that the reaction that fired has the largest.

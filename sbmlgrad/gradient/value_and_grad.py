@@ -56,13 +56,63 @@ class Gradient:
     events: int
 
 
-def value_and_grad(
+@dataclass(frozen=True, eq=False)
+class Expectations:
+    """Functions of the state of exact trajectories.
+
+    Attributes
+    ----------
+    mean, stderr
+        Over the trajectories (times, functions); the standard errors are nan for one trajectory.
+    values
+        Of each trajectory (times, functions, n).
+    n, events
+        Trajectories, and how many reactions fired in all of them.
+    """
+
+    mean: np.ndarray
+    stderr: np.ndarray
+    values: np.ndarray
+    n: int
+    events: int
+
+
+def expectations(
     network: ReactionNetwork,
-    function: Callable[[Any, Any], Any],
+    function: Callable[..., Any],
     times: Sequence[float] | np.ndarray,
     *,
+    inputs: Any = None,
+    x0: Any = None,
+    n: int | None = None,
+    seed: int = 0,
+    batch: int | None = None,
+    start: float = 0.0,
+    max_events: int = MAX_EVENTS,
+    parameters: Mapping[str, Any] | None = None,
+) -> Expectations:
+    """Functions of the state of exact trajectories without derivatives: held-out data, or a look before training.
+
+    Arguments mean what they mean to :func:`value_and_grad`, and so do errors; the trajectories are the same.
+    """
+    ensemble, replay = _prepared(
+        network, function, times, inputs, x0, n, seed, "score", batch, start, max_events, parameters
+    )
+    _, values, events = _forward(replay, ensemble, keep=False)
+    ddof = min(1, ensemble.n - 1)
+    spread = np.std(values, axis=-1, ddof=ddof) / (np.sqrt(ensemble.n) if ddof else np.nan)
+    return Expectations(values.mean(axis=-1), spread, values, ensemble.n, events)
+
+
+def value_and_grad(
+    network: ReactionNetwork,
+    function: Callable[..., Any],
+    times: Sequence[float] | np.ndarray,
+    *,
+    inputs: Any = None,
+    x0: Any = None,
     loss: Callable[[Any], Any] | None = None,
-    n: int = 1000,
+    n: int | None = None,
     seed: int = 0,
     estimator: str = "auto",
     batch: int | None = None,
@@ -82,15 +132,23 @@ def value_and_grad(
         Its parameters may be trees of arrays, such as the layers of a neural network.
     function
         JAX function ``function(x, parameters)`` of the counts ``x`` (species,) that returns a scalar or an array
-        (functions,).
+        (functions,). In a network with inputs it is ``function(x, parameters, inputs)``, so that a loss of each
+        trajectory, such as that of an image and its label, is a function.
     times
         Increasing observation times, not before ``start``.
+    inputs
+        What trajectories are given, in the structure of ``network.inputs`` with a leading axis of items, such as
+        images; neighbouring trajectories share an item where there are more of them. The network's own if not given.
+        What propensities make of the inputs alone is differentiated once for the steps of a segment.
+    x0
+        Initial counts in place of ``network.x0``: (species,), or (items, species) beside ``inputs``.
     loss
         JAX function of the expectations (times, functions), where a scalar counts as one function; their sum if not
         given. The gradient is sum dloss/dE dE/dparameters with dloss/dE at the ensemble's own expectations. For a loss
         that is not linear both ``value`` and ``gradient`` therefore have a bias of order 1/n.
     n, seed
-        How many trajectories; the same seed gives the same trajectories, those of :func:`simulate` too.
+        How many trajectories, 1000 if not given; with ``inputs`` one of each item, or a multiple of it. The same
+        seed gives the same trajectories, those of :func:`simulate` too.
     estimator
         ``score``, unbiased; ``straight_through``, often of much less variance, but biased where few molecules decide
         what happens next; ``auto`` is ``score``.
@@ -111,17 +169,10 @@ def value_and_grad(
     Score function: Plyasunov & Arkin, J. Comput. Phys. 2007. Straight-through: Vilar & Saiz, arXiv 2602.19775, here of
     second order and through the generator. Replay from checkpoints: Chen et al., arXiv 1604.06174.
     """
-    try:
-        n, seed, batch = index(n), index(seed), batch if batch is None else index(batch)
-    except TypeError:
-        raise SimulationError(f"n, seed and batch: expected whole numbers, got {n!r}, {seed!r}, {batch!r}") from None
-    require_float64()
-    ensemble = _ensemble(network, times, n, seed, start, max_events, parameters)
-    if estimator not in ESTIMATORS:
-        raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
-    warn_of_fractions("the network", fractional(network.species, network.x0))
-    replay = _replay(_objective(ensemble.network, function), ensemble, batch, estimator)
-    batches, values, events = _forward(replay, ensemble)
+    ensemble, replay = _prepared(
+        network, function, times, inputs, x0, n, seed, estimator, batch, start, max_events, parameters
+    )
+    batches, values, events = _forward(replay, ensemble, keep=True)
     expectations = values.mean(axis=-1)
     value, cotangents = _loss(loss, expectations)
     weighted = np.einsum("km,kmn->n", cotangents, values)
@@ -138,14 +189,44 @@ def value_and_grad(
     )
 
 
+def _prepared(
+    network: Any,
+    function: Callable[..., Any],
+    times: Any,
+    inputs: Any,
+    x0: Any,
+    n: int | None,
+    seed: int,
+    estimator: str,
+    batch: int | None,
+    start: float,
+    max_events: int,
+    parameters: Mapping[str, Any] | None,
+) -> tuple[Ensemble, Replay]:
+    """What was asked for, found to make sense, and the compiled loops for it."""
+    try:
+        n, seed, batch = n if n is None else index(n), index(seed), batch if batch is None else index(batch)
+    except TypeError:
+        raise SimulationError(f"n, seed and batch: expected whole numbers, got {n!r}, {seed!r}, {batch!r}") from None
+    require_float64()
+    ensemble = _ensemble(network, times, n, seed, start, max_events, parameters, inputs, x0)
+    if estimator not in ESTIMATORS:
+        raise SbmlgradError(f"estimator {estimator!r}: not available; choose {', '.join(ESTIMATORS)}")
+    if not any(np.ndim(count) for count in ensemble.x0):
+        warn_of_fractions("the network", fractional(network.species, ensemble.x0))
+    return ensemble, _replay(_objective(ensemble.network, function), ensemble, batch, estimator)
+
+
 def _ensemble(
     network: Any,
     times: Any,
-    n: int,
+    n: int | None,
     seed: int,
     start: float,
     max_events: int,
     parameters: Mapping[str, Any] | None,
+    inputs: Any,
+    x0: Any,
 ) -> Ensemble:
     if not isinstance(network, ReactionNetwork):
         raise SbmlgradError(
@@ -157,24 +238,50 @@ def _ensemble(
     times = np.asarray(times, dtype=np.float64)
     check_times(times, start)
     check_seed(seed)
+    inputs = inputs if inputs is None else network.inputs_of(inputs)
+    items = 0 if inputs is None else len(jax.tree.leaves(inputs)[0])
+    n = (items or 1000) if n is None else n
     check_size(n, max_events)
+    if items and n % items:
+        raise SimulationError(f"n: expected a multiple of the {items} items that are the inputs, got {n}")
+    each = n // items if items else 0
+    if each > 1:
+        inputs = jax.tree.map(lambda leaf: np.repeat(leaf, each, axis=0), inputs)
     coefficients = network.coefficients if parameters is None else network.coefficients_of(parameters)
     if network.nonnegative and any(np.any(leaf < 0) for leaf in coefficients):
         network = replace(network, nonnegative=False)  # which was found for other values
-    return Ensemble(network, network.x0, coefficients, times, n, seed, start, max_events)
+    counts = _counts(network, x0, items, each)
+    return Ensemble(network, counts, coefficients, times, n, seed, start, max_events, inputs=inputs)
 
 
-def _objective(network: ReactionNetwork, function: Callable[[Any, Any], Any]) -> Objective:
+def _counts(network: ReactionNetwork, x0: Any, items: int, each: int) -> Any:
+    """Initial counts by species: numbers, or arrays of one for each trajectory."""
+    if x0 is None:
+        return network.x0
+    counts, species = np.asarray(x0, np.float64), len(network.species)
+    if counts.shape == (species,):
+        return counts
+    if not items or counts.shape != (items, species):
+        expected = f"({species},)" + (f" or ({items}, {species})" if items else "")
+        raise SbmlgradError(f"x0: expected initial counts of shape {expected}, got shape {counts.shape}")
+    if np.any(counts != np.round(counts)):
+        raise SbmlgradError("x0: expected whole numbers where items have counts of their own")
+    return list(np.repeat(counts, each, axis=0).T)
+
+
+def _objective(network: ReactionNetwork, function: Callable[..., Any]) -> Objective:
     """The functions, found to be callable and of the right shape; one and the same each time."""
     key = ("objective", function)
     if key not in network.compiled:
         try:
-            shape = jax.eval_shape(function, jnp.asarray(network.x0), dict(network.parameters)).shape
+            point = (jnp.asarray(network.x0), dict(network.parameters), *network.given(network.inputs))
+            shape = jax.eval_shape(lambda *point: jnp.asarray(function(*point)), *point).shape
         except SbmlgradError:
             raise
         except Exception as error:
             reason = str(error).partition("\n")[0]
-            raise SbmlgradError(f"function: cannot be called with (x, parameters): {reason}") from error
+            arguments = "(x, parameters)" if network.inputs is None else "(x, parameters, inputs)"
+            raise SbmlgradError(f"function: cannot be called with {arguments}: {reason}") from error
         if len(shape) > 1 or not all(shape):
             raise SbmlgradError(f"function: expected a scalar or an array of shape (functions,), got shape {shape}")
         network.compiled[key] = Objective(network, function)
@@ -212,12 +319,14 @@ def _replay(objective: Objective, ensemble: Ensemble, batch: int | None, estimat
     return replay
 
 
-def _forward(replay: Replay, ensemble: Ensemble) -> tuple[list[Batch], np.ndarray, int]:
-    """All batches with their checkpoints, the functions (times, functions, n) and the number of events."""
+def _forward(replay: Replay, ensemble: Ensemble, keep: bool) -> tuple[list[Batch], np.ndarray, int]:
+    """All batches if they are kept, with checkpoints, the functions (times, functions, n) and the number of events."""
     batches, values, events = [], [], 0
-    for batch in run_batches(ensemble, replay.loop, keep=True):
-        values.append(np.asarray(replay.values(batch.observed, ensemble.coefficients))[..., : batch.count])
-        batches.append(replace(batch, observed=batch.observed[:0]) if replay.objective.of_state_alone else batch)
+    for batch in run_batches(ensemble, replay.loop, keep):
+        seen = replay.values(batch.observed, ensemble.coefficients, batch.inputs)
+        values.append(np.asarray(seen)[..., : batch.count])
+        if keep:
+            batches.append(replace(batch, observed=batch.observed[:0]) if replay.objective.of_state_alone else batch)
         events += batch.events
     return batches, np.concatenate(values, axis=-1), events
 
@@ -273,7 +382,7 @@ def _backward(
             parts = [replay.score(batch, padded, *shared)]
             states, weights = batch.observed, cotangents
         if not replay.objective.of_state_alone:
-            parts.append(replay.direct(states, weights[..., None] * inside, ensemble.coefficients))
+            parts.append(replay.direct(states, weights[..., None] * inside, ensemble.coefficients, batch.inputs))
         for total, *leaves in zip(sums, *parts, strict=True):
             for leaf in leaves:
                 total[turn] += np.asarray(leaf)

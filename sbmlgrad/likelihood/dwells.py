@@ -8,6 +8,8 @@ of :mod:`sbmlgrad.likelihood.sojourns`: where all sojourns are seen (resolution 
 
 from __future__ import annotations
 
+import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +46,7 @@ LIMIT = 60
 """States that are worth their time."""
 
 _SAME = 1e-6  # of a level, in absolute terms: rounding
+_BINS_A_DECADE = 8
 
 
 class _Sequence(NamedTuple):
@@ -115,10 +118,16 @@ class Dwells:
         """Choose windows for these values."""
         record, fastest = self.record, self._fastest(values)
         self._grid = grid = Grid.of(fastest, record.resolution)
-        times = np.maximum(record.duration - record.resolution, 0.0)
+        own, after = self._classes_of(record.level), self._classes_of(record.after)
+        self._sequence = self._arranged(grid, record.duration, own, after, record.first)
+
+    def _arranged(
+        self, grid: Grid, durations: np.ndarray, own: np.ndarray, after: np.ndarray, first: np.ndarray
+    ) -> _Sequence:
+        """Sojourns (sojourns,) for the compiled functions."""
+        times = np.maximum(durations - self.record.resolution, 0.0)
         levels = grid.levels(float(times.max()))
         number, window, weights = grid.windows(times)
-        own, after = self._classes_of(record.level), self._classes_of(record.after)
         here = [np.flatnonzero(own == k) for k in range(self.classes.count)]
         order, room = np.zeros(len(own), int), bucket(max(len(rows) for rows in here))
         for k, rows in enumerate(here):
@@ -126,7 +135,7 @@ class Dwells:
         unique, place = zip(*(np.unique(number[rows], return_inverse=True) for rows in here), strict=True)
         many = bucket(max(len(numbers) for numbers in unique))
         size, real = bucket(len(own)), np.ones(len(own), bool)
-        self._sequence = _Sequence(
+        return _Sequence(
             np.stack([as_bits(_padded(numbers, many), levels) for numbers in unique]),
             np.stack([_padded(column, room) for column in place]),
             np.stack([_padded(window[rows], room) for rows in here]),
@@ -134,7 +143,7 @@ class Dwells:
             _padded(order, size),
             _padded(own, size),
             _padded(after, size),
-            _padded(record.first, size),
+            _padded(first, size),
             _padded(real, size),
             np.asarray(grid.width),
         )
@@ -171,6 +180,9 @@ class Dwells:
     def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         return False
 
+    def roughly(self, values: np.ndarray) -> AbstractContextManager[None]:
+        return nullcontext()
+
     # ---- the likelihood --------------------------------------------------------------------------------------
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
@@ -201,6 +213,41 @@ class Dwells:
             sd=np.sqrt(np.maximum(variance, 0.0))[seen],
             wildness=(central / variance**2)[seen],
         )
+
+    def lasting(self, values: np.ndarray, durations: np.ndarray) -> np.ndarray:
+        """The probability (levels, K) that an apparent sojourn lasts longer than each of some durations (K,), in
+        equilibrium, over all sojourns at a level."""
+        self._follow(values)
+        assert self._grid is not None
+        count, every = self.classes.count, len(durations)
+        own = np.repeat(np.arange(count), every)
+        ends, first = np.full(len(own), count), np.ones(len(own), bool)
+        later = durations + self.record.resolution  # by when the end is seen
+        sequence = self._arranged(self._grid, np.tile(later, count), own, ends, first)
+        coefficients = tuple(np.asarray(c, np.float64) for c in self.problem.at(values).coefficients)
+        return np.asarray(self._compiled("lasting")(coefficients, sequence))[: len(own)].reshape(count, every)
+
+    def histogram(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """How many sojourns were seen whole, and how many the model expects, in bins of equal width on a logarithmic
+        axis (Sigworth & Sine, Biophys. J. 52, 1047, 1987); columns level, lower, upper, sojourns, expected.
+
+        As many are expected of a level in all as were seen.
+        """
+        record, whole = self.record, ~np.isnan(self.record.after)
+        own, durations = self._classes_of(record.level[whole]), record.duration[whole]
+        shortest, longest = record.resolution or float(durations.min()), float(durations.max())
+        bins = max(1, math.ceil(_BINS_A_DECADE * math.log10(longest / shortest)))
+        edges = np.geomspace(shortest, longest, bins + 1)
+        durations = np.clip(durations, edges[0], edges[-1])  # rounding
+        lasting = np.array(self.lasting(values, edges))
+        lasting[:, 0], lasting[:, -1] = 1.0, 0.0  # what is shorter or longer counts as in the outermost bins
+        columns = []
+        for index, level in enumerate(self._levels):
+            seen = np.histogram(durations[own == index], edges)[0]
+            expected = -np.diff(lasting[index]) * seen.sum()
+            columns.append((np.full(bins, level), edges[:-1], edges[1:], seen, expected))
+        names = ("level", "lower", "upper", "sojourns", "expected")
+        return {name: np.concatenate(parts) for name, parts in zip(names, zip(*columns, strict=True), strict=True)}
 
     def at_rest(self, values: np.ndarray) -> tuple[float, float]:
         """Mean and standard deviation of the observable at any time."""
@@ -259,8 +306,23 @@ class _Program:
         staying = stays(generator, self.classes, *self.grid, sequence.width)
         return generator, staying, leaving(staying, self.classes)
 
+    def lasting(self, coefficients: Any, sequence: _Sequence) -> Array:
+        """The probability (sojourns,) that a sojourn of a level lasts for longer than each of them."""
+        _, _, law, flux, scale = self._ends(coefficients, sequence)
+        return jnp.einsum("dm,dm->d", law[sequence.own], flux[:, :, -1]) * jnp.exp(scale)
+
     def _filter(self, coefficients: Any, sequence: _Sequence) -> tuple[Array, Array]:
         """The log-likelihood, and the law (sojourns, members) of the state when each has lasted the resolution."""
+        staying, left, law, flux, scale = self._ends(coefficients, sequence)
+        members = self.classes.members
+        # where the next class is not seen, the probability of no end stands in the place of a law
+        lasting = jnp.pad(left.entries @ staying.lasting[None], ((0, 0), (0, 1), (0, 1)))[:, :, members]
+        landing = jnp.pad(jnp.moveaxis(lasting, 2, 1), ((0, 0), (0, 1), (0, 0), (0, 0))).at[:, -1, -1, 0].set(1.0)
+        return _followed(law, flux, scale, landing, sequence)
+
+    def _ends(self, coefficients: Any, sequence: _Sequence) -> tuple[Stays, Leaving, Array, Array, Array]:
+        """How classes are stayed in and left, the law (classes, members) in equilibrium when a sojourn has lasted the
+        resolution, and the rates (sojourns, members, entries + 1) at the end of each, as multiples of exponentials."""
         generator, staying, left = self._left(coefficients, sequence)
         members, grid, width = self.classes.members, self.grid, sequence.width
 
@@ -273,10 +335,7 @@ class _Program:
         every = jax.vmap(of_class)(left, *map(jnp.asarray, (members, *data)))
         flux, scale = (jnp.concatenate(part)[sequence.order] for part in every)
         law = jnp.append(entry_law(generator, staying, left, self.classes, grid, width), 0.0)[members]
-        # where the next class is not seen, the probability of no end stands in the place of a law
-        lasting = jnp.pad(left.entries @ staying.lasting[None], ((0, 0), (0, 1), (0, 1)))[:, :, members]
-        landing = jnp.pad(jnp.moveaxis(lasting, 2, 1), ((0, 0), (0, 1), (0, 0), (0, 0))).at[:, -1, -1, 0].set(1.0)
-        return _followed(law / law.sum(axis=1, keepdims=True), flux, scale, landing, sequence)
+        return staying, left, law / law.sum(axis=1, keepdims=True), flux, scale
 
 
 def _followed(start: Array, flux: Array, scale: Array, landing: Array, sequence: _Sequence) -> tuple[Array, Array]:

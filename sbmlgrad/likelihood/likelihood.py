@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -103,6 +104,10 @@ class Likelihood(Protocol):
 
         ``rough`` is for confidence limits, which need fewer digits, and are not worth as much.
         """
+        ...
+
+    def roughly(self, values: np.ndarray) -> AbstractContextManager[None]:
+        """For a while, take no more into account than confidence limits around these values need."""
         ...
 
     def expected(self, values: np.ndarray) -> Expected:

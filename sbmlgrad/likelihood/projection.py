@@ -8,7 +8,8 @@ counted; where it is too much the box of counts grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -45,7 +46,8 @@ _MOST_PRODUCTS = 4e8  # of terms of all series, states and laws, in one evaluati
 _MOST_LOST = 1e-8  # of the probability, between two times
 _MOST_LOST_ROUGHLY = 1e-4  # the same, where a confidence limit goes by it
 _TIMES, _FEW = 4, 2000  # times the states at the maximum, or as many in all, that a confidence limit is worth
-_WIDER = 0.4  # of the range of counts, that a side grows by
+_UNLIKELY = 1e-6  # of the probability, on average, on one side of a box that is good for confidence limits
+_WIDER, _WIDER_ROUGHLY = 0.4, 0.2  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
 _CLOSE_SCORE = 1e-4  # of a score, and of the size that chance gives it
@@ -133,7 +135,7 @@ class Projected:
         reaction, source = np.nonzero((self.space.successors == len(self.space)) & (rates > 0))
         flux = rates[reaction, source] * occupied[source]
         after = self.space.states[source] + self.problem.network.stoichiometry.T[reaction]
-        step = np.ceil(_WIDER * (upper - lower) + 3).astype(np.int64)
+        step = np.ceil((_WIDER_ROUGHLY if rough else _WIDER) * (upper - lower) + (2 if rough else 3)).astype(np.int64)
         sides = [flux @ side for side in (after < lower, after > upper)]
         below, above = (np.where(side > _SHARE * flux.sum(), step, 0) for side in sides)
         if not np.any(below | above):  # what leaves comes and goes between two times
@@ -149,6 +151,30 @@ class Projected:
             self.match(values)
             raise
         return True
+
+    @contextmanager
+    def roughly(self, values: np.ndarray) -> Iterator[None]:
+        kept = self._box, self.space, self.layout
+        self._box = self._occupied(values)
+        self.prepare(values)
+        try:
+            yield
+        finally:
+            self._box, self.space, self.layout = kept
+            self.match(values)
+
+    def _occupied(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds (species,) of what was measured, and of the counts between which next to all probability is."""
+        occupied, states = self.losses(values)[1], self.space.states
+        lower, upper = ranges(list(self._seen.T))
+        for species, column in enumerate(states.T):
+            own = np.bincount(column, weights=occupied)
+            likely = np.flatnonzero(
+                (np.cumsum(own) > _UNLIKELY * own.sum()) & (np.cumsum(own[::-1])[::-1] > _UNLIKELY * own.sum())
+            )
+            lower[species] = np.fmin(lower[species], likely[0])
+            upper[species] = np.fmax(upper[species], likely[-1])
+        return lower.astype(np.int64), upper.astype(np.int64)
 
     @property
     def size(self) -> int:

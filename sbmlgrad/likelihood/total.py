@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
@@ -48,6 +49,13 @@ class Total:
     def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         widened = [part.widen(values[places], rough) for part, places in zip(self.parts, self.places, strict=True)]
         return any(widened)
+
+    @contextmanager
+    def roughly(self, values: np.ndarray) -> Iterator[None]:
+        with ExitStack() as stack:
+            for part, places in zip(self.parts, self.places, strict=True):
+                stack.enter_context(part.roughly(values[places]))
+            yield
 
     def expected(self, values: np.ndarray) -> Expected:
         """One part after the other; observables are numbered within each."""

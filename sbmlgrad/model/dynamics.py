@@ -17,7 +17,7 @@ def by_reactions(elements: Elements, species: str) -> bool:
     item = elements.species[species]
     if item.boundary or item.constant or species in elements.assignment_rules or species in elements.rate_rules:
         return False
-    return any(reference.species == species for reference in references(elements))
+    return species in elements.uses
 
 
 def references(elements: Elements) -> Iterator[SpeciesReference]:
@@ -30,13 +30,11 @@ def references(elements: Elements) -> Iterator[SpeciesReference]:
 def amount_rate(elements: Elements, species: str) -> sympy.Expr:
     """The rate at which reactions change the amount of a species."""
     factor = elements.species[species].conversion_factor or elements.conversion_factor
-    terms = []
-    for reaction in elements.reactions.values():
-        for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
-            for reference in side:
-                if reference.species == species:
-                    factors = [sympy.Integer(sign), reference.stoichiometry, reaction.kinetic_law]
-                    terms.append(_product(*factors, *([symbol(factor)] if factor else [])))
+    converted = (symbol(factor),) if factor else ()
+    terms = [
+        _product(sympy.Integer(sign), reference.stoichiometry, reaction.kinetic_law, *converted)
+        for sign, reference, reaction in elements.uses.get(species, ())
+    ]
     return build(sympy.Add, *terms) if terms else _ZERO
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import sympy
 
@@ -17,6 +18,7 @@ TIME = sympy.Symbol("<time>")  # no SBML id contains "<", so this cannot collide
 AVOGADRO = 6.02214179e23  # the value that SBML L3 fixes for its csymbol
 
 
+@lru_cache(maxsize=100_000)
 def symbol(identifier: str) -> sympy.Symbol:
     """The symbol that stands for an SBML id; never parsed, so ``lambda`` or ``I`` are ids like any other."""
     return sympy.Symbol(identifier)
@@ -166,7 +168,17 @@ class Elements:
         item = self.species[species]
         return item.only_substance_units or self.compartments[item.compartment].dimensions == 0
 
-    @property
+    @cached_property
+    def uses(self) -> Mapping[str, tuple[tuple[int, SpeciesReference, Reaction], ...]]:
+        """By species, where reactions take it (-1) or make it (1): sign, reference and reaction, in document order."""
+        uses: dict[str, list[tuple[int, SpeciesReference, Reaction]]] = {}
+        for reaction in self.reactions.values():
+            for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
+                for reference in side:
+                    uses.setdefault(reference.species, []).append((sign, reference, reaction))
+        return {species: tuple(items) for species, items in uses.items()}
+
+    @cached_property
     def set_by_events(self) -> frozenset[str]:
         """The ids that events assign."""
         return frozenset(identifier for event in self.events for identifier in event.assignments)

@@ -29,6 +29,8 @@ def evaluate(expression: Any, values: Mapping[str, float]) -> float:
     KeyError
         if a symbol has no value.
     """
+    if isinstance(expression, sympy.Number):
+        return float(expression)
     with np.errstate(all="ignore"):
         return float(_value(expression, values))
 

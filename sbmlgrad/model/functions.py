@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -76,6 +77,7 @@ DISTRIBUTIONS: tuple[Distribution, ...] = (
 )
 
 
+@lru_cache(maxsize=10_000)
 def number(value: float) -> sympy.Expr:
     """The sympy number for a float: an Integer where it is integral, else a 53-bit Float, oo, -oo or nan."""
     value = float(value)
@@ -137,6 +139,17 @@ def substitute(expression: Any, replacements: Mapping[Any, Any]) -> Any:
     if all(new is old for new, old in zip(args, expression.args, strict=True)):
         return expression
     return build(expression.func, *args)
+
+
+def holds(expression: Any, kind: type) -> bool:
+    """Whether any node of the expression is of a kind, such as :class:`draw`."""
+    pending = [expression]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, kind):
+            return True
+        pending.extend(node.args)
+    return False
 
 
 def size_and_depth(expression: Any, largest: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import sympy
@@ -13,7 +13,7 @@ import sympy
 from sbmlgrad.model.dynamics import by_reactions
 from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, rate_id, symbol
 from sbmlgrad.model.evaluate import evaluate, reaching
-from sbmlgrad.model.functions import build, delayed, draw, number, piecewise, substitute
+from sbmlgrad.model.functions import build, delayed, draw, holds, number, piecewise, substitute
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room, listing
 from sbmlgrad.network.formulas import formulas, undefined
@@ -41,6 +41,7 @@ class Difference:
     why: str
 
 
+@lru_cache(maxsize=100_000)
 def count_symbol(species: str) -> sympy.Symbol:
     """The symbol of a species' molecule count."""
     return sympy.Symbol(COUNT + species)
@@ -77,9 +78,10 @@ class Chemistry:
         self.initial = model.initial_values()
         self.reasons: list[str] = []
         self.reasons += undefined(self.elements)
-        delays = dict.fromkeys(where for where, formula in formulas(self.elements) if formula.has(delayed))
+        delays = dict.fromkeys(where for where, formula in formulas(self.elements) if holds(formula, delayed))
         self.reasons += [f"{where} uses delay (only rate equations keep values of the past)" for where in delays]
         self.state = tuple(s for s in self.elements.species if by_reactions(self.elements, s))
+        self._reacting = frozenset(self.state)
         self.in_counts = {symbol(s): self.value(s, self.amount_of_count(s)) for s in self.state}
         self.moving: set[sympy.Symbol] = {*self.in_counts, *(count_symbol(s) for s in self.state)}
         self.moving |= {symbol(i) for i in (*self.elements.rate_rules, *self.elements.set_by_events)}
@@ -311,7 +313,7 @@ class Chemistry:
 
     def _bounds(self) -> Bounds:
         counts, units = {}, {}
-        drawing = {symbol(i) for i, e in self.elements.initial_assignments.items() if e.has(draw)}
+        drawing = {symbol(i) for i, e in self.elements.initial_assignments.items() if holds(e, draw)}
         needs = {symbol(name): expression.free_symbols for name, expression in self._computed.items()}
         random = reaching(drawing, needs)
         drawn = {name for name in self.initial if symbol(name) in random}
@@ -378,7 +380,7 @@ class Chemistry:
         changes: dict[str, float] = {}
         for sign, side in ((-1, reaction.reactants), (1, reaction.products)):
             for reference in side:
-                if reference.species in self.state:
+                if reference.species in self._reacting:
                     change = sign * self._molecules(reaction, reference)
                     changes[reference.species] = changes.get(reference.species, 0.0) + change
         for identifier, change in changes.items():
@@ -407,14 +409,14 @@ class Chemistry:
         return evaluate(expression, self.initial) * conversion / self.elements.extent_molecules
 
     def _counts(self, side: Iterable[SpeciesReference]) -> list[sympy.Symbol]:
-        return [count_symbol(s) for s in dict.fromkeys(ref.species for ref in side) if s in self.state]
+        return [count_symbol(s) for s in dict.fromkeys(ref.species for ref in side) if s in self._reacting]
 
     def _guarded(self, channel: Channel, reaction: Reaction, consumed: Iterable[SpeciesReference]) -> Channel:
         """The channel with its law zero wherever molecules that it takes, or only needs, are not there."""
         needed = {species: -change for species, change in channel.jumps.items() if change < 0}
         taken: dict[str, float] = {}
         for reference in consumed:
-            if reference.species in self.state:
+            if reference.species in self._reacting:
                 molecules = self._molecules(reaction, reference)
                 taken[reference.species] = taken.get(reference.species, 0.0) + molecules
         for species, molecules in taken.items():
@@ -434,7 +436,7 @@ class Chemistry:
         """Whether random numbers are drawn, for initial values or by events."""
         elements = self.elements
         drawn = [*elements.initial_assignments.values(), *(v for e in elements.events for v in e.assignments.values())]
-        return any(expression.has(draw) for expression in drawn)
+        return any(holds(expression, draw) for expression in drawn)
 
     def _check_formulas(self) -> None:
         """Refuse what has a meaning for rate equations only."""
@@ -446,7 +448,7 @@ class Chemistry:
             for event in elements.events
         }
         for where, formula in {**laws, **rules, **decisions}.items():
-            if formula.has(draw):
+            if holds(formula, draw):
                 self.reasons.append(f"{where} draws random numbers all the time; they can be drawn at events only")
         jumping = {symbol(rate_id(species)): species for species in self.state}
         for where, formula in {**laws, **rules, **decisions}.items():

@@ -1,11 +1,13 @@
-"""What JAX has compiled is kept for the next process, in the user's cache folder."""
+"""What JAX and Numba have compiled is kept for the next process, in the user's cache folder."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -24,18 +26,51 @@ def keep_compiled() -> None:
     its own, or nothing can be written, nothing is changed.
     """
     megabytes = _megabytes()
-    if not megabytes or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+    if jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
-    folder = user_cache() / "compiled" / _machine()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK):
+    folder = _folder()
+    if folder is not None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", megabytes << 20)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTHWHILE)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def compiled_loop(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A loop over arrays, compiled by Numba at its first call, and kept for the next process as other code is."""
+    return _compiled(function, inlined=False)
+
+
+def compiled_part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of such loops, compiled anew in each that calls it, so that calls cost nothing."""
+    return _compiled(function, inlined=True)
+
+
+def _compiled(function: Callable[..., Any], inlined: bool) -> Callable[..., Any]:
+    import numba  # takes most of a second, and few models need it
+
+    config: Any = numba.config
+    folder, before = _folder(), config.CACHE_DIR
+    config.CACHE_DIR = "" if folder is None else str(folder)  # where a decorator looks, as of now
+    try:
+        compiled: Callable[..., Any] = numba.njit(
+            nogil=True, error_model="numpy", forceinline=inlined, cache=folder is not None
+        )(function)
+    finally:
+        config.CACHE_DIR = before
+    return compiled
+
+
+def _folder() -> Path | None:
+    """Where compiled code is kept, made if need be; None where it is switched off or nothing can be written."""
+    if not _megabytes():
+        return None
+    folder = user_cache() / "compiled" / _machine()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def use_nothing_kept() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 import sympy
 
 from sbmlgrad.model.elements import Elements
-from sbmlgrad.model.functions import draw
+from sbmlgrad.model.functions import draw, holds
 
 
 def refusals(elements: Elements) -> list[str]:
     """Why rate equations cannot be made of a model."""
-    drawing = [where for where, formula in formulas(elements) if formula.has(draw)]
+    drawing = [where for where, formula in formulas(elements) if holds(formula, draw)]
     return [
         *undefined(elements),
         *(f"{where} draws random numbers, which only exact simulation (method ssa) does" for where in drawing),

@@ -26,21 +26,25 @@ class ReactionNetwork:
         Integer array (species, reactions): the change of each count when a reaction fires.
     propensities
         JAX function ``propensities(x, parameters) -> (reactions,)`` of the counts ``x`` (species,), float64,
-        in events per time.
+        in events per time; with ``inputs``, ``propensities(x, parameters, inputs)``.
     x0
         Initial counts (species,).
     parameters
         Mapping from names to numbers or arrays, handed to ``propensities`` as a dict. A value may also be a tree of
         arrays, such as the layers of a neural network: dicts, lists, tuples and whatever else JAX knows as a
         pytree, nested as deep as you like. Lists of plain numbers are arrays.
+    inputs
+        What a trajectory is given beside the parameters, such as an image: any tree of arrays. It goes to all
+        trajectories but where :func:`value_and_grad` has others for each, in the same structure.
     species, reactions
         Names for columns and messages; ``X0, X1, ...`` and ``R0, R1, ...`` if not given.
     """
 
     stoichiometry: Any
-    propensities: Callable[[Array, Any], Any] | None = None
+    propensities: Callable[..., Any] | None = None
     x0: Any = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Any = None
     species: tuple[str, ...] = ()
     reactions: tuple[str, ...] = ()
     rates: Rates | None = field(default=None, repr=False)
@@ -61,6 +65,7 @@ class ReactionNetwork:
         set_("reactions", tuple(self.reactions) or tuple(f"R{j}" for j in range(reactions)))
         set_("x0", np.asarray(self.x0, dtype=np.float64))
         set_("parameters", {name: _as_arrays(name, value) for name, value in self.parameters.items()})
+        set_("inputs", jax.tree.map(np.asarray, self.inputs, is_leaf=_holds_numbers))
         if np.shape(self.x0) != (count,):
             raise SbmlgradError(f"x0: expected {count} initial counts, one a species, got shape {np.shape(self.x0)}")
         if (len(self.species), len(self.reactions)) != (count, reactions):
@@ -71,17 +76,18 @@ class ReactionNetwork:
             set_("rates", self._elementwise())
 
     def _elementwise(self) -> Rates:
-        propensities = self.propensities
+        propensities, given = self.propensities, self.given(self.inputs)
         assert propensities is not None
         expected = (len(self.reactions),)
         try:
-            point = (jnp.asarray(self.x0), dict(self.parameters))
-            shape = jax.eval_shape(lambda x, p: jnp.asarray(propensities(x, p)), *point).shape
+            point = (jnp.asarray(self.x0), dict(self.parameters), *given)
+            shape = jax.eval_shape(lambda *point: jnp.asarray(propensities(*point)), *point).shape
         except SbmlgradError:
             raise
         except Exception as error:
             reason = str(error).partition("\n")[0]
-            raise SbmlgradError(f"propensities: cannot be called with (x, parameters): {reason}") from error
+            arguments = "(x, parameters, inputs)" if given else "(x, parameters)"
+            raise SbmlgradError(f"propensities: cannot be called with {arguments}: {reason}") from error
         if shape != expected:
             raise SbmlgradError(f"propensities: expected an array of shape {expected}, one a reaction, got {shape}")
 
@@ -89,7 +95,9 @@ class ReactionNetwork:
 
         def rates(x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> tuple[Any, ...]:
             parameters = structured(coefficients)
-            batched = jax.vmap(lambda state: jnp.asarray(propensities(state, parameters)), in_axes=1, out_axes=1)
+            batched = jax.vmap(
+                lambda state: jnp.asarray(propensities(state, parameters, *given)), in_axes=1, out_axes=1
+            )
             return tuple(batched(jnp.stack(x)))
 
         return rates
@@ -113,10 +121,18 @@ class ReactionNetwork:
         """Values in the order of ``coefficients`` put into the structure of ``parameters``."""
         return self._structure()(coefficients)
 
-    def propensities_at(self, x: Any, coefficients: Any) -> Array:
-        """The propensities (reactions,), float64, of one state ``x`` (species,), also where only ``rates`` is known."""
+    def given(self, inputs: Any) -> tuple[Any, ...]:
+        """What functions of (x, parameters) are given beside these: ``inputs``, or nothing in a network without any."""
+        return () if self.inputs is None else (inputs,)
+
+    def propensities_at(self, x: Any, coefficients: Any, inputs: Any = None) -> Array:
+        """The propensities (reactions,), float64, of one state ``x`` (species,), also where only ``rates`` is known.
+
+        ``inputs`` are the trajectory's; the network's own if not given.
+        """
         if self.propensities is not None:
-            values = jnp.asarray(self.propensities(x, self.structured(coefficients)))
+            given = self.given(self.inputs if inputs is None else inputs)
+            values = jnp.asarray(self.propensities(x, self.structured(coefficients), *given))
         else:
             assert self.rates is not None
             rates = self.rates(tuple(x), tuple(coefficients))
@@ -127,6 +143,30 @@ class ReactionNetwork:
         """The same network with other values of some parameters; :class:`UnknownIdError` for others."""
         self.check_names(values, ())
         return replace(self, parameters={**self.parameters, **values})
+
+    def with_inputs(self, inputs: Any) -> ReactionNetwork:
+        """The same network with other inputs to all trajectories, in the same structure."""
+        for_each = self.inputs_of(jax.tree.map(lambda leaf: np.asarray(leaf)[None], inputs))
+        return replace(self, inputs=jax.tree.map(lambda leaf: leaf[0], for_each), rates=None)
+
+    def inputs_of(self, inputs: Any) -> Any:
+        """Inputs for several trajectories, each array with a leading axis, in the structure and shapes of these.
+
+        Raises :class:`SbmlgradError` for others, and where arrays differ in how many there are.
+        """
+        if self.inputs is None:
+            raise SbmlgradError("inputs: the network takes none; give it some (ReactionNetwork(..., inputs=example))")
+        trees: list[Any] = [jax.tree.structure(tree) for tree in (self.inputs, inputs)]
+        own, leaves = jax.tree.leaves(self.inputs), [np.asarray(leaf) for leaf in jax.tree.leaves(inputs)]
+        expected, shapes = [leaf.shape for leaf in own], [leaf.shape for leaf in leaves]
+        if trees[0] != trees[1] or [shape[1:] for shape in shapes] != expected or not all(shapes):
+            raise SbmlgradError(
+                f"inputs: expected the structure of the network's own, {trees[0]}, with arrays of shapes {expected} "
+                f"and a leading axis of trajectories, got shapes {shapes}"
+            )
+        if len({shape[0] for shape in shapes}) != 1 or not shapes[0][0]:
+            raise SbmlgradError(f"inputs: expected as many of each, and at least one, got shapes {shapes}")
+        return jax.tree.unflatten(trees[0], leaves)
 
     def check_numbers(self, parameters: Iterable[str]) -> None:
         """Raise :class:`SbmlgradError` for parameters that are not single numbers."""

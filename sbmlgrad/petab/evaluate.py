@@ -7,6 +7,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -126,9 +127,13 @@ class Evaluator:
         needed = symbols(formula for _, formula, _ in formulas(definition))
         needed |= {definition.aliases[name] for name in needed if name in definition.aliases}
         self.equations = {name: Equations(model, needed) for name, model in definition.models.items()}
-        self.runs: defaultdict[tuple[str, str], list[Measurement]] = defaultdict(list)
-        for measurement in definition.measurements:
-            self.runs[measurement.model, measurement.experiment].append(measurement)
+        self.runs = _by_run(definition)
+
+    def measured(self, definition: Definition) -> Evaluator:
+        """The same with other measured values."""
+        result = copy(self)
+        result.definition, result.runs = definition, _by_run(definition)
+        return result
 
     def evaluate(self, changes: Mapping[str, float], settings: Settings | None = None) -> Evaluation:
         """Solve the rate equations of all experiments and compare; see :meth:`Problem.evaluate`."""
@@ -210,6 +215,14 @@ class Evaluator:
                 f"{item.time:g} of experiment {item.experiment!r}; it must {must}: check the noise formula and "
                 "its parameters"
             )
+
+
+def _by_run(definition: Definition) -> dict[tuple[str, str], list[Measurement]]:
+    """The measurements of each experiment of a model."""
+    runs: defaultdict[tuple[str, str], list[Measurement]] = defaultdict(list)
+    for measurement in definition.measurements:
+        runs[measurement.model, measurement.experiment].append(measurement)
+    return dict(runs)
 
 
 def _total(terms: list[float]) -> float:

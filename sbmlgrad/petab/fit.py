@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sbmlgrad.errors import FitError, PetabError, SimulationError
-from sbmlgrad.fitting.box_search import FIRST_RADIUS, Found, search
-from sbmlgrad.petab.evaluate import Evaluator, parameter_values
+from sbmlgrad.fitting.box_search import FIRST_RADIUS, Found, Local, search
+from sbmlgrad.fitting.checkpoint import Memory, forgetful
+from sbmlgrad.petab.evaluate import Evaluation, Evaluator, parameter_values
 from sbmlgrad.petab.objective import Objective, Posterior, coordinates
 from sbmlgrad.petab.starts import check_starts, draw_starts
 from sbmlgrad.simulation.path import Settings
@@ -34,6 +36,8 @@ class Options:
     evaluations: int
     tolerance: float
     progress: bool
+    memory: Memory = forgetful
+    """what was evaluated before a search was cut off"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,9 @@ class Ended:
 class MultiStart:
     """Searches from several starts, in the order of the starts, with one compiled objective."""
 
+    exact = True
+    """whether values are the same each time, and smooth"""
+
     def __init__(self, evaluator: Evaluator, options: Options):
         self.evaluator, self.definition, self.options = evaluator, evaluator.definition, options
         self.parameters = coordinates(self.definition)
@@ -64,6 +71,8 @@ class MultiStart:
         self.fixed = parameter_values(self.definition, dict.fromkeys(self.parameters.names, 1.0))
         self.objectives: dict[float, Objective] = {}
         self.starts = self._starts()
+        self.mc_covariance = np.zeros((len(self.parameters.names),) * 2)
+        """what chance in simulations adds to the covariance of the best end"""
 
     def _check(self) -> None:
         source, parameters = self.definition.source, self.parameters
@@ -92,8 +101,16 @@ class MultiStart:
             starts = np.concatenate([nominal[None], starts])
         return starts
 
-    def run(self) -> list[Ended]:
-        """Where each search ended.
+    def evaluation(self, best: Ended) -> Evaluation:
+        """What is simulated at an end."""
+        assert best.point is not None
+        return self.evaluator.evaluate(self.named(best.point))
+
+    def warn(self) -> None:
+        """Name what is to be known of the models."""
+
+    def run(self) -> tuple[list[Ended], Ended]:
+        """Where each search ended, and the one that counts.
 
         Raises
         ------
@@ -109,51 +126,73 @@ class MultiStart:
         if ended[best].posterior is None:
             raise FitError(f"none of {len(ended)} starts could be simulated; the first: {ended[0].message}")
         ended[best] = self._confirmed(ended[best])
-        return ended
+        return ended, ended[best]
 
     def _ended(self, start: np.ndarray) -> Ended:
         begin = time.perf_counter()
         try:
-            found, evaluations = self._searched(self.parameters.to_scale(start), _COARSER * self.options.tolerance)
+            searched = self._searched(self.parameters.to_scale(start), _COARSER * self.options.tolerance)
         except (SimulationError, PetabError) as error:
             return Ended(start, time.perf_counter() - begin, str(error))
-        return _of(found, evaluations, start, time.perf_counter() - begin)
+        return _of(*searched, start, time.perf_counter() - begin)
 
-    def _searched(self, point: np.ndarray, tolerance: float) -> tuple[Found, int]:
+    def _searched(self, point: np.ndarray, tolerance: float) -> tuple[Posterior, Found, int]:
         """The end of a search, with as exact a solver as it takes, and the evaluations until then."""
         lower, upper = (self.parameters.to_scale(side) for side in (self.parameters.lower, self.parameters.upper))
         first, evaluations = True, 0
         while True:
             radius = FIRST_RADIUS if first else _NEAR
             left = max(self.options.evaluations - evaluations, 1)
-            found = search(self._objective(tolerance), point, lower, upper, left, radius)
+            found = search(self._remembered(tolerance), point, lower, upper, left, radius)
             evaluations += found.evaluations
             fine = tolerance <= self.options.tolerance
-            tolerance *= _FINER
+            last, tolerance = tolerance, tolerance * _FINER
             if fine and (not found.stuck or tolerance < _FINEST * (1 - 1e-6)):
-                return found, evaluations
+                local = found.local
+                posterior = local if isinstance(local, Posterior) else self.objective_at(last)(found.point)
+                return posterior, found, evaluations
             first, point = False, found.point
 
     def _confirmed(self, best: Ended) -> Ended:
         """The best end, searched on from there where an exact simulation says something else."""
         assert best.point is not None
         assert best.posterior is not None
-        values = dict(zip(self.parameters.names, self.parameters.from_scale(best.point).tolist(), strict=True))
-        exact = self.evaluator.evaluate(values).llh
+        exact = self.evaluator.evaluate(self.named(best.point)).llh
         if abs(exact - best.posterior.llh) <= _SAME:
             return best
         begin = time.perf_counter()
-        found, evaluations = self._searched(best.point, self.evaluator.settings.relative)
-        again = _of(found, best.evaluations + evaluations, best.start, best.seconds + time.perf_counter() - begin)
+        posterior, found, evaluations = self._searched(best.point, self.evaluator.settings.relative)
+        seconds = best.seconds + time.perf_counter() - begin
+        again = _of(posterior, found, best.evaluations + evaluations, best.start, seconds)
         return replace(again, message=f"{again.message}, at a finer tolerance")
 
-    def _objective(self, tolerance: float) -> Objective:
+    def named(self, point: np.ndarray) -> dict[str, float]:
+        """Values of the estimated parameters at a point (P,) on their scale."""
+        return dict(zip(self.parameters.names, self.parameters.from_scale(point).tolist(), strict=True))
+
+    def _remembered(self, tolerance: float) -> Callable[[np.ndarray], Local]:
+        """The objective, or what is remembered of it."""
+        objective, memory = self.objective_at(tolerance), self.options.memory
+        if memory is forgetful:
+            return objective
+
+        def local(point: np.ndarray) -> Local:
+            def computed() -> tuple[np.ndarray, ...]:
+                found = objective(point)
+                return np.array(found.value), found.gradient, found.curvature
+
+            value, gradient, curvature = memory(f"objective at {tolerance:.3g}", (point,), computed)
+            return Local(float(value), gradient, curvature)
+
+        return local
+
+    def objective_at(self, tolerance: float) -> Objective:
+        """What is made small, by a solver of this tolerance."""
         if tolerance not in self.objectives:
             settings = Settings(relative=tolerance, most_steps=_MOST_STEPS)
             self.objectives[tolerance] = Objective(self.evaluator, self.parameters, self.fixed, settings)
         return self.objectives[tolerance]
 
 
-def _of(found: Found, evaluations: int, start: np.ndarray, seconds: float) -> Ended:
-    assert isinstance(found.local, Posterior)
-    return Ended(start, seconds, found.message, found.point, found.local, evaluations, found.converged)
+def _of(posterior: Posterior, found: Found, evaluations: int, start: np.ndarray, seconds: float) -> Ended:
+    return Ended(start, seconds, found.message, found.point, posterior, evaluations, found.converged)

@@ -6,21 +6,25 @@ import datetime
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from sbmlgrad.about import __version__
 from sbmlgrad.files import write_text
 from sbmlgrad.fitting.ascent import inverse_information
 from sbmlgrad.fitting.outcome import Outcome, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Parameters
+from sbmlgrad.fitting.profiled import Profile, chosen, profiled
+from sbmlgrad.fitting.sampled import Posterior, sampled
 from sbmlgrad.model.model import Model
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation
-from sbmlgrad.petab.fit import Ended
+from sbmlgrad.petab.fit import Ended, MultiStart
+from sbmlgrad.petab.surface import Drawn, has_priors, surface_of
 from sbmlgrad.petab.verdict import judge
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
@@ -29,7 +33,8 @@ if TYPE_CHECKING:
     import pandas
 
 _SAME = 0.1  # of the objective: ends so close together count as one
-METHOD = "rate equations, forward sensitivities"
+_SAME_DRAWN = 1.0  # the same where chance moves it
+EQUATIONS = "rate equations, forward sensitivities"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +81,74 @@ class PetabFit:
     warnings: tuple[str, ...]
     seconds: float
     seed: int
+    method: str
     source: str
     models: Mapping[str, Model] = field(repr=False)
     simulations: pandas.DataFrame = field(repr=False)
     table: pandas.DataFrame = field(repr=False)
     """the parameter table of the problem, with the estimates as nominal values"""
     measured: pandas.DataFrame = field(repr=False)
+    stderr: Any = field(repr=False)
+    """standard errors of the simulations (n,); 0 by rate equations"""
+    searches: MultiStart = field(repr=False)
+    best: Ended = field(repr=False)
+    """what was searched, and the end that counts"""
+    profiles: Profile | None = field(default=None, repr=False)
+    """what limits are taken from, and a report shows; see :meth:`with_profile`"""
+    posterior: Posterior | None = field(default=None, repr=False)
+    """draws that a report shows; see :meth:`with_posterior`"""
+
+    def profile(
+        self, parameters: str | Sequence[str] | None = None, *, points: int = 16, progress: bool = False
+    ) -> Profile:
+        """How well the model fits while one parameter is held and the others are fitted again, and 95 % limits by it.
+
+        As :meth:`sbmlgrad.fitting.result.Fit.profile`; where the problem has priors, of likelihood times prior.
+
+        Raises
+        ------
+        FitError
+            for parameters that were not fitted, fewer than 4 points, and a fit by exact simulation.
+        """
+        indices = chosen(self.searches.parameters.names, parameters, points)
+        with tqdm(desc="profile", unit="evaluation", disable=None if progress else True, leave=False) as bar:
+            return profiled(surface_of(self.searches, self.best, bar), indices, points)
+
+    def with_profile(self, profile: Profile) -> PetabFit:
+        """The same fit with the limits of a profile in its table, and the profile in its report."""
+        table = self.parameters.copy()
+        for column in ("ci_lower", "ci_upper"):
+            table.loc[profile.limits.index, column] = profile.limits[column]
+        return replace(self, parameters=table, profiles=profile, warnings=(*self.warnings, *profile.warnings))
+
+    def sample(
+        self,
+        n: int = 4000,
+        *,
+        chains: int = 4,
+        warmup: int | None = None,
+        seed: int | None = None,
+        progress: bool = False,
+    ) -> Posterior:
+        """Draws from the posterior, with the problem's priors; what has none has one that is flat on its scale.
+
+        As :meth:`sbmlgrad.fitting.result.Fit.sample`. The column ``log_likelihood`` of the draws is, with priors, the
+        log of likelihood times prior on the scale of the search.
+
+        Raises
+        ------
+        FitError
+            for too few draws, and a fit by exact simulation.
+        """
+        own = self.seed if seed is None else seed
+        prior = "priors of the problem" if has_priors(self.searches.definition) else ""
+        with tqdm(desc="sample", unit="evaluation", disable=None if progress else True, leave=False) as bar:
+            surface = surface_of(self.searches, self.best, bar)
+            return sampled(Drawn(self.searches, bar), surface, n, chains, warmup, own, prior)
+
+    def with_posterior(self, posterior: Posterior) -> PetabFit:
+        """The same fit with draws in its report, and their summary in its JSON."""
+        return replace(self, posterior=posterior, warnings=(*self.warnings, *posterior.warnings))
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of ``fit.json``; infinite numbers become null."""
@@ -102,13 +169,14 @@ class PetabFit:
             "message": self.message,
             "verdict": self.verdict,
             "warnings": list(self.warnings),
-            "method": METHOD,
+            "method": self.method,
             "data": [os.path.basename(self.source)],
             "goodness": {str(name): _finite(value) for name, value in self.goodness.items()},
             "correlation": {
                 str(name): {str(other): _finite(value) for other, value in row.items()}
                 for name, row in self.correlation.iterrows()
             },
+            **({} if self.posterior is None else {"posterior": self.posterior.to_dict()}),
             "starts": [
                 {
                     "start": int(str(number)),
@@ -172,7 +240,7 @@ class PetabFit:
 
         parameters = self.parameters.copy()
         parameters.insert(0, "start", np.nan)
-        curves = self.measured.rename(columns={"predicted": "mean"}).assign(mean_stderr=0.0, sd=0.0)
+        curves = self.measured.rename(columns={"predicted": "mean"}).assign(mean_stderr=self.stderr, sd=0.0)
         ends = self.starts[np.isfinite(self.starts["objective"])].drop(columns=["converged", "seconds", "message"])
         steps = pandas.DataFrame({"step": range(len(ends)), "phase": "ends of searches, best first", "n": 1})
         steps = steps.assign(loss=ends["objective"].to_numpy(), loss_stderr=0.0)
@@ -191,45 +259,47 @@ class PetabFit:
                 "Stopped": self.message,
                 "Verdict": self.verdict,
                 "Goodness": ", ".join(f"{name} {value:.6g}" for name, value in self.goodness.items()),
-                "Gradient": METHOD,
+                "Gradient": self.method,
                 "Seed": str(self.seed),
                 "Wall time": f"{self.seconds:.1f} s",
+                **({} if self.profiles is None else {"Limits": self.profiles.note}),
+                **({} if self.posterior is None else {"Posterior": self.posterior.note}),
                 "sbmlgrad": __version__,
             },
             warnings=self.warnings,
+            posterior=None if self.posterior is None else (self.posterior.draws, self.posterior.summary),
+            profiles=None if self.profiles is None else (self.profiles.table, self.profiles.limits),
         )
 
 
 def result_of(
-    definition: Definition,
-    parameters: Parameters,
-    ends: Sequence[Ended],
-    evaluation: Evaluation,
-    seconds: float,
-    seed: int,
+    fit: MultiStart, ends: Sequence[Ended], best: Ended, evaluation: Evaluation, seconds: float, method: str
 ) -> PetabFit:
-    """The result of a fit: the best end of its searches, and ``evaluation`` there."""
+    """The result of a fit: the end of its searches that counts, ``evaluation`` there, and what ``method`` it was by."""
     import pandas
 
-    best = min(ends, key=lambda item: item.value)
+    definition, parameters = fit.definition, fit.parameters
     assert best.point is not None
     assert best.posterior is not None
     prior = None if evaluation.log_prior is None else sum(evaluation.log_prior.values())
-    verdict = judge(definition, best.posterior, prior)
-    starts = _starts(ends, parameters)
+    verdict = judge(definition, best.posterior, prior, evaluation.stderr)
+    starts = _starts(ends, best, parameters)
     message = f"best of {len(ends)} starts: {best.message}"
     measured = _measured(definition, best)
+    at_bound = parameters.at_bound(parameters.from_scale(best.point))
     outcome = Outcome(
         point=best.point,
-        covariance=inverse_information(
-            best.posterior.curvature, parameters.at_bound(parameters.from_scale(best.point))
-        ),
+        covariance=inverse_information(best.posterior.curvature, at_bound) + fit.mc_covariance,
         freedom=np.inf,
         loss=best.value,
         loss_name="minus log-likelihood",
         converged=best.converged,
         message=message,
-        warnings=(*(() if best.converged else (message,)), *_remarks(starts), *((verdict.text,) * verdict.poor)),
+        warnings=(
+            *(() if best.converged else (message,)),
+            *_remarks(starts, _SAME if fit.exact else _SAME_DRAWN),
+            *((verdict.text,) * verdict.poor),
+        ),
         history=starts,
         measured=measured,
         curves=measured,
@@ -253,17 +323,21 @@ def result_of(
         message=message,
         warnings=(*warnings_of(outcome, table), *left_out),
         seconds=seconds,
-        seed=seed,
+        seed=fit.options.seed,
+        method=method,
         source=definition.source,
         models=models,
         simulations=evaluation.simulations,
         table=_parameter_table(definition, values),
         measured=measured,
+        stderr=0.0 if evaluation.stderr is None else evaluation.stderr,
+        searches=fit,
+        best=best,
     )
 
 
-def _starts(ends: Sequence[Ended], parameters: Parameters) -> pandas.DataFrame:
-    """The table of starts, best first."""
+def _starts(ends: Sequence[Ended], best: Ended, parameters: Parameters) -> pandas.DataFrame:
+    """The table of starts, the one that counts first."""
     import pandas
 
     nowhere = np.full(len(parameters.names), np.nan)
@@ -277,10 +351,11 @@ def _starts(ends: Sequence[Ended], parameters: Parameters) -> pandas.DataFrame:
     places = [nowhere if item.point is None else parameters.from_scale(item.point) for item in ends]
     numbers = pandas.RangeIndex(len(ends), name="start")
     named = pandas.DataFrame(places, columns=list(parameters.names), index=numbers)
-    return pandas.concat([pandas.DataFrame(rows, index=numbers), named], axis=1).sort_values("objective")
+    order = sorted(range(len(ends)), key=lambda index: (ends[index] is not best, ends[index].value))
+    return pandas.concat([pandas.DataFrame(rows, index=numbers), named], axis=1).iloc[order]
 
 
-def _remarks(starts: pandas.DataFrame) -> tuple[str, ...]:
+def _remarks(starts: pandas.DataFrame, same: float) -> tuple[str, ...]:
     """What to know of the searches."""
     texts = []
     values = starts["objective"].to_numpy()
@@ -288,7 +363,7 @@ def _remarks(starts: pandas.DataFrame) -> tuple[str, ...]:
     if failed:
         reason = starts["message"].iloc[-1]
         texts.append(f"{failed} of {len(values)} starts could not be simulated ({reason})")
-    if len(values) > 1 and int(np.sum(values <= np.nanmin(values) + _SAME)) == 1:
+    if len(values) > 1 and int(np.sum(values <= np.nanmin(values) + same)) == 1:
         texts.append(f"only 1 of {len(values)} starts ended at the best value; more starts may find a better one")
     return tuple(texts)
 

@@ -12,6 +12,7 @@ from sbmlgrad.fitting.box_search import Local
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluator
+from sbmlgrad.petab.formulas import Slopes
 from sbmlgrad.petab.likelihood import told_by_all
 from sbmlgrad.petab.observe import Simulated
 from sbmlgrad.petab.priors import log_prior, slope_of_log_prior, support
@@ -74,10 +75,17 @@ class Objective:
         SimulationError, PetabError
             where it cannot be computed.
         """
+        return self.posterior(point, self.evaluator.simulate(*self.moving(point), self.settings))
+
+    def moving(self, point: np.ndarray) -> tuple[dict[str, float], Slopes]:
+        """Values of all parameters by id, and how they move with the coordinates of the point (P,)."""
         values = self.parameters.from_scale(point)
-        seeds = dict(zip(self.parameters.names, np.diag(self.parameters.slope(values)), strict=True))
-        at = {**self.fixed, **dict(zip(self.parameters.names, values.tolist(), strict=True))}
-        simulated = self.evaluator.simulate(at, seeds, self.settings)
+        slopes = dict(zip(self.parameters.names, np.diag(self.parameters.slope(values)), strict=True))
+        return {**self.fixed, **dict(zip(self.parameters.names, values.tolist(), strict=True))}, slopes
+
+    def posterior(self, point: np.ndarray, simulated: Simulated) -> Posterior:
+        """The value at a point at which this was simulated; raises :class:`SimulationError` where it is not finite."""
+        values, (at, _) = self.parameters.from_scale(point), self.moving(point)
         llh, residuals, gradient, fisher = self._likelihood(simulated)
         density = log_prior(self.definition.parameters, at, self.definition.source)
         value = llh + (0.0 if density is None else sum(density.values()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy
@@ -24,20 +24,47 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.petab.course import Course, Surroundings
 from sbmlgrad.petab.definition import STEADY, Definition, Experiment, Measurement
 from sbmlgrad.petab.evaluate import Evaluation, Evaluator, parameter_values
-from sbmlgrad.petab.formulas import symbols, value_of
+from sbmlgrad.petab.formulas import Known, slope_of, symbols, value_of
 from sbmlgrad.petab.restart import Equations, State, column_of
 from sbmlgrad.petab.steady import SteadyStates, relaxation_time
 from sbmlgrad.simulation.experiment import Experiment as Runs
 from sbmlgrad.simulation.experiment import next_seed
 from sbmlgrad.simulation.methods import Method
 
-if TYPE_CHECKING:
-    import pandas
-
 _RELAXATIONS = 3.0  # how often a stretch holds the time in which all but a thousandth is forgotten
 _APART = 5.0  # standard errors: means that differ by more have not settled
 _ROUNDED = 1e-6  # relative: what a solver may change where nothing is left to chance
 _MOMENT = 1e-9  # of a stretch, and of a period's time: just before
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Means over trajectories of variables by name (variables, times), their standard errors, and how they move with
+    the parameters of a fit (P, variables, times), if there is one."""
+
+    names: Sequence[str]
+    times: np.ndarray
+    values: np.ndarray
+    errors: np.ndarray
+    slopes: np.ndarray | None = None
+
+    def at(self, name: str, time: float) -> tuple[float, float, np.ndarray | None]:
+        """One of them: mean, standard error, slopes (P,)."""
+        row, column = list(self.names).index(name), int(np.searchsorted(self.times, time))
+        slopes = None if self.slopes is None else self.slopes[:, row, column]
+        return float(self.values[row, column]), float(self.errors[row, column]), slopes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is simulated in place of a measurement: the mean with its standard error, the noise around it, and how both
+    move with the parameters of a fit, if there is one."""
+
+    value: float
+    noise: float
+    error: float
+    slope: np.ndarray | None
+    noise_slope: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -54,73 +81,160 @@ class Ensembles:
         surroundings = Surroundings(parameter_values(definition, changes), definition.aliases)
         observed: dict[int, tuple[float, float]] = {}
         stderr = np.zeros(len(definition.measurements))
-        for number, ((model, name), items) in enumerate(evaluator.runs.items()):
-            run = _Run(evaluator, evaluator.equations[model], definition.experiments[name], surroundings, items)
-            for item, value, noise, error in run.observed(self.method, self.n, next_seed(self.seed, number)):
-                observed[item.row], stderr[item.row] = (value, noise), error
+        for number, run in enumerate(runs_of(evaluator)):
+            begun = run.begin(surroundings)
+            means = drawn_means(run, begun, self.method, self.n, next_seed(self.seed, number))
+            run.check_settled(means, begun.stretches)
+            for item, seen in run.compared(begun, means):
+                observed[item.row], stderr[item.row] = (seen.value, seen.noise), seen.error
         rows = [observed[item.row] for item in definition.measurements]
         return evaluator.compared(surroundings.parameters, rows, stderr)
 
 
-class _Run:
-    """One experiment with its measurements, as a model that is simulated at once."""
+def runs_of(evaluator: Evaluator, whole_powers: bool = False) -> list[Run]:
+    """A run for each experiment of a model with its measurements."""
+    experiments, equations = evaluator.definition.experiments, evaluator.equations
+    return [
+        Run(evaluator, equations[model], experiments[name], items, whole_powers)
+        for (model, name), items in evaluator.runs.items()
+    ]
+
+
+def drawn_means(run: Run, begun: Begun, method: Method, n: int, seed: int) -> Means:
+    """The means of ``n`` trajectories; raises :class:`SimulationError` where they cannot be simulated."""
+    experiment = Runs(begun.times, tuple(run.variables), n=n, seed=seed, start=begun.start)
+    try:
+        result = method.simulate(run.model(begun), experiment, keep_counts=False)
+    except SimulationError as error:
+        raise type(error)(f"{run.where}: {error}") from None
+    names = list(run.variables)
+    errors = result.sd[names].to_numpy().T / math.sqrt(n)
+    return Means(names, begun.times, result.mean[names].to_numpy().T, errors)
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """An experiment at its start, at values of the parameters.
+
+    Attributes
+    ----------
+    state
+        With which it starts.
+    outside
+        What formulas see that is not in the model.
+    start, infinity
+        When trajectories begin, and which time stands for infinity.
+    stretches
+        Pairs of times between which means may not change.
+    times
+        At which trajectories are looked at.
+    """
+
+    state: State
+    outside: Known
+    start: float
+    infinity: float
+    stretches: Sequence[tuple[float, float]]
+    times: np.ndarray
+
+    def time(self, item: Measurement) -> float:
+        """When a measurement is made."""
+        return self.infinity if math.isinf(item.time) else item.time
+
+
+class Run:
+    """One experiment with its measurements, as a model that is simulated at once.
+
+    ``whole_powers`` is for fits: pre-equilibrations then last for a power of two, so that the random numbers of
+    trajectories are the same where parameters hardly differ.
+    """
 
     def __init__(
         self,
         evaluator: Evaluator,
         equations: Equations,
         experiment: Experiment,
-        surroundings: Surroundings,
         items: Sequence[Measurement],
+        whole_powers: bool = False,
     ):
         self.definition, self.settings = evaluator.definition, evaluator.settings
         self.equations, self.experiment, self.items = equations, experiment, items
         self.where = f"{self.definition.source}: experiment {experiment.id!r}"
-        steady = SteadyStates(self.settings)
-        self.course = Course(equations, experiment, surroundings, steady, self.definition.source)
         self.words = _Words(self.definition, equations.elements)
-
-    def observed(self, method: Method, n: int, seed: int) -> Iterable[tuple[Measurement, float, float, float]]:
-        """Each measurement with what is simulated in its place, the noise, and the standard error of the first."""
-        state = self.course.start()
-        begin, end, stretches = self._stretches(state)
-        model = self._model(state)
+        self._whole_powers = whole_powers
         formulas, needed = self._formulas()
+        self._measured = dict(zip((item.row for item in items), formulas, strict=True))
         names = {formula: f"<measured {number}>" for number, formula in enumerate(dict.fromkeys(formulas))}
-        seen = {name: f"<value of {name}>" for name in needed}
-        variables = {
+        self._names = names
+        self._seen = {name: f"<value of {name}>" for name in needed}
+        self.variables = {
             **{name: formula for formula, name in names.items()},
-            **{own: self.words.translated(symbol(name), {}) for name, own in seen.items()},
+            **{own: self.words.translated(symbol(name), {}) for name, own in self._seen.items()},
         }
-        asked = [end if math.isinf(item.time) else item.time for item in self.items]
+        """What trajectories are looked at for: formulas by name."""
+
+    def begin(self, surroundings: Surroundings) -> Begun:
+        """The experiment at its start.
+
+        Raises
+        ------
+        PetabError
+            for a measurement before it.
+        SimulationError, UnsupportedError
+            where there is no steady state to begin with or to come to, or molecules do not come to rest in some time.
+        """
+        steady = SteadyStates(self.settings)
+        course = Course(self.equations, self.experiment, surroundings, steady, self.definition.source)
+        state = course.start()
+        known = course.surroundings
+        start, infinity, stretches = self._stretches(state, course)
+        asked = [infinity if math.isinf(item.time) else item.time for item in self.items]
         self._check_times(asked)
         times = np.unique([*asked, *(time for pair in stretches for time in pair)])
-        runs = Runs(times, tuple(variables), n=n, seed=seed, start=begin)
-        try:
-            result = method.simulate(with_observables(model, variables), runs, keep_counts=False)
-        except SimulationError as error:
-            raise type(error)(f"{self.where}: {error}") from None
-        errors = result.sd / math.sqrt(n)
-        measured = list(names.values())
-        self._check_settled(result.mean[measured], errors[measured], stretches)
-        for item, formula, time in zip(self.items, formulas, asked, strict=True):
-            mean, spread = (dict(table.loc[time].items()) for table in (result.mean, errors))
-            value, known = float(mean[names[formula]]), {name: float(mean[own]) for name, own in seen.items()}
-            yield item, value, self._noise(item, value, {**known, "time": time}), float(spread[names[formula]])
+        return Begun(state, Known(known.parameters, known.slopes), start, infinity, stretches, times)
+
+    def compared(self, begun: Begun, means: Means) -> Iterable[tuple[Measurement, Seen]]:
+        """Each measurement with what is simulated in its place."""
+        for item in self.items:
+            time = begun.time(item)
+            value, error, slope = means.at(self._names[self._measured[item.row]], time)
+            values, slopes = {**begun.outside.values, "time": time}, dict(begun.outside.slopes)
+            for name, own in self._seen.items():
+                values[name], _, moved = means.at(own, time)
+                slopes.pop(name, None)
+                if moved is not None:
+                    slopes[name] = moved
+            noise, noise_slope = self._noise(item, value, slope, Known(values, slopes))
+            yield item, Seen(value, noise, error, slope, noise_slope)
 
     # ---- the model -------------------------------------------------------------------------------------
 
-    def _model(self, state: State) -> Model:
-        """The model of the experiment, with what is done to it after its start, and what only the problem knows."""
-        elements, outside = self.equations.elements, dict(self.course.surroundings.parameters)
+    def model(self, begun: Begun) -> Model:
+        """The model of the experiment, with what is done to it after its start, and what is looked at."""
         _, *later = self.experiment.periods
-        for period in later:
-            unset = {name for name in period.changes if self.words.name(name) not in self.equations.ids}
-            outside = {**dict.fromkeys(unset, math.nan), **outside}
-        more = {k: v for k, v in outside.items() if k not in self.equations.ids and k not in self.definition.aliases}
-        values = {column_of(elements, name): state.values[name] for name in self.equations.bare.quantities()}
+        known = self.quantities(begun)
+        own = self.equations.bare.quantities()
+        values = {name: value for name, value in known.values.items() if _plain(name) in own}
+        more = {name: value for name, value in known.values.items() if _plain(name) not in own}
         model = with_constants(self.equations.bare.with_parameters(values), more)
-        return in_condition(model, [self._period(period.time, period.changes, state) for period in later])
+        model = in_condition(model, [self._period(period.time, period.changes, begun.state) for period in later])
+        return with_observables(model, self.variables)
+
+    def quantities(self, begun: Begun) -> Known:
+        """The numbers of the model, by what it calls them: initial values, and what only the problem knows."""
+        elements, state = self.equations.elements, begun.state
+        outside = {**dict.fromkeys(self._unset, math.nan), **begun.outside.values}
+        more = {k: v for k, v in outside.items() if k not in self.equations.ids and k not in self.definition.aliases}
+        columns = {name: column_of(elements, name) for name in self.equations.bare.quantities()}
+        slopes = {column: state.slopes[name] for name, column in columns.items() if name in state.slopes}
+        slopes |= {name: slope for name, slope in begun.outside.slopes.items() if name in more}
+        return Known({**{column: state.values[name] for name, column in columns.items()}, **more}, slopes)
+
+    @property
+    def _unset(self) -> set[str]:
+        """What later periods set that is not in the model."""
+        _, *later = self.experiment.periods
+        return {name for p in later for name in p.changes if self.words.name(name) not in self.equations.ids}
 
     def _period(self, time: float, changes: Mapping[str, Any], state: State) -> Period:
         """A period as changes by what species are called here: ``S`` amounts, ``[S]`` concentrations."""
@@ -147,7 +261,8 @@ class _Run:
                     raise UnsupportedError(self.where, [text])
 
     def _formulas(self) -> tuple[list[Any], list[str]]:
-        """What each measurement is of, of symbols of the model, and the ids whose values the noise needs."""
+        """What each measurement is of, of symbols of the model, and the ids whose values the noise needs that may
+        change on the way."""
         formulas, needed = [], set[str]()
         for item in self.items:
             observable = self.definition.observables[item.observable]
@@ -155,20 +270,30 @@ class _Run:
             formulas.append(self.words.translated(observable.formula, given))
             needed |= symbols([observable.noise, *item.noise_overrides, *item.overrides])
             needed -= {observable.id, *observable.placeholders, *observable.noise_placeholders}
-        return formulas, sorted(needed - {"time"})
+        inside = self.equations.ids | self.equations.elements.reactions.keys()
+        moving = {name for name in needed if self.words.name(name) in inside} | (needed & self._unset)
+        return formulas, sorted(moving - {"time"})
 
-    def _noise(self, item: Measurement, value: float, known: Mapping[str, float]) -> float:
-        """The noise formula at the means."""
-        observable, values = self.definition.observables[item.observable], dict(known)
+    def _noise(
+        self, item: Measurement, value: float, slope: np.ndarray | None, known: Known
+    ) -> tuple[float, np.ndarray | None]:
+        """The noise formula at the means, and how it moves."""
+        observable, values, slopes = self.definition.observables[item.observable], dict(known.values), {**known.slopes}
         where = f"{self.definition.source}: observable {observable.id!r}: noise"
         placeholders = (*observable.placeholders, *observable.noise_placeholders)
-        for name, formula in zip(placeholders, (*item.overrides, *item.noise_overrides), strict=True):
-            values[name] = value_of(formula, known, where)
-        return value_of(observable.noise, {**values, observable.id: value}, where)
+        own = dict(zip(placeholders, (*item.overrides, *item.noise_overrides), strict=True))
+        moved = {name: slope_of(formula, known, where) for name, formula in own.items()} | {observable.id: slope}
+        values |= {name: value_of(formula, known.values, where) for name, formula in own.items()}
+        values[observable.id] = value
+        for name, change in moved.items():
+            slopes.pop(name, None)
+            if change is not None:
+                slopes[name] = change
+        return value_of(observable.noise, values, where), slope_of(observable.noise, Known(values, slopes), where)
 
     # ---- time ------------------------------------------------------------------------------------------
 
-    def _stretches(self, state: State) -> tuple[float, float, list[tuple[float, float]]]:
+    def _stretches(self, state: State, course: Course) -> tuple[float, float, list[tuple[float, float]]]:
         """When trajectories begin, when infinity is, and pairs of times between which nothing may change."""
         begin = zero = self._zero
         end, pairs = math.inf, []
@@ -177,7 +302,7 @@ class _Run:
             begin = zero - stretch
             pairs.append((zero - stretch / 2, zero - _MOMENT * stretch))
         if any(math.isinf(item.time) for item in self.items):
-            last = self.course.last_start()
+            last = course.last_start()
             latest = max([last.time, *(item.time for item in self.items if math.isfinite(item.time))])
             stretch = self._stretch(last)
             end = latest + stretch
@@ -192,14 +317,15 @@ class _Run:
             )
             raise UnsupportedError(self.where, [text])
         time = relaxation_time(self.equations, state, self.settings)
-        return _RELAXATIONS * time or 1.0
+        stretch = _RELAXATIONS * time or 1.0
+        return 2.0 ** math.ceil(math.log2(stretch)) if self._whole_powers else stretch
 
-    def _check_settled(
-        self, mean: pandas.DataFrame, errors: pandas.DataFrame, stretches: Sequence[tuple[float, float]]
-    ) -> None:
+    def check_settled(self, means: Means, stretches: Sequence[tuple[float, float]]) -> None:
+        """Raise :class:`SimulationError` for means that have not come to rest."""
+        rows = slice(len(self._names))
         for pair in stretches:
-            middle, last = (mean.loc[time].to_numpy() for time in pair)
-            error = np.hypot(*(errors.loc[time].to_numpy() for time in pair))
+            columns = np.searchsorted(means.times, pair)
+            (middle, last), error = means.values[rows, columns].T, np.hypot(*means.errors[rows, columns].T)
             if np.any(np.abs(last - middle) > _APART * error + _ROUNDED * np.abs(last)):
                 raise SimulationError(
                     f"{self.where}: means still change where the rate equations have long come to rest; begin with a "
@@ -216,6 +342,10 @@ class _Run:
     def _zero(self) -> float:
         """When the experiment begins, a pre-equilibration apart."""
         return next((period.time for period in self.experiment.periods if period.time != STEADY), 0.0)
+
+
+def _plain(column: str) -> str:
+    return column[1:-1] if column.startswith("[") else column
 
 
 class _Words:

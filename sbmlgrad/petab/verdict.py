@@ -9,6 +9,7 @@ from scipy.stats import chi2
 
 from sbmlgrad.fitting.uncertainty import keeping_sign
 from sbmlgrad.petab.definition import Definition
+from sbmlgrad.petab.likelihood import told_by_all
 from sbmlgrad.petab.objective import Posterior
 
 _RARE = 1e-3  # the probability of residuals that are taken for a contradiction
@@ -23,13 +24,20 @@ class Verdict:
     poor: bool
 
 
-def judge(definition: Definition, best: Posterior, log_prior: float | None) -> Verdict:
+def judge(
+    definition: Definition, best: Posterior, log_prior: float | None, stderr: np.ndarray | None = None
+) -> Verdict:
     """Hold the residuals at the estimate against the noise that the problem states.
 
     Where noise is estimated too, residuals are as large as it says whatever the model, and only their order can tell.
+    Where simulations are means, their standard errors ``stderr`` (n,) are part of the noise.
     """
     size, free = best.simulated.slopes.shape
-    squares = float(np.sum(np.square(best.residuals)))
+    residuals = best.residuals
+    if stderr is not None:
+        told = told_by_all(definition, best.simulated.values, best.simulated.noise)
+        residuals = residuals / np.sqrt(1 + told.of_value * stderr**2)
+    squares = float(np.sum(np.square(residuals)))
     goodness = {"log_likelihood": best.llh, "n_data": float(size), "dof": float(size - free), "chi2": squares}
     shape = {definition.observables[item.observable].distribution for item in definition.measurements}
     stated = not np.any(best.simulated.noise_slopes) and shape == {"normal"}
@@ -37,7 +45,7 @@ def judge(definition: Definition, best: Posterior, log_prior: float | None) -> V
     goodness |= {"p_value": p_value, "aic": 2 * free - 2 * best.llh, "bic": free * np.log(size) - 2 * best.llh}
     if log_prior is not None:
         goodness["log_posterior"] = best.llh + log_prior
-    patterns = keeping_sign(*_in_order(definition, best.residuals))
+    patterns = keeping_sign(*_in_order(definition, residuals))
     texts = list(patterns)
     if p_value < _RARE:
         texts.insert(0, f"the residuals are larger than the noise allows (chi2 {squares:.4g}, {size - free} expected)")

@@ -19,13 +19,14 @@ from matplotlib.figure import Figure
 
 from sbmlgrad.errors import SbmlgradError
 from sbmlgrad.report.content import FitContent
+from sbmlgrad.report.dwells import plot_dwells
 from sbmlgrad.report.plots import plot_fit, plot_loss, plot_parameters, plot_residuals, render
 from sbmlgrad.report.posteriors import plot_posterior
 from sbmlgrad.report.profiles import plot_profiles
 
 PAGE = "index.html"
 TABLES = ("parameters.csv", "measured.csv", "history.csv")
-PROFILE, SAMPLES = "profile.csv", "samples.csv"
+PROFILE, SAMPLES, DWELLS = "profile.csv", "samples.csv", "dwells.csv"
 MARK = '<meta name="generator" content="sbmlgrad'
 MARK_WITHIN = 1024  # bytes from the beginning of the page
 MOST_CORRELATED = 40  # rows of the table of correlations
@@ -34,7 +35,7 @@ MOST_CORRELATED = 40  # rows of the table of correlations
 def write_report(content: FitContent, folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> None:
     """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv.
 
-    Profiles go to profile.csv, draws from a posterior to samples.csv.
+    Profiles go to profile.csv, draws from a posterior to samples.csv, histograms of dwell times to dwells.csv.
     An earlier report in this place is replaced, at once and only when the new one is complete. Raises
     SbmlgradError if the folder holds anything else, or one of the ``inputs``, or cannot be written.
     """
@@ -95,6 +96,8 @@ def _write_files(content: FitContent, folder: Path) -> None:
         content.profiles[0].to_csv(folder / PROFILE, index=False)
     if content.posterior is not None:
         content.posterior[0].to_csv(folder / SAMPLES, index=False)
+    if content.dwells is not None:
+        content.dwells.to_csv(folder / DWELLS, index=False)
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
@@ -129,6 +132,7 @@ def render_page(content: FitContent) -> str:
             "loss": _picture(plot_loss(content)),
             "parameters": _picture(plot_parameters(content)),
             "residuals": _picture(plot_residuals(content)),
+            "dwells": None if content.dwells is None else _picture(plot_dwells(content.dwells)),
             "profiles": None if content.profiles is None else _picture(plot_profiles(*content.profiles)),
             "posterior": None if content.posterior is None else _picture(plot_posterior(*content.posterior)),
         },
@@ -137,6 +141,7 @@ def render_page(content: FitContent) -> str:
             *TABLES,
             *([] if content.profiles is None else [PROFILE]),
             *([] if content.posterior is None else [SAMPLES]),
+            *([] if content.dwells is None else [DWELLS]),
         ),
     )
 

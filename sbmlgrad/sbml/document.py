@@ -74,6 +74,11 @@ def parse(source: Source) -> tuple[Any, tuple[str, ...]]:
     return document, warnings
 
 
+def items(every: Any) -> list[Any]:
+    """What is in one of libsbml's lists, whose own iterator counts them anew at each step."""
+    return [every.get(index) for index in range(every.size())]
+
+
 def _decoded(content: bytes, path: str) -> str:
     if not content.strip():
         raise SbmlError(f"{path}: the file is empty; export the model again")

@@ -27,7 +27,7 @@ from sbmlgrad.model.elements import (
 )
 from sbmlgrad.model.functions import number
 from sbmlgrad.model.model import Model
-from sbmlgrad.sbml.document import parse, read_source
+from sbmlgrad.sbml.document import items, parse, read_source
 from sbmlgrad.sbml.flatten import flatten
 from sbmlgrad.sbml.mathml import Scope
 from sbmlgrad.sbml.quantities import Quantities, in_words, listing, size_units, substance_units
@@ -67,12 +67,16 @@ class _Reader:
 
     def __init__(self, document: Any, source: Source, warnings: Iterable[str]):
         self.document, self.model, self.source = document, document.getModel(), source
+        self.level = document.getLevel()
         self.warnings: list[str] = [*warnings, *ignored(document, source.text)]
         self.laws: dict[str, sympy.Expr] = {}
         self.open_laws: list[str] = []
         self.assigned: Set[str] = frozenset()  # what assignment rules and initial assignments set
         self.moving: Set[str] = frozenset()  # what rate rules and events set
-        self.reactions = {reaction.getId(): reaction for reaction in self.model.getListOfReactions()}
+        # libsbml finds what has an id by looking through all that have one
+        self.reactions = {reaction.getId(): reaction for reaction in items(self.model.getListOfReactions())}
+        self.species = {item.getId() for item in items(self.model.getListOfSpecies())}
+        self.named_references = [] if self.level < 3 else [item for item in self._references() if item.getId()]
         functions = {item.getId(): item.getMath() for item in self.model.getListOfFunctionDefinitions()}
         self.scope = Scope(source.path, self._ids(), functions, self._rate)
 
@@ -95,11 +99,11 @@ class _Reader:
         elements = Elements(
             id=model.getId(),
             name=model.getName(),
-            level=self.document.getLevel(),
+            level=self.level,
             version=self.document.getVersion(),
             compartments={item.getId(): self._compartment(item) for item in model.getListOfCompartments()},
-            species={item.getId(): self._species(item, quantities) for item in model.getListOfSpecies()},
-            parameters={item.getId(): _parameter(model, item) for item in model.getListOfParameters()},
+            species={item.getId(): self._species(item, quantities) for item in items(model.getListOfSpecies())},
+            parameters={item.getId(): _parameter(model, item) for item in items(model.getListOfParameters())},
             reactions={name: self._reaction(item) for name, item in self.reactions.items()},
             assignment_rules=rules,
             initial_assignments=initial,
@@ -135,17 +139,16 @@ class _Reader:
     def _variables(self) -> tuple[str, ...]:
         """The ids that the document lets vary."""
         model = self.model
-        items = [*model.getListOfParameters(), *model.getListOfSpecies(), *model.getListOfCompartments()]
-        if self.document.getLevel() > 2:
-            items += [reference for reference in self._references() if reference.getId()]
-        return tuple(item.getId() for item in items if not item.getConstant())
+        numbers = [model.getListOfParameters(), model.getListOfSpecies(), model.getListOfCompartments()]
+        varying = [item for every in (*map(items, numbers), self.named_references) for item in every]
+        return tuple(item.getId() for item in varying if not item.getConstant())
 
     def _event(self, item: Any, index: int) -> Event:
         where = f"event '{item.getId() or f'number {index}'}'"
         parts = (item.getTrigger(), item.getDelay(), item.getPriority())
         trigger, delay, priority = (part.getMath() if part is not None else None for part in parts)
         assignments = self._assignments(item.getListOfEventAssignments(), "getVariable", f"assignment in {where}")
-        recent = self.document.getLevel() > 2
+        recent = self.level > 2
         return Event(
             id=item.getId() or f"event {index}",
             trigger=sympy.false if trigger is None else self.scope.condition(trigger, f"the trigger of {where}"),
@@ -176,11 +179,10 @@ class _Reader:
     def _ids(self) -> frozenset[str]:
         """The ids that stand for a number in formulas, after a check that no id is declared twice."""
         model = self.model
-        numbers = [*model.getListOfCompartments(), *model.getListOfSpecies(), *model.getListOfParameters()]
-        if self.document.getLevel() > 2:
-            numbers += [reference for reference in self._references() if reference.getId()]
+        lists = [model.getListOfCompartments(), model.getListOfSpecies(), model.getListOfParameters()]
+        numbers = [item for every in (*map(items, lists), self.named_references) for item in every]
         seen: set[str] = set()
-        for item in (*numbers, *model.getListOfReactions(), *model.getListOfFunctionDefinitions()):
+        for item in (*numbers, *items(model.getListOfReactions()), *model.getListOfFunctionDefinitions()):
             identifier = item.getId()
             if not identifier:
                 raise self.error(f"line {item.getLine()}: <{item.getElementName()}> has no id; give it one")
@@ -190,9 +192,9 @@ class _Reader:
         return frozenset(item.getId() for item in numbers)
 
     def _references(self) -> Iterable[Any]:
-        for reaction in self.model.getListOfReactions():
-            yield from reaction.getListOfReactants()
-            yield from reaction.getListOfProducts()
+        for reaction in items(self.model.getListOfReactions()):
+            yield from items(reaction.getListOfReactants())
+            yield from items(reaction.getListOfProducts())
 
     def _assignments(self, items: Iterable[Any], target: str, what: str) -> dict[str, sympy.Expr]:
         assignments: dict[str, sympy.Expr] = {}
@@ -209,7 +211,7 @@ class _Reader:
     def _compartment(self, item: Any) -> Compartment:
         dimensions = item.getSpatialDimensionsAsDouble()
         size = item.getSize() if item.isSetSize() else None
-        if size is None and self.document.getLevel() < 3 and dimensions > 0:
+        if size is None and self.level < 3 and dimensions > 0:
             size = 1.0
         return Compartment(
             id=item.getId(),
@@ -241,7 +243,7 @@ class _Reader:
         )
 
     def _conversion_factor(self, item: Any, owner: str) -> str | None:
-        identifier = item.getConversionFactor() if self.document.getLevel() > 2 else ""
+        identifier = item.getConversionFactor() if self.level > 2 else ""
         if identifier and self.model.getParameter(identifier) is None:
             raise self.error(f"the conversion factor '{identifier}' of {owner} is no parameter; declare it as one")
         return identifier or None
@@ -254,9 +256,9 @@ class _Reader:
             id=identifier,
             name=item.getName(),
             reversible=item.getReversible(),
-            reactants=tuple(self._reference(reference, identifier) for reference in item.getListOfReactants()),
-            products=tuple(self._reference(reference, identifier) for reference in item.getListOfProducts()),
-            modifiers=tuple(modifier.getSpecies() for modifier in item.getListOfModifiers()),
+            reactants=tuple(self._reference(reference, identifier) for reference in items(item.getListOfReactants())),
+            products=tuple(self._reference(reference, identifier) for reference in items(item.getListOfProducts())),
+            modifiers=tuple(modifier.getSpecies() for modifier in items(item.getListOfModifiers())),
             kinetic_law=law,
             local_parameters=tuple(
                 _parameter(self.model, parameter, f"{identifier}.")
@@ -266,8 +268,8 @@ class _Reader:
         )
 
     def _reference(self, item: Any, reaction: str) -> SpeciesReference:
-        species, identifier = item.getSpecies(), item.getId() if self.document.getLevel() > 2 else ""
-        if self.model.getSpecies(species) is None:
+        species, identifier = item.getSpecies(), item.getId() if self.level > 2 else ""
+        if species not in self.species:
             raise self.error(f"reaction '{reaction}' names the species '{species}', which is not declared; declare it")
         declared = item.getStoichiometry() if item.isSetStoichiometry() else math.nan
         stoichiometry = self._stoichiometry(item, reaction)
@@ -277,7 +279,7 @@ class _Reader:
     def _stoichiometry(self, item: Any, reaction: str) -> sympy.Expr:
         if item.isSetStoichiometryMath():
             return self.scope.expression(item.getStoichiometryMath().getMath(), f"a stoichiometry in '{reaction}'")
-        if self.document.getLevel() > 2:
+        if self.level > 2:
             if item.getId() and (item.getId() in self.assigned or item.getId() in self.moving):
                 return symbol(item.getId())
             if not item.isSetStoichiometry():
@@ -323,7 +325,7 @@ def _by_kind(rules: Iterable[Any]) -> tuple[list[Any], list[Any], list[Any]]:
 def _local_parameters(law: Any) -> list[Any]:
     if law is None:
         return []
-    return list(law.getListOfLocalParameters() if law.getLevel() > 2 else law.getListOfParameters())
+    return items(law.getListOfLocalParameters() if law.getLevel() > 2 else law.getListOfParameters())
 
 
 def _parameter(model: Any, item: Any, prefix: str = "") -> Parameter:

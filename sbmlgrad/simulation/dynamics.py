@@ -68,7 +68,8 @@ class Dynamics:
     ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
     the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
     columns). ``seconds`` is about what a call with so many columns takes, ``nodes`` how many operations are in it.
-    ``timed`` says whether anything follows time.
+    ``timed`` says whether anything follows time, ``updates`` how many propensities change when a reaction fires, where
+    only those are computed.
     """
 
     state: np.ndarray
@@ -80,6 +81,7 @@ class Dynamics:
     nodes: int
     timed: bool = False
     events: EventSystem | None = None
+    updates: float | None = None
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
     """The vectors of which programs are functions (inputs, columns)."""
 

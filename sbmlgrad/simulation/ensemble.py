@@ -43,7 +43,8 @@ class Ensemble:
 
     ``x0`` may hold fractions: a trajectory then starts from one of the two neighbouring whole numbers, so that
     the mean is right. It may also hold whole numbers for each trajectory, (n,) for a species. ``aux`` is handed to
-    the path functional.
+    the path functional. ``inputs`` are what trajectories are given, a tree of arrays (n, ...), where they are not
+    the network's own; only the loop of :mod:`sbmlgrad.simulation.replay` knows of them.
     """
 
     network: ReactionNetwork
@@ -56,6 +57,7 @@ class Ensemble:
     max_events: int = MAX_EVENTS
     functional: PathFunctional | None = None
     aux: Any = ()
+    inputs: Any = None
     registers: bool | None = None
     """Whether the loop is that of :mod:`sbmlgrad.simulation.registers`; chosen by platform and size if None."""
 
@@ -365,27 +367,47 @@ def check_effort(ensemble: Ensemble, state: BatchState, first: int, count: int, 
     forecast = events + (0.0 if done else totals * (ensemble.times[-1] - time))
     if forecast.max() > ensemble.max_events:
         column = int(np.argmax(forecast))
-        largest = int(np.argmax(x[:, column]))
-        raise TruncationError(
-            f"trajectory {first + column}: at time {time[column]:g} {events[column]:.3g} reactions have fired and it "
-            f"heads for {forecast[column]:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
-            f"{ensemble.network.species[largest]!r} is at {x[largest, column]:.6g} molecules. "
-            "If it should not explode, check the rates",
-            *too_many(float(forecast[column])),
-        )
+        at = Whereabouts(first + column, float(time[column]), float(events[column]), x[:, column])
+        raise too_many_events(ensemble, at, float(forecast[column]))
 
 
 def propensity_error(ensemble: Ensemble, state: BatchState, first: int, count: int) -> PropensityError:
     """What to say of the first broken trajectory among the ``count`` from trajectory ``first`` on."""
     column = int(np.argmax(np.asarray(state.broken)[:count]))
     x = np.array([[float(row[column])] for row in state.x])
-    values = _propensities(ensemble, x)[:, 0]
+    at = Whereabouts(first + column, float(state.time[column]), float(state.draws[column]), x[:, 0])
+    return broken_law(ensemble.network, at, _propensities(ensemble, x)[:, 0])
+
+
+class Whereabouts(NamedTuple):
+    """Where a trajectory is: its number, the time, how many reactions have fired, and counts (species,)."""
+
+    trajectory: int
+    time: float
+    fired: float
+    x: np.ndarray
+
+
+def broken_law(network: ReactionNetwork, at: Whereabouts, values: np.ndarray) -> PropensityError:
+    """What to say of propensities (reactions,), of which one is negative or not finite."""
     worst = int(np.argmax(~(values >= 0) | ~np.isfinite(values)))
-    counts = ", ".join(f"{s}={v:.6g}" for s, v in zip(ensemble.network.species, x[:, 0], strict=True))
+    counts = ", ".join(f"{s}={v:.6g}" for s, v in zip(network.species, at.x, strict=True))
     return PropensityError(
-        f"reaction {ensemble.network.reactions[worst]!r}: its propensity is {values[worst]:g} at time "
-        f"{float(state.time[column]):g} in trajectory {first + column} ({_shortened(counts)}); exact simulation needs "
+        f"reaction {network.reactions[worst]!r}: its propensity is {values[worst]:g} at time "
+        f"{at.time:g} in trajectory {at.trajectory} ({_shortened(counts)}); exact simulation needs "
         "finite laws that are not negative: write a reversible law as two reactions, or check its parameters"
+    )
+
+
+def too_many_events(ensemble: Ensemble, at: Whereabouts, forecast: float) -> TruncationError:
+    """What to say of a trajectory that heads for more reactions than are allowed."""
+    largest = int(np.argmax(at.x))
+    return TruncationError(
+        f"trajectory {at.trajectory}: at time {at.time:g} {at.fired:.3g} reactions have fired and it "
+        f"heads for {forecast:.3g}, more than the {ensemble.max_events:.3g} allowed; species "
+        f"{ensemble.network.species[largest]!r} is at {at.x[largest]:.6g} molecules. "
+        "If it should not explode, check the rates",
+        *too_many(forecast),
     )
 
 

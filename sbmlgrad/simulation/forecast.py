@@ -12,6 +12,7 @@ from sbmlgrad.cores import cores
 from sbmlgrad.errors import LongRunWarning, PropensityError, TruncationError, warn_user
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.hybrid_model import HybridModel
+from sbmlgrad.network.mass_action import MassAction
 from sbmlgrad.network.program import Program
 from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
 from sbmlgrad.simulation.ensemble import propensities_of
@@ -121,11 +122,16 @@ def look_ahead_at_network(
     counts: Sequence[float] | np.ndarray,
     coefficients: Sequence[Any],
     experiment: Experiment,
+    as_data: MassAction | None = None,
 ) -> Forecast:
     """The forecast of what an experiment asks of a network, before it is done; raises and warns as
     :func:`look_ahead_at_process` does.
+
+    ``as_data`` is the network where the loop of sparse ones runs it.
     """
     dynamics = of_network(network, counts, coefficients, lambda x: propensities_of(network, coefficients, x))
+    if as_data is not None:
+        dynamics = replace(dynamics, updates=as_data.updates)
     values = np.concatenate([np.ravel(value) for value in (*counts, *coefficients, 0.0)])
     _refuse_impossible(source, network.reactions, dynamics, experiment)
     return _look_ahead(source, network.species, dynamics, experiment, _Seen(values, network.compiled))
@@ -220,6 +226,8 @@ def seconds(dynamics: Dynamics, ahead: Forecast, n: int) -> tuple[float, float]:
     From what a dozen published models took on one core of a server; it may be off by a factor of 5.
     """
     size = dynamics.nodes + 4 * dynamics.channels + 2 * len(dynamics.state)
+    if dynamics.updates is not None:
+        return 8.0, n / min(cores(), n) * ahead.firings * (5e-8 + 3e-9 * dynamics.updates)
     at_once = min(cores(), max(1, n // 256))
     if dynamics.only_counts and not dynamics.timed:
         return 1.0 + 0.005 * size, n / at_once * ahead.firings * (1e-8 + 1.5e-9 * size)

@@ -26,6 +26,7 @@ from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import Prepared, prepare
 from sbmlgrad.simulation.result import Simulation, by_time
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
+from sbmlgrad.simulation.sparse import run_sparse, suited
 
 _KEPT_BYTES = 2**30  # counts are kept by default up to this size
 
@@ -59,12 +60,16 @@ class SSA:
 
     ``solver`` is chosen by how stiff the flow is if None; its error is held to ``rtol``, relative for every variable.
     A trajectory that needs more than ``max_steps`` steps of the solver raises :class:`TruncationError`.
+
+    ``sparse`` says whether the loop is that of large networks, whose work does not grow with the number of reactions
+    (:mod:`sbmlgrad.simulation.sparse`); chosen by size if None. Both have the same law.
     """
 
     solver: Solver | None = None
     rtol: float = 1e-8
     max_steps: int = 10_000_000
     name: str = "ssa"
+    sparse: bool | None = None
 
     def __post_init__(self) -> None:
         _check(self.rtol, self.max_steps)
@@ -85,19 +90,18 @@ class SSA:
             return self._of_what_flows(model, experiment, keep_counts, progress)
         e, prepared = experiment, prepare(model, experiment.parameters, experiment.select)
         network = prepared.network
-        look_ahead_at_network(_source(model), network, prepared.counts, prepared.coefficients, experiment)
+        as_data = suited(network, self.sparse)
+        look_ahead_at_network(_source(model), network, prepared.counts, prepared.coefficients, experiment, as_data)
         warn_of_fractions(_source(model), fractional(network.species, prepared.counts))
         ensemble = Ensemble(
             network, prepared.counts, prepared.coefficients, e.times, e.n, e.seed, e.start, e.max_events
         )
-        if on_accelerator():
+        if as_data is None and on_accelerator():
             taken = observe_on_device(ensemble, prepared, _keeps(experiment, network.species, keep_counts), progress)
             result = _result(experiment, prepared.observables, network.species, *taken)
             return _described(result, model, self.name, prepared)
-        parts = (
-            (chunk.first, prepared.observe(chunk.records), chunk.records, chunk.events)
-            for chunk in run(ensemble, progress)
-        )
+        chunks = run(ensemble, progress) if as_data is None else run_sparse(ensemble, as_data, progress)
+        parts = ((chunk.first, prepared.observe(chunk.records), chunk.records, chunk.events) for chunk in chunks)
         result = _collected(experiment, prepared.observables, network.species, parts, keep_counts)
         return _described(result, model, self.name, prepared)
 
@@ -248,7 +252,7 @@ def _labels_of_counts(columns: Sequence[str]) -> Labels:
     return Labels(quantities=dict.fromkeys(columns, "molecules"))
 
 
-METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE()}
+METHODS: dict[str, Method] = {"ssa": SSA(), "ode": ODE(), "ssa-sparse": SSA(name="ssa-sparse", sparse=True)}
 
 
 def as_method(item: str | Method) -> Method:
@@ -256,5 +260,5 @@ def as_method(item: str | Method) -> Method:
     if not isinstance(item, str):
         return item
     if item not in METHODS:
-        raise SimulationError(f"method {item!r}: not available; use 'ssa' or 'ode'")
+        raise SimulationError(f"method {item!r}: not available; use {', '.join(map(repr, METHODS))}")
     return METHODS[item]

@@ -68,6 +68,8 @@ class Batch:
     trajectory: np.ndarray
     start: np.ndarray
     """Counts (species, batch) at the start."""
+    inputs: Any
+    """What each trajectory is given: a tree of arrays (batch, ...), or None in a network without inputs."""
     observed: np.ndarray
     """Counts (times, species, batch) at the observation times."""
     checkpoints: tuple[Checkpoints, ...]
@@ -96,9 +98,9 @@ class ArrayLoop:
     reactions: int = field(init=False)
     """At least 1: a network without reactions has one that never fires."""
     advance: Callable[..., tuple[ReplayState, Array, Checkpoints, Array]] = field(init=False, repr=False)
-    """``advance(state, observed, schedule, coefficients, keys, trajectory)``, compiled: the trajectories after some
-    segments, the observations (times, species, batch) so far, checkpoints, and four whole numbers: whether any is still
-    on its way, whether one is broken, the most draws of a trajectory, and the number of segments."""
+    """``advance(state, observed, schedule, coefficients, inputs, keys, trajectory)``, compiled: the trajectories after
+    some segments, the observations (times, species, batch) so far, checkpoints, and four whole numbers: whether any is
+    still on its way, whether one is broken, the most draws of a trajectory, and the number of segments."""
     jumps: np.ndarray = field(init=False, repr=False)
     """Changes of the counts (reactions + 2, species) by what :attr:`Checkpoints.reactions` may say."""
 
@@ -114,7 +116,7 @@ class ArrayLoop:
     def start(self, ensemble: Ensemble, keys: Streams, first: int, count: int) -> tuple[ReplayState, np.ndarray]:
         """``count`` trajectories from ``first`` on, others idle, and the observations at the start."""
         trajectory = _trajectories(first, self.batch_size)
-        counts = [float(value) for value in ensemble.x0]
+        counts = [_of_batch(value, first, self.batch_size) if np.ndim(value) else float(value) for value in ensemble.x0]
         x = np.stack([initial_count(value, keys, trajectory, i) for i, value in enumerate(counts)])
         observed = np.zeros((self.times, *x.shape))
         at_once = int(ensemble.times[0] == ensemble.start)  # an observation of the start needs no step
@@ -129,9 +131,13 @@ class ArrayLoop:
             broken=np.zeros(self.batch_size, bool),
         ), observed
 
-    def propensities(self, x: Array, coefficients: tuple[Any, ...]) -> Array:
+    def propensities(self, x: Array, coefficients: tuple[Any, ...], inputs: Any = None) -> Array:
         """Propensities (reactions, batch) at counts (species, batch)."""
-        return jax.vmap(lambda state: propensities_at(self.network, state, coefficients), in_axes=1, out_axes=1)(x)
+
+        def of_one(state: Array, given: Any) -> Array:
+            return propensities_at(self.network, state, coefficients, given)
+
+        return jax.vmap(of_one, in_axes=(1, 0), out_axes=1)(x, inputs)
 
     def step(
         self, state: ReplayState, propensities: Array, exponentials: Array, uniforms: Array, schedule: Array
@@ -194,6 +200,7 @@ class ArrayLoop:
         observed: Array,
         schedule: Array,
         coefficients: tuple[Any, ...],
+        inputs: Any,
         keys: Streams,
         trajectory: Array,
     ) -> tuple[ReplayState, Array, Checkpoints, Array]:
@@ -213,7 +220,7 @@ class ArrayLoop:
 
             def take(row: Array, loop: tuple[ReplayState, Array, Array]) -> tuple[ReplayState, Array, Array]:
                 state, observed, reactions = loop
-                propensities = self.propensities(state.x, coefficients)
+                propensities = self.propensities(state.x, coefficients, inputs)
                 moved, reaction = self.step(state, propensities, exponentials[row], uniforms[row], schedule)
                 arrives = reaction == self.reactions
                 index = jnp.where(arrives, state.position, self.times)  # beyond the last: nothing is written
@@ -264,9 +271,9 @@ def array_loop(network: ReactionNetwork, batch_size: int, times: int, steps: int
     return loop
 
 
-def propensities_at(network: ReactionNetwork, x: Array, coefficients: tuple[Any, ...]) -> Array:
+def propensities_at(network: ReactionNetwork, x: Array, coefficients: tuple[Any, ...], inputs: Any = None) -> Array:
     """Propensities (reactions,) at one state (species,); a network without reactions has one that never fires."""
-    values = network.propensities_at(x, coefficients)
+    values = network.propensities_at(x, coefficients, inputs)
     return values if values.size else jnp.zeros(1)
 
 
@@ -279,16 +286,24 @@ def _trajectories(first: int, batch_size: int) -> np.ndarray:
     return (first + np.arange(batch_size)).astype(np.uint32)
 
 
+def _of_batch(values: np.ndarray, first: int, batch_size: int) -> np.ndarray:
+    """What belongs to the trajectories from ``first`` on; beyond the last one, again the last one's."""
+    return np.asarray(values)[np.minimum(first + np.arange(batch_size), len(values) - 1)]
+
+
 def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, count: int, keep: bool) -> Batch:
     trajectory, schedule = _trajectories(first, loop.batch_size), schedule_of(ensemble.times)
     begin, observed = loop.start(ensemble, keys, first, count)
-    state, seen = jax.device_put((begin, observed))
+    inputs = jax.tree.map(lambda leaf: _of_batch(leaf, first, loop.batch_size), ensemble.inputs)
+    state, seen, inputs = jax.device_put((begin, observed, inputs))
     checkpoints: list[Checkpoints] = []
     segments = 0
     effort = min(ensemble.max_events, MAX_EVENTS) // 100  # draws from which the events are counted and forecast
     going = int(np.any(begin.position < loop.times))
     while going:
-        state, seen, kept, progress = loop.advance(state, seen, schedule, ensemble.coefficients, keys, trajectory)
+        state, seen, kept, progress = loop.advance(
+            state, seen, schedule, ensemble.coefficients, inputs, keys, trajectory
+        )
         going, broken, draws, used = (int(value) for value in np.asarray(progress))
         segments += used
         if keep:
@@ -300,7 +315,7 @@ def _run_batch(ensemble: Ensemble, loop: ArrayLoop, keys: Streams, first: int, c
             effort = draws + draws // 16
     visits = int(np.count_nonzero(np.diff(ensemble.times, prepend=ensemble.start)))
     events = int(np.asarray(state.draws)[:count].astype(np.int64).sum()) - visits * count
-    return Batch(first, count, trajectory, begin.x, np.asarray(seen), tuple(checkpoints), segments, events)
+    return Batch(first, count, trajectory, begin.x, inputs, np.asarray(seen), tuple(checkpoints), segments, events)
 
 
 def _trimmed(checkpoints: Checkpoints, used: int) -> Checkpoints:

@@ -42,7 +42,7 @@ def at_the_end() -> CommonNumbers:
         moments = evaluate(values, 0)[0]
         slopes = (moments.derivatives[:, 0] * values[:, None]).T / ERROR
         point = point - np.linalg.lstsq(slopes, (mean(*values) - SEEN) / ERROR)[0]
-    descent = Descent(point, target(read_measurements(data)[0]))
+    descent = Descent(point, target=target(read_measurements(data)[0]))
     descent.reweight(np.full(len(TIMES), ERROR))
     descent.residuals, descent.jacobians = (mean(*np.exp(point)) - SEEN) / ERROR, np.stack([slopes, slopes])
     return CommonNumbers(evaluate, parameters, descent, 2, tqdm(disable=True))
@@ -68,7 +68,7 @@ def test_the_others_go_to_their_best_while_one_is_held() -> None:
 
 def test_noise_asks_for_more_trajectories() -> None:
     data = pd.DataFrame({"time": TIMES, "X-mean": SEEN, "X-sem": ERROR})
-    descent = Descent(np.zeros(1), target(read_measurements(data)[0]))
+    descent = Descent(np.zeros(1), target=target(read_measurements(data)[0]))
     descent.evaluations, descent.mc_covariance = 6, np.array([[0.01 / 6]])
     assert repeats(descent, np.array([1.0])) == 4
     assert repeats(descent, np.array([0.4])) == 7  # a single step has a noise of a quarter of the error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import optax
 import pandas as pd
@@ -15,6 +17,7 @@ from sbmlgrad.fitting.optimise import (
     Evaluation,
     Row,
     descend,
+    evaluate_at,
     exact_evaluation,
     gauss_newton,
     polyak_average,
@@ -85,7 +88,7 @@ def line(bounds: tuple[float, float] = (-100.0, 100.0)) -> tuple[Parameters, Des
     """Intercept and slope of means with errors of 1, far from the right ones."""
     parameters = choose({"a": (-100.0, 100.0), "b": bounds}, {"a": 0.0, "b": -1.0}, {}, "line")
     aim = target(*read_measurements(pd.DataFrame({"time": TIMES, "A": NUMBERS})))
-    descent = Descent(parameters.to_scale(parameters.start), aim)
+    descent = Descent(parameters.to_scale(parameters.start), target=aim)
     descent.reweight(np.ones(len(TIMES)))
     return parameters, descent
 
@@ -119,7 +122,8 @@ def test_an_average_of_noisy_optima_ends_at_the_regression() -> None:
     def data_error(descent: Descent) -> np.ndarray:
         return np.full(2, 0.02)
 
-    rows = list(polyak_average(lambda values, step: (half(values), half(values)), parameters, descent, data_error))
+    average = partial(evaluate_at, lambda values, step: (half(values), half(values)), parameters, "settle")
+    rows = list(polyak_average(average, parameters, descent, data_error))
     assert descent.converged
     assert descent.evaluations == len(rows) >= 6
     assert descent.effective_size == pytest.approx(800 * len(rows))

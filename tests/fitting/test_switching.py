@@ -55,6 +55,9 @@ def test_a_resolution_makes_it_dwell_times(channel: sg.ReactionNetwork, record: 
     assert fit.measured["statistic"].unique().tolist() == ["dwell time"]
     assert fit.measured["measured"].min() >= 0.1
     assert fit.goodness["n_data"] == len(fit.measured)
+    assert fit.dwells is not None
+    assert fit.dwells["sojourns"].sum() == len(fit.measured)
+    assert fit.dwells["expected"].sum() == pytest.approx(len(fit.measured))
 
 
 def test_one_number_says_the_resolution(record: pd.DataFrame) -> None:

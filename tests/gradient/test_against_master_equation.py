@@ -25,7 +25,8 @@ from sbmlgrad.gradient.straight_through import StraightThrough
 from sbmlgrad.network import ReactionNetwork, discretise
 
 BIAS = 0.03  # of an estimator that is not exact, as a share of the derivative
-DRAWN = [name for name in ESTIMATORS if name not in ("exact", "straight_through_plain")]
+AT_OBSERVATION = ("straight_through_plain", "propensity_straight_through")  # right for averages over time only
+DRAWN = [name for name in ESTIMATORS if name not in ("exact", *AT_OBSERVATION)]
 
 
 def bias(name: str) -> float:

@@ -12,7 +12,7 @@ from sbmlgrad.gradient.score import Score
 def test_each_stands_under_its_own_name() -> None:
     assert list(ESTIMATORS) == [
         *("auto", "controlled_score", "score", "alternative_path", "coupled_fd"),
-        *("straight_through", "straight_through_plain", "exact"),
+        *("straight_through", "straight_through_plain", "propensity_straight_through", "exact"),
     ]
     assert all(named_estimator(name).name == name for name in ESTIMATORS)
 

@@ -45,6 +45,6 @@ def test_jumps_of_linear_functions() -> None:
 def test_the_generator_of_a_square() -> None:
     """sum_j a_j ((x + S_j)^2 - x^2) at x = 3, of births at 2, deaths at 1.5 and pairs at 6."""
     objective = Objective(NET, lambda x, p: x[0] ** 2)
-    rates, generator = objective.rates_and_generator(jnp.array([3.0, 1.0]), NET.coefficients)
+    rates, generator = objective.rates_and_generator(jnp.array([3.0, 1.0]), None, NET.coefficients)
     np.testing.assert_allclose(rates, [2.0, 1.5, 6.0])
     np.testing.assert_allclose(generator, [2 * 7 + 1.5 * -5 + 6 * -8])

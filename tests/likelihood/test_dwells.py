@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.linalg import expm
-from scipy.stats import norm
+from scipy.stats import chi2, norm
 
 import sbmlgrad as sg
 from sbmlgrad.errors import SimulationError
@@ -118,6 +118,36 @@ def test_dwell_times_are_expected_as_they_are_drawn(missed: Dwells) -> None:
     assert abs(residual.mean()) < 3.3 / np.sqrt(len(residual))
     assert abs(np.sum(residual**2 - 1)) < 3.3 * np.sqrt(np.sum(expected.wildness - 1))
     assert np.all(expected.wildness > 2)
+
+
+def test_how_long_sojourns_last_where_all_are_seen(bursts: Problem) -> None:
+    """Open for an exponential time; shut from C on, by the exponential of a matrix."""
+    likelihood = Dwells(bursts, DwellRecord.of("O", [drawn(np.random.default_rng(3), 20)], 0.0))
+    likelihood.prepare(VALUES)
+    durations = np.array([0.01, 0.3, 2.0, 20.0])
+    shut = [expm(generator(VALUES)[:2, :2] * t)[1].sum() for t in durations]
+    found = likelihood.lasting(VALUES, durations)
+    np.testing.assert_allclose(found, [shut, np.exp(-RATES["c"] * durations)], rtol=1e-9)
+
+
+def test_histograms_of_dwell_times_with_missed_events(missed: Dwells) -> None:
+    """Chi-square of either level beyond its quantile with a probability of 1e-3 in all; not so if none were missed."""
+    table = missed.histogram(VALUES)
+    assert table["sojourns"].sum() == missed.size
+    assert table["lower"].min() == pytest.approx(0.1)
+
+    def worst(table: dict[str, np.ndarray]) -> float:
+        tails = []
+        for level in (0.0, 1.0):
+            use = (table["level"] == level) & (table["expected"] > 5)
+            seen, expected = table["sojourns"][use], table["expected"][use]
+            tails.append(chi2.sf(np.sum((seen - expected) ** 2 / expected), use.sum() - 1))
+        return min(tails)
+
+    assert worst(table) > 5e-4
+    without = Dwells(missed.problem, replace(missed.record, resolution=0.0))
+    without.prepare(VALUES)
+    assert worst(without.histogram(VALUES)) < 1e-9
 
 
 def test_the_level_at_rest(missed: Dwells) -> None:

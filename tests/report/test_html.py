@@ -41,6 +41,13 @@ def test_a_report_needs_nothing_else_and_escapes_names(content: FitContent, tmp_
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_dwell_times_are_shown_where_there_are_any(content: FitContent, tmp_path: Path) -> None:
+    histogram = pd.DataFrame({"level": [0.0, 0.0, 1.0], "lower": 0.1, "upper": 0.2, "sojourns": 3, "expected": 2.5})
+    write_report(replace(content, dwells=histogram), tmp_path / "report")
+    assert (tmp_path / "report" / "dwells.csv").exists()
+    assert "<h2>Dwell times</h2>" in (tmp_path / "report" / "index.html").read_text()
+
+
 def test_an_earlier_report_is_replaced(content: FitContent, tmp_path: Path) -> None:
     write_report(content, tmp_path / "report")
     write_report(replace(content, title="the second"), tmp_path / "report")
