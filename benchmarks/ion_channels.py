@@ -94,7 +94,7 @@ def pieces(path: Path, form: str) -> list[Piece]:
 
 def network(shut: int, opened: int, channels: int, record: DwellRecord) -> sg.ReactionNetwork:
     """Shut states in a row, the first of which open; ``open`` counts the channels that are. Rates by guess."""
-    species = [*(f"C{i}" for i in range(shut)), *(f"O{i}" for i in range(opened)), "open"]
+    species = (*(f"C{i}" for i in range(shut)), *(f"O{i}" for i in range(opened)), "open")
     gaps, stays = (record.duration[side] for side in (record.level == 0, record.level == 1))
     slow, long = np.quantile(gaps, np.linspace(0.2, 0.97, shut)), np.quantile(stays, np.linspace(0.3, 0.9, opened))
     steps = [(f"f{i}", f"C{i + 1}", f"C{i}", 1 / slow[i + 1]) for i in range(shut - 1)]
