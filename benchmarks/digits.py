@@ -33,7 +33,7 @@ import sbmlgrad as sg
 
 PEAK_RATE = 3e-3  # of Adam; it falls to a hundredth along a cosine
 BATCH = 120
-TRAJECTORIES = (1, 3, 10)  # an image, whose read-out counts are added up
+TRAJECTORIES = (1, 3)  # an image, whose read-out counts are added up
 
 Tree = Any
 

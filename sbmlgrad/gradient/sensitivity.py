@@ -27,6 +27,7 @@ from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import discretised
+from sbmlgrad.simulation.sparse import suited
 
 if TYPE_CHECKING:
     import pandas
@@ -109,7 +110,10 @@ def sensitivity(
         functions = list(problem.functions)
         point = problem.at(values)
         if chosen.name != "exact":  # which fires no reactions
-            look_ahead_at_network(_source(model), problem.network, point.counts, point.coefficients, experiment)
+            as_data = suited(problem.network, None)
+            look_ahead_at_network(
+                _source(model), problem.network, point.counts, point.coefficients, experiment, as_data
+            )
         warn_of_fractions(_source(model), fractional(problem.network.species, point.counts))
         result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
     grid = _Grid(list(parameters), [f.label for f in functions], experiment.times)

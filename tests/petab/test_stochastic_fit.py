@@ -54,6 +54,7 @@ def test_the_same_seed_gives_the_same_fit(decay: Problem) -> None:
     assert list(first.parameters["estimate"]) != list(other.parameters["estimate"])
 
 
+@pytest.mark.slow
 def test_priors_pull(version1: Write) -> None:
     """One that tells more than the data: the estimate is that of rate equations."""
     parameters = (

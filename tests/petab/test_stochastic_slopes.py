@@ -90,9 +90,3 @@ def test_what_does_not_depend_on_parameters_is_only_simulated(version1: Write) -
     exact, found = both(version1(observables="observableId | observableFormula | noiseFormula\na | A | s"))
     assert agree(exact, found, EVERY)
     assert not np.any(found[0].slopes[0])
-
-
-def test_the_seed_decides(version1: Write) -> None:
-    (_, first), (_, again) = both(version1(), 1), both(version1(), 1)
-    assert all(np.array_equal(a.slopes, b.slopes) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[0].slopes, first[1].slopes)
