@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.discretise import OfCounts
@@ -120,6 +119,8 @@ class Dynamics:
             entries = np.nan_to_num(moved / steps[pattern.variables])
         rows = self.channels + size
         if self._is_sparse:
+            from scipy import sparse  # takes time that small models need not
+
             slopes = sparse.csr_matrix((entries, (pattern.outputs, pattern.variables)), (rows, size))
             return np.asarray((self._change @ slopes).todense())
         slopes = np.zeros((rows, size))
@@ -134,7 +135,11 @@ class Dynamics:
     def _change(self) -> Any:
         """What is done to the variables by all reactions and by the flow (variables, channels + variables)."""
         change = np.column_stack([self.jumps, np.eye(len(self.state))])
-        return sparse.csr_matrix(change) if self._is_sparse else change
+        if not self._is_sparse:
+            return change
+        from scipy import sparse
+
+        return sparse.csr_matrix(change)
 
 
 def of_process(process: HybridModel, quantities: np.ndarray) -> Dynamics:
