@@ -28,8 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from gradients import facts, write
-from held import Tally, numbers, told, within
+from held import Tally, judge_cases, numbers, within
 from known_times import document
 
 import sbmlgrad as sg
@@ -130,23 +129,9 @@ def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each parameter of each case."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(description="Coverage of fits of several conditions and of noisy values.")
-    parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
-    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
-    parser.add_argument("--minutes", type=float, help="of each case, after which no fit begins")
-    parser.add_argument("--cases", default=";".join(cases()), help="names, with ; between them")
-    parser.add_argument("-o", "--output", help="JSON file, written after each case")
-    options = parser.parse_args(given)
-    rows: list[dict[str, Any]] = []
-    for name in options.cases.split(";"):
-        judgements = judged(name, cases()[name], options)
-        rows += judgements
-        for row in judgements:
-            print(told(row), flush=True)
-        if options.output:
-            write(options.output, facts("conditions.py", given, 0), rows)
-    return 0
+    return judge_cases(
+        "conditions.py", "Coverage of fits of several conditions and of noisy values.", cases(), judged, arguments
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/fuzz.py FOLDER... --documents 2000 --lines 300 --tables 1000 -o fuzz.json --keep BAD
 
 Of each is asked: no signal, no traceback, no line that says "bug", one line of error, at most 30 seconds of a
-processor and 4 GiB, and no file that is left when it failed. A seed and a number make an input again. FOLDERs hold
-files to start from, ``.xml`` and ``.csv``. Processes are forked from one that has imported everything; not for Windows.
+processor and 4 GiB, and no file that is left when it failed. A seed and a number make an input again. With
+``--every 1`` each document that can be read is simulated, too, and each table fitted. FOLDERs hold files to start from,
+``.xml`` and ``.csv``. Processes are forked from one that has imported everything; not for Windows.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from sbmlgrad.files import write_text
 from sbmlgrad.tables import read_measurements
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS, PATIENCE, MEMORY = 30, 240, 4 * 2**30
+SECONDS, PATIENCE, MEMORY = 30, 600, 4 * 2**30
 LARGEST = 60_000  # bytes of a document that is simulated too; larger ones take their time
-SIMULATED, FITTED = 20, 20  # one of so many documents is simulated too, one of so many tables fitted
+EVERY = 20  # one of so many documents is simulated too, one of so many tables fitted
 MEASURED = "time,X\n0,0\n1,6\n2,9\n"  # of the model of birth and death
 PROBLEM = """format_version: 1
 parameter_file: parameters.tsv
@@ -147,7 +148,7 @@ def on_command_line(*arguments: str) -> int:
 # ---- the three kinds -----------------------------------------------------------------------------------
 
 
-def document(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, Callable[[], int]]:
+def document(random: Random, sources: Sequence[Path], folder: Path, every: int) -> tuple[str, Callable[[], int]]:
     """A document with faults, and what is done with it."""
     source = random.choice(sources)
     content = fuzz_documents.mutant(source.read_text(encoding="utf-8", errors="replace"), random)
@@ -156,7 +157,7 @@ def document(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str
     for path in beside[:20]:
         shutil.copy(path, folder)
     times = ("model.xml", "--end", "0.01", "--points", "3")
-    simulated = random.randrange(SIMULATED) == 0 and len(content) <= LARGEST
+    simulated = random.randrange(every) == 0 and len(content) <= LARGEST
     then = random.choice([("--method", "ode"), ("-n", "3"), ("--method", "ode", "-o", "out.csv")])
 
     def work() -> int:
@@ -169,9 +170,9 @@ def document(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str
     return str(source), work
 
 
-def table(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, Callable[[], int]]:
+def table(random: Random, sources: Sequence[Path], folder: Path, every: int) -> tuple[str, Callable[[], int]]:
     """A table with faults, which is read, and now and then fitted."""
-    fitted, model = random.randrange(FITTED) == 0, ROOT / "models" / "birth_death" / "model.xml"
+    fitted, model = random.randrange(every) == 0, ROOT / "models" / "birth_death" / "model.xml"
     source = model if fitted else random.choice(sources)
     text = MEASURED if fitted else _beginning(source)
     (folder / "data.csv").write_bytes(fuzz_inputs.table(text, random))
@@ -191,7 +192,7 @@ def table(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, C
     return str(source), work
 
 
-def line(random: Random, sources: Sequence[Path], folder: Path) -> tuple[str, Callable[[], int]]:
+def line(random: Random, sources: Sequence[Path], folder: Path, every: int) -> tuple[str, Callable[[], int]]:
     """A command line with faults, in a folder with a model, a table, a problem and other things."""
     model = ROOT / "models" / "birth_death"
     shutil.copy(model / "model.xml", folder)
@@ -230,6 +231,7 @@ def main() -> None:
         parser.add_argument(f"--{kind}", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="the number of the first of each kind")
+    parser.add_argument("--every", type=int, default=EVERY, metavar="N", help=f"run one of so many, too ({EVERY})")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where inputs that ended badly are put")
     parser.add_argument("-o", "--output", metavar="JSON")
     options = parser.parse_args()
@@ -246,7 +248,7 @@ def main() -> None:
         for number in range(options.first, options.first + getattr(options, kind)):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                source, work = make(Random(f"{options.seed} {kind} {number}"), sources[kind], folder)
+                source, work = make(Random(f"{options.seed} {kind} {number}"), sources[kind], folder, options.every)
                 outcome = run(kind, number, source, work, folder)
                 if outcome.wrong and options.keep:
                     (folder / "pipe").unlink(missing_ok=True)

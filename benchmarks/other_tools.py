@@ -41,6 +41,7 @@ from sbmlgrad.testsuite.workers import Lost, in_workers
 
 AGREEMENT = 1e-6
 POINTS = 51
+AT_ONCE = 8  # files, by one process
 SMALL, NOTHING = 1e-3, 1e-12  # of the largest value of a variable; of all species
 PREFIXES = (1000, 20_000)  # characters of a file in which a tool names itself; in which its annotations begin
 MARKS = (  # what tools write into their files; the first that is there counts
@@ -162,12 +163,16 @@ def _runs(path: Path, end: float) -> str:
 
 
 def rows(paths: Sequence[Path], root: Path, end: float, limit: float) -> Iterator[Row]:
-    """One row a file, in order."""
-    for path in paths:
-        [course] = in_workers(partial(solved, end=end), [path], limit, 1)
-        if isinstance(course, Lost):
-            course = Course("lost", course.reason)
-        [row] = in_workers(partial(judged, end=end), [(path, course)], limit, 1)
+    """One row a file, in order: first some are solved here, then the reference runs them."""
+    for first in range(0, len(paths), AT_ONCE):
+        yield from _some_rows(paths[first : first + AT_ONCE], root, end, limit)
+
+
+def _some_rows(paths: Sequence[Path], root: Path, end: float, limit: float) -> Iterator[Row]:
+    outcomes = in_workers(partial(solved, end=end), paths, limit, 1)
+    courses = [Course("lost", item.reason) if isinstance(item, Lost) else item for item in outcomes]
+    items = list(zip(paths, courses, strict=True))
+    for (path, course), row in zip(items, in_workers(partial(judged, end=end), items, limit, 1), strict=True):
         if isinstance(row, Lost):
             lost = course.values is None
             row = {"status": course.status if lost else "reference failed", "reason": course.reason or row.reason}

@@ -166,7 +166,8 @@ def compared(every: Any, name: str, seed: int, n: int) -> dict[str, Any]:
 
 def summary(name: str, sets: list[dict[str, Any]]) -> dict[str, Any]:
     """For each method and parameter: the share of limits that hold the truth, and the bias in standard errors."""
-    truth, result = PROBLEMS[name]["truth"], {}
+    truth: dict[str, float] = PROBLEMS[name]["truth"]
+    result: dict[str, Any] = {}
     for method in ("ode", "ssa"):
         rows = [one[method] for one in sets]
         result[method] = {

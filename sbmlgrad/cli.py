@@ -122,7 +122,7 @@ def info(model: str, molecules_per_unit: float | None, end: float, as_json: bool
 @method_option
 @click.option("--set", "changes", type=assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
 @click.option("--select", type=ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
-@output_option("-o", "--output", metavar="CSV", help_text="Where the table goes; stdout if not given.")
+@output_option("-o", "--output", metavar="CSV", help_text="Where the table or histogram goes; stdout if not given.")
 @output_option("--plot", metavar="PNG", help_text="Draw the result: .png, .svg or .pdf.")
 @output_option("--raw", metavar="CSV", help_text="Where single trajectories go: trajectory,time,S.")
 @output_option("--snapshots", metavar="CSV", help_text="Where single cells go, others at each time: time,S.")

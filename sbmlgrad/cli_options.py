@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from sbmlgrad.cores import use_cores
-from sbmlgrad.errors import SbmlgradError
+from sbmlgrad.files import check_file, check_writable
 
 T = TypeVar("T")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -174,11 +173,11 @@ def check_outputs(
             taken[target] = f"the output of {option}"
     for path in files.values():
         if path is not None:
-            _check_file(path)
+            check_file(path)
     if folder is not None:
         target = os.path.realpath(folder)
         existing = next(above for above in Path(target, "x").parents if above.exists())
-        _check_folder(existing, folder)
+        check_writable(existing, folder)
 
 
 def check_apart(reads: Iterable[str], files: Mapping[str, str | None], folder: str, option: str = "--report") -> None:
@@ -190,21 +189,3 @@ def check_apart(reads: Iterable[str], files: Mapping[str, str | None], folder: s
     for other, output in files.items():
         if output is not None and Path(os.path.realpath(output)).is_relative_to(whole):
             raise click.UsageError(f"{other}: {output!r} lies in the folder of {option}; name a place outside of it")
-
-
-def _check_file(path: str) -> None:
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
-        raise SbmlgradError(f"{path}: cannot be written, this is a folder; name a file")
-    if not target.parent.is_dir():
-        raise SbmlgradError(f"{path}: cannot be written, there is no folder {target.parent}; create it first")
-    if target.is_file() or not target.exists():  # devices are written in place
-        _check_folder(target.parent, path)
-
-
-def _check_folder(folder: Path, given: str) -> None:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise SbmlgradError(f"{given}: cannot be written: {error.strerror}; choose another place") from None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +24,6 @@ from sbmlgrad.cli_options import (
     printable,
     seed_option,
 )
-from sbmlgrad.errors import SbmlgradError
 
 if TYPE_CHECKING:
     from sbmlgrad.petab.evaluate import Evaluation
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     type=click.Choice(["ode", "ssa"]),
     default="ode",
     show_default=True,
-    help="Of an evaluation: rate equations, or means of exact stochastic simulation.",
+    help="Rate equations, or means of exact stochastic simulation.",
 )
-@n_option(10_000, "Trajectories for each experiment, with --method ssa.")
+@n_option(10_000, "Trajectories for each experiment, with --method ssa; of a fit, in each evaluation.")
 @click.option(
     "--molecules-per-unit",
     type=number,
@@ -63,6 +63,23 @@ if TYPE_CHECKING:
     metavar="ID=VALUE",
     help="A parameter's value, on the linear scale, in place of the nominal one.",
 )
+@click.option(
+    "--max-events",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    metavar="NUMBER",
+    help="Of a fit with --method ssa: how many reactions may fire in a trajectory; elsewhere a search does not go.",
+)
+@click.option("--profile", is_flag=True, help="Of a fit: take limits from profiles, which the report shows.")
+@click.option(
+    "--sample",
+    type=click.IntRange(16),
+    metavar="NUMBER",
+    help="Of a fit: draw so often from the posterior, into samples.csv of the report or beside --json.",
+)
+@output_option("--checkpoint", metavar="FILE", help_text="Of a fit: where the search is written to as it goes on.")
+@click.option("--resume", is_flag=True, help="Go on from --checkpoint, if it is there.")
 @click.option("--testsuite", "suite", metavar="DIR", help="Run the cases of the PEtab test suite in DIR instead.")
 @output_option("--json", "json_output", metavar="JSON", help_text="Where the figures go as JSON.")
 @output_option(
@@ -80,15 +97,20 @@ def petab(
     method: str,
     n: int,
     molecules_per_unit: float | None,
+    max_events: int,
     changes: Sequence[tuple[str, float]],
+    profile: bool,
+    sample: int | None,
+    checkpoint: str | None,
+    resume: bool,
     suite: str | None,
     json_output: str | None,
     output: str | None,
 ) -> None:
     """Evaluate or fit a PEtab problem, version 1 or 2: how well its model explains its data.
 
-    Evaluated at the nominal parameters by rate equations or exact simulation, or fitted by rate equations: by maximum
-    likelihood (times priors) from several starts. Exit status 1 if a case of the test suite fails.
+    Evaluated at the nominal parameters, or fitted by maximum likelihood (times priors) from several starts; by rate
+    equations or exact simulation. Exit status 1 if a case of the test suite fails.
     """
     if (problem is None) == (suite is None):
         raise click.UsageError("give either PROBLEM.yaml or --testsuite DIR")
@@ -97,18 +119,17 @@ def petab(
         return
     assert problem is not None
     values = once("--set", changes)
-    if method == "ssa" and task == "fit":
-        raise SbmlgradError(
-            f"{problem}: a PEtab problem is fitted by rate equations; leave --method out, or fit its measurements as a "
-            "table by exact simulation: sbmlgrad fit MODEL DATA.csv"
-        )
     if task == "fit" and values:
         raise click.UsageError("--set is for evaluations; a fit takes what it does not estimate from the table")
-    check_outputs([problem], {"--json": json_output}, output, "-o")
+    extra = _Extra(profile, sample, checkpoint, resume)
+    extra.check(task == "fit", method, output, json_output)
+    draws = extra.beside(output, json_output)
+    check_outputs([problem], {"--json": json_output, "--checkpoint": checkpoint, "--sample": draws}, output, "-o")
     if output:
         _check_tables(problem, json_output, output, task == "fit")
     if task == "fit":
-        _fit(problem, starts, seed, json_output, output)
+        options = {"starts": starts, "seed": seed, "method": method, "n": n, "max_events": max_events}
+        _fit(problem, molecules_per_unit, options, extra, json_output, output)
         return
     import sbmlgrad as sg
 
@@ -139,7 +160,43 @@ def _check_tables(problem: str, json_output: str | None, output: str, fitted: bo
         check_apart([problem], {"--json": json_output}, os.path.join(output, "report"), "-o (report)")
 
 
-def _fit(problem: str, starts: int, seed: int, json_output: str | None, output: str | None) -> None:
+@dataclass(frozen=True)
+class _Extra:
+    """What is asked of a fit beside estimates."""
+
+    profile: bool
+    sample: int | None
+    checkpoint: str | None
+    resume: bool
+
+    def check(self, fitted: bool, method: str, output: str | None, json_output: str | None) -> None:
+        """Refuse what cannot be had, before the work begins."""
+        asked = {"--profile": self.profile, "--sample": self.sample is not None}
+        first = next((option for option, given in asked.items() if given), None)
+        if not fitted and (first or self.checkpoint or self.resume):
+            raise click.UsageError(f"{first or '--checkpoint'}: is of a fit; say --fit")
+        if first and method == "ssa":
+            raise click.UsageError(f"{first}: is of fits by rate equations; leave --method ssa out")
+        if self.resume and not self.checkpoint:
+            raise click.UsageError("--resume: name the file to go on from with --checkpoint")
+        if self.sample is not None and output is None and json_output is None:
+            raise click.UsageError("--sample: draws go to the report of -o, or beside --json; name one of them")
+
+    def beside(self, output: str | None, json_output: str | None) -> str | None:
+        """Where draws go; None if that is in the report."""
+        if self.sample is None or output:
+            return None
+        return os.path.join(os.path.dirname(json_output or ""), "samples.csv")
+
+
+def _fit(
+    problem: str,
+    molecules_per_unit: float | None,
+    options: Mapping[str, Any],
+    extra: _Extra,
+    json_output: str | None,
+    output: str | None,
+) -> None:
     """Fit, write what was asked for, and say what was found."""
     if output:
         from sbmlgrad.report.html import check_folder
@@ -147,8 +204,19 @@ def _fit(problem: str, starts: int, seed: int, json_output: str | None, output: 
         check_folder(os.path.join(output, "report"))
     import sbmlgrad as sg
 
-    result = sg.read_petab(problem).fit(starts, seed, progress=True)
+    loaded = sg.read_petab(problem, molecules_per_unit)
+    result = loaded.fit(progress=True, checkpoint=extra.checkpoint, resume=extra.resume, **options)
+    if extra.profile:
+        result = result.with_profile(result.profile(progress=True))
+    if extra.sample is not None:
+        result = result.with_posterior(result.sample(extra.sample, progress=True))
     written = result.write(output) if output else []
+    draws = extra.beside(output, json_output)
+    if draws and result.posterior is not None:
+        from sbmlgrad.tables import write_table
+
+        write_table(result.posterior.draws, draws)
+        written.append(draws)
     if json_output:
         result.save_json(json_output)
         written.append(json_output)

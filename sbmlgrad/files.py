@@ -11,6 +11,7 @@ import secrets
 import select
 import shutil
 import stat
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -70,6 +71,26 @@ def _through_pipe(descriptor: int) -> bytes:
             break
         content += part
     return bytes(content)
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise :class:`SbmlgradError` where a file could not be written, before the work begins that fills it."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise SbmlgradError(f"{path}: cannot be written, this is a folder; name a file")
+    if not target.parent.is_dir():
+        raise SbmlgradError(f"{path}: cannot be written, there is no folder {target.parent}; create it first")
+    if target.is_file() or not target.exists():  # devices are written in place
+        check_writable(target.parent, path)
+
+
+def check_writable(folder: Path, given: str | os.PathLike[str]) -> None:
+    """Raise :class:`SbmlgradError` where a folder takes no files; ``given`` is what it is for, in the user's words."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SbmlgradError(f"{given}: cannot be written: {error.strerror}; choose another place") from None
 
 
 @contextmanager

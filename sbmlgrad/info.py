@@ -27,9 +27,9 @@ from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.distributions import expected
-from sbmlgrad.simulation.dynamics import of_network, of_process
+from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
 from sbmlgrad.simulation.experiment import MAX_EVENTS, too_many
-from sbmlgrad.simulation.forecast import Forecast, forecast
+from sbmlgrad.simulation.forecast import Forecast, forecast, impossible
 
 END = 100.0
 """To which time reactions are counted unless told otherwise."""
@@ -147,7 +147,7 @@ def _with_process(info: Info, process: HybridModel, end: float) -> Info:
     quantities = np.array(list(process.quantities.values()))
     state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), expected))
     counts = state[process.whole]
-    propensities = process.propensities
+    propensities, dynamics = process.propensities, of_process(process, quantities)
     events = None
     if propensities is not None:
         events = float(np.sum(process.propensities_at(jnp.zeros(()), jnp.asarray(state), jnp.asarray(coefficients))))
@@ -155,8 +155,12 @@ def _with_process(info: Info, process: HybridModel, end: float) -> Info:
         _with_equations(info, process),
         molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
         events=events,
-        ahead=None if propensities is None else forecast(of_process(process, quantities), 0.0, end, MAX_EVENTS),
-        warnings=(*info.warnings, *_rounding(list(compress(process.variables, process.whole)), counts)),
+        ahead=None if propensities is None else forecast(dynamics, 0.0, end, MAX_EVENTS),
+        warnings=(
+            *info.warnings,
+            *_rounding(list(compress(process.variables, process.whole)), counts),
+            *_impossible(dynamics, process.channels),
+        ),
     )
 
 
@@ -166,19 +170,31 @@ def _with_equations(info: Info, model: HybridModel) -> Info:
 
 def _with_chemistry(info: Info, discrete: DiscreteModel, end: float) -> Info:
     counts, network = np.asarray(discrete.network.x0), discrete.network
+    dynamics = of_network(network, counts, network.coefficients)
     return replace(
         info,
         molecules=(float(counts.min()), float(counts.max())),
         events=_events(discrete),
-        ahead=forecast(of_network(network, counts, network.coefficients), 0.0, end, MAX_EVENTS),
+        ahead=forecast(dynamics, 0.0, end, MAX_EVENTS),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.stoichiometric},
         observables=discrete.observables,
         warnings=(
             *info.warnings,
             *_rounding(discrete.network.species, counts),
+            *_impossible(dynamics, network.reactions),
             *_mean_field(discrete),
         ),
     )
+
+
+def _impossible(dynamics: Dynamics, reactions: Sequence[str]) -> Iterator[str]:
+    """A reaction that ends exact simulation where it begins."""
+    bad = impossible(dynamics, 0.0, certain=False)
+    if bad is not None:
+        yield (
+            f"reaction {reactions[bad[0]]!r}: its propensity is {bad[1]:g} at the start, where exact simulation ends: "
+            "write a reversible law as two reactions, check its parameters, or use --method ode"
+        )
 
 
 def _events(discrete: DiscreteModel) -> float:

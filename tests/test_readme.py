@@ -1,4 +1,7 @@
-"""What README.md shows works: its Python as one script, and its commands; with few trajectories, to be quick."""
+"""What README.md shows works: its Python as one script, and its commands; with few trajectories, to be quick.
+
+Its first two commands, and how all tests are run, are what `.ci/run` does.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_python_runs_as_it_stands(folder: Path) -> None:
     script = re.sub(r"\bn=[\d_]+", f"n={FEW}", "\n".join(blocks("python")))
     # the default of a fit is 2,000 trajectories a step, too
@@ -46,18 +48,25 @@ def test_python_runs_as_it_stands(folder: Path) -> None:
     assert {"fit.png", "fitted.xml", "report"} <= {path.name for path in folder.iterdir()}
 
 
+def test_both_commands_and_all_tests_are_what_ci_runs() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    first, second, *_ = blocks("sh")
+    assert re.fullmatch(r"pip install \. && sbmlgrad fit [^\n]*\n", first)
+    assert "grep -m 1 -o 'sbmlgrad fit .*'" in ci  # it is taken from here
+    install, quick = second.strip().split(" && ")
+    assert f"\n{install.replace('install', 'install -qq')} " in ci
+    assert f"\n{quick}\n" in ci
+    assert re.fullmatch(r"pytest -n \d", quick)
+    assert f"`{quick} tests`" in TEXT
+    assert f"\n{quick} tests " in ci
+
+
 def test_commands_are_found() -> None:
     assert len(commands()) >= 7
     assert {line.split()[1] for line in commands()} == {"info", "simulate", "sensitivity", "fit"}
 
 
-def is_slow(line: str) -> bool:
-    return " fit " in line or "--check" in line
-
-
-@pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=[pytest.mark.slow] if is_slow(line) else []) for line in commands()]
-)
+@pytest.mark.parametrize("line", commands())
 @pytest.mark.usefixtures("folder")
 def test_commands_run(line: str) -> None:
     arguments = shlex.split(line)[1:]

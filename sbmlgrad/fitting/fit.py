@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas
 
 from sbmlgrad.errors import FitError
+from sbmlgrad.files import check_file
 from sbmlgrad.fitting.checkpoint import Checkpoint, Memory, forgetful
 from sbmlgrad.fitting.deterministic import EquationFit
 from sbmlgrad.fitting.histograms import HistogramFit, enough, histograms
@@ -162,6 +163,8 @@ def fit(
         raise FitError(f"init_from {init_from!r}: not available; use 'ode'")
     if resume and checkpoint is None:
         raise FitError("resume: there is no checkpoint to go on from; name its file")
+    if checkpoint is not None:
+        check_file(checkpoint)
     init, formulas, noise = dict(init or {}), dict(observables or {}), dict(noise or {})
     arrange = partial(set_up, model, data, parameters, conditions=conditions, observables=formulas, noise=noise)
     if init_from == "ode" and isinstance(options.method, SSA):

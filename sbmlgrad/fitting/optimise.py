@@ -25,7 +25,9 @@ from sbmlgrad.gradient.estimator import Estimate
 Evaluate = Callable[[np.ndarray, int], tuple[Estimate, Estimate]]
 """(parameter values, step) -> moments from two independent halves of an ensemble"""
 
-_MOST_EVALUATIONS = 60  # in a descent, and in an average
+MOST_EVALUATIONS = 60
+"""In a descent, and in an average."""
+
 _MOST_EVALUATIONS_OF_OTHERS = 300  # in a descent by an optimiser without second derivatives
 _LARGEST_STEP = 1.0  # on the optimiser's scale: a factor e
 _MC_SHARE = 0.5  # Monte Carlo error over the error that the data leave
@@ -190,7 +192,7 @@ def descend(
     best: tuple[np.ndarray, Evaluation] | None = None
     promised: list[float] = []
     quiet = 0
-    for _ in range(_MOST_EVALUATIONS if handed_in is None else _MOST_EVALUATIONS_OF_OTHERS):
+    for _ in range(MOST_EVALUATIONS if handed_in is None else _MOST_EVALUATIONS_OF_OTHERS):
         seen = evaluate(descent)
         yield descent.rows[-1]
         if handed_in is None and best and seen.loss > best[1].loss + 2 * (seen.noise + best[1].noise) and damping < 1e6:
@@ -230,7 +232,7 @@ def polyak_average(
     descent.jacobians, residuals, visited = np.zeros(()), np.zeros(()), np.zeros(())
     noise = np.full(len(parameters.names), np.inf)
     tolerance = noise
-    for k in range(1, _MOST_EVALUATIONS + 1):
+    for k in range(1, MOST_EVALUATIONS + 1):
         seen = evaluate(descent)
         yield descent.rows[-1]
         curvature = curvature + (seen.curvature - curvature) / k
@@ -263,7 +265,7 @@ def polyak_average(
                 return
     worst = parameters.names[int(np.argmax(noise / tolerance))]
     descent.message = (
-        f"took all {_MOST_EVALUATIONS} evaluations, and the Monte Carlo error in {worst!r} is still above "
+        f"took all {MOST_EVALUATIONS} evaluations, and the Monte Carlo error in {worst!r} is still above "
         f"{_MC_SHARE:g} of the data's; the standard errors include it, and a larger n makes them smaller"
     )
 

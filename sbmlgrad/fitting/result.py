@@ -194,10 +194,14 @@ class Fit:
         return replace(self, posterior=posterior, warnings=(*self.warnings, *posterior.warnings))
 
     def report(self, folder: str | os.PathLike[str]) -> None:
-        """Write a report: ``index.html`` with pictures, and its tables as CSV."""
+        """Write a report: ``index.html`` with pictures, and its tables as CSV.
+
+        An earlier report in the folder is replaced; a folder that holds anything else, or a file that was read for the
+        fit, raises :class:`SbmlgradError`.
+        """
         from sbmlgrad.report.html import write_report
 
-        write_report(self.content(), folder)
+        write_report(self.content(), folder, self.trials.inputs)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model: the document that was given, with the estimates and where they come from."""

@@ -103,6 +103,13 @@ class Trials:
 
     model: Fitted
     every: tuple[Trial, ...]
+    conditions: str = ""
+    """The path of their table, if there is one."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The paths of all that was read, or words for what has none."""
+        return (self.source, *self.data, *([self.conditions] if self.conditions else []))
 
     @property
     def source(self) -> str:
@@ -201,7 +208,7 @@ class Bench:
         for name in self.parameters:
             if not any(name in trial.names for trial in every):
                 raise FitError(f"{name!r} is to be fitted, but every condition sets it; take it out of one of the two")
-        return Trials(self.model, tuple(every))
+        return Trials(self.model, tuple(every), self.conditions.source if self.conditions is not None else "")
 
     def _arranged(self, condition: str, first_time: float) -> _Arranged:
         key = condition, first_time

@@ -23,6 +23,7 @@ from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
 from sbmlgrad.gradient.features import choose
 from sbmlgrad.gradient.problem import Problem
 from sbmlgrad.gradient.score import Score
+from sbmlgrad.gradient.sparse_score import served
 from sbmlgrad.gradient.straight_through import StraightThrough
 
 _PILOT = 1024  # trajectories
@@ -119,6 +120,8 @@ class Automatic:
     def _candidates(self, problem: Problem) -> tuple[Sequence[Estimator], str]:
         """Estimators to choose from, the likeliest first; with a reason where there is nothing to choose."""
         parameters = len(problem.parameters)
+        if served(problem) is not None:
+            return (ControlledScore(),), "of a network so large that others would take long"
         if parameters > _MOST_BY_FEATURES:
             return (Score(),), f"with {parameters} parameters, of which each costs the score least"
         first = Score() if choose(problem, parameters) is None else ControlledScore()

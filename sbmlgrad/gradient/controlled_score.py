@@ -33,6 +33,7 @@ from sbmlgrad.gradient.score import (
     split,
     split_tuple,
 )
+from sbmlgrad.gradient.sparse_score import served, sparse_estimate
 from sbmlgrad.simulation.moments import Moments
 from sbmlgrad.simulation.ssa import Arrays, Step
 
@@ -52,6 +53,9 @@ class ControlledScore:
     def _estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
         refuse_counts(self.name, problem, point.tangents)
+        data = served(problem)
+        if data is not None and (found := sparse_estimate(self.name, problem, data, point, task)) is not None:
+            return found
         refuse_switched_off(self.name, problem, point)
         functional = _functional(problem, point.tangents)
         network = problem.network_at(task.values)

@@ -22,6 +22,7 @@ from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.accumulator import Accumulator, Direct
 from sbmlgrad.gradient.estimator import Estimate, Task, walk, walk_on_device
 from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, stack, total
+from sbmlgrad.gradient.sparse_score import served, sparse_estimate
 from sbmlgrad.simulation import grains
 from sbmlgrad.simulation.ensemble import GRAIN, on_accelerator
 from sbmlgrad.simulation.moments import Moments
@@ -43,6 +44,9 @@ class Score:
     def estimate(self, problem: Problem, task: Task) -> Estimate:
         point = problem.at(task.values)
         refuse_counts(self.name, problem, point.tangents)
+        data = None if self.window is not None else served(problem)
+        if data is not None and (found := sparse_estimate(self.name, problem, data, point, task)) is not None:
+            return found
         refuse_switched_off(self.name, problem, point)
         back = np.array([] if self.window is None else np.maximum(task.times - self.window, task.start))
         network = problem.network_at(task.values)

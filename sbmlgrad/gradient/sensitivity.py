@@ -27,6 +27,7 @@ from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
 from sbmlgrad.simulation.methods import ODE, SSA, Method, as_method
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import discretised
+from sbmlgrad.simulation.sparse import suited
 
 if TYPE_CHECKING:
     import pandas
@@ -108,10 +109,12 @@ def sensitivity(
         problem, values = _pose(model, parameters, asked)
         functions = list(problem.functions)
         point = problem.at(values)
-        source = model.elements.source.path if isinstance(model, Model) else NETWORK
         if chosen.name != "exact":  # which fires no reactions
-            look_ahead_at_network(source, problem.network, point.counts, point.coefficients, experiment)
-        warn_of_fractions(source, fractional(problem.network.species, point.counts))
+            as_data = suited(problem.network, None)
+            look_ahead_at_network(
+                _source(model), problem.network, point.counts, point.coefficients, experiment, as_data
+            )
+        warn_of_fractions(_source(model), fractional(problem.network.species, point.counts))
         result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
     grid = _Grid(list(parameters), [f.label for f in functions], experiment.times)
     name = result.estimator or chosen.name
@@ -132,13 +135,20 @@ def check(
     """All estimators compared on what :func:`sensitivity` would be asked: bias, standard error, cost, and which to use.
 
     Biases are measured against exact values where the network has few states, else against the least noisy unbiased
-    estimator.
+    estimator. Where more than ``max_events`` reactions would fire in a trajectory, it is refused before it begins.
     """
     require_float64()
     said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, check.__kwdefaults__, **said)
-    problem, values = _pose(_in_condition(model, experiment), parameters, _asked(experiment))
+    model = _in_condition(model, experiment)
+    problem, values = _pose(model, parameters, _asked(experiment))
+    point = problem.at(values)
+    look_ahead_at_network(_source(model), problem.network, point.counts, point.coefficients, experiment)
     return compare(problem, _task(values, experiment))
+
+
+def _source(model: Model | ReactionNetwork) -> str:
+    return model.elements.source.path if isinstance(model, Model) else NETWORK
 
 
 def _in_condition(model: Model | ReactionNetwork, experiment: Experiment) -> Model | ReactionNetwork:

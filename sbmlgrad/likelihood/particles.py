@@ -22,7 +22,8 @@ from sbmlgrad.likelihood.projection import along, stacked
 from sbmlgrad.likelihood.readings import Readings
 from sbmlgrad.likelihood.records import Trajectories
 from sbmlgrad.simulation.ensemble import Ensemble, run
-from sbmlgrad.simulation.experiment import MAX_EVENTS
+from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
+from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network
 from sbmlgrad.simulation.random import streams
 from sbmlgrad.simulation.ssa import compiler_options, initial_count
 
@@ -394,6 +395,8 @@ def _visited(
     point = problem.at(values)
     grid = np.unique(np.append(np.linspace(data.start, data.times[-1], 17)[1:], data.times))
     network = problem.network_at(values)
+    asked = Experiment(grid, n=_SIGHTED, start=data.start, max_events=max_events)
+    look_ahead_at_network(NETWORK, problem.network, point.counts, point.coefficients, asked)
     rough = Ensemble(network, point.counts, point.coefficients, grid, _SIGHTED, _ROUGH_SEED, data.start, max_events)
     chunks = list(run(rough))
     rows = np.concatenate([np.stack(c.records).reshape(len(network.species), -1) for c in chunks], axis=1)

@@ -13,6 +13,7 @@ from sbmlgrad.model.dynamics import amount_rate, by_reactions, rate, references
 from sbmlgrad.model.elements import TIME, Event, symbol
 from sbmlgrad.model.functions import build
 from sbmlgrad.model.model import Model
+from sbmlgrad.network.columns import Columns
 from sbmlgrad.network.formulas import formulas, refusals
 from sbmlgrad.network.graph import RELATIONS, Graph
 from sbmlgrad.network.hybrid_model import Delays, EventSystem, HybridModel, Relations, Stepwise
@@ -114,7 +115,7 @@ class Assembly:
             events=self._event_system(programs) if self.elements.events else None,
             channels=self._channels(),
             propensities=programs["propensities"] if propensities else None,
-            jumps=self._jumps(),
+            columns=self._columns(),
             whole=np.array([self._is_count(identifier) for identifier in self.variables], dtype=bool),
             piecewise_constant=not flowing and in_time.isdisjoint(propensities),
             stepwise=None if flowing or delays else self._stepwise(programs, lines, landmarks),
@@ -349,8 +350,8 @@ class Assembly:
     def _propensities(self) -> list[int]:
         return []
 
-    def _jumps(self) -> np.ndarray:
-        return np.zeros((len(self.variables), 0))
+    def _columns(self) -> Columns:
+        return Columns.of(len(self.variables), [])
 
     def _event_system(self, programs: Mapping[str, Program]) -> EventSystem:
         events = self.elements.events
@@ -417,7 +418,7 @@ class Assembly:
     def _stepwise(self, programs: Mapping[str, Program], lines: Lines, landmarks: Landmarks | None) -> Stepwise | None:
         """What only reactions move between known times; None where time moves more than that, or nothing reacts."""
         propensities, triggers = programs["propensities"], programs.get("triggers")
-        reacting = np.flatnonzero(self._jumps().any(axis=1))
+        reacting = np.unique(self._columns().rows)
         inputs = [self.inputs[index] for index in reacting]
         outputs = (*propensities.outputs, *(triggers.outputs if triggers else ()))
         switches = landmarks.switches if landmarks else ()

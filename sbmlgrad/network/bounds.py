@@ -14,7 +14,8 @@ import sympy
 from sbmlgrad.model.elements import TIME
 from sbmlgrad.model.evaluate import evaluate
 from sbmlgrad.model.functions import build, number, piecewise
-from sbmlgrad.network.split import COUNT, vanishes
+from sbmlgrad.network.jumps import Jumps
+from sbmlgrad.network.split import COUNT, counts_down, vanishes
 
 ROUNDING = 1e-9  # relative distance from a whole number, or from 0, that is rounding, not meaning
 _MOST_NAMED = 6
@@ -47,12 +48,12 @@ class Room:
         """What ``symbol`` stands for."""
         return build(sympy.Mul, sympy.Integer(-1), self.node) if self.flipped else self.node
 
-    def kept(self, rooms: Iterable[Room]) -> sympy.Expr:
+    def kept(self, alike: Iterable[Room]) -> sympy.Expr:
         """What the law has in place of ``symbol`` in the end: 0 where nothing but rounding keeps ``node`` from it.
 
-        With less room in another of ``rooms``, this one never gets there.
+        With less room in another of those ``alike``, for the same species, this one never gets there.
         """
-        if self.exact or any(_is_below(other, self) for other in rooms):
+        if self.exact or any(_is_below(other, self) for other in alike):
             return self.open
         least = number(ROUNDING * self.total)
         return piecewise([(self.open, build(sympy.Gt, build(sympy.Abs, self.node), least))], sympy.Integer(0))
@@ -69,6 +70,21 @@ class Flow:
     jumps: Mapping[str, int]
 
 
+class Flows:
+    """Flows, looked up by the species whose counts they change."""
+
+    def __init__(self, flows: Iterable[Flow]):
+        self._flows = tuple(flows)
+        self._indices: dict[str, list[int]] = {}
+        for index, flow in enumerate(self._flows):
+            for species in flow.jumps:
+                self._indices.setdefault(species, []).append(index)
+
+    def changing(self, species: Iterable[str]) -> list[Flow]:
+        """Those that change the count of one of these, in their order."""
+        return [self._flows[index] for index in sorted({i for s in species for i in self._indices.get(s, ())})]
+
+
 @dataclass
 class Bounds:
     """What is known of the counts of a model when its rooms are looked for.
@@ -76,7 +92,7 @@ class Bounds:
     ``values`` are the initial values of all symbols, ``moving`` the symbols that follow the state, ``rules`` the
     assignment rules among them. ``counts`` are the initial counts of the species, ``units`` the weights that one
     molecule of each has by its units alone, ``sizes`` the compartments, and ``free`` the ids that events set or that
-    are drawn at random, ``flowing`` those that rate rules set.
+    are drawn at random, ``flowing`` those that rate rules set. ``jumps`` are those of all reactions.
     """
 
     values: Mapping[str, float]
@@ -87,6 +103,7 @@ class Bounds:
     sizes: AbstractSet[sympy.Symbol]
     free: AbstractSet[str]
     flowing: AbstractSet[str]
+    jumps: Jumps
     _conserved: dict[sympy.Symbol, bool] = field(default_factory=dict)
     _forms: dict[str, _Linear | None] = field(default_factory=dict)
 
@@ -105,23 +122,21 @@ class Bounds:
         names = {*room.weights, *(symbol.name for symbol in room.origins)} & self.free
         return f"an event or a random number sets {listing(sorted(names))}" if names else ""
 
-    def failing(
-        self, room: Room, rooms: Iterable[Room], flows: Sequence[Flow], jumps: Sequence[Mapping[str, int]]
-    ) -> str:
-        """Why the room might fall below 0; empty where it cannot, as long as the other ``rooms`` do not.
+    def failing(self, room: Room, alike: Iterable[Room], flows: Flows) -> str:
+        """Why the room might fall below 0; empty where it cannot, as long as others ``alike`` and in laws do not.
 
         By induction over the jumps of ``flows``: the room starts at a whole number of steps, and whatever takes a
-        step off it does not fire when none is left; or a conserved sum of counts (``jumps``) keeps it. What
-        :meth:`moved_by` says is not looked at.
+        step off it does not fire when none is left; or a conserved sum of counts keeps it. What :meth:`moved_by` says
+        is not looked at.
         """
         start = self._start(room)
         if not start >= -ROUNDING * room.total:
             return f"{room} is negative at the start"
-        if any(_is_below(other, room) and not self.moved_by(other) for other in rooms):
+        if any(_is_below(other, room) and not self.moved_by(other) for other in alike):
             return ""
         reason = self._jumped_over(room, start, flows)
         if reason and room.symbol not in self._conserved:
-            self._conserved[room.symbol] = self._is_conserved(room, jumps)
+            self._conserved[room.symbol] = self._is_conserved(room)
         return "" if not reason or self._conserved[room.symbol] else reason
 
     def falling(
@@ -129,7 +144,6 @@ class Bounds:
         laws: Iterable[sympy.Expr],
         rooms: Mapping[sympy.Expr, Room],
         lost: Mapping[sympy.Expr, Room],
-        jumps: Sequence[Mapping[str, int]],
     ) -> dict[sympy.Expr, sympy.Expr]:
         """Products in the laws in which something ``lost`` is below 0 only where a room beside it is 0, in symbols.
 
@@ -145,22 +159,20 @@ class Bounds:
             for room in others:
                 alike = [other for other in beside if _is_alike(other, room)]
                 zeros = [*alike, *(other for other in others if _is_alike(other, room))]
-                if alike and self._is_zero_below(room, alike, zeros, jumps):
+                if alike and self._is_zero_below(room, alike, zeros):
                     stand_ins[room.node] = room.stand_in
             if stand_ins.keys() & lost.keys():
                 products[node] = build(sympy.Mul, *[stand_ins.get(arg, arg) for arg in node.args])
         return products
 
-    def _is_zero_below(
-        self, room: Room, beside: Sequence[Room], zeros: Sequence[Room], jumps: Sequence[Mapping[str, int]]
-    ) -> bool:
+    def _is_zero_below(self, room: Room, beside: Sequence[Room], zeros: Sequence[Room]) -> bool:
         """Whether wherever ``room`` is below 0, and those ``beside`` it are not, one of ``zeros`` is 0."""
         one = next(iter(room.weights))
         weights = {species: weight / room.weights[one] for species, weight in room.weights.items()}
         if self.moved_by(room) or not all(_is_whole(self.counts[species]) for species in weights):
             return False
-        changes = [sum(w * jump.get(species, 0) for species, w in weights.items()) for jump in jumps]
-        step = min((abs(change) for change in changes if change != 0), default=0.0)
+        changes = self.jumps.changes(weights)
+        step = min(map(abs, changes), default=0.0)
         if step == 0 or not all(_is_whole(change / step) for change in changes):
             return False
         start = sum(weight * self.counts[species] for species, weight in weights.items())
@@ -178,7 +190,8 @@ class Bounds:
         """The room at the start: the least where a count that is not whole becomes one of its neighbours."""
         return room.total - sum(weight * _upper(self.counts[species]) for species, weight in room.weights.items())
 
-    def _jumped_over(self, room: Room, start: float, flows: Sequence[Flow]) -> str:
+    def _jumped_over(self, room: Room, start: float, every: Flows) -> str:
+        flows = every.changing(room.weights)
         changes = [-sum(w * flow.jumps.get(species, 0) for species, w in room.weights.items()) for flow in flows]
         step = min((abs(change) for change in changes if change != 0), default=0.0)
         if step == 0:
@@ -197,23 +210,12 @@ class Bounds:
                 return f"{room} is taken by what does not stop when none is left"
         return ""
 
-    def _is_conserved(self, room: Room, jumps: Sequence[Mapping[str, int]]) -> bool:
+    def _is_conserved(self, room: Room) -> bool:
         """Whether a sum of counts that no jump changes, with no weight below the room's, is within the total."""
-        from scipy.optimize import linprog
-
-        species = [s for s in self.counts if s not in self.free and any(s in jump for jump in jumps)]
-        if not room.weights.keys() <= set(species) or not all(np.isfinite(self.counts[s]) for s in species):
-            return False
         unit = min(room.weights.values())
-        least = np.array([room.weights.get(s, 0.0) / unit for s in species])
-        matrix = np.array([[jump.get(s, 0) for s in species] for jump in jumps if set(jump) & set(species)], float)
-        counts = np.array([_upper(self.counts[s]) for s in species])
-        solution = linprog(counts, A_eq=matrix, b_eq=np.zeros(len(matrix)), bounds=[(w, None) for w in least])
-        if solution.x is None:
-            return False
-        weights = np.round(solution.x, 6)  # what the solver leaves of rounding
-        exact = bool(np.all(np.abs(matrix @ weights) <= ROUNDING) and np.all(weights >= least * (1 - ROUNDING)))
-        return exact and bool(weights @ counts <= room.total / unit * (1 + ROUNDING))
+        counts = {species: _upper(count) for species, count in self.counts.items()}
+        least = {species: weight / unit for species, weight in room.weights.items()}
+        return self.jumps.conserve(counts, least, room.total / unit, ROUNDING)
 
     def _room(self, node: sympy.Expr, stands: sympy.Symbol) -> Room | None:
         shared = _shared_factors(node, self.moving)
@@ -317,8 +319,58 @@ def _times(a: _Linear, b: _Linear) -> _Linear | None:
     return _Linear(a.total * b.total, weights, a.origins | b.origins if b.total else frozenset(), scales)
 
 
+@dataclass(frozen=True)
+class Rooms:
+    """What came of the rooms in laws, by the parts of laws that they are.
+
+    ``holding`` never fall below 0, ``given_up`` might, for a reason; ``moved`` says what moves some of the former
+    beside reactions, by their symbols, and ``stand_ins`` replace parts of laws so that those rooms are symbols.
+    """
+
+    holding: Mapping[sympy.Expr, Room]
+    given_up: Mapping[sympy.Expr, tuple[Room, str]]
+    moved: Mapping[sympy.Symbol, str]
+    stand_ins: Mapping[sympy.Expr, sympy.Expr]
+
+    @cached_property
+    def opened(self) -> Mapping[sympy.Expr, sympy.Expr]:
+        """What the symbol of each room is in the end."""
+        groups = by_species(self.holding.values())
+        kept = {room.symbol: room.kept(groups[frozenset(room.weights)]) for room in self.holding.values()}
+        return kept | {room.symbol: room.open for room, _ in self.given_up.values()}
+
+    def within(self, law: sympy.Expr) -> list[Room]:
+        """Those that hold in a law of their symbols."""
+        indices = sorted(self._indices[item] for item in law.free_symbols & self._indices.keys())
+        return [self._in_order[index] for index in indices]
+
+    def reasons(self, law: sympy.Expr) -> list[str]:
+        """Why those in a law were given up that were."""
+        nodes = set(_parts([law])) if self.given_up else set()
+        return [self.given_up[node][1] for node in sorted(nodes & self.given_up.keys(), key=list(self.given_up).index)]
+
+    @cached_property
+    def _in_order(self) -> list[Room]:
+        return list(self.holding.values())
+
+    @cached_property
+    def _indices(self) -> Mapping[sympy.Symbol, int]:
+        return {room.symbol: index for index, room in enumerate(self._in_order)}
+
+
+def by_species(rooms: Iterable[Room]) -> dict[frozenset[str], list[Room]]:
+    """Those that are for the same species, together."""
+    groups: dict[frozenset[str], list[Room]] = {}
+    for room in rooms:
+        groups.setdefault(frozenset(room.weights), []).append(room)
+    return groups
+
+
 def _parts(laws: Iterable[sympy.Expr], whole: Collection[sympy.Expr] = ()) -> Iterator[sympy.Expr]:
-    """Every part of the laws, each once; what is in ``whole`` by the next is not looked into."""
+    """Every part of the laws, each once; what is in ``whole`` by the next is not looked into.
+
+    Nor is ``X - 1`` beside ``X`` a part of its own: that product is never negative, whatever the count.
+    """
     pending, seen = list(laws), set()
     while pending:
         node = pending.pop()
@@ -326,7 +378,8 @@ def _parts(laws: Iterable[sympy.Expr], whole: Collection[sympy.Expr] = ()) -> It
             seen.add(node)
             yield node
             if node not in whole:
-                pending.extend(node.args)
+                steps = node.func is sympy.Mul
+                pending.extend(arg for arg in node.args if not (steps and counts_down(arg, node.args)))
 
 
 def _shared_factors(node: sympy.Expr, moving: AbstractSet[sympy.Symbol]) -> set[sympy.Symbol]:

@@ -15,8 +15,9 @@ from sbmlgrad.model.elements import TIME, Reaction, Species, SpeciesReference, r
 from sbmlgrad.model.evaluate import evaluate, reaching
 from sbmlgrad.model.functions import build, delayed, draw, holds, number, piecewise, substitute
 from sbmlgrad.model.model import Model
-from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Room, listing
+from sbmlgrad.network.bounds import ROUNDING, Bounds, Flow, Flows, Room, Rooms, by_species, listing
 from sbmlgrad.network.formulas import formulas, undefined
+from sbmlgrad.network.jumps import Jumps
 from sbmlgrad.network.split import COUNT, Parts, signed_parts, split_reversible, vanishes
 
 _HOPELESS = 1e12  # molecules of one species beyond which exact simulation is refused
@@ -87,6 +88,7 @@ class Chemistry:
         self.moving |= {symbol(i) for i in (*self.elements.rate_rules, *self.elements.set_by_events)}
         self.rules = self._moving_rules()
         self._signs: dict[str, bool] = {}
+        self._parts: dict[tuple[str, sympy.Expr], Parts | None] = {}
         self.structural: set[str] = set()
         self.stoichiometric: set[str] = set()
         self.differences: dict[str, Difference] = {}
@@ -131,11 +133,14 @@ class Chemistry:
 
     def depends_on_time(self, expression: sympy.Expr) -> bool:
         """Whether time enters, directly or through assignment rules."""
-        return not self._following_time.isdisjoint(self.translate(expression).free_symbols)
+        return not self._following_time.isdisjoint(expression.free_symbols)
 
     @cached_property
     def _following_time(self) -> AbstractSet[sympy.Symbol]:
-        return reaching({TIME}, self._needs)
+        following = reaching({TIME}, self._needs)
+        # and species that change with the size of their compartment
+        by_size = {item for item, value in self.in_counts.items() if not following.isdisjoint(value.free_symbols)}
+        return {*following, *by_size}
 
     @cached_property
     def _following_counts(self) -> AbstractSet[sympy.Symbol]:
@@ -169,7 +174,7 @@ class Chemistry:
 
     def follows_counts(self, expression: sympy.Basic) -> bool:
         """Whether numbers of molecules that react enter, directly or through assignment rules."""
-        return not self._following_counts.isdisjoint(self.translate(expression).free_symbols)
+        return not self._following_counts.isdisjoint(expression.free_symbols)
 
     def follows_state(self, expression: sympy.Basic) -> bool:
         """Whether anything but time and what stays as it is enters, directly or through assignment rules."""
@@ -230,56 +235,54 @@ class Chemistry:
         ]
         scale = number(self.elements.extent_molecules)
         laws = {reaction.id: product(scale, self.translate(reaction.kinetic_law)) for reaction, _ in moving}
-        rooms, failed, moved, stand_ins = self._rooms(moving, laws)
-        kept = {room.symbol: room.kept(rooms.values()) for room in rooms.values()}
-        kept |= {room.symbol: room.open for room, _ in failed.values()}
+        rooms = self._rooms(moving, laws)
         for reaction, jumps in moving:
-            law = _with(laws[reaction.id], stand_ins)
+            law = _with(laws[reaction.id], rooms.stand_ins)
             parts = self._split(reaction, law)
-            self._explain(reaction, law, parts, rooms, failed, moved)
+            self._explain(reaction, law, parts, rooms)
             if self._split(reaction, laws[reaction.id]) is not None:
-                for room in rooms.values():
-                    if room.symbol in law.free_symbols:
-                        self._stops |= {name: reaction.id for item in room.origins for name in self._origins(item)}
+                for room in rooms.within(law):
+                    self._stops |= {name: reaction.id for item in room.origins for name in self._origins(item)}
             if parts is None:
-                channel = Channel(reaction.id, _with(law, kept), jumps)
+                channel = Channel(reaction.id, _with(law, rooms.opened), jumps)
                 yield self._guarded(channel, reaction, reaction.reactants)
             else:
-                forward, backward = (_with(part, kept) for part in parts)
+                forward, backward = (_with(part, rooms.opened) for part in parts)
                 back = {species: -change for species, change in jumps.items()}
                 yield self._guarded(Channel(reaction.id, forward, jumps), reaction, reaction.reactants)
                 yield self._guarded(Channel(f"{reaction.id} (reverse)", backward, back), reaction, reaction.products)
 
     def _split(self, reaction: Reaction, law: sympy.Expr) -> Parts | None:
         """The two directions of a law over symbols of rooms; None where it is one reaction."""
+        key = reaction.id, law
+        if key not in self._parts:
+            self._parts[key] = self._split_anew(reaction, law)
+        return self._parts[key]
+
+    def _split_anew(self, reaction: Reaction, law: sympy.Expr) -> Parts | None:
         reactants, products = self._counts(reaction.reactants), self._counts(reaction.products)
         # Of a species on both sides, as in A -> 2 A, form alone does not tell a way back from crowding.
         ambiguous = not reaction.reversible and set(reactants) & set(products)
         return None if ambiguous or self._signs_unknown(law) else split_reversible(law, reactants, products)
 
-    def _rooms(
-        self, moving: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]
-    ) -> tuple[
-        dict[sympy.Expr, Room],
-        dict[sympy.Expr, tuple[Room, str]],
-        dict[sympy.Symbol, str],
-        dict[sympy.Expr, sympy.Expr],
-    ]:
-        """The rooms in the laws that reactions leave at 0 or above, those that they might not, with reasons, by what
-        else the former are moved, and what replaces parts of laws so that rooms are symbols.
+    def _rooms(self, moving: Sequence[tuple[Reaction, Mapping[str, int]]], laws: Mapping[str, sympy.Expr]) -> Rooms:
+        """The rooms in the laws: those that reactions leave at 0 or above, and those that they might not.
 
         What holds one room may need another, so those that fail are given up until all that are left hold.
         """
-        bounds = self._bounds()
+        bounds = self._bounds(jumps for _, jumps in moving)
         rooms = bounds.rooms(laws.values())
         given_up: dict[sympy.Expr, tuple[Room, str]] = {}
-        every = [jumps for _, jumps in moving]
-        while True:
+        stand_ins: dict[sympy.Expr, sympy.Expr] = {}
+        while rooms:
             lost = {node: room for node, (room, _) in given_up.items()}
-            products = bounds.falling(laws.values(), rooms, lost, every) if rooms and lost else {}
+            products = bounds.falling(laws.values(), rooms, lost) if lost else {}
             stand_ins = {**{node: room.stand_in for node, room in rooms.items()}, **products}
-            flows = [flow for reaction, jumps in moving for flow in self._flows(reaction, jumps, laws, stand_ins)]
-            reasons = {node: bounds.failing(room, rooms.values(), flows, every) for node, room in rooms.items()}
+            flows = Flows(flow for reaction, jumps in moving for flow in self._flows(reaction, jumps, laws, stand_ins))
+            alike = by_species(rooms.values())
+            reasons = {
+                node: bounds.failing(room, alike[frozenset(room.weights)], flows) for node, room in rooms.items()
+            }
             failed = {node: why for node, why in reasons.items() if why}
             for node, why in failed.items():
                 given_up[node] = rooms.pop(node), why
@@ -289,7 +292,7 @@ class Chemistry:
         for room in rooms.values():
             self._decides(room)
         moved = {room.symbol: why for room in rooms.values() if (why := bounds.moved_by(room))}
-        return rooms, given_up, moved, stand_ins
+        return Rooms(rooms, given_up, moved, stand_ins if rooms else {})
 
     def _flows(
         self,
@@ -311,7 +314,7 @@ class Chemistry:
         if with_counts:
             self.structural |= {name for species in room.weights for name in (species, f"[{species}]")}
 
-    def _bounds(self) -> Bounds:
+    def _bounds(self, jumps: Iterable[Mapping[str, int]]) -> Bounds:
         counts, units = {}, {}
         drawing = {symbol(i) for i, e in self.elements.initial_assignments.items() if holds(e, draw)}
         needs = {symbol(name): expression.free_symbols for name, expression in self._computed.items()}
@@ -322,6 +325,7 @@ class Chemistry:
             size, molecules = self.initial[species.compartment], species.molecules_per_unit
             counts[identifier] = self.initial[identifier] * (1.0 if self.is_amount(species) else size) * molecules
             units[identifier] = (1.0 / molecules, *((1.0 / (molecules * size),) if size > 0 else ()))
+        free = self.elements.set_by_events | drawn
         return Bounds(
             {i: value for i, value in self.initial.items() if i not in drawn},
             self.moving,
@@ -329,30 +333,23 @@ class Chemistry:
             counts,
             units,
             {symbol(identifier) for identifier in self.elements.compartments},
-            self.elements.set_by_events | drawn,
+            free,
             self.elements.rate_rules.keys(),
+            Jumps(jumps, free),
         )
 
-    def _explain(
-        self,
-        reaction: Reaction,
-        law: sympy.Expr,
-        parts: Parts | None,
-        rooms: Mapping[sympy.Expr, Room],
-        failed: Mapping[sympy.Expr, tuple[Room, str]],
-        moved: Mapping[sympy.Symbol, str],
-    ) -> None:
-        held = [room for room in rooms.values() if room.symbol in law.free_symbols]
+    def _explain(self, reaction: Reaction, law: sympy.Expr, parts: Parts | None, rooms: Rooms) -> None:
+        held = rooms.within(law)
         if not held and parts is None and ((signs := signed_parts(law)) is None or signs[1] == 0):
             return
-        unsure = [moved[room.symbol] for room in held if room.symbol in moved]
+        unsure = [rooms.moved[room.symbol] for room in held if room.symbol in rooms.moved]
         sure = self.surely_positive(law) and not unsure
         if unsure and parts is None:
             whys = unsure
         elif sure:
             whys = [f"{room} never falls below 0" for room in held]
         else:
-            whys = [why for node, (_, why) in failed.items() if substitute(law, {node: TIME}) is not law]
+            whys = rooms.reasons(law)
         why = "; ".join(dict.fromkeys(whys))
         if parts is None:
             self.differences[reaction.id] = Difference(False, sure, why or self._undecided(reaction, law))
@@ -394,7 +391,7 @@ class Chemistry:
     def _molecules(self, reaction: Reaction, reference: SpeciesReference) -> float:
         """Molecules of the referenced species in one event."""
         expression = symbol(reference.id) if reference.id in self.initial else reference.stoichiometry
-        if self.through_rules(expression) & (self.moving | {TIME}):
+        if any(item in self.moving or item == TIME for item in self.through_rules(expression)):
             self.reasons.append(
                 f"reaction {reaction.id!r}: the stoichiometry of {reference.species!r} changes during the simulation"
             )

@@ -38,16 +38,24 @@ def keep_compiled() -> None:
 
 def compiled_loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """A loop over arrays, compiled by Numba at its first call, and kept for the next process as other code is."""
+    return _compiled(function, inlined=False)
+
+
+def compiled_part(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A part of such loops, compiled anew in each that calls it, so that calls cost nothing."""
+    return _compiled(function, inlined=True)
+
+
+def _compiled(function: Callable[..., Any], inlined: bool) -> Callable[..., Any]:
     import numba  # takes most of a second, and few models need it
 
     config: Any = numba.config
     folder, before = _folder(), config.CACHE_DIR
     config.CACHE_DIR = "" if folder is None else str(folder)  # where a decorator looks, as of now
     try:
-        keep = folder is not None
-        compiled: Callable[..., Any] = numba.njit(nogil=True, error_model="numpy", forceinline=True, cache=keep)(
-            function
-        )
+        compiled: Callable[..., Any] = numba.njit(
+            nogil=True, error_model="numpy", forceinline=inlined, cache=folder is not None
+        )(function)
     finally:
         config.CACHE_DIR = before
     return compiled

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sbmlgrad.network.columns import Columns
 from sbmlgrad.network.jacobian import Jacobian, jacobian_of
 from sbmlgrad.network.landmarks import Landmarks
 from sbmlgrad.network.program import Draw, Program
@@ -120,8 +121,8 @@ class HybridModel:
         The numbers that can be changed or fitted, by name, as for :class:`DiscreteModel`.
     variables
         Names of the state's variables; ``amounts`` says which are amounts of species, ``whole`` which are counts.
-    channels, propensities, jumps
-        Names of what can fire, the program of their propensities, and the change of the state (variables, channels).
+    channels, propensities, columns
+        Names of what can fire, the program of their propensities, and the change of the state by each of them.
     still
         Whether nothing flows and no propensity changes between jumps.
     stepwise
@@ -136,7 +137,7 @@ class HybridModel:
     events: EventSystem | None
     channels: tuple[str, ...]
     propensities: Program | None
-    jumps: np.ndarray
+    columns: Columns
     whole: np.ndarray
     piecewise_constant: bool
     stepwise: Stepwise | None
@@ -151,6 +152,11 @@ class HybridModel:
     """Other times at which what depends on time alone does something."""
     compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     """Functions compiled for this model; they live as long as it does."""
+
+    @cached_property
+    def jumps(self) -> np.ndarray:
+        """The change of the state by each channel (variables, channels)."""
+        return self.columns.matrix(np.float64)
 
     def start(self, quantities: Array, random: Draw | None = None) -> tuple[Array, Array]:
         """State (variables,) at the start and coefficients, from a vector in the order of ``quantities``."""

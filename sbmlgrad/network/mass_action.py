@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from sbmlgrad.network.discretise import OfCounts
 from sbmlgrad.network.graph import Graph
@@ -226,14 +225,14 @@ def _assembled(network: ReactionNetwork, program: Program, laws: Sequence[_Produ
         all_offsets[~plain] = values[len(laws) :]
         return Numbers(values[: len(laws)], all_offsets)
 
-    columns = sparse.csc_array(network.stoichiometry)
+    columns = network.columns
     return MassAction(
         size=len(network.species),
         factors=Lists.of([[species for species, _ in law.factors] for law in laws]),
         needs=Lists.of([[species for species, _ in law.needs] for law in laws]),
         least=np.array([least for _, least in needs], float),
-        jumps=Lists(columns.indptr.astype(np.int64), columns.indices.astype(np.int64)),
-        changes=columns.data.astype(np.float64),
+        jumps=Lists(columns.starts, columns.rows),
+        changes=columns.values.astype(np.float64),
         plain=plain,
         numbers=numbers,
         constants_program=of_coefficients,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -12,7 +13,9 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.errors import SbmlgradError, UnknownIdError
+from sbmlgrad.network.columns import Columns, WrittenOut
 
+_JUMPS = WrittenOut()
 Rates = Callable[[tuple[Any, ...], tuple[Any, ...]], tuple[Any, ...]]
 
 
@@ -23,7 +26,8 @@ class ReactionNetwork:
     Parameters
     ----------
     stoichiometry
-        Integer array (species, reactions): the change of each count when a reaction fires.
+        Integer array (species, reactions): the change of each count when a reaction fires. It may be handed in as its
+        :class:`~sbmlgrad.network.columns.Columns`, and is then written out when it is first asked for.
     propensities
         JAX function ``propensities(x, parameters) -> (reactions,)`` of the counts ``x`` (species,), float64,
         in events per time; with ``inputs``, ``propensities(x, parameters, inputs)``.
@@ -40,7 +44,7 @@ class ReactionNetwork:
         Names for columns and messages; ``X0, X1, ...`` and ``R0, R1, ...`` if not given.
     """
 
-    stoichiometry: Any
+    stoichiometry: WrittenOut = _JUMPS
     propensities: Callable[..., Any] | None = None
     x0: Any = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -55,12 +59,14 @@ class ReactionNetwork:
     """Loops compiled for this network, by their shape; they live as long as it does."""
 
     def __post_init__(self) -> None:
-        jumps = np.asarray(self.stoichiometry)
-        if jumps.ndim != 2 or not np.array_equal(jumps, np.round(jumps)):
-            raise SbmlgradError("stoichiometry: expected an integer array of shape (species, reactions)")
-        count, reactions = jumps.shape
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - frozen dataclass
-        set_("stoichiometry", jumps.astype(np.int64))
+        given = _JUMPS.columns(self)
+        if given is None:
+            jumps = np.asarray(self.stoichiometry)
+            if jumps.ndim != 2 or not np.array_equal(jumps, np.round(jumps)):
+                raise SbmlgradError("stoichiometry: expected an integer array of shape (species, reactions)")
+            set_("stoichiometry", jumps.astype(np.int64))
+        count, reactions = jumps.shape if given is None else given.shape
         set_("species", tuple(self.species) or tuple(f"X{i}" for i in range(count)))
         set_("reactions", tuple(self.reactions) or tuple(f"R{j}" for j in range(reactions)))
         set_("x0", np.asarray(self.x0, dtype=np.float64))
@@ -74,6 +80,12 @@ class ReactionNetwork:
             if self.propensities is None:
                 raise SbmlgradError("propensities: a function of (x, parameters) is needed")
             set_("rates", self._elementwise())
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The jumps of each reaction, without the species that it does not change."""
+        given: Columns | None = _JUMPS.columns(self)
+        return Columns.of_matrix(self.stoichiometry) if given is None else given
 
     def _elementwise(self) -> Rates:
         propensities, given = self.propensities, self.given(self.inputs)
@@ -142,7 +154,9 @@ class ReactionNetwork:
     def with_parameters(self, values: Mapping[str, Any]) -> ReactionNetwork:
         """The same network with other values of some parameters; :class:`UnknownIdError` for others."""
         self.check_names(values, ())
-        return replace(self, parameters={**self.parameters, **values})
+        given = _JUMPS.columns(self)
+        jumps = self.stoichiometry if given is None else given
+        return replace(self, stoichiometry=jumps, parameters={**self.parameters, **values})
 
     def with_inputs(self, inputs: Any) -> ReactionNetwork:
         """The same network with other inputs to all trajectories, in the same structure."""

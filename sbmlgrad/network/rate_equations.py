@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from sbmlgrad.network.columns import Columns
 from sbmlgrad.network.hybrid_model import HybridModel, Relations
 from sbmlgrad.network.network import ReactionNetwork
 
@@ -57,7 +58,7 @@ def equations_of_network(network: ReactionNetwork, observables: Sequence[str]) -
         events=None,
         channels=(),
         propensities=None,
-        jumps=np.zeros((size, 0)),
+        columns=Columns.of(size, []),
         whole=np.zeros(size, bool),
         piecewise_constant=False,
         stepwise=None,

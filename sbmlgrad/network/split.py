@@ -40,10 +40,12 @@ def signed_parts(law: sympy.Expr) -> Parts | None:
             return law, _ZERO
         return _each(law.args, lambda parts: (_sum(p for p, _ in parts), _sum(n for _, n in parts)))
     if kind is sympy.Mul:
-        counted = [_counts_down(factor, law.args) for factor in law.args]
+        if all(isinstance(factor, sympy.Symbol) for factor in law.args):
+            return law, _ZERO
+        counted = [counts_down(factor, law.args) for factor in law.args]
         rest = [signed_parts(factor) for factor, steps in zip(law.args, counted, strict=True) if not steps]
         steps: list[Parts | None] = [(factor, _ZERO) for factor in compress(law.args, counted)]
-        return reduce(_multiply, [*rest, *steps])
+        return _whole([*rest, *steps]) or reduce(_multiply, [*rest, *steps])
     if kind is sympy.Pow:
         return _power(law)
     if kind in (sympy.Max, sympy.Min):
@@ -108,7 +110,7 @@ def _needs(law: sympy.Expr, consumed: Sequence[sympy.Symbol], others: Sequence[s
     return all(vanishes(law, symbol) for symbol in consumed)
 
 
-def _counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
+def counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
     """Whether ``factor`` is ``A - n`` beside ``A, A - 1, ..., A - n + 1``: a falling factorial, never negative."""
     if factor.func is not sympy.Add or len(factor.args) != 2:
         return False
@@ -119,7 +121,7 @@ def _counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
     lower = symbols[0] if steps[0] == -1 else build(sympy.Add, symbols[0], steps[0] + 1)
     return any(
         set(f.args) == set(lower.args) and f.func is lower.func and (f.args or f == lower) for f in factors
-    ) and (steps[0] == -1 or _counts_down(next(f for f in factors if set(f.args) == set(lower.args)), factors))
+    ) and (steps[0] == -1 or counts_down(next(f for f in factors if set(f.args) == set(lower.args)), factors))
 
 
 def _each(nodes: Iterable[Any], combine: Callable[[list[Parts]], Any]) -> Parts | None:
@@ -154,6 +156,14 @@ def _multiply(a: Parts | None, b: Parts | None) -> Parts | None:
         _sum([_product(a[0], b[0]), _product(a[1], b[1])]),
         _sum([_product(a[0], b[1]), _product(a[1], b[0])]),
     )
+
+
+def _whole(factors: Sequence[Parts | None]) -> Parts | None:
+    """The parts of a product of which no factor is a difference; None of any other."""
+    if any(factor is None or factor[1] != 0 for factor in factors):
+        return None
+    values = [factor[0] for factor in factors if factor is not None and factor[0] != 1]
+    return (_ZERO if 0 in values else build(sympy.Mul, *values)), _ZERO
 
 
 def _product(a: sympy.Expr, b: sympy.Expr) -> sympy.Expr:

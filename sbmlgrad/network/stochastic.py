@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 
-import numpy as np
 import sympy
 
 from sbmlgrad.errors import UnsupportedError, warn_user
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.assembly import Assembly
 from sbmlgrad.network.channels import Chemistry, count_symbol
+from sbmlgrad.network.columns import Columns
 from sbmlgrad.network.hybrid_model import HybridModel
 
 
@@ -81,9 +81,7 @@ class _StochasticAssembly(Assembly):
         environment: dict[sympy.Symbol, int] = {**self.now, **counts}
         return [self.graph.expression(channel.law, environment) for channel in self.chemistry.channels]
 
-    def _jumps(self) -> np.ndarray:
-        jumps = np.zeros((len(self.variables), len(self.chemistry.channels)))
-        for column, channel in enumerate(self.chemistry.channels):
-            for species, change in channel.jumps.items():
-                jumps[self.indices[species], column] = change
-        return jumps
+    def _columns(self) -> Columns:
+        jumps = (channel.jumps for channel in self.chemistry.channels)
+        rows = ({self.indices[species]: change for species, change in each.items()} for each in jumps)
+        return Columns.of(len(self.variables), rows)

@@ -109,8 +109,8 @@ class MultiStart:
     def warn(self) -> None:
         """Name what is to be known of the models."""
 
-    def run(self) -> list[Ended]:
-        """Where each search ended.
+    def run(self) -> tuple[list[Ended], Ended]:
+        """Where each search ended, and the one that counts.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class MultiStart:
         if ended[best].posterior is None:
             raise FitError(f"none of {len(ended)} starts could be simulated; the first: {ended[0].message}")
         ended[best] = self._confirmed(ended[best])
-        return ended
+        return ended, ended[best]
 
     def _ended(self, start: np.ndarray) -> Ended:
         begin = time.perf_counter()

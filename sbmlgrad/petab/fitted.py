@@ -272,17 +272,18 @@ class PetabFit:
         )
 
 
-def result_of(fit: MultiStart, ends: Sequence[Ended], evaluation: Evaluation, seconds: float, method: str) -> PetabFit:
-    """The result of a fit: the best end of its searches, ``evaluation`` there, and what ``method`` it was by."""
+def result_of(
+    fit: MultiStart, ends: Sequence[Ended], best: Ended, evaluation: Evaluation, seconds: float, method: str
+) -> PetabFit:
+    """The result of a fit: the end of its searches that counts, ``evaluation`` there, and what ``method`` it was by."""
     import pandas
 
     definition, parameters = fit.definition, fit.parameters
-    best = min(ends, key=lambda item: item.value)
     assert best.point is not None
     assert best.posterior is not None
     prior = None if evaluation.log_prior is None else sum(evaluation.log_prior.values())
     verdict = judge(definition, best.posterior, prior, evaluation.stderr)
-    starts = _starts(ends, parameters)
+    starts = _starts(ends, best, parameters)
     message = f"best of {len(ends)} starts: {best.message}"
     measured = _measured(definition, best)
     at_bound = parameters.at_bound(parameters.from_scale(best.point))
@@ -335,8 +336,8 @@ def result_of(fit: MultiStart, ends: Sequence[Ended], evaluation: Evaluation, se
     )
 
 
-def _starts(ends: Sequence[Ended], parameters: Parameters) -> pandas.DataFrame:
-    """The table of starts, best first."""
+def _starts(ends: Sequence[Ended], best: Ended, parameters: Parameters) -> pandas.DataFrame:
+    """The table of starts, the one that counts first."""
     import pandas
 
     nowhere = np.full(len(parameters.names), np.nan)
@@ -350,7 +351,8 @@ def _starts(ends: Sequence[Ended], parameters: Parameters) -> pandas.DataFrame:
     places = [nowhere if item.point is None else parameters.from_scale(item.point) for item in ends]
     numbers = pandas.RangeIndex(len(ends), name="start")
     named = pandas.DataFrame(places, columns=list(parameters.names), index=numbers)
-    return pandas.concat([pandas.DataFrame(rows, index=numbers), named], axis=1).sort_values("objective")
+    order = sorted(range(len(ends)), key=lambda index: (ends[index] is not best, ends[index].value))
+    return pandas.concat([pandas.DataFrame(rows, index=numbers), named], axis=1).iloc[order]
 
 
 def _remarks(starts: pandas.DataFrame, same: float) -> tuple[str, ...]:

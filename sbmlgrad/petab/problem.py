@@ -188,13 +188,12 @@ class Problem:
                 kept.begin(0)
                 options = replace(options, memory=kept.remember)
             fit, by = self._searches(chosen, options, n, estimates, max_events)
-            ends = fit.run()
-            best = min(ends, key=lambda item: item.value)
+            ends, best = fit.run()
             evaluation = fit.evaluation(best)
             if kept is not None:
                 kept.end(Ended(best.value))
         fit.warn()
-        return result_of(fit, ends, evaluation, time.perf_counter() - begin, by)
+        return result_of(fit, ends, best, evaluation, time.perf_counter() - begin, by)
 
     def _searches(
         self, method: Method, options: Options, n: int, estimator: Estimator, max_events: int

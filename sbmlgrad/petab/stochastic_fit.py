@@ -17,8 +17,8 @@ import numpy as np
 
 from sbmlgrad.errors import FitError, PetabError, SimulationError
 from sbmlgrad.fitting.ascent import inverse_information
+from sbmlgrad.fitting.optimise import MOST_EVALUATIONS, Row, Steps, descend, polyak_average
 from sbmlgrad.fitting.optimise import Evaluation as Noisy
-from sbmlgrad.fitting.optimise import Row, Steps, descend, polyak_average
 from sbmlgrad.petab.evaluate import Evaluation, Evaluator
 from sbmlgrad.petab.fit import Ended, MultiStart, Options
 from sbmlgrad.petab.objective import Objective, Posterior
@@ -37,12 +37,12 @@ class _Average:
     drawn: list[Drawn]
 
     def at(self, point: np.ndarray) -> Drawn:
-        halves = [
+        first, second = (
             _mean_of([_moved(getattr(one, half), point - where) for one, where in self._pairs])
             for half in ("first", "second")
-        ]
+        )
         errors = np.sqrt(np.sum([one.errors**2 for one in self.drawn], axis=0)) / len(self.drawn)
-        return Drawn(*halves, errors)
+        return Drawn(first, second, errors)
 
     @property
     def _pairs(self) -> Iterable[tuple[Drawn, np.ndarray]]:
@@ -85,7 +85,8 @@ class StochasticStarts(MultiStart):
             self._run(descend(look, self.parameters, steps))
         except (SimulationError, PetabError) as error:
             return Ended(start, time.perf_counter() - begin, str(error))
-        seconds, converged = time.perf_counter() - begin, len(steps.rows) < self.options.evaluations
+        seconds = time.perf_counter() - begin
+        converged = len(steps.rows) < min(self.options.evaluations, MOST_EVALUATIONS)
         message = "noise hides the slope" if converged else f"took all {len(steps.rows)} evaluations"
         return Ended(start, seconds, message, latest.point, latest.posterior, len(steps.rows), converged)
 
@@ -107,7 +108,8 @@ class StochasticStarts(MultiStart):
         posterior, _ = self._posteriors(steps.point, self._average.at(steps.point))
         seconds = best.seconds + time.perf_counter() - begin
         evaluations = best.evaluations + len(steps.rows)
-        return Ended(best.start, seconds, steps.message, steps.point, posterior, evaluations, steps.converged)
+        message = steps.message or f"took all {len(steps.rows)} evaluations"
+        return Ended(best.start, seconds, message, steps.point, posterior, evaluations, steps.converged)
 
     def _run(self, rows: Iterable[Row]) -> None:
         for number, _ in enumerate(rows, start=1):
@@ -151,7 +153,9 @@ class StochasticStarts(MultiStart):
             found = self.means.drawn(values, slopes, n, seed, descending)
             return *_parts(found.first), *_parts(found.second), found.errors
 
-        *parts, errors = self.options.memory("means", (point, [n, number, descending]), computed)
+        *parts, errors = self.options.memory(
+            f"means, descending {descending}", (point, [n, number, descending]), computed
+        )
         return Drawn(Simulated(*parts[:4]), Simulated(*parts[4:]), errors)
 
     def _posteriors(self, point: np.ndarray, drawn: Drawn) -> tuple[Posterior, list[Posterior]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError, SimulationError, UnsupportedError
+from sbmlgrad.errors import PetabError, SbmlgradError, SimulationError, UnsupportedError
 from sbmlgrad.fitting.moments import Source, means
 from sbmlgrad.gradient.estimator import Estimator, Task
 from sbmlgrad.gradient.problem import once
@@ -114,7 +114,8 @@ class _MovingRun:
             begun = run.begin(surroundings)
             known = run.quantities(begun)
             self._prepare(begun, known)
-            found = [self._means(begun, known, n, seed, descending) for seed in seeds]
+            width = len(next(iter(surroundings.slopes.values())))
+            found = [self._means(begun, known, width, n, seed, descending) for seed in seeds]
             both = Means(
                 found[0].names,
                 begun.times,
@@ -124,10 +125,12 @@ class _MovingRun:
             run.check_settled(both, begun.stretches)
             return [list(run.compared(begun, one)) for one in found]
         except UnsupportedError as error:
-            text = f"{error}; fit it with method 'ode' (--method ode)"
+            text = f"{error}; or fit it with method 'ode'"
             raise SbmlgradError(text if run.where in text else f"{run.where}: {text}") from None
-        except SimulationError as error:
-            raise error if run.where in str(error) else type(error)(f"{run.where}: {error}") from None
+        except PetabError:
+            raise
+        except SbmlgradError as error:  # of estimators and simulations: elsewhere there may be something
+            raise SimulationError(str(error) if run.where in str(error) else f"{run.where}: {error}") from None
 
     def warn(self) -> None:
         if self._source is not None:
@@ -172,9 +175,8 @@ class _MovingRun:
         fixed = self._fixed[name]
         return name not in self._moving and fixed != value and not (np.isnan(fixed) and np.isnan(value))
 
-    def _means(self, begun: Begun, known: Known, n: int, seed: int, descending: bool) -> Means:
-        """Those of one ensemble, which move with the parameters of the fit."""
-        width = len(next(iter(known.slopes.values()))) if known.slopes else 0
+    def _means(self, begun: Begun, known: Known, width: int, n: int, seed: int, descending: bool) -> Means:
+        """Those of one ensemble, which move with the parameters of the fit, so many."""
         if self._source is None:
             return drawn_means(self._run, begun, self._sampling.method, n, seed)
         values = np.array([known.values[name] for name in self._names])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,10 @@ class Followed:
     def widen(self, values: np.ndarray, rough: bool = False) -> bool:
         """Never: everything is taken into account."""
         return False
+
+    def roughly(self, values: np.ndarray) -> AbstractContextManager[None]:
+        """As at any time."""
+        return nullcontext()
 
 
 class Drawn:

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,14 @@ MARK_WITHIN = 1024  # bytes from the beginning of the page
 MOST_CORRELATED = 40  # rows of the table of correlations
 
 
-def write_report(content: FitContent, folder: str | os.PathLike[str]) -> None:
+def write_report(content: FitContent, folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> None:
     """Write ``folder`` with index.html, parameters.csv, measured.csv and history.csv.
 
     Profiles go to profile.csv, draws from a posterior to samples.csv, histograms of dwell times to dwells.csv.
     An earlier report in this place is replaced, at once and only when the new one is complete. Raises
-    SbmlgradError if the folder holds anything else or cannot be written.
+    SbmlgradError if the folder holds anything else, or one of the ``inputs``, or cannot be written.
     """
-    folder = check_folder(folder)
+    folder = check_folder(folder, inputs)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -54,12 +55,16 @@ def write_report(content: FitContent, folder: str | os.PathLike[str]) -> None:
         raise SbmlgradError(f"{folder}: cannot write the report: {reason}; name another folder") from error
 
 
-def check_folder(folder: str | os.PathLike[str]) -> Path:
+def check_folder(folder: str | os.PathLike[str], inputs: Iterable[str] = ()) -> Path:
     """Return the folder's full path if a report may be written there.
 
-    Raises SbmlgradError if there is something else than an earlier report, which would be lost.
+    Raises SbmlgradError if there is something else than an earlier report, or one of the files that were read, which
+    would be lost.
     """
     folder = Path(folder).resolve()
+    for path in inputs:
+        if Path(path).is_file() and Path(path).resolve().is_relative_to(folder):
+            raise SbmlgradError(f"{folder}: holds the input {path!r}, which would be lost; name another folder")
     if not folder.exists():
         return folder
     if not folder.is_dir():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import libsbml
@@ -128,9 +129,17 @@ class _ErrorLog:
 
     def problem(self, error: Any) -> str:
         """What is wrong and where, for an error that is raised."""
+        if error.getErrorId() == libsbml.InvalidNamespaceOnSBML:
+            namespace = self.tags[0].namespace
+            return f"{namespace!r} is no namespace of it; export as SBML (in BioNetGen writeSBML, not writeXML)"
         there = self.there(error)
         meant = [tag for tag in there if re.search(rf"\b{tag.name}\b", _detail(error))] or there
+        if len(meant) > 1 and all(inner.parent is outer for outer, inner in pairwise(meant)):
+            meant = meant[-1:]
         culprit = meant[0].in_words if len(meant) == 1 else "that line"
+        before = [tag for tag in self.tags if tag.line < error.getLine() and tag.identifier]
+        if not there and before:
+            culprit = f"that line, in {before[-1].in_words}"
         if error.getErrorId() == libsbml.OneOfEachListOf:
             names = [tag.name for tag in self.tags if tag.parent in there]
             culprit = next((f"<{name}>" for name in names if names.count(name) > 1), culprit)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sbmlgrad.cores import cores
-from sbmlgrad.errors import LongRunWarning, TruncationError, warn_user
+from sbmlgrad.errors import LongRunWarning, PropensityError, TruncationError, warn_user
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.mass_action import MassAction
+from sbmlgrad.network.program import Program
 from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
 from sbmlgrad.simulation.ensemble import propensities_of
 from sbmlgrad.simulation.experiment import Experiment, too_many
@@ -27,6 +28,7 @@ _NEAR = 0.01  # of a limit: what is not even near it need not be known closely
 _LAST = "the last forecast"  # its key in a cache
 _SOON = 6.0  # seconds, of which it need not be known closely how many they are
 _LONG = 60.0  # seconds that nobody should wait unwarned
+_ROUNDING = 1e-9  # of a propensity below 0 that may come of it
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,22 @@ def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely
     return ahead
 
 
+def impossible(dynamics: Dynamics, start: float, certain: bool = True) -> tuple[int, float] | None:
+    """Index and value of a propensity that is negative or not finite at the start, which ends a simulation there.
+
+    None if there is none, or if it is not ``certain`` where a trajectory starts: from fractions of molecules, or with
+    events, it starts somewhere near.
+    """
+    state = np.where(dynamics.whole, np.round(dynamics.state), dynamics.state)
+    if certain and (dynamics.events is not None or not np.array_equal(state, dynamics.state)):
+        return None
+    if not np.all(np.isfinite(state[dynamics.whole]) & (state[dynamics.whole] >= 0)):
+        return None  # an error of its own
+    values = dynamics.rates(np.array([start]), state[:, None])[: dynamics.channels, 0]
+    bad = np.flatnonzero(~(values >= -_ROUNDING) | ~np.isfinite(values))
+    return (int(bad[0]), float(values[bad[0]])) if len(bad) else None
+
+
 def _corrected(ahead: Forecast, dynamics: Dynamics, pilot: Pilot) -> Forecast:
     """A forecast with what some trajectories say of it."""
     if pilot.reached >= 0.5 * (ahead.start + ahead.end) or not ahead.complete:
@@ -115,17 +133,33 @@ def look_ahead_at_network(
     if as_data is not None:
         dynamics = replace(dynamics, updates=as_data.updates)
     values = np.concatenate([np.ravel(value) for value in (*counts, *coefficients, 0.0)])
+    _refuse_impossible(source, network.reactions, dynamics, experiment)
     return _look_ahead(source, network.species, dynamics, experiment, _Seen(values, network.compiled))
 
 
 def look_ahead_at_process(process: HybridModel, quantities: np.ndarray, experiment: Experiment) -> Forecast:
     """The forecast of what an experiment asks of a jump process, before it is done.
 
-    Raises :class:`TruncationError` where more reactions fire in a trajectory than are allowed, and warns where it will
-    take more than a minute.
+    Raises :class:`TruncationError` where more reactions fire in a trajectory than are allowed,
+    :class:`PropensityError` where a propensity is negative or infinite at the start, and warns where it will take more
+    than a minute.
     """
-    seen = _Seen(np.asarray(quantities, float), process.compiled)
-    return _look_ahead(process.source, process.variables, of_process(process, quantities), experiment, seen)
+    seen, dynamics = _Seen(np.asarray(quantities, float), process.compiled), of_process(process, quantities)
+    assert isinstance(process.start_program, Program)
+    if all(node.operation != "draw" for node in process.start_program.graph.nodes):
+        _refuse_impossible(process.source, process.channels, dynamics, experiment)
+    return _look_ahead(process.source, process.variables, dynamics, experiment, seen)
+
+
+def _refuse_impossible(source: str, channels: Sequence[str], dynamics: Dynamics, experiment: Experiment) -> None:
+    start = experiment.start
+    bad = impossible(dynamics, start) if experiment.times[-1] > start else None
+    if bad is not None:
+        raise PropensityError(
+            f"{source}: reaction {channels[bad[0]]!r}: its propensity is {bad[1]:g} at time {start:g} in trajectory 0; "
+            "exact simulation needs finite laws that are not negative: write a reversible law as two reactions, or "
+            "check its parameters"
+        )
 
 
 @dataclass(frozen=True, eq=False)

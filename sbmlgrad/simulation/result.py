@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,7 +184,8 @@ class Simulation:
 
     def _repr_html_(self) -> str:
         table = self.to_table()
-        return html_table(repr(self).strip("<>"), list(table.columns), table.itertuples(index=False))
+        caption = "means and standard deviations" if self.n > 1 else self._caption
+        return f"<p>{escape(repr(self))}</p>" + html_table(caption, list(table.columns), table.itertuples(index=False))
 
     def __getstate__(self) -> dict[str, Any]:
         # what observes is compiled for this process; values that were asked for before go along

@@ -30,8 +30,9 @@ from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import is_whole, streams
 from sbmlgrad.simulation.ssa import initial_count
 
-_FEWEST = 40  # reactions from which on this loop is faster than that of all propensities at once
-_FEWEST_BESIDE_GPU = 500  # where the other runs on a GPU
+_FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the other on a GPU
+# About what a firing costs on a CPU, in nanoseconds: here, and in the loop of all propensities at once, by reactions.
+_FIXED, _UPDATE, _OTHER = 40.0, 2.0, 0.9
 _BUDGET = 1 << 19  # random draws between two looks at whether anybody still waits
 _ONE_LEVEL = 500  # reactions up to which there are sums of one level
 _LARGEST_PIECE = 64  # trajectories
@@ -42,18 +43,24 @@ def suited(network: ReactionNetwork, sparse: bool | None) -> MassAction | None:
 
     Raises :class:`SimulationError` where it is asked for and a law is no number times counts.
     """
-    fewest = _FEWEST_BESIDE_GPU if on_accelerator() else _FEWEST
-    if sparse is False or (sparse is None and len(network.reactions) < fewest):
-        return None
     if sparse and (reason := not_as_data(network)):
         raise SimulationError(f"method 'ssa-sparse': {reason}; use method 'ssa'")
-    return mass_action_of(network)
+    fewest = _FEWEST_BESIDE_GPU if on_accelerator() else _FIXED / _OTHER
+    if sparse is False or (sparse is None and len(network.reactions) < fewest):
+        return None
+    data = mass_action_of(network)
+    is_slower = data is not None and _OTHER * data.reactions < _FIXED + _UPDATE * data.updates
+    return None if sparse is None and is_slower else data
 
 
-def run_sparse(ensemble: Ensemble, network: MassAction, progress: str | None = None) -> Iterator[Chunk]:
+def run_sparse(
+    ensemble: Ensemble, network: MassAction, progress: str | None = None, kinds: np.ndarray | None = None
+) -> Iterator[Chunk]:
     """Simulate grain by grain, in order, with as many pieces of grains at work as there are cores.
 
-    It means what :func:`~sbmlgrad.simulation.ensemble.run` means.
+    It means what :func:`~sbmlgrad.simulation.ensemble.run` means. Where reactions are of ``kinds`` (reactions,), whole
+    numbers from 0 on, records hold after the counts how many of each kind have fired, and then how many were due: the
+    integral of their propensities.
 
     Raises
     ------
@@ -66,7 +73,7 @@ def run_sparse(ensemble: Ensemble, network: MassAction, progress: str | None = N
     workers, n = cores(), ensemble.n
     watch = Progress(progress, n, ensemble.start, float(ensemble.times[-1]))
     with watch, ThreadPoolExecutor(workers) as pool:
-        sparse = SparseRun(ensemble, network, watch)
+        sparse = SparseRun(ensemble, network, watch, kinds)
         grains = iter(range(0, n, GRAIN))
         pending: list[_Grain] = []
         try:
@@ -106,7 +113,7 @@ def _submitted(pool: ThreadPoolExecutor, sparse: SparseRun, first: int, workers:
     """The grain from trajectory ``first`` on, given to the workers in pieces."""
     n = sparse.ensemble.n
     count, size = min(GRAIN, n - first), min(_LARGEST_PIECE, max(1, -(-n // (4 * workers))))
-    records = np.empty((sparse.network.size, len(sparse.ensemble.times), count))
+    records = np.empty((sparse.recorded, len(sparse.ensemble.times), count))
     begins = range(0, count, size)
     pieces = [pool.submit(sparse.run, first + begin, records[..., begin : begin + size]) for begin in begins]
     return _Grain(first, records, pieces)
@@ -119,14 +126,16 @@ class SparseRun:
     ensemble: Ensemble
     network: MassAction
     watch: Progress
+    kinds: np.ndarray | None = None
+    """Of which kind each reaction is (reactions,), where it is to be counted how often those of each kind fire."""
     stopped: bool = field(default=False, init=False)
 
     def run(self, first: int, records: np.ndarray) -> int:
         """Fill the records (species, times, trajectories) from trajectory ``first`` on: how many reactions fired."""
         loop, scratch, count = self.loop, self.scratch(), records.shape[-1]
-        task, place = self.task(first, count), scratch.place
+        task, place, kinds = self.task(first, count), scratch.place, self.by_kind()
         while True:
-            status = loop.advance(self.tables, scratch, task, records, _BUDGET)
+            status = loop.advance(self.tables, scratch, kinds, task, records, _BUDGET)
             done = int(place[loop.TRAJECTORY])
             times = np.full(count, self.ensemble.start)
             times[:done] = self.ensemble.times[-1]
@@ -151,6 +160,19 @@ class SparseRun:
             forecast += float(values.sum()) * float(ensemble.times[-1] - at.time)
         if forecast > ensemble.max_events:
             raise too_many_events(ensemble, at, forecast)
+
+    @property
+    def recorded(self) -> int:
+        """How many numbers of a trajectory are written down at a time."""
+        return self.network.size + (0 if self.kinds is None else 2 * (int(self.kinds.max()) + 1))
+
+    def by_kind(self) -> Any:
+        """Room for what is counted by kind; None where nothing is."""
+        if self.kinds is None:
+            return None
+        count = int(self.kinds.max()) + 1
+        sums, fired, due = np.zeros(count, np.int64), np.zeros(count), np.zeros(count)
+        return self.loop.Kinds(self.kinds.astype(np.uint32), sums, fired, due)
 
     def task(self, first: int, count: int) -> Any:
         """What so many trajectories from trajectory ``first`` on are to do."""

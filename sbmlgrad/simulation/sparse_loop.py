@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sbmlgrad.network.compiled import compiled_loop
+from sbmlgrad.network.compiled import compiled_loop, compiled_part
 
 DRAWS = 64  # random numbers made at once
 
@@ -64,6 +64,15 @@ class Scratch(NamedTuple):
     place: np.ndarray
 
 
+class Kinds(NamedTuple):
+    """What is counted by kind of reaction along a trajectory, for derivatives; None in place of it counts nothing."""
+
+    of: np.ndarray  # the kind of each reaction
+    sums: np.ndarray  # of the propensities of each kind
+    fired: np.ndarray
+    due: np.ndarray  # integrals of propensities
+
+
 class Task(NamedTuple):
     """Consecutive trajectories to run: where they are observed, and what they start from."""
 
@@ -76,7 +85,7 @@ class Task(NamedTuple):
     keys: np.ndarray
 
 
-@compiled_loop
+@compiled_part
 def _threefry(key0: Any, key1: Any, counter0: Any, counter1: Any) -> Any:
     """Threefry-2x32 with 20 rounds, as :func:`sbmlgrad.simulation.random.threefry2x32`."""
     key2 = np.uint32(key0 ^ key1 ^ np.uint32(0x1BD11BDA))
@@ -93,7 +102,7 @@ def _threefry(key0: Any, key1: Any, counter0: Any, counter1: Any) -> Any:
     return np.uint32(a + key2), np.uint32(b + key0 + np.uint32(5))
 
 
-@compiled_loop
+@compiled_part
 def _four_rounds(a: Any, b: Any, r0: Any, r1: Any, r2: Any, r3: Any) -> Any:
     a = np.uint32(a + b)
     b = np.uint32(np.uint32(b << np.uint32(r0)) | np.uint32(b >> np.uint32(32 - r0))) ^ a
@@ -130,7 +139,7 @@ def _draw(keys: Any, trajectory: Any, draw: Any, scratch: Any) -> None:
         uniforms[i] = np.float64(high) * 2.0**-32 + np.float64(np.uint32(low >> np.uint32(11))) * 2.0**-53
 
 
-@compiled_loop
+@compiled_part
 def _minus_log(mantissa: Any, power: Any) -> Any:
     """-log(mantissa * 2**power), of a mantissa between sqrt(1/2) and sqrt(2), by the series of atanh.
 
@@ -151,7 +160,7 @@ def _minus_log(mantissa: Any, power: Any) -> Any:
     return -(series * ratio + power * 0.6931471805599453)
 
 
-@compiled_loop
+@compiled_part
 def _law(tables: Any, x: Any, reaction: Any) -> Any:
     """A propensity, in full."""
     value = tables.constants[reaction]
@@ -164,7 +173,7 @@ def _law(tables: Any, x: Any, reaction: Any) -> Any:
 
 
 @compiled_loop
-def _weigh(tables: Any, scratch: Any, bits: Any) -> Any:
+def _weigh(tables: Any, scratch: Any, kinds: Any, bits: Any) -> Any:
     """Choose the unit, and compute all propensities: false where one is negative or not finite."""
     place, total = scratch.place, 0.0
     reactions = tables.constants.size
@@ -185,6 +194,9 @@ def _weigh(tables: Any, scratch: Any, bits: Any) -> Any:
         scratch.blocks[i] = 0
     for i in range(scratch.groups.size):
         scratch.groups[i] = 0
+    if kinds is not None:
+        for i in range(kinds.sums.size):
+            kinds.sums[i] = 0
     units = 0
     for reaction in range(reactions):
         value = int(_law(tables, scratch.x, reaction) * unit)
@@ -192,13 +204,15 @@ def _weigh(tables: Any, scratch: Any, bits: Any) -> Any:
         scratch.blocks[reaction >> bits] += value
         if scratch.groups.size > 1:
             scratch.groups[reaction >> (2 * bits)] += value
+        if kinds is not None:
+            kinds.sums[kinds.of[reaction]] += value
         units += value
     place[TOTAL], place[EXPONENT] = units, exponent
     return True
 
 
-@compiled_loop
-def _follow(tables: Any, scratch: Any, bits: Any, species: Any, unit: Any, total: Any) -> Any:
+@compiled_part
+def _follow(tables: Any, scratch: Any, kinds: Any, bits: Any, species: Any, unit: Any, total: Any) -> Any:
     """The total after the count of a species has changed, and what the propensities that follow it weigh.
 
     A pair whose other count is 0 stays what it is, 0.
@@ -215,6 +229,8 @@ def _follow(tables: Any, scratch: Any, bits: Any, species: Any, unit: Any, total
         blocks[reaction >> bits] += change
         if grouped:
             groups[reaction >> (2 * bits)] += change
+        if kinds is not None:
+            kinds.sums[kinds.of[reaction]] += change
         total += change
     for i in range(np.int64(tables.pairs[species]), np.int64(tables.others[species])):
         partner = x[partners[i]]
@@ -227,6 +243,8 @@ def _follow(tables: Any, scratch: Any, bits: Any, species: Any, unit: Any, total
             blocks[reaction >> bits] += change
             if grouped:
                 groups[reaction >> (2 * bits)] += change
+            if kinds is not None:
+                kinds.sums[kinds.of[reaction]] += change
             total += change
     for i in range(np.int64(tables.others[species]), np.int64(tables.starts[species + 1])):
         reaction = dependents[i]
@@ -240,11 +258,13 @@ def _follow(tables: Any, scratch: Any, bits: Any, species: Any, unit: Any, total
         blocks[reaction >> bits] += change
         if grouped:
             groups[reaction >> (2 * bits)] += change
+        if kinds is not None:
+            kinds.sums[kinds.of[reaction]] += change
         total += change
     return total, weight
 
 
-@compiled_loop
+@compiled_part
 def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
     """The reaction in whose part of the total a whole number below it lies."""
     block = 0
@@ -264,21 +284,37 @@ def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
     return reaction
 
 
-@compiled_loop
-def _fire(tables: Any, scratch: Any, bits: Any, reaction: Any, unit: Any, total: Any) -> Any:
+@compiled_part
+def _fire(tables: Any, scratch: Any, kinds: Any, bits: Any, reaction: Any, unit: Any, total: Any) -> Any:
     """The total after a reaction; -1 where all is to be weighed anew, because the total leaves its range."""
     anew = False
     for i in range(np.int64(tables.jump_starts[reaction]), np.int64(tables.jump_starts[reaction + 1])):
         species = tables.jump_species[i]
         count = scratch.x[species] + tables.changes[i]
         scratch.x[species] = count
-        total, weight = _follow(tables, scratch, bits, species, unit, total)
+        total, weight = _follow(tables, scratch, kinds, bits, species, unit, total)
         anew |= not weight < _MOST or count < 0.0
     return -1 if anew or total < _LEAST or total >= _MOST else total
 
 
+@compiled_part
+def _wait(kinds: Any, wait: Any) -> None:
+    """Let time go by, in units in which propensities are whole."""
+    for i in range(kinds.sums.size):
+        kinds.due[i] += wait * kinds.sums[i]
+
+
+@compiled_part
+def _note(kinds: Any, records: Any, row: Any, position: Any, column: Any) -> None:
+    """Write down what has fired of each kind, and what was due, from a row on."""
+    count = kinds.sums.size
+    for i in range(count):
+        records[row + i, position, column] = kinds.fired[i]
+        records[row + count + i, position, column] = kinds.due[i]
+
+
 @compiled_loop
-def _trajectory(tables: Any, scratch: Any, task: Any, column: Any, records: Any, budget: Any) -> Any:
+def _trajectory(tables: Any, scratch: Any, kinds: Any, task: Any, column: Any, records: Any, budget: Any) -> Any:
     """Go on with a trajectory for at most ``budget`` random draws: how it stands then, and what is left of them."""
     place, x, bits = scratch.place, scratch.x, task.bits
     time, position, draw, fired = scratch.clock[0], place[POSITION], place[DRAW], place[FIRED]
@@ -292,13 +328,17 @@ def _trajectory(tables: Any, scratch: Any, task: Any, column: Any, records: Any,
         draw += 1
         weight = np.float64(total)
         arrival = time + scratch.exponentials[slot] * unit / weight
+        if kinds is not None:
+            _wait(kinds, (min(arrival, until) - time) / unit)
         if arrival < until:
             time = arrival
             fired += 1
             reaction = _choose(scratch, bits, min(np.int64(scratch.uniforms[slot] * weight), total - 1))
-            total = _fire(tables, scratch, bits, reaction, unit, total)
+            if kinds is not None:
+                kinds.fired[kinds.of[reaction]] += 1.0
+            total = _fire(tables, scratch, kinds, bits, reaction, unit, total)
             if total < 0:
-                if not _weigh(tables, scratch, bits):
+                if not _weigh(tables, scratch, kinds, bits):
                     status = BROKEN
                     break
                 total, unit = place[TOTAL], 2.0 ** place[EXPONENT]
@@ -309,6 +349,8 @@ def _trajectory(tables: Any, scratch: Any, task: Any, column: Any, records: Any,
             time = until
             for i in range(x.size):
                 records[i, position, column] = x[i]
+            if kinds is not None:
+                _note(kinds, records, x.size, position, column)
             position += 1
             if position == task.times.size:
                 status = DONE
@@ -320,10 +362,10 @@ def _trajectory(tables: Any, scratch: Any, task: Any, column: Any, records: Any,
 
 
 @compiled_loop
-def advance(tables: Any, scratch: Any, task: Any, records: Any, budget: Any) -> Any:
+def advance(tables: Any, scratch: Any, kinds: Any, task: Any, records: Any, budget: Any) -> Any:
     """Go on with the trajectories of a task for at most ``budget`` random draws: how they stand then.
 
-    Counts are written to ``records`` (species, times, trajectories).
+    Counts are written to ``records`` (species, times, trajectories), after them what is counted by kind.
     """
     place = scratch.place
     while place[TRAJECTORY] < task.x0.shape[1]:
@@ -333,9 +375,12 @@ def advance(tables: Any, scratch: Any, task: Any, records: Any, budget: Any) -> 
             for i in range(scratch.x.size):
                 scratch.x[i] = task.x0[i, column]
             scratch.clock[0] = task.start
-            if not _weigh(tables, scratch, task.bits):
+            if kinds is not None:
+                for i in range(kinds.sums.size):
+                    kinds.fired[i] = kinds.due[i] = 0.0
+            if not _weigh(tables, scratch, kinds, task.bits):
                 return BROKEN
-        status, budget = _trajectory(tables, scratch, task, column, records, budget)
+        status, budget = _trajectory(tables, scratch, kinds, task, column, records, budget)
         if status != DONE:
             return status
         place[BEGUN] = 0

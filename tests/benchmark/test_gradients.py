@@ -35,7 +35,7 @@ def test_unbiased_estimators_are(benchmark: ModuleType, name: str, cases: str) -
     Of a case the largest score counts (Bonferroni, whatever scores of one ensemble have to do with each other), and
     cases are independent (Fisher's method).
     """
-    chosen = [case for case in benchmark.CASES if cases == "all" or case.name in QUICK]
+    chosen = [case for case in benchmark.CASES if cases == "all" or case.name in QUICK[:3]]
     pvalues = []
     for case in chosen:
         problem, (_, exact) = benchmark.posed(case), benchmark.exact(case)

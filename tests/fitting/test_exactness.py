@@ -55,8 +55,14 @@ BARS = {
 }
 
 
-@pytest.mark.parametrize("method", ["ode", "ssa"])
-@pytest.mark.parametrize("what", BARS)
+@pytest.mark.parametrize(
+    ("what", "method"),
+    [
+        *((what, "ode") for what in BARS),
+        ("cells", "ssa"),
+        *(pytest.param(what, "ssa", marks=pytest.mark.slow) for what in BARS if what != "cells"),
+    ],
+)
 def test_error_bars_are_what_the_table_says(birth_death: sg.ReactionNetwork, what: str, method: str) -> None:
     """Whatever the residuals are; those of stated errors are as noisy as these, 5 % each."""
     fit = sg.fit(birth_death, table(1, **BARS[what]), dict.fromkeys(TRUTH), method=method, n=2000, seed=1)

@@ -76,7 +76,7 @@ def birth_death_data(model: sg.Model, changes: dict[str, float]) -> pd.DataFrame
     return sg.simulate(model, np.linspace(0.5, 4, 8), n=20_000, seed=3, parameters=changes).to_table()
 
 
-@pytest.mark.parametrize("estimator", ["auto", "straight_through"])
+@pytest.mark.parametrize("estimator", ["auto", pytest.param("straight_through", marks=pytest.mark.slow)])
 def test_initial_amounts_are_fitted_beside_rates(models_dir: Path, estimator: str) -> None:
     model = sg.read_sbml(models_dir / "birth_death" / "model.xml")
     _, death = model.elements.parameters

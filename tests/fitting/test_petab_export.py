@@ -349,7 +349,12 @@ def test_a_file_in_the_way_is_said(decay: sg.Model, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "before"), [(["-inf", ""], 4.0), (["-inf"], None), (["-2", "0"], 4.0)], ids=["rest", "at rest", "earlier"]
+    ("times", "before"),
+    [
+        pytest.param(["-inf", ""], 4.0, id="rest"),
+        pytest.param(["-inf"], None, id="at rest", marks=pytest.mark.slow),
+        pytest.param(["-2", "0"], 4.0, id="earlier", marks=pytest.mark.slow),
+    ],
 )
 def test_what_was_before_the_experiment(model: Build, tmp_path: Path, times: list[str], before: float | None) -> None:
     """Births at one rate until time 0, and at another from there on; or at rest throughout."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 import sbmlgrad as sg
+from sbmlgrad.errors import SbmlgradError
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +43,19 @@ def test_a_fit_is_saved_as_a_document(fitted: sg.Fit, tmp_path: Path) -> None:
     fitted.save(tmp_path / "fitted.xml")
     saved = sg.read_sbml(tmp_path / "fitted.xml")
     assert saved.parameters["value"]["d"] == fitted.parameters["estimate"]["d"]
+
+
+def test_a_report_does_not_replace_what_the_fit_was_read_from(text: Callable[..., str], tmp_path: Path) -> None:
+    """A table of an earlier report is data as any other."""
+    document = text({"A": {"amount": 50}}, {"r": ("A ->", "d * A")}, {"d": 0.3})
+    (tmp_path / "first").mkdir()
+    data = tmp_path / "first" / "measured.csv"
+    data.write_text("time,A\n0,50\n1,33\n2,23\n")
+    fit = sg.fit(sg.read_sbml(document), data, {"d": None}, method="ode")
+    fit.report(tmp_path / "second")
+    data.rename(tmp_path / "second" / "measured.csv")
+    again = sg.fit(sg.read_sbml(document), tmp_path / "second" / "measured.csv", {"d": None}, method="ode")
+    with pytest.raises(SbmlgradError, match="holds the input .*measured.csv', which would be lost"):
+        again.report(tmp_path / "second")
+    fit.report(tmp_path / "second")  # nothing of its own is there
+    assert "residual" in (tmp_path / "second" / "measured.csv").read_text()

@@ -45,8 +45,8 @@ def fit(case: Any, data: pd.DataFrame, method: str = "ode", **options: Any) -> s
     ("case", "mean", "replicates", "method", "sets"),
     [
         ("birth_death", 2, 100, "ode", 20),
-        ("birth_death", 50, 1, "ode", 20),
-        ("isomerisation", 10, 20, "ode", 20),
+        pytest.param("birth_death", 50, 1, "ode", 20, marks=pytest.mark.slow),
+        pytest.param("isomerisation", 10, 20, "ode", 20, marks=pytest.mark.slow),
         ("autorepression", 10, 100, "ode", 20),
         ("birth_death", 10, 20, "ssa", 8),
     ],

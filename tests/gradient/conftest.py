@@ -108,9 +108,13 @@ CASES = [
     ("dimerisation", 5.0),
     ("dimerisation", 30.0),
 ]
+FEW = {("birth-death", 1.0), ("dimerisation", 5.0)}  # by themselves, in the default run
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]:g}")
+@pytest.fixture(
+    params=[pytest.param(case, marks=[] if case in FEW else [pytest.mark.slow]) for case in CASES],
+    ids=lambda case: f"{case[0]}-{case[1]:g}",
+)
 def case(request: pytest.FixtureRequest) -> Case:
     """Each of the cases in turn."""
     return case_of(*request.param)

@@ -70,7 +70,7 @@ def test_controls_take_away_most_of_the_variance(case: Any) -> None:
     assert gain[:, 2, 1:].min() > 3
 
 
-@pytest.mark.parametrize("n", [2, 30, 300])
+@pytest.mark.parametrize("n", [2, pytest.param(30, marks=pytest.mark.slow), 300])
 def test_small_ensembles_lose_nothing_by_controls(case: Any, n: int) -> None:
     problem = differentiable(case, ["bind", "part"], OF_STATES[:1])
     repeated = [

@@ -85,7 +85,7 @@ def test_gradients_are_those_of_forward_mode(cascade: ReactionNetwork, estimator
     ("function", "estimator"),
     [
         ("linear", "score"),
-        ("linear", "straight_through"),
+        pytest.param("linear", "straight_through", marks=pytest.mark.slow),
         ("square", "straight_through"),
         ("bin", "score"),  # of which straight-through has a bias
     ],

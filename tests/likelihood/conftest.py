@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,6 +36,30 @@ def expression() -> Problem:
         species=("M", "P"),
     )
     return differentiable(network, list(RATES))
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Callable[[Any, np.ndarray], Any]:
+    """Returns a likelihood once it has the states that it needs at some values."""
+
+    def widened(likelihood: Any, values: np.ndarray) -> Any:
+        likelihood.prepare(values)
+        while likelihood.widen(values):
+            pass
+        return likelihood
+
+    return widened
+
+
+@pytest.fixture(scope="session")
+def differences() -> Callable[..., np.ndarray]:
+    """Central differences of a function by each of its values, with a share of it for a step."""
+
+    def slopes(function: Callable[[np.ndarray], float], values: np.ndarray, share: float = 1e-4) -> np.ndarray:
+        steps = share * np.diag(values)
+        return np.array([(function(values + s) - function(values - s)) / (2 * s.sum()) for s in steps])
+
+    return slopes
 
 
 @pytest.fixture(scope="session")

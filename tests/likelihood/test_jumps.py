@@ -17,6 +17,8 @@ from sbmlgrad.likelihood.paths import ProjectedPaths
 from sbmlgrad.likelihood.records import Snapshots, Trajectories
 from sbmlgrad.network.discretise import beyond_counts_in_time, discretise
 
+Prepared = Callable[[Any, np.ndarray], Any]
+Cells = Callable[[Problem, np.ndarray], ProjectedCells]
 Build = Callable[..., sg.Model]
 ROOM = 90  # counts that the reference has
 TIMES = np.array([1.0, 2.0, 3.5])
@@ -28,21 +30,10 @@ def problem(model: sg.Model, names: list[str]) -> Problem:
     return differentiable(discretise(model, ["X"], timed=True), names)
 
 
-def cells(problem: Problem, values: np.ndarray) -> ProjectedCells:
+@pytest.fixture
+def cells(prepared: Prepared) -> Callable[[Problem, np.ndarray], ProjectedCells]:
     data = Snapshots.of(("X",), np.repeat(TIMES, 3), ROWS[:, None].astype(float))
-    return prepared(ProjectedCells(problem, data), values)
-
-
-def prepared(likelihood: Any, values: np.ndarray) -> Any:
-    likelihood.prepare(values)
-    while likelihood.widen(values):
-        pass
-    return likelihood
-
-
-def differences(function: Callable[[np.ndarray], float], values: np.ndarray) -> np.ndarray:
-    steps = 1e-5 * np.diag(values)
-    return np.array([(function(values + s) - function(values - s)) / (2 * s.sum()) for s in steps])
+    return lambda problem, values: prepared(ProjectedCells(problem, data), values)
 
 
 def generator(k: float, g: float) -> np.ndarray:
@@ -85,33 +76,35 @@ def log_likelihood(values: np.ndarray) -> float:
     return float(np.log([law[rows] for law, rows in zip(laws(values), ROWS.reshape(3, 3), strict=True)]).sum())
 
 
-def test_cells_before_and_after_a_dose(dosed: Problem) -> None:
+def test_cells_before_and_after_a_dose(dosed: Problem, differences: Callable[..., np.ndarray], cells: Cells) -> None:
     values = np.array([*VALUES.values()])
     found = cells(dosed, values).evaluate(values)
     assert found.value == pytest.approx(log_likelihood(values), rel=1e-9)
-    np.testing.assert_allclose(found.score, differences(log_likelihood, values), rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(found.score, differences(log_likelihood, values, 1e-5), rtol=2e-5, atol=1e-5)
 
 
-def test_what_is_expected_of_cells_after_a_dose(dosed: Problem) -> None:
+def test_what_is_expected_of_cells_after_a_dose(dosed: Problem, cells: Cells) -> None:
     values = np.array([*VALUES.values()])
     expected, counts = cells(dosed, values).expected(values), np.arange(ROOM)
     means = expected.predicted[expected.statistic == "mean"]
     np.testing.assert_allclose(means, [law @ counts for law in laws(values)], rtol=1e-8)
 
 
-def test_an_observation_at_the_time_of_an_event_sees_it(dosed: Problem) -> None:
+def test_an_observation_at_the_time_of_an_event_sees_it(dosed: Problem, cells: Cells) -> None:
     values = np.array([6.0, 0.8, 7.3, 2.0, 2.0])
     assert cells(dosed, values).evaluate(values).value == pytest.approx(log_likelihood(values), rel=1e-9)
 
 
-def test_an_event_at_the_last_observation(dosed: Problem) -> None:
+def test_an_event_at_the_last_observation(dosed: Problem, cells: Cells) -> None:
     values, counts = np.array([6.0, 0.8, 7.3, 3.5, 2.0]), np.arange(ROOM)
     expected = cells(dosed, values).expected(values)
     means = expected.predicted[expected.statistic == "mean"]
     np.testing.assert_allclose(means[[0, 2]], [law @ counts for law in laws(values)[::2]], rtol=1e-8)
 
 
-def test_a_trajectory_through_a_dose(dosed: Problem) -> None:
+def test_a_trajectory_through_a_dose(
+    dosed: Problem, prepared: Prepared, differences: Callable[..., np.ndarray]
+) -> None:
     values, seen = np.array([*VALUES.values()]), np.array([5, 13, 12])
 
     def exact(values: np.ndarray) -> float:
@@ -126,10 +119,10 @@ def test_a_trajectory_through_a_dose(dosed: Problem) -> None:
     data = Trajectories(("X",), TIMES, seen[None, None].astype(float), np.zeros((1, 1, 3)))
     found = prepared(ProjectedPaths(dosed, data), values).evaluate(values)
     assert found.value == pytest.approx(exact(values), rel=1e-9)
-    np.testing.assert_allclose(found.score, differences(exact, values), rtol=2e-5, atol=1e-5)
+    np.testing.assert_allclose(found.score, differences(exact, values, 1e-5), rtol=2e-5, atol=1e-5)
 
 
-def test_doses_again_and_again(model: Build) -> None:
+def test_doses_again_and_again(model: Build, cells: Cells) -> None:
     """A trigger that comes true time and again, and one dose that leads beyond what was measured."""
     system = model(
         {"X": {"amount": 0.0}},
@@ -145,7 +138,7 @@ def test_doses_again_and_again(model: Build) -> None:
     np.testing.assert_allclose(means, exact, rtol=1e-8)
 
 
-def test_rates_that_flow_in_time_between_events(model: Build) -> None:
+def test_rates_that_flow_in_time_between_events(model: Build, cells: Cells) -> None:
     system = model(
         {"X": {"amount": 0.0}},
         {"birth": ("-> X", "k*(1 + 0.8*sin(3*time))"), "death": ("X ->", "g*X")},
@@ -165,7 +158,9 @@ def test_rates_that_flow_in_time_between_events(model: Build) -> None:
 
 
 @pytest.mark.parametrize(("trigger", "after"), [("time >= 2", True), ("time > 2", False)])
-def test_what_an_observation_at_the_time_of_an_event_sees(model: Build, trigger: str, after: bool) -> None:
+def test_what_an_observation_at_the_time_of_an_event_sees(
+    model: Build, trigger: str, after: bool, cells: Cells
+) -> None:
     """The same as in simulations."""
     system = model(
         {"X": {"amount": 5.0}},
@@ -179,7 +174,7 @@ def test_what_an_observation_at_the_time_of_an_event_sees(model: Build, trigger:
     assert (means[1] > 50) == after
 
 
-def test_the_order_of_priorities(model: Build) -> None:
+def test_the_order_of_priorities(model: Build, prepared: Prepared) -> None:
     """First tenfold, then one more."""
     system = model(
         {"X": {"amount": 2.0}},
@@ -196,7 +191,7 @@ def test_the_order_of_priorities(model: Build) -> None:
     assert likelihood.evaluate(values).value == pytest.approx(0.0, abs=1e-6)
 
 
-def test_an_order_left_to_chance_is_refused(model: Build) -> None:
+def test_an_order_left_to_chance_is_refused(model: Build, cells: Cells) -> None:
     system = model(
         {"X": {"amount": 2.0}},
         {"death": ("X ->", "g*X")},

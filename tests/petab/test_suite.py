@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 
 VERSION_1 = [f"{number:04}" for number in range(1, 21)]
 VERSION_2 = [f"{number:04}" for number in range(1, 33) if number != 19]
-QUICK = {"v1.0.0": {"0005", "0009", "0015", "0020"}, "v2.0.0": {"0024", "0028"}}  # others take long to compile
+QUICK = {"v1.0.0": {"0009", "0015"}, "v2.0.0": {"0028"}}  # others take long to compile
 CASES = [("v1.0.0", case) for case in VERSION_1] + [("v2.0.0", case) for case in VERSION_2]
 
 

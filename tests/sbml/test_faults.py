@@ -263,6 +263,22 @@ def test_what_cannot_be_named_is_passed_over(model: str) -> None:
     assert "'id' is" in refusal(changed('<reaction id="r"', "<reaction", model))
 
 
+def test_what_is_called_sbml_and_is_not() -> None:
+    message = refusal(changed("level3/version1/core", "level3"))
+    assert message.endswith(
+        "'http://www.sbml.org/sbml/level3' is no namespace of it; export as SBML (in BioNetGen writeSBML, not writeXML)"
+    )
+
+
+def test_a_fault_in_a_formula_names_what_the_formula_is_of() -> None:
+    for lines, words in (("{}\n{}\n", "that line, in "), ("{}{}\n", "")):
+        head = '<listOfFunctionDefinitions><functionDefinition id="f">'
+        function = lines.format(head, f"<math {MATHML}><lambda/></math>")
+        function += "</functionDefinition></listOfFunctionDefinitions>\n"
+        message = refusal(within("<listOfCompartments>", function))
+        assert message.endswith(f"not valid SBML: Invalid MathML element; mend {words}<functionDefinition> 'f'")
+
+
 @pytest.mark.parametrize("model", [LEVEL_2, VERSION_2.replace(' fast="false"', "")], ids=["Level 2", "Level 3"])
 def test_the_namespace_of_another_version(model: str) -> None:
     other = model.replace("level2/version4", "level2/version3").replace("version2/core", "version1/core")

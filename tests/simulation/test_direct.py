@@ -114,7 +114,10 @@ def test_counts_follow_the_master_equation(name: str, model: Make, fits: Fits) -
         assert fits(actual, case.law(time)), (name, time)
 
 
-@pytest.mark.parametrize("name", CASES)
+FEW = ("doses and a washout", "a periodic input", "an event on counts")  # one of each kind, in the default run
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FEW else [pytest.mark.slow]) for n in CASES])
 def test_whatever_the_times_of_observation_and_the_layout(name: str, model: Make) -> None:
     """A trajectory belongs to its number alone; and known times are met wherever observations fall."""
     system = CASES[name].document(model)

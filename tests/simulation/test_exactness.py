@@ -67,7 +67,7 @@ def count_rare(share: float, index: int, trajectories: int) -> tuple[int, int]:
     return int(sim.counts[:, 0, 2].sum()), sim.events
 
 
-@pytest.mark.parametrize("index", [0, 1, 2], ids=["first", "between", "last"])
+@pytest.mark.parametrize("index", [0, 2, pytest.param(1, marks=pytest.mark.slow)], ids=["first", "last", "between"])
 def test_a_reaction_with_3e_8_of_the_total_fires_at_its_rate(index: int) -> None:
     count, events = count_rare(3e-8, index, 80_000)
     assert events == pytest.approx(4e8, rel=1e-3)
@@ -294,8 +294,17 @@ def distributions(case: Case, times: Sequence[float]) -> list[np.ndarray]:
     return [expm(generator * t)[:, index[tuple(x0)]] for t in times]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("name", CASES)
+FIRST = (next(iter(SCHEDULES)), next(iter(CASES)))  # of which all of the others are in the default run
+
+
+@pytest.mark.parametrize(
+    ("schedule", "name"),
+    [
+        pytest.param(schedule, name, marks=[] if schedule == FIRST[0] or name == FIRST[1] else [pytest.mark.slow])
+        for name in CASES
+        for schedule in SCHEDULES
+    ],
+)
 def test_distributions_solve_the_master_equation(name: str, schedule: str, fits: Fits) -> None:
     case, (times, compared, start) = CASES[name], SCHEDULES[schedule]
     jumps, propensities, x0, states = case

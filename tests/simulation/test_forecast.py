@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 import sbmlgrad as sg
 from sbmlgrad.cli import main
-from sbmlgrad.errors import LongRunWarning, TruncationError
+from sbmlgrad.errors import LongRunWarning, PropensityError, TruncationError
+from sbmlgrad.info import describe
 from sbmlgrad.model import Model
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation import forecast as module
@@ -62,16 +63,38 @@ def test_what_cannot_be_followed_is_taken_to_go_on_as_it_did() -> None:
     assert Forecast(0.0, 10.0, 2e8, 10.0, 1e8, 4.0, (0, 1.0)).hopeless
 
 
-@pytest.mark.parametrize("way", ["simulate", "sensitivity"])
+@pytest.mark.parametrize("way", ["simulate", "sensitivity", "check"])
 def test_the_hopeless_is_refused_at_once(birth_death: Path, way: str) -> None:
     model = sg.read_sbml(birth_death)
     hopeless = sg.Experiment([1.0, 10.0], parameters={"k": 1e12})
     begun = clock.process_time()
     with pytest.raises(TruncationError, match=r"about 1.* more than the 1e\+08 allowed.*; .*\(method='ode'\)") as error:
-        sg.simulate(model, hopeless) if way == "simulate" else sg.sensitivity(model, hopeless, ["k"])
+        getattr(sg, way)(model, hopeless, **({} if way == "simulate" else {"parameters": ["k"]}))
     assert clock.process_time() - begun < 2
     assert str(birth_death) in str(error.value)
     assert "species 'X' comes to 1e+12 molecules" in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*not whole")
+def test_a_law_that_is_negative_at_the_start_is_refused_before_anything_is_compiled(
+    text: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What starts from a fraction of a molecule starts somewhere near, and is run; `info` says it of either."""
+
+    def ran(*_: object) -> None:
+        raise AssertionError("it ran")
+
+    for way in ("run", "run_hybrid"):
+        monkeypatch.setattr(f"sbmlgrad.simulation.methods.{way}", ran)
+    negative, infinite = ("k * ln(A / 7)", "-0.154151"), ("k / (A - 6)", "inf")
+    for (law, value), flows in ((negative, {}), (infinite, {}), (negative, {"B": "1"})):
+        document = text({"A": {"amount": 6}}, {"make": ("-> A", law)}, {"k": 1.0, "B": 0.0}, rates=flows)
+        model = sg.read_sbml(document)
+        assert any(f"'make': its propensity is {value} at the start" in line for line in describe(document).warnings)
+        with pytest.raises(PropensityError, match=f"'make': its propensity is {value} at time 0 in trajectory 0"):
+            sg.simulate(model, [1.0], n=4)
+        with pytest.raises(AssertionError, match="it ran"):
+            sg.simulate(model, [1.0], n=4, parameters={"A": 6.4})
 
 
 def test_the_command_line_names_its_own_options(birth_death: Path) -> None:

@@ -380,7 +380,14 @@ def failing(model: Make) -> sg.Model:
         ({"k": 1e4}, TruncationError, "more than the 1e\\+03 allowed; .* max_events"),
     ],
 )
-def test_failures_are_named(failing: sg.Model, changes: dict[str, float], error: type[Exception], message: str) -> None:
+def test_failures_are_named(
+    failing: sg.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, float],
+    error: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr("sbmlgrad.simulation.events.MOST_AT_ONCE", 100)  # for none to take long
     with pytest.raises(error, match=message) as caught:
         sg.simulate(failing, [2.0], n=20, parameters=changes, max_events=1000)
     assert "\n" not in str(caught.value)

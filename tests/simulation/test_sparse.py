@@ -139,7 +139,7 @@ def prepared(network: MassAction, x0: list[float], n: int = 1) -> tuple[SparseRu
     run = SparseRun(ensemble, network, Progress(None, n, 0.0, 1.0))
     scratch = run.scratch()
     scratch.x[:] = x0
-    assert loop._weigh(run.tables, scratch, run.bits)
+    assert loop._weigh(run.tables, scratch, None, run.bits)
     return run, scratch
 
 
@@ -194,14 +194,31 @@ def test_nothing_drifts_when_much_has_come_and_gone() -> None:
     total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
     for count in [*np.geomspace(1e9, 10, 200).astype(int).tolist(), 1, 0, 3, 0]:
         scratch.x[0] = count
-        total, weight = loop._follow(run.tables, scratch, run.bits, 0, unit, total)
+        total, weight = loop._follow(run.tables, scratch, None, run.bits, 0, unit, total)
         assert weight >= 2**62 or scratch.propensities[:3].sum() == total
         if weight >= 2**62 or not 2**52 <= total < 2**62:  # as when a reaction fires
-            assert loop._weigh(run.tables, scratch, run.bits)
+            assert loop._weigh(run.tables, scratch, None, run.bits)
             total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
         exact = network.propensities(scratch.x[:2, None], run.numbers)[:, 0]
         np.testing.assert_allclose(scratch.propensities[:3] / unit, exact, rtol=1e-3, atol=exact.sum() * 1e-15)
     np.testing.assert_allclose(scratch.propensities[:3] / unit, [0.0, 5e-12, 0.0], rtol=1e-12)
+
+
+def test_what_fires_of_a_kind_is_due(small: sg.Model) -> None:
+    """Of each kind, less than 4 standard errors apart: those of a martingale, whose variance is what was due."""
+    network = discretise(small).network
+    data = mass_action_of(network)
+    assert data is not None
+    ensemble = Ensemble(network, network.x0, network.coefficients, np.array([0.5, 2.0]), 2000, 5)
+    kinds = np.array([0, 1, 2, 1, 3, 2])
+    chunks = list(run_sparse(ensemble, data, kinds=kinds))
+    records = np.concatenate([np.array(chunk.records) for chunk in chunks], axis=-1)
+    plain = np.concatenate([np.array(chunk.records) for chunk in run_sparse(ensemble, data)], axis=-1)
+    np.testing.assert_array_equal(records[:4], plain)
+    fired, due = records[4:8], records[8:]
+    assert fired[:, -1].sum() == sum(chunk.events for chunk in chunks)
+    assert np.all(np.abs((fired - due).mean(axis=-1)) < 4 * np.sqrt(due.mean(axis=-1) / 2000))
+    assert np.all(np.diff(due, axis=1) >= 0)
 
 
 def test_a_total_that_leaps_is_weighed_anew(model: Models) -> None:

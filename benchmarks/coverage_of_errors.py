@@ -1,6 +1,6 @@
 """How often 95 % confidence intervals of derivatives hold the exact value, on four cases of the battery.
 
-    python benchmarks/coverage.py -o benchmarks/results/DATE-coverage.json
+    python benchmarks/coverage_of_errors.py -o benchmarks/results/DATE-coverage.json
 
 repeats each estimate with other seeds. With 400 repetitions an honest interval covers 93 to 97 % of the time but for
 about 1 in 15 derivatives, by chance.
