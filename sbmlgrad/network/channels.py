@@ -386,6 +386,11 @@ class Chemistry:
                     f"reaction {reaction.id!r}: changes {identifier!r} by {change:g} molecules, not a whole number; "
                     "check its stoichiometry, units and conversion factor"
                 )
+            elif abs(change) > _HOPELESS:
+                self.reasons.append(
+                    f"reaction {reaction.id!r}: changes {identifier!r} by {change:g} molecules at once, too many for "
+                    "exact simulation; check its stoichiometry, units and conversion factor, or use method 'ode'"
+                )
         return {s: round(change) for s, change in changes.items() if np.isfinite(change) and round(change) != 0}
 
     def _molecules(self, reaction: Reaction, reference: SpeciesReference) -> float:

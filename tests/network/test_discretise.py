@@ -146,6 +146,11 @@ def test_jumps_that_are_not_whole_are_refused(model: Make, equation: str) -> Non
     assert "\n" not in str(error.value)
 
 
+def test_jumps_too_large_to_be_counted_are_refused(model: Make) -> None:
+    with pytest.raises(UnsupportedError, match=r"'r': changes 'A' by 1e\+300 molecules at once"):
+        discretise(model({"A": {"amount": 10.0}}, {"r": (" -> 1e300 A", "1")}))
+
+
 def test_stoichiometries_of_one_species_add_up(model: Make) -> None:
     discrete = discretise(
         model(
