@@ -110,7 +110,7 @@ def sensitivity(
         functions = list(problem.functions)
         point = problem.at(values)
         if chosen.name != "exact":  # which fires no reactions
-            as_data = suited(problem.network, None)
+            as_data = suited(problem.network, None, point.coefficients)
             look_ahead_at_network(
                 _source(model), problem.network, point.counts, point.coefficients, experiment, as_data
             )

@@ -83,7 +83,7 @@ def _estimate(problem: Problem, data: MassAction, point: Point, task: Task, kind
 
 
 def _kinds(name: str, problem: Problem, data: MassAction, point: Point) -> _Kinds | None:
-    """Reactions by the derivatives of their constants; None where a parameter moves an offset."""
+    """Reactions by the derivatives of their constants; None where a parameter moves an offset, or there is none."""
     program = data.constants_program
     assert program is not None
     coefficients = jnp.asarray([float(value) for value in point.coefficients])
@@ -100,7 +100,7 @@ def _kinds(name: str, problem: Problem, data: MassAction, point: Point) -> _Kind
     )
     values, slopes = (np.asarray(part) for part in compiled(coefficients, directions))
     constants, moved = values[0, : data.reactions], slopes[:, : data.reactions]
-    if np.any(slopes[:, data.reactions :]):
+    if np.any(slopes[:, data.reactions :]) or not np.all(np.isfinite(values[0, data.reactions :])):
         return None
     for parameter, row in zip(problem.parameters, moved, strict=True):
         off = np.flatnonzero((constants == 0) & (row != 0))
@@ -110,7 +110,7 @@ def _kinds(name: str, problem: Problem, data: MassAction, point: Point) -> _Kind
                 f"{problem.network.reactions[off[0]]!r} off; use 'auto' or 'alternative_path'"
             )
     logarithmic = np.where(constants == 0, 0.0, moved / np.where(constants == 0, 1.0, constants))
-    largest = np.abs(logarithmic).max(axis=1, keepdims=True)
-    alike = np.round(logarithmic / np.where(largest > 0, largest, 1.0), 12)  # what differs by rounding is the same
+    mantissas, exponents = np.frexp(logarithmic)
+    alike = np.ldexp(np.round(np.ldexp(mantissas, 40)), exponents - 40)  # what differs by rounding is the same
     _, first, of = np.unique(alike, axis=1, return_index=True, return_inverse=True)
     return _Kinds(of.ravel(), logarithmic[:, first])

@@ -95,6 +95,10 @@ class MassAction:
         touched = np.diff(self.dependents.starts)[self.jumps.items]
         return float(touched.sum()) / max(self.reactions, 1)
 
+    def holds(self, coefficients: Sequence[Any]) -> bool:
+        """Whether it says what the laws say: not of ``k*(1 + a*A)`` at ``a`` = 0, which is no line with an offset."""
+        return bool(self.plain.all() or np.all(np.isfinite(self.numbers(coefficients).offsets)))
+
     def propensities(self, x: np.ndarray, numbers: Numbers) -> np.ndarray:
         """The propensities (reactions, batch) at counts (species, batch)."""
         factors = x[self.factors.items] - numbers.offsets[:, None]

@@ -87,10 +87,15 @@ class SSA:
         progress: str | None = None,
     ) -> Simulation:
         if isinstance(model, Model) and not only_counts(model, experiment.select):
+            if self.sparse:
+                raise SimulationError(
+                    "method 'ssa-sparse': the model has more than reactions between numbers of molecules, such as "
+                    "events or laws that follow time; use method 'ssa'"
+                )
             return self._of_what_flows(model, experiment, keep_counts, progress)
         e, prepared = experiment, prepare(model, experiment.parameters, experiment.select)
         network = prepared.network
-        as_data = suited(network, self.sparse)
+        as_data = suited(network, self.sparse, prepared.coefficients)
         look_ahead_at_network(_source(model), network, prepared.counts, prepared.coefficients, experiment, as_data)
         warn_of_fractions(_source(model), fractional(network.species, prepared.counts))
         ensemble = Ensemble(

@@ -69,11 +69,12 @@ def discretised(model: Model, select: Sequence[str] | None = None, timed: bool =
     cache = model.derived
     key = ("discrete", tuple(select) if select is not None else None, timed)
     if key not in cache:
-        cache[key] = discretise(model, select, timed)
-        if not cache[key].channels:
+        found = discretise(model, select, timed)
+        if not found.channels:  # and nothing is kept, so that it is refused again
             raise SimulationError(
                 f"{model.elements.source.path}: no reaction changes anything, so there is nothing to simulate"
             )
+        cache[key] = found
     discrete: DiscreteModel = cache[key]
     return discrete
 

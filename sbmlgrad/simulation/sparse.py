@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,10 +38,13 @@ _ONE_LEVEL = 500  # reactions up to which there are sums of one level
 _LARGEST_PIECE = 64  # trajectories
 
 
-def suited(network: ReactionNetwork, sparse: bool | None) -> MassAction | None:
+def suited(
+    network: ReactionNetwork, sparse: bool | None, coefficients: Sequence[Any] | None = None
+) -> MassAction | None:
     """The network as data where this loop is to run it: where it is faster, unless asked for or against.
 
-    Raises :class:`SimulationError` where it is asked for and a law is no number times counts.
+    ``coefficients`` are those to run it with, where they are known. Raises :class:`SimulationError` where it is asked
+    for and a law is no number times counts, or not at these.
     """
     if sparse and (reason := not_as_data(network)):
         raise SimulationError(f"method 'ssa-sparse': {reason}; use method 'ssa'")
@@ -49,6 +52,13 @@ def suited(network: ReactionNetwork, sparse: bool | None) -> MassAction | None:
     if sparse is False or (sparse is None and len(network.reactions) < fewest):
         return None
     data = mass_action_of(network)
+    if data is not None and coefficients is not None and not data.holds(coefficients):
+        if sparse:
+            raise SimulationError(
+                "method 'ssa-sparse': a number of molecules in a law is times 0 at these values of parameters; "
+                "use method 'ssa'"
+            )
+        return None
     is_slower = data is not None and _OTHER * data.reactions < _FIXED + _UPDATE * data.updates
     return None if sparse is None and is_slower else data
 
@@ -210,6 +220,7 @@ class SparseRun:
     def tables(self) -> Any:
         """The network with its numbers, as the loop takes it."""
         network, dependents = self.network, self.network.dependents
+        rates = self.numbers.constants[dependents.reactions]
         indices = {
             "factor_starts": network.factors.starts,
             "factor_species": network.factors.items,
@@ -228,7 +239,7 @@ class SparseRun:
             offsets=self.numbers.offsets,
             least=network.least,
             changes=network.changes,
-            rates=self.numbers.constants[dependents.reactions],
+            rates=np.where(rates < 0, np.nan, rates),  # what follows a count by such a rate is computed in full
             **{name: values.astype(np.uint32) for name, values in indices.items()},
         )
 

@@ -293,8 +293,9 @@ def _fire(tables: Any, scratch: Any, kinds: Any, bits: Any, reaction: Any, unit:
         count = scratch.x[species] + tables.changes[i]
         scratch.x[species] = count
         total, weight = _follow(tables, scratch, kinds, bits, species, unit, total)
-        anew |= not weight < _MOST or count < 0.0
-    return -1 if anew or total < _LEAST or total >= _MOST else total
+        # looked at after each species, since the next adds less than _MOST: the total never leaves int64 unseen
+        anew |= not weight < _MOST or count < 0.0 or total >= _MOST
+    return -1 if anew or total < _LEAST else total
 
 
 @compiled_part

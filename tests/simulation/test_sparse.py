@@ -234,6 +234,26 @@ def test_a_total_that_leaps_is_weighed_anew(model: Models) -> None:
     assert abs(made.std() / 1000 - 1) < 0.3
 
 
+def test_a_total_that_leaps_by_several_species_at_once() -> None:
+    """Each of five makes the total 6.5 times what it was: together 2**64 units and a little, of which int64 sees that.
+
+    Counts are Poisson with a known mean; 4 standard errors.
+    """
+    network = MassAction.of_arrays(
+        size=5,
+        constants=np.array([1.0, *[6.5] * 5]),
+        factors=Lists.of([[], *([i] for i in range(5))]),
+        offsets=np.zeros(5),
+        jumps=Lists.of([range(5), *([i] for i in range(5))]),
+        changes=np.array([1.0] * 5 + [-1.0] * 5),
+    )
+    named = sg.ReactionNetwork(np.zeros((5, 6)), lambda x, p: np.zeros(6), [0] * 5)
+    ensemble = Ensemble(named, named.x0, (), np.array([1.0]), 2000, 11)
+    counts = np.concatenate([chunk.records for chunk in run_sparse(ensemble, network)], axis=-1)
+    mean = (1 - np.exp(-6.5)) / 6.5
+    assert np.all(np.abs(counts.mean(axis=-1)[:, 0] - mean) < 4 * np.sqrt(mean / 2000))
+
+
 def test_random_numbers_are_those_of_the_plain_loop() -> None:
     _, scratch = prepared(isolated([1.0]), [0.0])
     keys = streams(9)
@@ -269,6 +289,30 @@ def test_negative_propensities_are_an_error_with_a_name(model: Models) -> None:
         sg.simulate(odd, [9.0], n=2, seed=1, method=sg.SSA(sparse=True))
     with pytest.raises(PropensityError, match="reaction 'odd': its propensity is -11.25 at time 0"):
         sg.simulate(odd, [9.0], n=2, seed=1, parameters={"k": -0.5}, method=sg.SSA(sparse=True))
+
+
+def test_a_negative_constant_is_an_error_when_its_species_comes(model: Models) -> None:
+    """At 0 molecules nothing is wrong yet."""
+    odd = model({"A": {"amount": 0}}, {"come": ("-> A", "5"), "odd": ("A ->", "k * A")}, {"k": -1.0})
+    with pytest.raises(PropensityError, match=r"reaction 'odd': its propensity is -1 at time .* \(A=1\)"):
+        sg.simulate(odd, [9.0], n=2, seed=1, method="ssa-sparse")
+
+
+def test_a_line_without_slope_has_the_plain_loop(model: Models) -> None:
+    helped = model({"A": {"amount": 3}}, {"gone": ("A ->", "k * A * (1 + a * A)")}, {"k": 1.0, "a": 0.0})
+    network = discretise(helped).network
+    assert suited(network, False, network.coefficients) is None
+    assert mass_action_of(network) is not None
+    with pytest.raises(SimulationError, match="'ssa-sparse': a number of molecules in a law is times 0 .* use"):
+        suited(network, True, network.coefficients)
+    assert suited(network, True, discretise(helped.with_parameters({"a": 2.0})).network.coefficients) is not None
+
+
+def test_events_are_refused_where_the_loop_is_asked_for(model: Models) -> None:
+    kick = {"kick": {"trigger": "time > 1", "set": {"A": "5"}}}
+    read = model({"A": {"amount": 3}}, {"gone": ("A ->", "k * A")}, {"k": 1.0}, events=kick)
+    with pytest.raises(SimulationError, match="'ssa-sparse': .* such as events .* use method 'ssa'"):
+        sg.simulate(read, [2.0], n=2, method="ssa-sparse")
 
 
 def test_a_law_that_is_no_product_is_refused_where_the_loop_is_asked_for(model: Models) -> None:
