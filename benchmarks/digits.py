@@ -2,13 +2,15 @@
 
     python benchmarks/digits.py --checkpoint digits.ckpt -o benchmarks/results/DATE-digits.json
     python benchmarks/digits.py --checkpoint digits.ckpt --resume ...        goes on where it was cut off
+    python benchmarks/digits.py --validate ...                               the last 5,000 training images are held out
     python benchmarks/digits.py --reduced                                    14 x 14 pixels, 64 genes, minutes
 
 The network is that of ``gene_layers.py``; MNIST is read from the folder ``mnist`` of the data (SBMLGRAD_DATA). After
-each epoch images of the test set are classified, each by one exact trajectory; no choice is made by that, and what
-counts is the last epoch. In the end all of the test set is classified by one and by several trajectories an image, by
-the package's own exact loop, reaction by reaction (``--by-events``), and by a perceptron of the same shape that is
-trained in numpy for as many epochs (``--perceptron``).
+each epoch images are classified, each by one exact trajectory: of the test set or, with ``--validate``, training images
+that are held out, so that choices can be made without the test set. What counts is the last epoch. In the end all of
+the test set is classified by one and by several trajectories an image, by the package's own exact loop, reaction by
+reaction (``--by-events``), and by a perceptron of the same shape that is trained in numpy for as many epochs
+(``--perceptron``).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import sbmlgrad as sg
 
 PEAK_RATE = 3e-3  # of Adam; it falls to a hundredth along a cosine
 BATCH = 120
+HELD_OUT = 5000  # images at the end of the training set, with --validate
 TRAJECTORIES = (1, 3)  # an image, whose read-out counts are added up
 
 Tree = Any
@@ -47,6 +50,12 @@ def digits(kind: str, folder: Path, reduced: bool = False) -> dict[str, np.ndarr
     if reduced:
         images = images.reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)).round().astype(np.uint8)
     return {"image": images.reshape(len(images), -1), "label": labels}
+
+
+def held_out(train: Tree) -> tuple[Tree, Tree]:
+    """What is left of the images to learn from, and the last ones, to make choices by."""
+    first = {name: leaf[:-HELD_OUT] for name, leaf in train.items()}
+    return first, {name: leaf[-HELD_OUT:] for name, leaf in train.items()}
 
 
 def shifted(images: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -144,13 +153,13 @@ def perceptron(train: Tree, test: Tree, hidden: int, epochs: int, shift: int, se
     return rows
 
 
-def trained(options: argparse.Namespace, train: Tree, test: Tree, hidden: int) -> sg.Training:
-    """The network after training, which tells how it goes."""
+def trained(options: argparse.Namespace, train: Tree, seen: Tree, hidden: int) -> sg.Training:
+    """The network after training, which tells how it goes by images that are ``seen`` after each epoch."""
     items = len(train["label"])
     batches = -(-items // BATCH) * options.epochs
     begun = clock.perf_counter()
 
-    some = {name: leaf[: options.evaluate] for name, leaf in test.items()}
+    some = {name: leaf[: options.evaluate] for name, leaf in seen.items()}
 
     def evaluate(parameters: Tree, seed: int) -> dict[str, float]:
         row = accuracy(parameters, some, seed)
@@ -181,7 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, help="that the schedule of the learning rate spans")
     parser.add_argument("--until", type=int, help="stop after this epoch; --resume goes on")
     parser.add_argument("--shift", type=int, default=0, help="pixels by which images are moved at random in training")
-    parser.add_argument("--evaluate", type=int, default=10_000, help="images of the test set, after each epoch")
+    parser.add_argument("--evaluate", type=int, default=10_000, help="images that are classified after each epoch")
+    parser.add_argument("--validate", action="store_true", help="by 5,000 training images that are held out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", help="file for the state of the training")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
@@ -191,11 +201,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     folder = Path(options.data) / "mnist"
     train, test = (digits(kind, folder, options.reduced) for kind in ("train", "t10k"))
+    train, seen = held_out(train) if options.validate else (train, test)
     if options.reduced:
         train = {name: leaf[:6000] for name, leaf in train.items()}
     hidden = 64 if options.reduced else 256
     options.epochs = options.epochs or (10 if options.reduced else 30)
-    result = trained(options, train, test, hidden)
+    result = trained(options, train, seen, hidden)
     records = result.history.to_dict("records")
     rows: list[dict[str, Any]] = [{"kind": "epoch", **{str(name): row[name] for name in row}} for row in records]
     for number in TRAJECTORIES:

@@ -67,10 +67,12 @@ class Ascent:
     @contextmanager
     def roughly(self, point: np.ndarray) -> Iterator[None]:
         """As the likelihood's."""
-        with self.likelihood.roughly(self.parameters.from_scale(point)):
+        try:
+            with self.likelihood.roughly(self.parameters.from_scale(point)):
+                self._latest = self._known = None
+                yield
+        finally:
             self._latest = self._known = None
-            yield
-        self._latest = self._known = None
 
     def _evaluated(self, point: np.ndarray) -> Evaluation:
         values = self.parameters.from_scale(point)

@@ -107,10 +107,12 @@ class _Remembered(Total):
 
     @contextmanager
     def roughly(self, values: np.ndarray) -> Iterator[None]:
-        with super().roughly(values):
+        try:
+            with super().roughly(values):
+                self._state[1] += 1
+                yield
+        finally:
             self._state[1] += 1
-            yield
-        self._state[1] += 1
 
     def evaluate(self, values: np.ndarray) -> Evaluation:
         def computed() -> tuple[np.ndarray, ...]:
@@ -311,14 +313,16 @@ class LikelihoodFit:
         return pandas.concat(tables, ignore_index=True)
 
     def _dwells(self, values: np.ndarray) -> pandas.DataFrame | None:
-        """Histograms of dwell times in all conditions that have any."""
+        """Histograms of dwell times in all conditions that have any; numbered where tables are of the same one."""
         import pandas
 
-        tables = []
-        for study, part in zip(self.studies, self._total.parts, strict=True):
+        tables, conditions = [], [study.trial.condition for study in self.studies]
+        for number, (study, part) in enumerate(zip(self.studies, self._total.parts, strict=True), start=1):
             if isinstance(part, Dwells):
-                named = {"condition": study.trial.condition} if study.trial.condition else {}
+                named = {"condition": study.trial.condition} if any(conditions) else {}
+                named |= {"data": f"table {number}"} if len(set(conditions)) < len(conditions) else {}
                 tables.append(pandas.DataFrame({**named, **part.histogram(values[study.trial.places])}))
+        tables = [table for table in tables if len(table)]
         return pandas.concat(tables, ignore_index=True) if tables else None
 
     def _curves(self, values: np.ndarray) -> pandas.DataFrame:

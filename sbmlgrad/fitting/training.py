@@ -19,6 +19,7 @@ import optax
 import pandas as pd
 
 from sbmlgrad.errors import FitError, SbmlgradError
+from sbmlgrad.files import check_file
 from sbmlgrad.fitting.training_state import TrainingState, digest, read_state, write_state
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.experiment import check_seed
@@ -102,6 +103,8 @@ def train(
         for a file that is no checkpoint of training, or that of other data, seed, batches or parameters.
     """
     require_float64()
+    if checkpoint is not None:
+        check_file(checkpoint)
     run = _Run(
         objective, optimiser or optax.adam(1e-3), data, _whole(batch_size=batch_size), check_seed(seed), parameters
     )

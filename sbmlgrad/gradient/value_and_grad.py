@@ -63,7 +63,9 @@ class Expectations:
     Attributes
     ----------
     mean, stderr
-        Over the trajectories (times, functions); the standard errors are nan for one trajectory.
+        Over the trajectories (times, functions); the standard errors are nan for one trajectory. They take trajectories
+        as independent draws: with ``inputs``, of items too. Of the mean over these very items they are too large; of
+        new items, too small where several trajectories share one.
     values
         Of each trajectory (times, functions, n).
     n, events

@@ -231,9 +231,13 @@ class Dwells:
         """How many sojourns were seen whole, and how many the model expects, in bins of equal width on a logarithmic
         axis (Sigworth & Sine, Biophys. J. 52, 1047, 1987); columns level, lower, upper, sojourns, expected.
 
-        As many are expected of a level in all as were seen.
+        As many are expected of a level in all as were seen; that a record ends before long ones do is left out. There
+        are no bins where none was seen whole.
         """
         record, whole = self.record, ~np.isnan(self.record.after)
+        names = ("level", "lower", "upper", "sojourns", "expected")
+        if not whole.any():
+            return {name: np.zeros(0) for name in names}
         own, durations = self._classes_of(record.level[whole]), record.duration[whole]
         shortest, longest = record.resolution or float(durations.min()), float(durations.max())
         bins = max(1, math.ceil(_BINS_A_DECADE * math.log10(longest / shortest)))
@@ -246,7 +250,6 @@ class Dwells:
             seen = np.histogram(durations[own == index], edges)[0]
             expected = -np.diff(lasting[index]) * seen.sum()
             columns.append((np.full(bins, level), edges[:-1], edges[1:], seen, expected))
-        names = ("level", "lower", "upper", "sojourns", "expected")
         return {name: np.concatenate(parts) for name, parts in zip(names, zip(*columns, strict=True), strict=True)}
 
     def at_rest(self, values: np.ndarray) -> tuple[float, float]:

@@ -156,8 +156,8 @@ class Projected:
     def roughly(self, values: np.ndarray) -> Iterator[None]:
         kept = self._box, self.space, self.layout
         self._box = self._occupied(values)
-        self.prepare(values)
         try:
+            self.prepare(values)
             yield
         finally:
             self._box, self.space, self.layout = kept

@@ -102,6 +102,7 @@ class StochasticStarts(MultiStart):
             steps.begun = len(steps.rows)
             self._run(polyak_average(average, self.parameters, steps, self._data_error))
         except (SimulationError, PetabError) as error:
+            self._average = _Average([], [])  # which is not that of the rough end
             return replace(best, converged=False, message=f"not averaged around the end of the search: {error}")
         if steps.mc_covariance is not None:
             self.mc_covariance = steps.mc_covariance

@@ -48,8 +48,8 @@ class FitContent:
     """points (parameter, value, log_likelihood_difference or loss_difference, a column per parameter) and limits
     (index parameter; estimate, ci_lower, ci_upper, threshold), where there are any"""
     dwells: pd.DataFrame | None = None
-    """(condition,) level, lower, upper (limits of a bin of dwell times), sojourns (seen), expected, where there are
-    any"""
+    """(condition,) (data,) level, lower, upper (limits of a bin of dwell times), sojourns (seen), expected, where there
+    are any"""
 
     @property
     def steps(self) -> pd.DataFrame:

@@ -15,12 +15,12 @@ from sbmlgrad.report import plots
 
 
 def plot_dwells(histogram: pd.DataFrame) -> Figure:
-    """A panel for each level (and condition): bars of what was seen, a line of what is expected.
+    """A panel for each level (and condition, and table of it): bars of what was seen, a line of what is expected.
 
     ``histogram`` is the table of :attr:`sbmlgrad.fitting.result.Fit.dwells`. On square roots the bars' errors are alike
     everywhere (Sigworth & Sine, Biophys. J. 52, 1047, 1987).
     """
-    by = [name for name in ("condition", "level") if name in histogram]
+    by = [name for name in ("condition", "data", "level") if name in histogram]
     groups = list(histogram.groupby(by, sort=False))
     figure, axes = plots.panels(len(groups[: plots.MOST_PANELS]), height=2.8)
     for panel, (keys, rows) in zip(axes, groups, strict=False):
@@ -45,8 +45,8 @@ def plot_dwells(histogram: pd.DataFrame) -> Figure:
 
 
 def _title(keys: tuple[Any, ...], sojourns: int) -> str:
-    *condition, level = keys
-    return ", ".join([*map(str, condition), f"level {level:g}: {sojourns}"])
+    *where, level = keys
+    return ", ".join([*map(str, where), f"level {level:g}: {sojourns}"])
 
 
 def _squared(height: float, _: float) -> str:

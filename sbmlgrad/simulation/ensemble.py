@@ -363,7 +363,7 @@ def check_effort(ensemble: Ensemble, state: BatchState, first: int, count: int, 
     events = np.maximum(np.asarray(state.draws)[:count].astype(np.float64) - visits, 0.0)
     time = np.asarray(state.time)[:count]
     x = np.stack([np.asarray(row)[:count] for row in state.x])
-    totals = _propensities(ensemble, x).sum(axis=0)
+    totals = _propensities(ensemble, x, first).sum(axis=0)
     forecast = events + (0.0 if done else totals * (ensemble.times[-1] - time))
     if forecast.max() > ensemble.max_events:
         column = int(np.argmax(forecast))
@@ -376,7 +376,7 @@ def propensity_error(ensemble: Ensemble, state: BatchState, first: int, count: i
     column = int(np.argmax(np.asarray(state.broken)[:count]))
     x = np.array([[float(row[column])] for row in state.x])
     at = Whereabouts(first + column, float(state.time[column]), float(state.draws[column]), x[:, 0])
-    return broken_law(ensemble.network, at, _propensities(ensemble, x)[:, 0])
+    return broken_law(ensemble.network, at, _propensities(ensemble, x, first + column)[:, 0])
 
 
 class Whereabouts(NamedTuple):
@@ -415,8 +415,15 @@ def _shortened(text: str, most: int = 200) -> str:
     return text if len(text) <= most else text[:most] + " ..."
 
 
-def _propensities(ensemble: Ensemble, x: np.ndarray) -> np.ndarray:
-    return propensities_of(ensemble.network, ensemble.coefficients, x)
+def _propensities(ensemble: Ensemble, x: np.ndarray, first: int = 0) -> np.ndarray:
+    """Propensities (reactions, batch) at counts (species, batch) of the trajectories from ``first`` on."""
+    network = ensemble.network
+    if ensemble.inputs is None:
+        return propensities_of(network, ensemble.coefficients, x)
+    inputs = jax.tree.map(lambda leaf: leaf[first : first + x.shape[1]], ensemble.inputs)
+    of_each = jax.vmap(lambda state, given: network.propensities_at(state, ensemble.coefficients, given), (1, 0), 1)
+    with on_host():
+        return np.asarray(of_each(x, inputs))
 
 
 def propensities_of(network: ReactionNetwork, coefficients: Sequence[Any], x: np.ndarray) -> np.ndarray:

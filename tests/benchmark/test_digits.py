@@ -24,6 +24,14 @@ def test_shifts_move_whole_images(digits: ModuleType) -> None:
     assert {(int(r), int(c)) for _, r, c in np.argwhere(moved)} == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
 
 
+def test_images_that_are_held_out_are_not_learned_from(digits: ModuleType) -> None:
+    train = {"image": np.arange(12_000).reshape(6000, 2), "label": np.arange(6000)}
+    first, last = digits.held_out(train)
+    assert np.array_equal(np.concatenate([first["label"], last["label"]]), train["label"])
+    assert last["label"][0] == 1000
+    assert np.array_equal(last["image"], train["image"][1000:])
+
+
 def test_an_image_is_classified_by_the_most_abundant_protein(digits: ModuleType) -> None:
     """One gene is on for each pixel that is bright: both ways of simulating it are right."""
     data = {"image": np.repeat(255 * np.eye(3, dtype=np.uint8), 4, axis=0), "label": np.repeat(np.arange(3), 4)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,7 +12,12 @@ import pytest
 
 import sbmlgrad as sg
 from sbmlgrad.errors import FitError, SbmlgradError
+from sbmlgrad.fitting.likelihood_fit import LikelihoodFit
 from sbmlgrad.fitting.switching import resolution
+from sbmlgrad.gradient.problem import differentiable
+from sbmlgrad.likelihood.dwell_records import DwellRecord
+from sbmlgrad.likelihood.dwells import Dwells
+from sbmlgrad.report.dwells import plot_dwells
 from sbmlgrad.tables import read_measurements
 
 TRUTH = {"a": 0.2, "b": 1.0, "o": 5.0, "c": 3.0}
@@ -58,6 +64,25 @@ def test_a_resolution_makes_it_dwell_times(channel: sg.ReactionNetwork, record: 
     assert fit.dwells is not None
     assert fit.dwells["sojourns"].sum() == len(fit.measured)
     assert fit.dwells["expected"].sum() == pytest.approx(len(fit.measured))
+
+
+def test_tables_of_the_same_condition_have_histograms_of_their_own(
+    channel: sg.ReactionNetwork, record: pd.DataFrame
+) -> None:
+    """The third is of one stay whose end was not seen, which has none."""
+    problem, values = differentiable(channel, list(TRUTH)), np.array(list(TRUTH.values()))
+    stay = (np.array([0.0, 3.0]), np.array([0.0, 0.0]))
+    columns = [(table["time"].to_numpy(), table["O"].to_numpy()) for table in (record[:60], record[60:100])]
+    parts = [Dwells(problem, DwellRecord.of("O", [one], 0.1)) for one in (*columns, stay)]
+    for part in parts:
+        part.prepare(values)
+    studies = [SimpleNamespace(trial=SimpleNamespace(condition="", places=np.arange(4)))] * 3
+    of_three: Any = SimpleNamespace(studies=studies, _total=SimpleNamespace(parts=parts))
+    dwells = LikelihoodFit._dwells(of_three, values)
+    assert dwells is not None
+    seen = dwells.groupby("data", sort=False)["sojourns"].sum()
+    assert seen.to_dict() == {"table 1": parts[0].size, "table 2": parts[1].size}
+    assert len(plot_dwells(dwells).axes) == 4
 
 
 def test_one_number_says_the_resolution(record: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ from jax import Array
 
 import sbmlgrad as sg
 from sbmlgrad.errors import SbmlgradError, SimulationError
-from sbmlgrad.gradient.value_and_grad import value_and_grad
+from sbmlgrad.gradient.value_and_grad import Expectations, value_and_grad
 
 Tree = dict[str, Any]
 BOTH = ["score", "straight_through"]
@@ -120,6 +120,21 @@ def test_neighbouring_trajectories_share_an_item_and_may_have_counts_of_their_ow
     each = sg.expectations(net, seen, [0.0], inputs=ITEMS, x0=[[1], [5], [3]], n=6)
     assert each.values[0, 1].tolist() == [1, 1, 5, 5, 3, 3]
     assert value_and_grad(net, seen, [0.0], inputs=ITEMS, x0=[7]).expectations[0, 1] == 7.0
+
+
+def test_effort_and_broken_laws_are_judged_by_the_inputs_of_the_trajectory() -> None:
+    """The network's own would fire 1e9 times, or never; each trajectory has others."""
+
+    def one(own: float) -> sg.ReactionNetwork:
+        laws = lambda x, p, inputs: jnp.stack([0.0 * x[0], p["k"] * inputs])  # noqa: E731
+        return sg.ReactionNetwork([[1, 1]], laws, x0=[0], parameters={"k": 1.0}, inputs=own)
+
+    def fired(own: float, inputs: list[float]) -> Expectations:
+        return sg.expectations(one(own), shared, [1.0], inputs=np.array(inputs), max_events=1000)
+
+    assert fired(1e9, [50.0, 60.0]).values.max() < 120  # 8 standard deviations
+    expect("trajectory 1: at time", lambda: fired(0.0, [1.0, 1e6]), SimulationError)
+    expect("'R1': its propensity is -2 at", lambda: fired(3.0, [4.0, -2.0]), SimulationError)
 
 
 def expect(message: str, call: Callable[[], Any], kind: type[SbmlgradError] = SbmlgradError) -> None:

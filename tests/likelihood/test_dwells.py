@@ -150,6 +150,15 @@ def test_histograms_of_dwell_times_with_missed_events(missed: Dwells) -> None:
     assert worst(without.histogram(VALUES)) < 1e-9
 
 
+def test_a_record_of_one_stay_without_end_has_no_histogram(bursts: Problem) -> None:
+    likelihood = Dwells(bursts, DwellRecord.of("O", [(np.array([0.0, 2.0]), np.array([1.0, 1.0]))]))
+    likelihood.prepare(VALUES)
+    assert likelihood.evaluate(VALUES).value == pytest.approx(-2 * RATES["c"])
+    assert {name: len(column) for name, column in likelihood.histogram(VALUES).items()} == dict.fromkeys(
+        ("level", "lower", "upper", "sojourns", "expected"), 0
+    )
+
+
 def test_the_level_at_rest(missed: Dwells) -> None:
     a, b, o, c = VALUES
     opened = 1 / (1 + c / o * (1 + b / a))

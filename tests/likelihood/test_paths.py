@@ -147,6 +147,12 @@ def test_confidence_limits_need_fewer_states(expression: Problem, prepared: Prep
             pass
     assert len(likelihood.space) == states
     assert likelihood.evaluate(values).value == value
+    likelihood.limit = 10
+    with pytest.raises(SimulationError, match="more than 10 states"), likelihood.roughly(values):
+        pass
+    likelihood.limit = 20_000
+    likelihood.prepare(values)
+    assert len(likelihood.space) == states
 
 
 def test_too_many_states_are_refused(expression: Problem) -> None:
