@@ -28,6 +28,7 @@ from sbmlgrad.gradient.straight_through import StraightThrough
 
 _PILOT = 1024  # trajectories
 _QUIET = 0.03  # a standard error over a derivative that needs no second thought
+_ALONE = 500  # reactions, beyond which estimators in the plain loop take long to compile, or never end
 _MOST_BY_FEATURES = 40  # parameters
 _MOST_BETTER = 100.0  # times, that a squared error counts for at most
 
@@ -120,7 +121,7 @@ class Automatic:
     def _candidates(self, problem: Problem) -> tuple[Sequence[Estimator], str]:
         """Estimators to choose from, the likeliest first; with a reason where there is nothing to choose."""
         parameters = len(problem.parameters)
-        if served(problem) is not None:
+        if len(problem.network.reactions) > _ALONE and served(problem) is not None:
             return (ControlledScore(),), "of a network so large that others would take long"
         if parameters > _MOST_BY_FEATURES:
             return (Score(),), f"with {parameters} parameters, of which each costs the score least"
