@@ -104,7 +104,7 @@ def test_an_interrupt_in_a_callback_is_not_shown(monkeypatch: pytest.MonkeyPatch
 def test_remedies_are_what_the_command_has() -> None:
     text = "a: too many; end earlier or raise max_events"
     assert in_options(text, main.commands["simulate"]) == "a: too many; end earlier or raise --max-events"
-    assert in_options(text, main.commands["petab"]) == "a: too many; end earlier"
+    assert in_options(text, main.commands["info"]) == "a: too many; end earlier"
     assert in_options(text, None) == "a: too many; end earlier"
     full = "out of memory; ask for fewer trajectories (-n) or fewer times (--points)"
     assert in_options(full, main.commands["simulate"]) == full

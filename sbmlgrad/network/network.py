@@ -37,24 +37,24 @@ class ReactionNetwork:
         Mapping from names to numbers or arrays, handed to ``propensities`` as a dict. A value may also be a tree of
         arrays, such as the layers of a neural network: dicts, lists, tuples and whatever else JAX knows as a
         pytree, nested as deep as you like. Lists of plain numbers are arrays.
+    species, reactions
+        Names for columns and messages; ``X0, X1, ...`` and ``R0, R1, ...`` if not given.
     inputs
         What a trajectory is given beside the parameters, such as an image: any tree of arrays. It goes to all
         trajectories but where :func:`value_and_grad` has others for each, in the same structure.
-    species, reactions
-        Names for columns and messages; ``X0, X1, ...`` and ``R0, R1, ...`` if not given.
     """
 
     stoichiometry: WrittenOut = _JUMPS
     propensities: Callable[..., Any] | None = None
     x0: Any = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Any = None
     species: tuple[str, ...] = ()
     reactions: tuple[str, ...] = ()
     rates: Rates | None = field(default=None, repr=False)
     """The propensities on one array a species and one a reaction; derived from ``propensities`` if not given."""
     nonnegative: bool = False
     """True where the propensities cannot become negative, so that no time is spent on checking."""
+    inputs: Any = None
     compiled: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
     """Loops compiled for this network, by their shape; they live as long as it does."""
 

@@ -130,8 +130,8 @@ class _ErrorLog:
     def problem(self, error: Any) -> str:
         """What is wrong and where, for an error that is raised."""
         if error.getErrorId() == libsbml.InvalidNamespaceOnSBML:
-            namespace = self.tags[0].namespace
-            return f"{namespace!r} is no namespace of it; export as SBML (in BioNetGen writeSBML, not writeXML)"
+            own = f"{self.tags[0].namespace!r} is" if self.tags else "the root's is"
+            return f"{own} no namespace of it; export as SBML (in BioNetGen writeSBML, not writeXML)"
         there = self.there(error)
         meant = [tag for tag in there if re.search(rf"\b{tag.name}\b", _detail(error))] or there
         if len(meant) > 1 and all(inner.parent is outer for outer, inner in pairwise(meant)):

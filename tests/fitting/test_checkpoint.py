@@ -124,7 +124,7 @@ def test_other_files_are_not_replaced(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     for path, problem in ((tmp_path, "this is a folder"), (tmp_path / "no" / "file", "there is no folder")):
         with pytest.raises(SbmlgradError, match=f"cannot be written, {problem}"):
-            sg.fit("nowhere.xml", "nowhere.csv", {"k": None}, checkpoint=path)
+            sg.fit(birth_death(), "nowhere.csv", {"k": None}, checkpoint=path)
 
 
 def test_what_comes_out_otherwise_is_not_gone_on_from(tmp_path: Path) -> None:

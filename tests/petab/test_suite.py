@@ -80,7 +80,6 @@ def test_the_command_evaluates(version1: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--fit", "--method", "ssa"], "a PEtab problem is fitted by rate equations"),
         (["--set", "no=1"], "the parameter table has no 'no'"),
     ],
 )
