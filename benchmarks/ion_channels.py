@@ -37,6 +37,7 @@ Piece = tuple[np.ndarray, np.ndarray]
 
 LONGEST = 100.0  # ms, beyond which a closing may be another channel's
 BINS_A_DECADE = 5
+BOUNDS = (1e-4, 500.0)  # of rates, per ms
 SCHEMES = ((2, 1), (3, 1), (3, 2), (4, 2))
 FEW = ((1, 1), (2, 1))  # of a record of 140 sojourns
 LEVELS = (-0.79, 1.12, 2.94)  # of the raw current, with no, one and two channels open
@@ -154,7 +155,7 @@ def judged(name: str, folder: Path) -> list[dict[str, Any]]:
     for shut, opened in record.schemes:
         model = network(shut, opened, record.channels, known)
         begun = clock.perf_counter()
-        fit = sg.fit(model, table(fitted, record.resolution), dict.fromkeys(model.parameters), loss="dwells")
+        fit = sg.fit(model, table(fitted, record.resolution), dict.fromkeys(model.parameters, BOUNDS), loss="dwells")
         seconds, values = clock.perf_counter() - begun, fit.parameters["estimate"].to_numpy()
         differentiated = fit.problem.parts[0].problem  # type: ignore[attr-defined]
         sides = [Dwells(differentiated, part) for part in (known, new)]
