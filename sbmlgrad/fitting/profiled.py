@@ -48,6 +48,13 @@ class Profile:
     note: str
     warnings: tuple[str, ...] = field(default=())
 
+    def limits_in(self, parameters: pandas.DataFrame) -> pandas.DataFrame:
+        """A table of parameters with these limits in the place of its own."""
+        table = parameters.copy()
+        for column in ("ci_lower", "ci_upper"):
+            table.loc[self.limits.index, column] = self.limits[column]
+        return table
+
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Draw a panel for each parameter: a matplotlib figure, also written to a png, svg or pdf file if named."""
         from sbmlgrad.report.plots import save_figure

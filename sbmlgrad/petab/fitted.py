@@ -116,9 +116,7 @@ class PetabFit:
 
     def with_profile(self, profile: Profile) -> PetabFit:
         """The same fit with the limits of a profile in its table, and the profile in its report."""
-        table = self.parameters.copy()
-        for column in ("ci_lower", "ci_upper"):
-            table.loc[profile.limits.index, column] = profile.limits[column]
+        table = profile.limits_in(self.parameters)
         return replace(self, parameters=table, profiles=profile, warnings=(*self.warnings, *profile.warnings))
 
     def sample(
