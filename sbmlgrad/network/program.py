@@ -112,6 +112,14 @@ class Program:
         """The outputs node by node, from one array for each input; those that are constant come as plain numbers."""
         return self._node_by_node(values, partial(_run, random=random), _as_it_is)
 
+    def of_arrays(self, values: Sequence[Any]) -> list[Any]:
+        """The outputs from one array for each input, node by node where that compiles in a moment."""
+        if len(self._work) <= _LARGE or self._quick_unrolled():
+            return self.unrolled(values)
+        shape = jnp.broadcast_shapes(*(jnp.shape(values[number]) for number in self.read))
+        rows = [jnp.broadcast_to(jnp.asarray(value, jnp.float64), shape) for value in values]
+        return list(self(jnp.stack(rows)))
+
     def _all(self, values: Any, run: Run, given: Callable[[Any], Any]) -> Any:
         """The outputs (outputs, ...); ``given`` makes of numbers (...) in the program what ``run`` takes."""
         shape = values.shape[1:]
@@ -206,6 +214,7 @@ class Program:
 
 
 _SMALL = 80  # nodes and outputs up to which running them one by one compiles as fast
+_LARGE = 2000  # nodes up to which XLA fuses them in seconds
 _FEW = 10  # batches; where there are more, so many more nodes may run one by one
 
 
