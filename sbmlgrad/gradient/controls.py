@@ -154,9 +154,9 @@ def _alike(
 ) -> list[_Fits]:
     """All regressions: those of one shape together, as many as may be at once."""
     groups = defaultdict(list)
-    for target, own in zip(targets, bounds, strict=True):
+    for target, ends in zip(targets, bounds, strict=True):
         cells = np.argwhere(latest == target)
-        groups[len(cells), len(own)].append((target, own, cells))
+        groups[len(cells), len(ends)].append((target, ends, cells))
     result, most = [], max(_AT_ONCE // (controls * GRAIN), 1)
     for group in groups.values():
         for of, repeated in ((None, 1), (np.repeat(np.arange(parameters), len(group)), parameters)):

@@ -199,7 +199,7 @@ class Projected:
             )
             lower[species] = np.fmin(lower[species], likely[0])
             upper[species] = np.fmax(upper[species], likely[-1])
-        return lower.astype(np.int64), upper.astype(np.int64)
+        return np.maximum(lower, 0).astype(np.int64), upper.astype(np.int64)  # what was measured may be below 0
 
     @property
     def size(self) -> int:

@@ -149,6 +149,17 @@ def test_states_that_nothing_comes_to_are_left_out(expression: Problem, monkeypa
     assert tight.evaluate(values).value == pytest.approx(by_matrices(times, seen, 0.0), abs=1e-6)
 
 
+def test_noise_below_0_makes_no_state_below_0(expression: Problem, prepared: Prepared) -> None:
+    values = np.array([0.3, 1.0, 2.0, 0.5])
+    seen = np.array([-1.3, -0.8, 1.0, -2.0])
+    data = Trajectories(("P",), np.array([1.0, 2.0, 3.0, 4.0]), seen[None, None], np.full((1, 1, 4), 1.0))
+    likelihood = ProjectedPaths(expression, data)
+    prepared(likelihood, values)
+    with likelihood.roughly(values):
+        assert likelihood.space.states.min() == 0
+        assert not likelihood.widen(values, rough=True)
+
+
 def test_confidence_limits_need_fewer_states(expression: Problem, prepared: Prepared) -> None:
     """Next to the estimates, the value is the same to 1e-3; what was seen stays inside; then all is as before."""
     values = np.array([3.0, 1.0, 2.0, 0.5])
