@@ -20,11 +20,13 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import rate_equations
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.rate_equations import equations_of_network, flat
+from sbmlgrad.simulation.failures import restless
 from sbmlgrad.simulation.flow import Trajectory
 from sbmlgrad.simulation.path import (
     DONE,
     ENDLESS_EVENTS,
     QUEUE_FULL,
+    RESTLESS_EVENTS,
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
@@ -308,6 +310,9 @@ def _failure(model: HybridModel, path: Path, status: int, settings: Settings) ->
         return SimulationError(
             f"{source}: events trigger each other without end at time {time:g}; check their triggers and assignments"
         )
+    if status == RESTLESS_EVENTS:
+        assert path.pending is not None
+        return TruncationError(f"{source}: " + restless(int(path.pending.chance), f"at time {time:g}"))
     if status == QUEUE_FULL:
         return SimulationError(f"{source}: more than {_MOST_SLOTS} executions of one event wait at time {time:g}")
     sizes = np.abs(np.asarray(path.state))

@@ -239,6 +239,7 @@ class _Blocks:
 
         after, stop, soon = jax.vmap(attend)(paths, self.coefficients, self.trajectory)
         after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
+        stop = jnp.where(after.status > DONE, after.time, stop)  # one that has failed stays where it did
         row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
         seen = after.state[:, : self.size]
         if after.weight is not None and after.martingales is not None:

@@ -26,6 +26,7 @@ from sbmlgrad.simulation.path import (
     DONE,
     ENDLESS_EVENTS,
     QUEUE_FULL,
+    RESTLESS_EVENTS,
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
@@ -86,7 +87,7 @@ class Trajectory:
         """
         if self.model.delays is not None:
             self.history = empty_history(begin, _MEMORY * self.settings.slots, len(self.model.delays.indices))
-        pending = self.events.nothing() if self.events else None
+        pending = self.events.nothing(begin) if self.events else None
         fractions = jnp.asarray(self.model.whole) & ~is_whole(state)
         state = whole_counts(
             self.model, state, self.realisation.keys, self.realisation.trajectory, jnp.zeros((), jnp.uint32)
@@ -356,7 +357,9 @@ class Trajectory:
         between = path.steps - path.draws.astype(jnp.int32)
         late = (status == RUNNING) & (between >= self.settings.most_steps)
         status = jnp.where(late, TOO_MANY_STEPS, status)
-        if path.pending is not None:
+        if path.pending is not None and self.events is not None:
+            restless = self.events.restless(path.pending, path.time, self.times[last])
+            status = jnp.where((status == RUNNING) & restless, RESTLESS_EVENTS, status)
             status = jnp.where(path.pending.full, QUEUE_FULL, status)
             status = jnp.where(path.pending.endless, ENDLESS_EVENTS, status)
         return path._replace(position=position, status=status, observed=observed)

@@ -12,7 +12,7 @@ from sbmlgrad.simulation.events import Pending
 from sbmlgrad.simulation.random import Streams
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 
-RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, QUEUE_FULL, BAD_PROPENSITY = range(7)
+RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, RESTLESS_EVENTS, QUEUE_FULL, BAD_PROPENSITY = range(8)
 
 
 class Path(NamedTuple):

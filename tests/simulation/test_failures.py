@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from sbmlgrad.errors import SimulationError, TruncationError
@@ -43,7 +44,21 @@ def test_a_delay_that_is_none_in_any_unit_is_none(monkeypatch: pytest.MonkeyPatc
 
 def test_events_that_go_on_and_on_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = read_sbml(ring("0.0001"))
-    monkeypatch.setattr("sbmlgrad.simulation.failures._MOST_ROUNDS", 1000)
-    told = r"trajectory [01]: at time 0\.\d+ its events have been triggered and executed 1000 times; end earlier"
+    monkeypatch.setattr("sbmlgrad.simulation.events.MOST_ROUNDS", 1000)
+    told = (
+        r"at time 0\.\d+ in trajectory [01] events have been .* executed \d+ times, and would be more than "
+    )
     with pytest.raises(TruncationError, match=told):
         simulate(model, [0.0, 10.0], n=2)
+
+
+@pytest.mark.parametrize("method", ["ssa", "ode"])
+def test_events_that_will_be_too_many_are_noticed_early(method: str) -> None:
+    with pytest.raises(TruncationError, match=r"at time 5\S*e-09 .*executed 10001 times, and would be more "):
+        simulate(read_sbml(ring("1e-12")), [0.0, 1.0], n=2, method=method)
+
+
+def test_events_that_will_not_be_too_many_go_on() -> None:
+    """5,000 in a unit of time, which switch a rate on and off."""
+    solution = simulate(read_sbml(ring("0.0002")), [0.0, 3.0], n=1, method="ode")
+    assert solution.mean["X"].iloc[-1] == pytest.approx(10 * np.exp(-1.5), rel=1e-3)
