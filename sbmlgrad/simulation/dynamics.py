@@ -67,7 +67,8 @@ class Dynamics:
     ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
     the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
     columns). ``seconds`` is about what a call with so many columns takes, ``nodes`` how many operations are in it.
-    ``timed`` says whether anything follows time, ``updates`` how many propensities change when a reaction fires, where
+    ``timed`` says whether anything follows time, ``is_deep`` whether operations wait for each other so that they are
+    compiled one by one, ``updates`` how many propensities change when a reaction fires, where
     only those are computed.
     """
 
@@ -80,6 +81,7 @@ class Dynamics:
     nodes: int
     timed: bool = False
     events: EventSystem | None = None
+    is_deep: bool = False
     updates: float | None = None
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
     """The vectors of which programs are functions (inputs, columns)."""
@@ -225,6 +227,7 @@ def _of_programs(
         seconds=partial(_seconds, sum(p.batches for p in run), sum(p.nodes for p in run)),
         nodes=sum(p.nodes for p in run),
         timed=kept["timed"],
+        is_deep=any(program.is_deep for program in programs),
         events=events,
         joined=joined,
     )
