@@ -37,6 +37,7 @@ from sbmlgrad.likelihood.steps import (
     room_for,
 )
 from sbmlgrad.simulation.box import box
+from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
 
 LIMIT = 50_000
@@ -255,7 +256,7 @@ class Projected:
     def _most(self, point: Point, edges: np.ndarray, jumps: Jumps | None) -> np.ndarray:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
         timed = self._pace is not Pace.STILL
-        compiled = self.problem.once("most chances", lambda: jax.jit(self._most_chances))
+        compiled = self.kept("most chances", self._most_chances)
         more = room_for(len(edges)) - len(edges) if timed else 0
         padded = None if jumps is None else jumps.padded(more)
         most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, more), mode="edge"), padded)
@@ -313,7 +314,7 @@ class Projected:
     def _errors(self, values: np.ndarray) -> np.ndarray:
         """How far halving each step (steps,) moves the law, summed over the states."""
         fine = halved(self._edges, np.ones(len(self._edges) - 1, bool))
-        compiled = self.problem.once("step errors", lambda: jax.jit(self._compared))
+        compiled = self.kept("step errors", self._compared)
         (coefficients, law), _, layout, _ = self.arguments(values)
         coarse, steps = (
             self._planned(values, edges, np.full(len(edges), -1), self.times) for edges in (self._edges, fine)
@@ -346,7 +347,7 @@ class Projected:
         primals, _, layout, steps = self.arguments(values)
         if times is not None:
             steps = self.steps(values, np.union1d(self._edges, times), times)
-        every = self.problem.once("laws", lambda: jax.jit(self.every_law))(primals, layout, steps)
+        every = self.kept("laws", self.every_law)(primals, layout, steps)
         return np.asarray(every)[:, : len(self.space)]
 
     def every_law(self, primals: Any, layout: Layout, steps: Steps) -> Array:
@@ -406,6 +407,10 @@ class Projected:
             return jumped(step(jumped(law, begin), edges, index), end)
 
         return on
+
+    def kept(self, key: Any, function: Callable[..., Any]) -> Any:
+        """A function, compiled at its first call and kept with the problem."""
+        return self.problem.once(key, lambda: jax.jit(function, compiler_options=quick_to_compile(threads=True)))
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""
