@@ -56,6 +56,7 @@ _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihood
 _CLOSE_SCORE = 1e-4  # of a score, and of the size that chance gives it
 _LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
 _MOST_ROUNDS = 40
+_SOON_DONE = 512  # states, whose programs take longer to compile than to run in a fit
 
 
 class Projected:
@@ -409,8 +410,11 @@ class Projected:
         return on
 
     def kept(self, key: Any, function: Callable[..., Any]) -> Any:
-        """A function, compiled at its first call and kept with the problem."""
-        return self.problem.once(key, lambda: jax.jit(function, compiler_options=quick_to_compile(threads=True)))
+        """A function, compiled at its first call and kept with the problem; of few states in little time, of many to
+        run in half the time."""
+        few = len(self.layout.real) <= _SOON_DONE
+        options = quick_to_compile(threads=True) if few else None
+        return self.problem.once((key, few), lambda: jax.jit(function, compiler_options=options))
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""
