@@ -253,14 +253,17 @@ def _follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, A
 
 
 @cache
-def quick_to_compile() -> dict[str, Any] | None:
+def quick_to_compile(threads: bool = False) -> dict[str, Any] | None:
     """XLA options for a program that runs once or a few times: these halve the time to compile it, or better.
 
-    Without XLA's emitters of fused loops it runs no slower, as it is small operations on small arrays.
+    Without XLA's emitters of fused loops it runs no slower, where it is small operations on small arrays, or what
+    reads far apart in memory. With ``threads``, all cores work on an operation of a large array.
     """
     options = compiler_options()
     if options is None:
         return None
+    if threads:
+        options = {}
     quick = {**options, "xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
     try:
         jax.jit(lambda: 1.0, compiler_options=quick)()
