@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.cores import cores
 from sbmlgrad.errors import LongRunWarning, PropensityError, TruncationError, warn_user
@@ -79,6 +81,17 @@ def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely
     """
     if not end > start:
         return Forecast(start, end, 0.0, end, limit, None, (0, 0.0))
+    # at this size, threads of OpenBLAS wait for each other ten times longer than they work, wherever cores are busy
+    with _linear_algebra().limit(limits=1, user_api="blas"):
+        return _forecast(dynamics, start, end, limit, closely)
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    return ThreadpoolController()  # of numpy, which is loaded
+
+
+def _forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely: bool) -> Forecast:
     course = follow(dynamics, start, end, limit)
     counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
     largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
