@@ -66,8 +66,11 @@ class _Walk:
         if self.events is not None:
             self.state = self.events.settle(start, self.state)
         size = len(self.state)
-        self.work_of_step = 2 * dynamics.seconds(1) + dynamics.seconds(1 + dynamics.pattern.directions.shape[1])
-        self.work_of_step += 1e-4 + size * 2e-6 + size**3 * 1e-10
+        self.work_of_step = 1e-4 + size * 2e-6 + size**3 * 1e-10
+        if self.work_of_step > seconds:
+            self.seconds = -1.0  # not even one step can be taken: what fires at first is all that is seen
+        else:
+            self.work_of_step += 2 * dynamics.seconds(1) + dynamics.seconds(1 + dynamics.pattern.directions.shape[1])
         self.totals, self.slopes = self._rates(self.time, self.state)
         with np.errstate(all="ignore"):
             flows = np.nan_to_num(np.maximum(np.abs(self.state), 1e-6 * self.span * np.abs(self.slopes)))
