@@ -70,7 +70,9 @@ def _reaction(name: str, taken: Sequence[str], made: Sequence[str]) -> str:
 
 
 def _document(amounts: Mapping[str, int], reactions: Iterable[str]) -> str:
-    species = "".join(f'<species id="{name}" initialAmount="{amount}" {_SPECIES}/>\n' for name, amount in amounts.items())
+    species = "".join(
+        f'<species id="{name}" initialAmount="{amount}" {_SPECIES}/>\n' for name, amount in amounts.items()
+    )
     return (
         '<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1">'
         '<model substanceUnits="item" extentUnits="item" timeUnits="second"><listOfCompartments>'
@@ -100,7 +102,7 @@ def forms(sites: int, states: int = 5) -> str:
         for form in product(range(states), repeat=sites):
             for site, old in enumerate(form):
                 for new in set(range(states)) - {old}:
-                    other = form[:site] + (new,) + form[site + 1 :]
+                    other = (*form[:site], new, *form[site + 1 :])
                     bound = [f"L{site}"] if (old, new) == (0, 1) else []
                     free = [f"L{site}"] if (old, new) == (1, 0) else []
                     yield _reaction(f"{_form(form)}to{_form(other)}", [_form(form), *bound], [_form(other), *free])

@@ -67,9 +67,9 @@ class Dynamics:
 
     ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
     the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
-    columns), and ``look_for_pattern`` what each of them depends on. ``seconds`` is about what a call with so many columns takes, ``nodes`` how many operations are in it.
-    ``timed`` says whether anything follows time, ``updates`` how many propensities change when a reaction fires, where
-    only those are computed.
+    columns), and ``look_for_pattern`` what each of them depends on. ``seconds`` is about what a call with so many
+    columns takes, ``nodes`` how many operations are in it. ``timed`` says whether anything follows time, ``updates``
+    how many propensities change when a reaction fires, where only those are computed.
     """
 
     state: np.ndarray
