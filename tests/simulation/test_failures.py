@@ -45,9 +45,7 @@ def test_a_delay_that_is_none_in_any_unit_is_none(monkeypatch: pytest.MonkeyPatc
 def test_events_that_go_on_and_on_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = read_sbml(ring("0.0001"))
     monkeypatch.setattr("sbmlgrad.simulation.events.MOST_ROUNDS", 1000)
-    told = (
-        r"at time 0\.\d+ in trajectory [01] events have been .* executed \d+ times, and would be more than "
-    )
+    told = r"at time 0\.\d+ in trajectory [01] events have been .* executed \d+ times, and would be more than "
     with pytest.raises(TruncationError, match=told):
         simulate(model, [0.0, 10.0], n=2)
 
