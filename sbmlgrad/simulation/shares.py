@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 
+from sbmlgrad.errors import ProcessError
 from sbmlgrad.simulation import processes
 
 GRAIN = 256
@@ -54,6 +55,18 @@ def portion(n: int) -> int:
     """How many of ``n`` trajectories a device gets, at most."""
     lots = processes.count() * len(devices())
     return n if lots == 1 else min(n, -(-_grains(n) // lots) * GRAIN)
+
+
+def check_enough(n: int) -> None:
+    """Raise :class:`ProcessError` where ``n`` trajectories have fewer grains than there are processes."""
+    of = processes.count()
+    if _grains(n) < of:
+        error = ProcessError(
+            f"{n} trajectories are {_grains(n)} grains of {GRAIN}, fewer than the {of} processes; start fewer, or "
+            f"ask for at least {(of - 1) * GRAIN + 1} trajectories"
+        )
+        error.is_shared = True
+        raise error
 
 
 def own_spans(n: int, batch_size: int, numbers: int) -> list[list[Span]]:
