@@ -87,7 +87,7 @@ def held(limit: float, path: Path, before: Row | None = None) -> Row:
     return {**row, **ran(path, model, end, row)}
 
 
-_RAN = ("fired", "reason", "computed_s", "again_s", "wall_s", "announced")
+_RAN = ("fired", "reason", "computed_s", "again_s", "wall_s", "announced", "limit_s")
 
 
 def _status(row: Row, before: Row) -> str:
