@@ -48,7 +48,7 @@ from sbmlgrad.testsuite.workers import Lost, in_workers
 END = 100.0
 MOST = 1e5  # reactions in a trajectory that runs
 TRAJECTORIES = 8
-ALLOWED = 10_000_000
+ALLOWED = 100_000_000
 FACTOR, FEW = 3.0, 10.0
 SOON = 10.0  # seconds, of which it does not matter how many they are
 LONG = 60.0  # seconds, of which one is to be told before
