@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from sbmlgrad.errors import SimulationError
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.mass_action import MassAction, Numbers, mass_action_of, not_as_data
 from sbmlgrad.simulation.ensemble import (
-    GRAIN,
     Chunk,
     Ensemble,
     Whereabouts,
@@ -28,13 +28,18 @@ from sbmlgrad.simulation.ensemble import (
 )
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import is_whole, streams
+from sbmlgrad.simulation.shares import GRAIN, Span, gathered, own_spans
 from sbmlgrad.simulation.ssa import initial_count
+
+T = TypeVar("T")
 
 _FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the other on a GPU
 # About what a firing costs on a CPU, in nanoseconds: here, and in the loop of all propensities at once, by reactions.
-_FIXED, _UPDATE, _OTHER = 40.0, 2.0, 0.9
+_FIXED, _UPDATE, _INSTRUCTION = 40.0, 2.0, 3.0
+_OTHER, _OTHER_OPERATION = 0.9, 0.3
 _BUDGET = 1 << 19  # random draws between two looks at whether anybody still waits
 _ONE_LEVEL = 500  # reactions up to which there are sums of one level
+_LEAF_BITS = 4  # log2 of the propensities in a sum where there are two levels: two lines of a cache
 _LARGEST_PIECE = 64  # trajectories
 
 
@@ -59,13 +64,26 @@ def suited(
                 "use method 'ssa'"
             )
         return None
-    is_slower = data is not None and _OTHER * data.reactions < _FIXED + _UPDATE * data.updates
-    return None if sparse is None and is_slower else data
+    if sparse is None and data is not None and not on_accelerator():
+        here, there = costs(data)
+        return data if here < there else None
+    return data
+
+
+def costs(network: MassAction) -> tuple[float, float]:
+    """About what a firing takes on a core, in nanoseconds: here, and where all propensities are computed at once."""
+    here = _FIXED + _UPDATE * network.updates + _INSTRUCTION * network.instructions
+    coded = 0 if network.code is None else len(network.code.rows)
+    return here, _OTHER * network.reactions + _OTHER_OPERATION * coded
 
 
 def run_sparse(
-    ensemble: Ensemble, network: MassAction, progress: str | None = None, kinds: np.ndarray | None = None
-) -> Iterator[Chunk]:
+    ensemble: Ensemble,
+    network: MassAction,
+    progress: str | None = None,
+    kinds: np.ndarray | None = None,
+    take: Callable[[Chunk], Any] | None = None,
+) -> Iterator[Any]:
     """Simulate grain by grain, in order, with as many pieces of grains at work as there are cores.
 
     It means what :func:`~sbmlgrad.simulation.ensemble.run` means. Where reactions are of ``kinds`` (reactions,), whole
@@ -80,24 +98,28 @@ def run_sparse(
         if a propensity is negative or not finite.
     """
     check_ensemble(ensemble)
-    workers, n = cores(), ensemble.n
-    watch = Progress(progress, n, ensemble.start, float(ensemble.times[-1]))
-    with watch, ThreadPoolExecutor(workers) as pool:
+    with Progress(progress, ensemble.n, ensemble.start, float(ensemble.times[-1])) as watch:
         sparse = SparseRun(ensemble, network, watch, kinds)
-        grains = iter(range(0, n, GRAIN))
+        spans = own_spans(ensemble.n, GRAIN, len(ensemble.times) * sparse.recorded)
+        yield from gathered(_chunks(sparse, chain(*spans), take or (lambda chunk: chunk)), spans)
+
+
+def _chunks(sparse: SparseRun, spans: Iterator[Span], take: Callable[[Chunk], T]) -> Generator[T]:
+    workers = cores()
+    with ThreadPoolExecutor(workers) as pool:
         pending: list[_Grain] = []
         try:
             while True:
                 while sum(grain.at_work for grain in pending) <= workers:
-                    first = next(grains, None)
-                    if first is None:
+                    span = next(spans, None)
+                    if span is None:
                         break
-                    pending.append(_submitted(pool, sparse, first, workers))
+                    pending.append(_submitted(pool, sparse, span, workers))
                 if not pending:
                     return
                 grain = pending.pop(0)
                 fired = sum(future.result() for future in grain.pieces)
-                yield Chunk(grain.first, tuple(grain.records), fired)
+                yield take(Chunk(grain.first, tuple(grain.records), fired))
         finally:
             sparse.stopped = True
             for grain in pending:
@@ -119,10 +141,10 @@ class _Grain:
         return sum(not future.done() for future in self.pieces)
 
 
-def _submitted(pool: ThreadPoolExecutor, sparse: SparseRun, first: int, workers: int) -> _Grain:
-    """The grain from trajectory ``first`` on, given to the workers in pieces."""
-    n = sparse.ensemble.n
-    count, size = min(GRAIN, n - first), min(_LARGEST_PIECE, max(1, -(-n // (4 * workers))))
+def _submitted(pool: ThreadPoolExecutor, sparse: SparseRun, span: Span, workers: int) -> _Grain:
+    """The trajectories of a grain, given to the workers in pieces."""
+    (first, count), n = span, sparse.ensemble.n
+    size = min(_LARGEST_PIECE, max(1, -(-n // (4 * workers))))
     records = np.empty((sparse.recorded, len(sparse.ensemble.times), count))
     begins = range(0, count, size)
     pieces = [pool.submit(sparse.run, first + begin, records[..., begin : begin + size]) for begin in begins]
@@ -143,9 +165,9 @@ class SparseRun:
     def run(self, first: int, records: np.ndarray) -> int:
         """Fill the records (species, times, trajectories) from trajectory ``first`` on: how many reactions fired."""
         loop, scratch, count = self.loop, self.scratch(), records.shape[-1]
-        task, place, kinds = self.task(first, count), scratch.place, self.by_kind()
+        task, place, kinds, code = self.task(first, count), scratch.place, self.by_kind(), self.code()
         while True:
-            status = loop.advance(self.tables, scratch, kinds, task, records, _BUDGET)
+            status = loop.advance(self.tables, scratch, kinds, code, task, records, _BUDGET)
             done = int(place[loop.TRAJECTORY])
             times = np.full(count, self.ensemble.start)
             times[:done] = self.ensemble.times[-1]
@@ -162,12 +184,12 @@ class SparseRun:
         """Raise for a trajectory that cannot go on, and for one that clearly heads for too many reactions."""
         loop, place, ensemble = self.loop, scratch.place, self.ensemble
         at = Whereabouts(trajectory, float(scratch.clock[0]), float(place[loop.FIRED]), scratch.x)
-        values = self.network.propensities(at.x[:, None], self.numbers)[:, 0]
         if status == loop.BROKEN:
-            raise broken_law(ensemble.network, at, values)
+            raise broken_law(ensemble.network, at, self.network.propensities(at.x[:, None], self.numbers)[:, 0])
         forecast = at.fired
         if at.fired > ensemble.max_events / 100 and status != loop.TRUNCATED:
-            forecast += float(values.sum()) * float(ensemble.times[-1] - at.time)
+            total = int(place[loop.TOTAL]) * 2.0 ** -int(place[loop.EXPONENT])
+            forecast += total * float(ensemble.times[-1] - at.time)
         if forecast > ensemble.max_events:
             raise too_many_events(ensemble, at, forecast)
 
@@ -183,6 +205,14 @@ class SparseRun:
         count = int(self.kinds.max()) + 1
         sums, fired, due = np.zeros(count, np.int64), np.zeros(count), np.zeros(count)
         return self.loop.Kinds(self.kinds.astype(np.uint32), sums, fired, due)
+
+    def code(self) -> Any:
+        """The instructions with room to work; None where all laws are products."""
+        code = self.network.code
+        if code is None:
+            return None
+        machine, registers = import_module("sbmlgrad.simulation.sparse_code"), np.zeros(code.longest)
+        return machine.Code(code.starts.astype(np.uint32), code.rows, self.numbers.in_code, registers)
 
     def task(self, first: int, count: int) -> Any:
         """What so many trajectories from trajectory ``first`` on are to do."""
@@ -203,6 +233,7 @@ class SparseRun:
             first=first,
             most=int(ensemble.max_events),
             bits=self.bits,
+            group_bits=self.group_bits,
             keys=np.array([keys.waiting, keys.choice]),
         )
 
@@ -219,7 +250,7 @@ class SparseRun:
     @cached_property
     def tables(self) -> Any:
         """The network with its numbers, as the loop takes it."""
-        network, dependents = self.network, self.network.dependents
+        network, dependents, species = self.network, self.network.dependents, self.network.jumps.items
         rates = self.numbers.constants[dependents.reactions]
         indices = {
             "factor_starts": network.factors.starts,
@@ -227,12 +258,8 @@ class SparseRun:
             "need_starts": network.needs.starts,
             "need_species": network.needs.items,
             "jump_starts": network.jumps.starts,
-            "jump_species": network.jumps.items,
-            "starts": dependents.starts,
-            "pairs": dependents.pairs,
-            "others": dependents.others,
-            "dependents": dependents.reactions,
-            "partners": dependents.partners,
+            "jumps": np.stack([species, *(part[species] for part in dependents.runs)], axis=1),
+            "dependents": np.stack([dependents.reactions, dependents.partners], axis=1),
         }
         return self.loop.Tables(
             constants=self.numbers.constants,
@@ -245,20 +272,25 @@ class SparseRun:
 
     @property
     def bits(self) -> int:
-        """log2 of how many are put together in a sum."""
-        reactions = max(self.network.reactions, 2)
-        return round(math.log2(reactions) / 2) if reactions <= _ONE_LEVEL else round(math.log2(reactions) / 3)
+        """log2 of how many propensities are put together in a sum."""
+        reactions = self.network.reactions
+        return round(math.log2(max(reactions, 2)) / 2) if reactions <= _ONE_LEVEL else _LEAF_BITS
+
+    @property
+    def group_bits(self) -> int:
+        """log2 of how many there are in a sum of such sums."""
+        return round((_LEAF_BITS + math.log2(max(self.network.reactions, 2))) / 2)
 
     def scratch(self) -> Any:
         """Room for one trajectory at a time."""
-        reactions, bits = self.network.reactions, self.bits
-        blocks = (reactions >> bits) + 1
-        groups = (blocks >> bits) + 1 if reactions > _ONE_LEVEL else 1
+        reactions, bits, group_bits = self.network.reactions, self.bits, self.group_bits
+        groups = (reactions >> group_bits) + 1 if reactions > _ONE_LEVEL else 1
+        blocks = groups << (group_bits - bits) if groups > 1 else (reactions >> bits) + 1
         uniforms, mantissas = np.zeros((2, self.loop.DRAWS))
         return self.loop.Scratch(
             x=np.zeros(self.network.size),
             propensities=np.zeros(blocks << bits, np.int64),
-            blocks=np.zeros(max(blocks, groups << bits), np.int64),
+            blocks=np.zeros(blocks, np.int64),
             groups=np.zeros(groups, np.int64),
             exponentials=np.zeros(self.loop.DRAWS),
             uniforms=uniforms,
