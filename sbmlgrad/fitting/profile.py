@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.optimize import OptimizeResult
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -25,6 +27,8 @@ _MOST_TRIES = 20
 _FALLING = 0.25  # of the way down to a limit, from where on it is looked for up to where nothing can be computed
 _LEAST_PART = 0.1  # of the way between two places, that the next one is from either
 _MOST_WIDENED = 20
+_MOST_NEWTON = 4  # steps by the curvature at the end of the fit
+_LITTLE = 1e-3  # log-likelihood, that is not worth a step
 _SMALL = 0.02  # on the optimiser's scale: over so short a way any likelihood is a parabola
 _FIRST = np.log(10.0)  # on the optimiser's scale, the farthest first place to look at
 _FARTHEST = np.log(1000.0)  # the same of all, where the data set no limit
@@ -182,12 +186,17 @@ class Side:
 
     def _promised(self, score: np.ndarray) -> float:
         """What the slope says is to be gained by moving the other parameters, where the curvature is as at the end."""
+        return 0.5 * float(score @ self._conditional @ score)
+
+    @cached_property
+    def _conditional(self) -> np.ndarray:
+        """The covariance (P, P) of the others where this one is held, 0 of those that the data do not tell."""
         covariance = self.surface.covariance
         known = [int(i) for i in np.flatnonzero(np.isfinite(np.diag(covariance))) if i != self.index]
         every = np.array([self.index, *known])
-        own = covariance[np.ix_(every, every)]
-        conditional = own[1:, 1:] - np.outer(own[1:, 0], own[0, 1:]) / own[0, 0]
-        return 0.5 * float(score[known] @ conditional @ score[known])
+        own, result = covariance[np.ix_(every, every)], np.zeros_like(covariance)
+        result[np.ix_(known, known)] = own[1:, 1:] - np.outer(own[1:, 0], own[0, 1:]) / own[0, 0]
+        return result
 
     def limit(self) -> float:
         """How many standard errors away the limit is; infinite where there is none."""
@@ -248,15 +257,34 @@ class Side:
 
     def _highest(self, start: np.ndarray) -> Any:
         """The largest value over all other parameters, with what is needed there taken into account."""
-        climb = self.surface.climb
         self._value(start)
-        result = climb.near(start, held=self.index, unit=self.unit)
+        result = self._nearest(start)
         for _ in range(_MOST_WIDENED):
             if not np.isfinite(result.fun) or not self._widened(result.x):
                 break
-            result = climb.near(result.x, held=self.index, unit=self.unit)
+            result = self._nearest(result.x)
         self.found.append((np.array(result.x, np.float64), -float(result.fun)))
         return result
+
+    def _nearest(self, point: np.ndarray) -> Any:
+        """The best point nearby: by Newton's steps with the curvature at the end, as far as they lead, or by search."""
+        climb = self.surface.climb
+        told = self.surface.widens and bool(np.isfinite(self.surface.errors).all())
+        for _ in range(_MOST_NEWTON if told else 0):
+            found = climb.at(point)
+            if not np.isfinite(found.value) or found.kinked:
+                break
+            left, following = self._promised(found.score), point + self._conditional @ found.score
+            inside = np.array_equal(self.surface.parameters.clip(following), following)
+            if left < _LITTLE and inside:
+                return OptimizeResult(x=point, fun=-(found.value + left), walled=False)
+            try:
+                if not inside or not climb.at(following).value > found.value:
+                    break
+            except SimulationError:
+                break
+            point = following
+        return climb.near(point, held=self.index, unit=self.unit)
 
     def _within(self, start: np.ndarray, distance: float) -> tuple[np.ndarray, bool]:
         """Where to begin at this distance, and whether that is at a bound of the parameter."""

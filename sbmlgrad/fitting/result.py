@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import FitError
@@ -21,13 +20,14 @@ from sbmlgrad.fitting.likelihood_fit import LikelihoodFit
 from sbmlgrad.fitting.outcome import MOMENTS, Outcome, Posed
 from sbmlgrad.fitting.petab_export import Origin, write_problem
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
-from sbmlgrad.fitting.sampled import Posterior, sampled
+from sbmlgrad.fitting.sampled import Posterior, evaluations, sampled
 from sbmlgrad.fitting.trials import Trials
 from sbmlgrad.markup import html_table
 from sbmlgrad.model.labels import Labels, labels_of
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
+from sbmlgrad.simulation.progress import bar
 
 if TYPE_CHECKING:
     import pandas
@@ -138,8 +138,8 @@ class Fit:
         """
         names = self.problem.parameters.names
         indices = chosen(names, parameters, points)
-        with tqdm(desc="profile", unit="evaluation", disable=None if progress else True, leave=False) as bar:
-            return profiled(self.problem.surface(self.outcome, bar), indices, points)
+        with bar(progress, desc="profile", unit="evaluation") as shown:
+            return profiled(self.problem.surface(self.outcome, shown), indices, points)
 
     def with_profile(self, profile: Profile) -> Fit:
         """The same fit with the limits of a profile in its table, and the profile in its report."""
@@ -183,9 +183,9 @@ class Fit:
                 "profile instead, or give the noise of single values"
             )
         own = self.seed if seed is None else seed
-        with tqdm(desc="sample", unit="evaluation", disable=None if progress else True, leave=False) as bar:
-            surface = self.problem.surface(self.outcome, bar)
-            return sampled(self.problem.density(own, bar), surface, n, chains, warmup, own)
+        with bar(progress, desc="sample", unit="evaluation", total=evaluations(n, chains, warmup)) as shown:
+            surface = self.problem.surface(self.outcome, shown)
+            return sampled(self.problem.density(own, shown), surface, n, chains, warmup, own)
 
     def with_posterior(self, posterior: Posterior) -> Fit:
         """The same fit with draws in its report, and their summary in its JSON."""

@@ -101,7 +101,7 @@ def sampled(
         raise FitError(f"n: {n} draws are too few for {chains} chains; give at least {_FEWEST_DRAWS * chains}")
     parameters, names = surface.parameters, surface.parameters.names
     bounded = _Bounded(density, parameters)
-    steps = max(_FEWEST_WARMUP, each // 2) if warmup is None else warmup
+    steps = _warmup(each, warmup)
     found = draw_chains(
         bounded.value, surface.point, _first_covariance(surface), each, steps, chains, seed, bounded.arrived
     )
@@ -128,6 +128,16 @@ def sampled(
         f"acceptance {found.acceptance:.2g}; {prior or _flat(parameters)}"
     )
     return Posterior(draws, summary, found.acceptance, note, _warnings(parameters, summary, bounded.failed))
+
+
+def evaluations(n: int, chains: int, warmup: int | None) -> int:
+    """At how many points draws look at a density, if all of them lie within the bounds."""
+    each = -(-n // max(chains, 1))
+    return chains * (1 + each + _warmup(each, warmup))
+
+
+def _warmup(each: int, warmup: int | None) -> int:
+    return max(_FEWEST_WARMUP, each // 2) if warmup is None else warmup
 
 
 def _flat(parameters: Parameters) -> str:

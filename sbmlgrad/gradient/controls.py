@@ -7,6 +7,7 @@ the other half, so that nothing is biased (Glasserman, Monte Carlo Methods, 2004
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ _PER_CONTROL = 50  # trajectories that a coefficient needs at least: with fewer,
 _LEARN_FROM = 200  # trajectories for each coefficient, where there are so many: rare reactions need them
 _PENALTIES = (1e-10, 1e-7, 1e-5, 1e-3)  # of ridge regression, over the largest eigenvalue
 _MOST_PRODUCTS = 2_000_000  # of controls with each other, over all parameters and times, a trajectory
+_AT_ONCE = 1 << 20  # numbers, of the controls of some regressions and some trajectories
 
 
 class Controlled:
@@ -34,13 +36,13 @@ class Controlled:
     """
 
     def __init__(self, latest: np.ndarray, grid: np.ndarray, start: float, n: int, parameters: int, features: int):
-        self._latest, self._grid, self._start, self._parameters = latest, grid, start, parameters
-        self._targets = [int(target) for target in np.unique(latest)]
-        self._intervals = _intervals(features, n, parameters * len(self._targets))
-        learned = _LEARN_FROM * (1 + 2 * features * self._intervals) // GRAIN * GRAIN + GRAIN
-        cells = {t: np.argwhere(latest == t) for t in self._targets}
-        self._slopes = {(p, t): _CrossFit(cells[t], learned) for t in self._targets for p in range(parameters)}
-        self._levels = {t: _CrossFit(cells[t], learned) for t in self._targets}
+        self._latest, self._parameters = latest, parameters
+        targets = [int(target) for target in np.unique(latest)]
+        intervals = _intervals(features, n, parameters * len(targets))
+        controls = 1 + 2 * features * intervals
+        self._fits = _alike(
+            latest, targets, [_bounds(grid, t, start, intervals) for t in targets], parameters, controls
+        )
         self._centre: np.ndarray | None = None  # keeps numbers small; the control W makes up for it
 
     def add(
@@ -60,31 +62,27 @@ class Controlled:
         if self._centre is None:
             self._centre = seen[..., :GRAIN].mean(axis=-1, keepdims=True)
         off = seen - self._centre
-        for target in self._targets:
-            bounds = _bounds(self._grid, target, self._start, self._intervals)
-            rows = _increments(martingales, bounds)
-            f, k = self._levels[target].cells.T
-            self._levels[target].add(off[f, k], _Martingales(rows))
-            for p in range(self._parameters):
-                samples = off[f, k] * scores[p, target]
-                if isinstance(direct, np.ndarray):
-                    samples = samples + direct[p, f, k]
-                self._slopes[p, target].add(samples, _Controls(scores[p, target], rows, _increments(gains[p], bounds)))
+        for fits in self._fits:
+            for begin in range(0, seen.shape[-1], fits.block):
+                some = slice(begin, begin + fits.block)
+                own = direct[..., some] if isinstance(direct, np.ndarray) else None
+                fits.add(off[..., some], scores[..., some], martingales[..., some], gains[..., some], own)
 
     def expectations(self) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard errors (functions, times)."""
         mean, error = np.zeros((2, *self._latest.shape))
-        for level in self._levels.values():
-            f, k = level.cells.T
-            mean[f, k], error[f, k] = level.result()
+        for fits in self._fits:
+            if fits.parameters is None:
+                mean[fits.cells], error[fits.cells] = fits.regression.result()
         return mean if self._centre is None else mean + self._centre[..., 0], error
 
     def derivatives(self) -> tuple[np.ndarray, np.ndarray]:
         """Means and standard errors (parameters, functions, times)."""
         slopes, error = np.zeros((2, self._parameters, *self._latest.shape))
-        for (p, _), fit in self._slopes.items():
-            f, k = fit.cells.T
-            slopes[p, f, k], error[p, f, k] = fit.result()
+        for fits in self._fits:
+            if fits.parameters is not None:
+                cells = fits.parameters[:, None], *fits.cells
+                slopes[cells], error[cells] = fits.regression.result()
         return slopes, error
 
 
@@ -116,13 +114,68 @@ def _bounds(grid: np.ndarray, target: int, start: float, intervals: int) -> list
     return sorted({0, target} | nearest) if intervals else [0]
 
 
-def _increments(tracks: np.ndarray, bounds: list[int]) -> np.ndarray:
-    """What tracks (features, grid, n) gain in each interval: (intervals * features, n)."""
-    return np.diff(tracks[:, bounds], axis=1).transpose(1, 0, 2).reshape(-1, tracks.shape[-1])
+class _Fits:
+    """Regressions that are alike, at some ``targets`` (fits,) of functions and times ``cells`` (fits, cells) each.
+
+    Of the functions themselves, or of their derivatives by ``parameters`` (fits,). Intervals have ``bounds`` (fits,
+    intervals + 1) in the grid.
+    """
+
+    def __init__(
+        self, controls: int, parameters: np.ndarray | None, targets: np.ndarray, bounds: np.ndarray, cells: np.ndarray
+    ):
+        self.parameters, self.targets, self.bounds = parameters, targets, bounds
+        self.cells = cells[..., 0], cells[..., 1]
+        self.block = max(_AT_ONCE // (len(targets) * controls * GRAIN), 1) * GRAIN
+        self.regression = _CrossFit(_LEARN_FROM * controls // GRAIN * GRAIN + GRAIN)
+
+    def add(
+        self,
+        off: np.ndarray,
+        scores: np.ndarray,
+        martingales: np.ndarray,
+        gains: np.ndarray,
+        direct: np.ndarray | None,
+    ) -> None:
+        """More trajectories, as for :class:`Controlled`."""
+        samples, rows = off[self.cells], _increments(martingales.swapaxes(0, 1)[self.bounds])
+        if self.parameters is None:
+            self.regression.add(samples, _Martingales(rows))
+            return
+        score, of = scores[self.parameters, self.targets], self.parameters[:, None]
+        samples = samples * score[:, None]
+        if direct is not None:
+            samples = samples + direct[of, *self.cells]
+        self.regression.add(samples, _Controls(score, rows, _increments(gains.swapaxes(1, 2)[of, self.bounds])))
+
+
+def _alike(
+    latest: np.ndarray, targets: list[int], bounds: list[list[int]], parameters: int, controls: int
+) -> list[_Fits]:
+    """All regressions: those of one shape together, as many as may be at once."""
+    groups = defaultdict(list)
+    for target, ends in zip(targets, bounds, strict=True):
+        cells = np.argwhere(latest == target)
+        groups[len(cells), len(ends)].append((target, ends, cells))
+    result, most = [], max(_AT_ONCE // (controls * GRAIN), 1)
+    for group in groups.values():
+        for of, repeated in ((None, 1), (np.repeat(np.arange(parameters), len(group)), parameters)):
+            every = [np.array(column) for column in zip(*(group * repeated), strict=True)]
+            for begin in range(0, len(group) * repeated, most):
+                some = slice(begin, begin + most)
+                own = (column[some] for column in every)
+                result.append(_Fits(controls, None if of is None else of[some], *own))
+    return result
+
+
+def _increments(ends: np.ndarray) -> np.ndarray:
+    """What tracks gain in each interval (fits, intervals * features, n), of tracks (fits, ends, features, n)."""
+    fits, count, features, n = ends.shape
+    return np.diff(ends, axis=1).reshape(fits, (count - 1) * features, n)
 
 
 class _Controls(NamedTuple):
-    """Control variates of one parameter and time: the score W, the martingales M, and gain - W M for each."""
+    """Control variates of regressions: scores W (fits, n), martingales M (fits, martingales, n), and gain - W M."""
 
     score: np.ndarray
     martingales: np.ndarray
@@ -130,40 +183,42 @@ class _Controls(NamedTuple):
 
     def part(self, which: slice) -> _Controls:
         """Those of some of the trajectories."""
-        return _Controls(self.score[which], self.martingales[:, which], self.gains[:, which])
+        return _Controls(self.score[:, which], self.martingales[..., which], self.gains[..., which])
 
     def stacked(self) -> np.ndarray:
-        """One row a control."""
-        return np.concatenate([self.score[None], self.martingales, self.gains - self.score * self.martingales])
+        """One row a control (fits, controls, n)."""
+        score = self.score[:, None]
+        return np.concatenate([score, self.martingales, self.gains - score * self.martingales], axis=1)
 
     def weighted(self, slopes: np.ndarray) -> np.ndarray:
-        """``slopes`` (controls, cells) of the controls, without stacking them: (cells, n)."""
-        size = len(self.martingales)
-        by_score, by_martingale, by_gain = slopes[:1].T, slopes[1 : size + 1].T, slopes[size + 1 :].T
+        """``slopes`` (fits, cells, controls) of the controls, without stacking them: (fits, cells, n)."""
+        size = self.martingales.shape[1]
+        by_score, by_martingale, by_gain = np.split(slopes, [1, size + 1], axis=-1)
         along = by_gain @ self.martingales
-        return self.score * (by_score - along) + by_martingale @ self.martingales + by_gain @ self.gains
+        return self.score[:, None] * (by_score - along) + by_martingale @ self.martingales + by_gain @ self.gains
 
 
 class _Martingales(NamedTuple):
-    """The martingales alone (controls, n), which correct expectations themselves."""
+    """The martingales alone (fits, controls, n), which correct expectations themselves."""
 
     rows: np.ndarray
 
     def part(self, which: slice) -> _Martingales:
         """Those of some of the trajectories."""
-        return _Martingales(self.rows[:, which])
+        return _Martingales(self.rows[..., which])
 
     def stacked(self) -> np.ndarray:
         """One row a control, and at least one."""
-        return self.rows if len(self.rows) else np.zeros((1, self.rows.shape[1]))
+        fits, controls, n = self.rows.shape
+        return self.rows if controls else np.zeros((fits, 1, n))
 
     def weighted(self, slopes: np.ndarray) -> np.ndarray:
-        """``slopes`` (controls, cells) of the controls: (cells, n)."""
-        return slopes.T @ self.stacked()
+        """``slopes`` (fits, cells, controls) of the controls: (fits, cells, n)."""
+        return slopes @ self.stacked()
 
 
 class _CrossFit:
-    """Samples (cells, n) regressed on controls of mean 0.
+    """Samples (fits, cells, n) regressed on controls of mean 0.
 
     Of the first ``learned`` trajectories each half is corrected with the coefficients of the other, and all later ones
     with those of both. Of several penalties on coefficients each cell takes that of least variance in the other half.
@@ -171,8 +226,7 @@ class _CrossFit:
     ones, one of these has the smaller error in the end, and is taken.
     """
 
-    def __init__(self, cells: np.ndarray, learned: int):
-        self.cells = cells
+    def __init__(self, learned: int):
         self._left = learned
         self._halves = (_Sums(), _Sums())
         self._slopes: list[np.ndarray] = []
@@ -184,14 +238,14 @@ class _CrossFit:
         early = min(self._left, samples.shape[-1])
         if early:
             self._left -= early
-            self._learn(samples[:, :early], controls.part(slice(early)).stacked())
+            self._learn(samples[..., :early], controls.part(slice(early)).stacked())
         if early < samples.shape[-1]:
             later = slice(early, None)
             for moments, slopes in zip(self._later, self._learned(), strict=True):
-                moments.add(samples[:, later] - controls.part(later).weighted(slopes))
+                moments.add(samples[..., later] - controls.part(later).weighted(slopes))
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard errors (cells,)."""
+        """Means and standard errors (fits, cells)."""
         self._learned()
         early = self._halves[0].n + self._halves[1].n
         n = early + self._later[0].count
@@ -202,51 +256,61 @@ class _CrossFit:
                 error = np.hypot(early * error, later.count * later.stderr) / n
             means.append(mean)
             errors.append(error)
-        best, every = np.argmin(np.nan_to_num(errors, nan=np.inf), axis=0), np.arange(len(self.cells))
-        return np.array(means)[best, every], np.array(errors)[best, every]
+        best = _least(errors)
+        return _chosen(means, best), _chosen(errors, best)
 
     def _learn(self, samples: np.ndarray, controls: np.ndarray) -> None:
         whole = samples.shape[-1] // GRAIN * GRAIN
         for size, part in ((GRAIN, slice(whole)), (samples.shape[-1] - whole, slice(whole, None))):
             if size:
                 for sums, half in zip(self._halves, (slice(size // 2), slice(size // 2, None)), strict=True):
-                    sums.add(_grains(samples[:, part], size, half), _grains(controls[:, part], size, half))
+                    sums.add(_grains(samples[..., part], size, half), _grains(controls[..., part], size, half))
 
     def _learned(self) -> list[np.ndarray]:
-        """Coefficients (controls, cells) from all that was learned from: the best, the most penalised, the score's."""
+        """Coefficients (fits, cells, controls) from all learned: the best, the most penalised, the score's."""
         if not self._slopes:
             first, second = self._halves
             crossed = [_crossed(first, second, a, b) for a, b in zip(first.slopes(), second.slopes(), strict=True)]
-            means, errors = (np.array([item[k] for item in crossed]) for k in (0, 1))
-            best, every = np.argmin(np.nan_to_num(errors, nan=np.inf), axis=0), np.arange(len(self.cells))
-            both = np.stack((first + second).slopes())
-            self._early = [(means[best, every], errors[best, every]), crossed[-2], crossed[-1]]
-            self._slopes = [both[best, :, every].T, both[-2], both[-1]]
+            means, errors = ([item[k] for item in crossed] for k in (0, 1))
+            best, both = _least(errors), (first + second).slopes()
+            self._early = [(_chosen(means, best), _chosen(errors, best)), crossed[-2], crossed[-1]]
+            self._slopes = [_chosen(both, best[..., None]), both[-2], both[-1]]
         return self._slopes
 
 
+def _least(errors: list[np.ndarray]) -> np.ndarray:
+    """Which of the errors (fits, cells) is the least."""
+    least: np.ndarray = np.argmin(np.nan_to_num(errors, nan=np.inf), axis=0)
+    return least
+
+
+def _chosen(ways: list[np.ndarray], which: np.ndarray) -> np.ndarray:
+    """Of some arrays, what the one of each index holds."""
+    return np.take_along_axis(np.stack(ways), which[None], axis=0)[0]
+
+
 def _crossed(first: _Sums, second: _Sums, one: np.ndarray, two: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard error (cells,) of two halves, each corrected with the other's coefficients."""
+    """Mean and standard error (fits, cells) of two halves, each corrected with the other's coefficients."""
     (a, error), (b, other) = first.corrected(two), second.corrected(one)
     n = first.n + second.n
     return (first.n * a + second.n * b) / n, np.hypot(first.n * error, second.n * other) / n
 
 
 class _Sums:
-    """Sums of products of samples (cells) and controls."""
+    """Sums of products of samples (fits, cells) and controls."""
 
     def __init__(self) -> None:
         self.n = 0
         self._level = self._squares = self._controls = self._gram = self._cross = np.zeros(())
 
     def add(self, samples: np.ndarray, controls: np.ndarray) -> None:
-        """Grains of samples (grains, cells, n) and controls (grains, controls, n), one after the other."""
+        """Grains of samples (grains, fits, cells, n) and controls (grains, fits, controls, n), one after the other."""
         self.n += samples.shape[0] * samples.shape[-1]
         self._level = _added(self._level, samples.sum(axis=-1))
         self._squares = _added(self._squares, np.square(samples).sum(axis=-1))
         self._controls = _added(self._controls, controls.sum(axis=-1))
-        self._gram = _added(self._gram, controls @ controls.transpose(0, 2, 1))
-        self._cross = _added(self._cross, controls @ samples.transpose(0, 2, 1))
+        self._gram = _added(self._gram, controls @ controls.swapaxes(-1, -2))
+        self._cross = _added(self._cross, samples @ controls.swapaxes(-1, -2))
 
     def __add__(self, other: _Sums) -> _Sums:
         result = _Sums()
@@ -256,35 +320,34 @@ class _Sums:
         return result
 
     def slopes(self) -> list[np.ndarray]:
-        """Least-squares coefficients (controls, cells) for each penalty, and last of the score (the first) alone."""
-        scale = np.sqrt(np.diag(self._gram))
-        scale = np.where(scale > 0, scale, np.inf)
-        values, vectors = np.linalg.eigh(self._gram / np.outer(scale, scale))
-        right = (self._cross - np.outer(self._controls, self._level / max(self.n, 1))) / scale[:, None]
-        along = vectors.T @ right
-        largest = max(float(values.max(initial=0.0)), np.finfo(float).tiny)
-        penalised = [
-            (vectors @ (along / (np.maximum(values, 0.0) + penalty * largest)[:, None])) / scale[:, None]
-            for penalty in _PENALTIES
-        ]
+        """Least-squares coefficients (fits, cells, controls) for each penalty, and last of the score (the first)."""
+        scale = np.sqrt(np.diagonal(self._gram, axis1=-2, axis2=-1))
+        scale = np.where(scale > 0, scale, np.inf)[:, None]
+        values, vectors = np.linalg.eigh(self._gram / (scale * scale.swapaxes(-1, -2)))
+        right = (self._cross - self._level[..., None] * self._controls[:, None] / max(self.n, 1)) / scale
+        along, back = right @ vectors, vectors.swapaxes(-1, -2)
+        largest = np.maximum(values.max(axis=-1, initial=0.0), np.finfo(float).tiny)[:, None, None]
+        sizes = np.maximum(values, 0.0)[:, None]
+        penalised = [(along / (sizes + penalty * largest)) @ back / scale for penalty in _PENALTIES]
         alone = np.zeros_like(right)
-        alone[0] = right[0] / scale[0]
+        alone[..., 0] = right[..., 0] / scale[..., 0]
         return [*penalised, alone]
 
     def corrected(self, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean of samples less ``slopes`` (controls, cells) of the controls, and its standard error."""
+        """Mean (fits, cells) of samples less ``slopes`` (fits, cells, controls) of the controls, and its standard
+        error."""
         n = max(self.n, 1)
-        mean = (self._level - slopes.T @ self._controls) / n
-        fitted = np.sum(slopes * (self._gram @ slopes), axis=0)
-        square = (self._squares - 2 * np.sum(slopes * self._cross, axis=0) + fitted) / n
+        mean = (self._level - (slopes @ self._controls[..., None])[..., 0]) / n
+        fitted = np.sum(slopes * (slopes @ self._gram), axis=-1)
+        square = (self._squares - 2 * np.sum(slopes * self._cross, axis=-1) + fitted) / n
         if self.n == 1:
             return mean, np.full_like(mean, np.nan)
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0) / max(self.n - 1, 1))
 
 
 def _grains(rows: np.ndarray, size: int, half: slice) -> np.ndarray:
-    """Half of each grain of rows (rows, n) as (grains, rows, half), laid out for fast products."""
-    return np.ascontiguousarray(rows.reshape(len(rows), -1, size)[..., half].transpose(1, 0, 2))
+    """Half of each grain of rows (fits, rows, n) as (grains, fits, rows, half), laid out for fast products."""
+    return np.ascontiguousarray(rows.reshape(*rows.shape[:2], -1, size)[..., half].transpose(2, 0, 1, 3))
 
 
 def _added(old: np.ndarray, new: np.ndarray) -> np.ndarray:

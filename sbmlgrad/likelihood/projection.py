@@ -37,6 +37,7 @@ from sbmlgrad.likelihood.steps import (
     room_for,
 )
 from sbmlgrad.simulation.box import box
+from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
 
 LIMIT = 50_000
@@ -46,13 +47,16 @@ _MOST_PRODUCTS = 4e8  # of terms of all series, states and laws, in one evaluati
 _MOST_LOST = 1e-8  # of the probability, between two times
 _MOST_LOST_ROUGHLY = 1e-4  # the same, where a confidence limit goes by it
 _TIMES, _FEW = 4, 2000  # times the states at the maximum, or as many in all, that a confidence limit is worth
-_UNLIKELY = 1e-6  # of the probability, on average, on one side of a box that is good for confidence limits
+_BEYOND, _BEYOND_ROUGHLY = 1e-12, 1e-6  # of the probability, on average, that is left out on one side of a box
+_LOST_AS_BEFORE = 1.1  # times what was lost
+_TIGHTER = 0.8  # of the states, that are too many of them to begin with fewer
 _WIDER, _WIDER_ROUGHLY = 0.4, 0.2  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
 _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihoods that are the same
 _CLOSE_SCORE = 1e-4  # of a score, and of the size that chance gives it
 _LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
 _MOST_ROUNDS = 40
+_SOON_DONE = 512  # states, whose programs take longer to compile than to run in a fit
 
 
 class Projected:
@@ -81,7 +85,17 @@ class Projected:
 
     def prepare(self, values: np.ndarray) -> None:
         """Choose states and steps at these values (P,); raises :class:`SimulationError` where they are too many."""
-        lower, upper = self._box or self._sighted(values)
+        self._prepared(values, self._box or self._sighted(values))
+
+    def _prepared(self, values: np.ndarray, bounds: tuple[np.ndarray, np.ndarray], rough: bool = False) -> None:
+        """Choose states within bounds (species,) of the counts, no more than probability asks for, and steps."""
+        self._take(values, bounds)
+        self._tighten(values, rough)
+        if self._pace is Pace.SMOOTH:
+            self._refine(values)
+
+    def _take(self, values: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]) -> None:
+        lower, upper = bounds
         starts = start_law(self.problem.at(values))[0].astype(np.int64)
         lower = np.minimum(lower, starts.min(axis=0)).astype(np.int64)
         upper = np.maximum(upper, starts.max(axis=0) + 1).astype(np.int64)
@@ -90,8 +104,21 @@ class Projected:
         self.layout = Layout.of(self.space)
         self.match(values)
         self.steps(values)  # raises where they are too many
-        if self._pace is Pace.SMOOTH:
-            self._refine(values)
+
+    def _tighten(self, values: np.ndarray, rough: bool) -> None:
+        """Leave out counts at which next to no probability is."""
+        lost, occupied = self.losses(values)
+        assert self._box is not None
+        if not occupied.any():  # impossible data
+            return
+        lower, upper = self._occupied(occupied, _BEYOND_ROUGHLY if rough else _BEYOND)
+        if np.prod(upper - lower + 1.0) > _TIGHTER * np.prod(self._box[1] - self._box[0] + 1.0):
+            return
+        kept, allowed = (self._box, self.space, self.layout), _MOST_LOST_ROUGHLY if rough else _MOST_LOST
+        self._take(values, (lower, upper))
+        if not self.losses(values)[0] <= max(allowed, _LOST_AS_BEFORE * lost):  # comes and goes between two times
+            self._box, self.space, self.layout = kept
+            self.match(values)
 
     def match(self, values: np.ndarray) -> None:
         """Find the data in the states."""
@@ -141,9 +168,8 @@ class Projected:
         if not np.any(below | above):  # what leaves comes and goes between two times
             below = above = step
         kept = self._box, self.space, self.layout
-        self._box = np.maximum(lower - below, 0), upper + above
         try:
-            self.prepare(values)
+            self._prepared(values, (np.maximum(lower - below, 0), upper + above), rough)
             if rough and len(self.space) > self._worth:
                 raise SimulationError(f"{len(self.space)} states are more than a confidence limit is worth")
         except SimulationError:  # what was followed before still can be
@@ -155,26 +181,27 @@ class Projected:
     @contextmanager
     def roughly(self, values: np.ndarray) -> Iterator[None]:
         kept = self._box, self.space, self.layout
-        self._box = self._occupied(values)
         try:
-            self.prepare(values)
+            self._take(values, self._occupied(self.losses(values)[1], _BEYOND_ROUGHLY))
+            if self._pace is Pace.SMOOTH:
+                self._refine(values)
             yield
         finally:
             self._box, self.space, self.layout = kept
             self.match(values)
 
-    def _occupied(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds (species,) of what was measured, and of the counts between which next to all probability is."""
-        occupied, states = self.losses(values)[1], self.space.states
+    def _occupied(self, occupied: np.ndarray, beyond: float) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds (species,) of what was measured, and of the counts which next to no probability is beyond, of how
+        much is in each state (states,)."""
         lower, upper = ranges(list(self._seen.T))
-        for species, column in enumerate(states.T):
+        for species, column in enumerate(self.space.states.T):
             own = np.bincount(column, weights=occupied)
             likely = np.flatnonzero(
-                (np.cumsum(own) > _UNLIKELY * own.sum()) & (np.cumsum(own[::-1])[::-1] > _UNLIKELY * own.sum())
+                (np.cumsum(own) > beyond * own.sum()) & (np.cumsum(own[::-1])[::-1] > beyond * own.sum())
             )
             lower[species] = np.fmin(lower[species], likely[0])
             upper[species] = np.fmax(upper[species], likely[-1])
-        return lower.astype(np.int64), upper.astype(np.int64)
+        return np.maximum(lower, 0).astype(np.int64), upper.astype(np.int64)  # what was measured may be below 0
 
     @property
     def size(self) -> int:
@@ -230,7 +257,7 @@ class Projected:
     def _most(self, point: Point, edges: np.ndarray, jumps: Jumps | None) -> np.ndarray:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
         timed = self._pace is not Pace.STILL
-        compiled = self.problem.once("most chances", lambda: jax.jit(self._most_chances))
+        compiled = self.kept("most chances", self._most_chances)
         more = room_for(len(edges)) - len(edges) if timed else 0
         padded = None if jumps is None else jumps.padded(more)
         most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, more), mode="edge"), padded)
@@ -288,7 +315,7 @@ class Projected:
     def _errors(self, values: np.ndarray) -> np.ndarray:
         """How far halving each step (steps,) moves the law, summed over the states."""
         fine = halved(self._edges, np.ones(len(self._edges) - 1, bool))
-        compiled = self.problem.once("step errors", lambda: jax.jit(self._compared))
+        compiled = self.kept("step errors", self._compared)
         (coefficients, law), _, layout, _ = self.arguments(values)
         coarse, steps = (
             self._planned(values, edges, np.full(len(edges), -1), self.times) for edges in (self._edges, fine)
@@ -321,7 +348,7 @@ class Projected:
         primals, _, layout, steps = self.arguments(values)
         if times is not None:
             steps = self.steps(values, np.union1d(self._edges, times), times)
-        every = self.problem.once("laws", lambda: jax.jit(self.every_law))(primals, layout, steps)
+        every = self.kept("laws", self.every_law)(primals, layout, steps)
         return np.asarray(every)[:, : len(self.space)]
 
     def every_law(self, primals: Any, layout: Layout, steps: Steps) -> Array:
@@ -381,6 +408,13 @@ class Projected:
             return jumped(step(jumped(law, begin), edges, index), end)
 
         return on
+
+    def kept(self, key: Any, function: Callable[..., Any]) -> Any:
+        """A function, compiled at its first call and kept with the problem; of few states in little time, of many to
+        run in half the time."""
+        few = len(self.layout.real) <= _SOON_DONE
+        options = quick_to_compile(threads=True) if few else None
+        return self.problem.once((key, few), lambda: jax.jit(function, compiler_options=options))
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from sbmlgrad.about import __version__
 from sbmlgrad.files import write_text
@@ -19,7 +18,7 @@ from sbmlgrad.fitting.ascent import inverse_information
 from sbmlgrad.fitting.outcome import Outcome, estimates, warnings_of
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
-from sbmlgrad.fitting.sampled import Posterior, sampled
+from sbmlgrad.fitting.sampled import Posterior, evaluations, sampled
 from sbmlgrad.model.model import Model
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation
@@ -28,6 +27,7 @@ from sbmlgrad.petab.surface import Drawn, has_priors, surface_of
 from sbmlgrad.petab.verdict import judge
 from sbmlgrad.report.content import FitContent
 from sbmlgrad.sbml.write import FitRecord, write_sbml
+from sbmlgrad.simulation.progress import bar
 
 if TYPE_CHECKING:
     import pandas
@@ -111,8 +111,8 @@ class PetabFit:
             for parameters that were not fitted, fewer than 4 points, and a fit by exact simulation.
         """
         indices = chosen(self.searches.parameters.names, parameters, points)
-        with tqdm(desc="profile", unit="evaluation", disable=None if progress else True, leave=False) as bar:
-            return profiled(surface_of(self.searches, self.best, bar), indices, points)
+        with bar(progress, desc="profile", unit="evaluation") as shown:
+            return profiled(surface_of(self.searches, self.best, shown), indices, points)
 
     def with_profile(self, profile: Profile) -> PetabFit:
         """The same fit with the limits of a profile in its table, and the profile in its report."""
@@ -140,9 +140,9 @@ class PetabFit:
         """
         own = self.seed if seed is None else seed
         prior = "priors of the problem" if has_priors(self.searches.definition) else ""
-        with tqdm(desc="sample", unit="evaluation", disable=None if progress else True, leave=False) as bar:
-            surface = surface_of(self.searches, self.best, bar)
-            return sampled(Drawn(self.searches, bar), surface, n, chains, warmup, own, prior)
+        with bar(progress, desc="sample", unit="evaluation", total=evaluations(n, chains, warmup)) as shown:
+            surface = surface_of(self.searches, self.best, shown)
+            return sampled(Drawn(self.searches, shown), surface, n, chains, warmup, own, prior)
 
     def with_posterior(self, posterior: Posterior) -> PetabFit:
         """The same fit with draws in its report, and their summary in its JSON."""

@@ -8,9 +8,11 @@ package; which attribute or list it is about stands in its message or, for lists
 from __future__ import annotations
 
 import re
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import libsbml
 
@@ -91,6 +93,7 @@ def check_errors(document: Any, source: Source) -> tuple[str, ...]:
     )
 
 
+_Item = TypeVar("_Item")
 _Verdict = tuple[tuple[Any, ...], int, str]  # the kind of an error, its line, and a sentence about it
 
 
@@ -104,7 +107,10 @@ def without_nameless(document: Any) -> None:
 
 
 class _ErrorLog:
-    """The errors of one document, with what is needed to tell what they touch."""
+    """The errors of one document, with what is needed to tell what they touch.
+
+    There may be as many errors as there are tags, so that none of them looks at the whole document.
+    """
 
     def __init__(self, document: Any, text: str):
         self.document, self.text = document, text
@@ -113,12 +119,52 @@ class _ErrorLog:
         # whether strange packages are needed has been asked before, and not by what they are declared to be
         self.errors = [error for error in self.errors if error.getErrorId() != libsbml.RequiredPackagePresent]
         passed_over = [name for name, needed in packages(document, text) if not needed]
-        self._told: list[Tag] = []  # empty lists
+        self._told: set[Tag] = set()  # empty lists
+        self._answers: dict[tuple[Any, ...], bool] = {}
         self.passed_over = passed_over if document.getLevel() > 2 else None  # before Level 3, all are annotations
 
     @cached_property
     def tags(self) -> list[Tag]:
         return tags(self.text)
+
+    @cached_property
+    def _at(self) -> Mapping[Any, list[Tag]]:
+        """Tags by line, and by line and name."""
+        return _grouped(self.tags, lambda tag: (tag.line, (tag.line, tag.name)))
+
+    @cached_property
+    def _called(self) -> Mapping[Any, list[Tag]]:
+        """Tags by line and id; those that are there to be named and have none, by line."""
+        named = _grouped(self.tags, lambda tag: ((tag.line, tag.identifier),))
+        nameless = (tag for tag in self.tags if tag.name in _TO_BE_NAMED and not tag.identifier)
+        return {**named, **_grouped(nameless, lambda tag: (tag.line,))}
+
+    @cached_property
+    def _packages_of(self) -> Mapping[Any, set[str]]:
+        """The packages of tags, by name and the line of a tag or of what it is in."""
+        near = _grouped(self.tags, lambda tag: {(tag.name, each.line) for each in (tag, tag.parent) if each})
+        return {key: {tag.package for tag in there} for key, there in near.items()}
+
+    @cached_property
+    def _empty(self) -> Mapping[Any, deque[Tag]]:
+        """Empty lists, by the lines at which libsbml may report them, and by line and name."""
+        empty = (tag for tag in self.tags if tag.name.startswith("listOf") and not tag.children)
+
+        def keys(tag: Tag) -> set[Any]:
+            lines = {tag.line, tag.parent.line} if tag.parent else set()
+            return {*lines, *((line, tag.name) for line in lines)}
+
+        return {key: deque(there) for key, there in _grouped(empty, keys).items()}
+
+    @cached_property
+    def _numbers(self) -> set[int]:
+        return {error.getErrorId() for error in self.errors}
+
+    def _once(self, key: tuple[Any, ...], answer: Callable[[], bool]) -> bool:
+        """The answer to a question that many errors ask."""
+        if key not in self._answers:
+            self._answers[key] = answer()
+        return self._answers[key]
 
     @property
     def _edition(self) -> str:
@@ -126,7 +172,7 @@ class _ErrorLog:
 
     def there(self, error: Any, name: str = "") -> list[Tag]:
         """The tags on the line of an error, those of one name where that is given."""
-        return [tag for tag in self.tags if tag.line == error.getLine() and name in ("", tag.name)]
+        return self._at.get((error.getLine(), name) if name else error.getLine(), [])
 
     def problem(self, error: Any) -> str:
         """What is wrong and where, for an error that is raised."""
@@ -175,14 +221,14 @@ class _ErrorLog:
         match = _ELEMENT.search(error.getMessage())
         if error.getErrorId() != libsbml.UnrecognizedElement or match is None:
             return error.getPackage()
-        lines = (error.getLine(), *(tag.line for tag in self.tags if tag.parent in self.there(error)))
-        owners = {tag.package for tag in self.tags if tag.name == match[1] and tag.line in lines}
-        return owners.pop() if len(owners) == 1 else ""
+        owners = self._packages_of.get((match[1], error.getLine()), set())
+        return next(iter(owners)) if len(owners) == 1 else ""
 
     def _version(self, error: Any) -> _Verdict | None:
         """A namespace of another version of the same level: it is the attribute that libsbml reads by."""
-        numbers = {other.getErrorId() for other in self.errors}
-        if error.getErrorId() != libsbml.MissingOrInconsistentVersion or libsbml.MissingOrInconsistentLevel in numbers:
+        if error.getErrorId() != libsbml.MissingOrInconsistentVersion:
+            return None
+        if libsbml.MissingOrInconsistentLevel in self._numbers:
             return None
         if any("version" not in tag.attributes for tag in self.there(error, "sbml")):
             return None
@@ -191,7 +237,7 @@ class _ErrorLog:
 
     def _nameless(self, error: Any) -> _Verdict | None:
         """An element that is there only to be named, and has no id; :func:`without_nameless` removes it."""
-        there = [tag for tag in self.there(error) if tag.name in _TO_BE_NAMED and not tag.identifier]
+        there = self._called.get(error.getLine(), [])
         if not there or not _NO_ID.search(error.getMessage()):
             return None
         return ("nameless", there[0].name), error.getLine(), f"{there[0].in_words} has no id; it is passed over"
@@ -215,13 +261,13 @@ class _ErrorLog:
         named = re.search(r"\b(listOf\w+) cannot be empty", error.getMessage())
         if error.getErrorId() not in _EMPTY and not named:
             return None
-        empty = [tag for tag in self.tags if tag.name.startswith("listOf") and not tag.children]
-        empty = [tag for tag in empty if tag.name == named[1]] if named else empty
-        empty = [tag for tag in empty if tag.parent and error.getLine() in (tag.line, tag.parent.line)]
+        empty = self._empty.get((error.getLine(), named[1]) if named else error.getLine())
         if not empty:
             return None
-        tag = next((tag for tag in empty if tag not in self._told), empty[0])  # each list is an error of its own
-        self._told.append(tag)
+        while len(empty) > 1 and empty[0] in self._told:  # each list is an error of its own
+            empty.popleft()
+        tag = empty[0]
+        self._told.add(tag)
         owner = f" of {tag.parent.in_words}" if tag.parent else ""
         words = f"<{tag.name}>{owner} is empty, which SBML does not allow here"
         return ("empty", tag.line, tag.name), tag.line, words
@@ -232,34 +278,45 @@ class _ErrorLog:
             return None
         attribute, element, identifier = match[1], match[2] or _ELEMENT_OF.get(error.getErrorId(), ""), match[3]
         attribute = attribute.replace("Valuesfrom", "ValuesFrom")  # libsbml misspells it
-        if (element, attribute) not in _REPEATED and not self._needless(error, element, attribute):
+        line, kind = error.getLine(), ("missing", element, attribute)
+        repeated = (element, attribute) in _REPEATED
+        if not (repeated or self._once((*kind, line), lambda: self._needless(line, element, attribute))):
             return None
         there = self.there(error, element)
         words = there[0].in_words if len(there) == 1 else f"<{element}>" + (f" '{identifier}'" if identifier else "")
-        kind = ("missing", element, attribute)
         reason = "which SBML requires; the mathematics does not need it"
-        return kind, error.getLine(), f"{words} lacks the attribute '{attribute}', {reason}"
+        return kind, line, f"{words} lacks the attribute '{attribute}', {reason}"
 
-    def _needless(self, error: Any, element: str, attribute: str) -> bool:
-        """Whether nothing depends on an attribute for any element that the error may be about."""
-        position = error.getLine(), element
-        items = [item for item in self._elements if (item.getLine(), item.getElementName()) == position]
+    def _needless(self, line: int, element: str, attribute: str) -> bool:
+        """Whether nothing depends on an attribute for any element of a line."""
+        items = self._elements.get((line, element))
         if not items:
             return False
         if (element, attribute) == ("event", "useValuesFromTriggerTime"):
             return all(not item.isSetDelay() for item in items)
         if (element, attribute) == ("species", "boundaryCondition"):
-            moved = {tag.attributes.get("species") for tag in self.tags if tag.name == "speciesReference"}
-            return self.document.getPlugin("comp") is None and all(item.getId() not in moved for item in items)
+            return self.document.getPlugin("comp") is None and all(item.getId() not in self._moved for item in items)
         if element == "unit":
-            counted = {tag.attributes.get(name) for tag in self.tags for name in ("substanceUnits", "extentUnits")}
-            return all(item.getAncestorOfType(libsbml.SBML_UNIT_DEFINITION).getId() not in counted for item in items)
+            definitions = (item.getAncestorOfType(libsbml.SBML_UNIT_DEFINITION) for item in items)
+            return all(definition.getId() not in self._counted for definition in definitions)
         return False
 
     @cached_property
-    def _elements(self) -> list[Any]:
+    def _moved(self) -> set[str | None]:
+        """Species that reactions change."""
+        return {tag.attributes.get("species") for tag in self.tags if tag.name == "speciesReference"}
+
+    @cached_property
+    def _counted(self) -> set[str | None]:
+        """Units that say how many molecules there are."""
+        return {tag.attributes.get(name) for tag in self.tags for name in ("substanceUnits", "extentUnits")}
+
+    @cached_property
+    def _elements(self) -> Mapping[Any, list[Any]]:
+        """What libsbml has read, by line and name."""
         everything = self.document.getListOfAllElements()
-        return [everything.get(index) for index in range(everything.getSize())]
+        items = (everything.get(index) for index in range(everything.getSize()))
+        return _grouped(items, lambda item: ((item.getLine(), item.getElementName()),))
 
     def _unknown(self, error: Any) -> _Verdict | None:
         match = _UNKNOWN.search(error.getMessage())
@@ -267,13 +324,7 @@ class _ErrorLog:
             return None
         attribute, element = match[1], match[2]
         there = self.there(error, element)
-        prefix, _, local = attribute.rpartition(":")
-        keys = {key for tag in there for key in tag.attributes}
-        foreign = prefix and not any(key.startswith(SBML) and key.endswith(f" {local}") for key in keys)
-        of_no_use = element in ("sbml", "modifierSpeciesReference") or element.startswith("listOf")
-        usual = attribute in _USUAL and all(tag.attributes.get(attribute) in _USUAL[attribute] for tag in there)
-        idle = attribute.lower() in _IDLE_IN_ANY_CASE or (element, attribute) in _IDLE_IN
-        if not (foreign or of_no_use or (there and usual) or idle):
+        if not self._once((attribute, element, error.getLine()), lambda: _is_idle(attribute, element, there)):
             return None
         words = there[0].in_words if len(there) == 1 else f"<{element}>"
         kind, reason = ("unknown", element, attribute), f"which {self._edition} does not define; it is passed over"
@@ -297,11 +348,31 @@ class _ErrorLog:
         match = _IDENTIFIER.search(error.getMessage())
         if error.getErrorId() != libsbml.InvalidIdSyntax or match is None:
             return None
-        owners = [tag for tag in self.there(error) if tag.identifier == match[1]]
+        owners = self._called.get((error.getLine(), match[1]), [])
         if not owners or any(tag.name not in _NAMED_BY_NO_FORMULA for tag in owners):
             return None
         words = f"{owners[0].in_words} has an id that SBML does not allow; the mathematics does not need it"
         return ("id", owners[0].name), error.getLine(), words
+
+
+def _grouped(items: Iterable[_Item], keys: Callable[[_Item], Iterable[Any]]) -> Mapping[Any, list[_Item]]:
+    """The items of each of their keys, in order."""
+    groups: dict[Any, list[_Item]] = defaultdict(list)
+    for item in items:
+        for key in keys(item):
+            groups[key].append(item)
+    return dict(groups)
+
+
+def _is_idle(attribute: str, element: str, there: list[Tag]) -> bool:
+    """Whether nothing depends on an attribute that SBML does not define for an element, in those that are there."""
+    prefix, _, local = attribute.rpartition(":")
+    keys = {key for tag in there for key in tag.attributes}
+    foreign = bool(prefix) and not any(key.startswith(SBML) and key.endswith(f" {local}") for key in keys)
+    of_no_use = element in ("sbml", "modifierSpeciesReference") or element.startswith("listOf")
+    usual = attribute in _USUAL and all(tag.attributes.get(attribute) in _USUAL[attribute] for tag in there)
+    idle = attribute.lower() in _IDLE_IN_ANY_CASE or (element, attribute) in _IDLE_IN
+    return foreign or of_no_use or (bool(there) and usual) or idle
 
 
 def _detail(error: Any) -> str:

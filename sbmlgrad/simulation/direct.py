@@ -99,7 +99,7 @@ class DirectMethod:
             stoichiometry=model.jumps[self.parts.reacting].astype(np.int64),
             x0=[0.0] * len(self.reacting),
             parameters={},
-            rates=lambda x, inputs: tuple(self.propensities.unrolled(self.with_counts(x, inputs))),
+            rates=lambda x, inputs: tuple(self.propensities.of_arrays(self.with_counts(x, inputs))),
         )
         self.functional: PathFunctional = _Density(self.network, self._martingales()) if settings.scored else _Fired()
 
@@ -239,6 +239,7 @@ class _Blocks:
 
         after, stop, soon = jax.vmap(attend)(paths, self.coefficients, self.trajectory)
         after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
+        stop = jnp.where(after.status > DONE, after.time, stop)  # one that has failed stays where it did
         row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
         seen = after.state[:, : self.size]
         if after.weight is not None and after.martingales is not None:

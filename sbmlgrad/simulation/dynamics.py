@@ -68,8 +68,9 @@ class Dynamics:
     ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
     the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
     columns), and ``look_for_pattern`` what each of them depends on. ``seconds`` is about what a call with so many
-    columns takes, ``nodes`` how many operations are in it. ``timed`` says whether anything follows time, ``updates``
-    how many propensities change when a reaction fires, where only those are computed.
+    columns takes, ``nodes`` how many operations are in it. ``timed`` says whether anything follows time, ``is_deep``
+    whether operations wait for each other so that they are compiled one by one, ``updates`` how many propensities
+    change when a reaction fires, where only those are computed.
     """
 
     state: np.ndarray
@@ -81,6 +82,7 @@ class Dynamics:
     nodes: int
     timed: bool = False
     events: EventSystem | None = None
+    is_deep: bool = False
     updates: float | None = None
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
     """The vectors of which programs are functions (inputs, columns)."""
@@ -260,6 +262,7 @@ def _of_programs(
         seconds=partial(_seconds, sum(p.batches for p in run), sum(p.nodes for p in run)),
         nodes=sum(p.nodes for p in run),
         timed=kept["timed"],
+        is_deep=any(program.is_deep for program in programs),
         events=events,
         joined=joined,
     )

@@ -17,6 +17,7 @@ from sbmlgrad.simulation.random import Streams, is_whole, key, uniform, whole
 
 _AT_ONCE = 1e-150  # a delay that is none, in any unit: near time 0, floats tell even such times apart
 MOST_AT_ONCE = 10_000  # events executed at one instant
+MOST_ROUNDS = 300_000  # in which events of a trajectory are triggered or executed
 
 
 class Pending(NamedTuple):
@@ -28,7 +29,7 @@ class Pending(NamedTuple):
     truth: Array
     due: Array
     values: Array  # (events, slots, assignments)
-    chance: Array  # counts looks at random numbers
+    chance: Array  # counts rounds, each of which has random numbers of its own
     fractions: Array  # (variables,) whether a number of molecules was set that is not whole
     full: Array  # whether there was no slot for one
     endless: Array  # whether there was no end of them

@@ -9,11 +9,13 @@ from jax import Array
 from sbmlgrad.errors import PropensityError, SimulationError, TruncationError
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.program import Program
+from sbmlgrad.simulation import events
 from sbmlgrad.simulation.experiment import too_many
 from sbmlgrad.simulation.path import (
     BAD_PROPENSITY,
     ENDLESS_EVENTS,
     QUEUE_FULL,
+    RESTLESS_EVENTS,
     TOO_MANY_STEPS,
     Path,
     Settings,
@@ -21,7 +23,6 @@ from sbmlgrad.simulation.path import (
 
 MOST_SLOTS = 4096
 """How many executions of one event may wait."""
-_MOST_ROUNDS = 300_000  # in which events of a trajectory are triggered or executed
 
 
 def check_drawn(model: HybridModel, paths: Path, coefficients: Array, first: int, count: int) -> None:
@@ -55,12 +56,10 @@ def check_effort(model: HybridModel, paths: Path, first: int, count: int, max_ev
 
     Propensities that change in time give no forecast of how many there will be.
     """
-    if paths.pending is not None and (rounds := np.asarray(paths.pending.chance)[:count]).max() > _MOST_ROUNDS:
+    if paths.pending is not None and (rounds := np.asarray(paths.pending.chance)[:count]).max() > events.MOST_ROUNDS:
         busy = int(np.argmax(rounds))
-        raise TruncationError(
-            f"{model.source}: trajectory {first + busy}: at time {float(paths.time[busy]):g} its events have been "
-            f"triggered and executed {_MOST_ROUNDS} times; end earlier, or correct an event that triggers itself again"
-        )
+        where = f"at time {float(paths.time[busy]):g} in trajectory {first + busy}"
+        raise TruncationError(f"{model.source}: {restless(int(rounds[busy]), where)}")
     fired = np.asarray(paths.draws)[:count]
     if fired.max() <= max_events:
         return
@@ -72,6 +71,22 @@ def check_effort(model: HybridModel, paths: Path, first: int, count: int, max_ev
         f"reactions have fired, more than the {max_events:.3g} allowed; species {model.variables[largest]!r} is at "
         f"{state[largest]:.6g} molecules. If it should not explode, check the rates",
         *too_many(float(fired[worst]), of_document=True),
+    )
+
+
+def too_many_steps(taken: int, most: int) -> str:
+    """What is said of a solver that takes more steps than it may."""
+    return (
+        f"the solver has taken {taken} steps and will not be at the end with the {most} that are allowed; end earlier, "
+        "or look for what changes without bound or faster than need be"
+    )
+
+
+def restless(rounds: int, where: str) -> str:
+    """What is said of events that will be more than are allowed."""
+    return (
+        f"{where} events have been triggered and executed {rounds} times, and would be more than "
+        f"{events.MOST_ROUNDS} times; end earlier, or correct an event that triggers itself again"
     )
 
 
@@ -98,11 +113,13 @@ def failure(
         )
     if status == TOO_MANY_STEPS:
         return TruncationError(
-            f"{source}: {where} the solver has taken the {settings.most_steps:.3g} steps allowed between reactions; "
-            "end earlier, or look for a variable that changes without bound"
+            f"{source}: {where} {too_many_steps(int(np.asarray(paths.steps)[failed]), settings.most_steps)}"
         )
     if status == ENDLESS_EVENTS:
         return SimulationError(f"{source}: events trigger each other without end {where}; check their triggers")
+    if status == RESTLESS_EVENTS:
+        assert paths.pending is not None
+        return TruncationError(f"{source}: {restless(int(np.asarray(paths.pending.chance)[failed]), where)}")
     if status == QUEUE_FULL:
         return SimulationError(f"{source}: more than {MOST_SLOTS} executions of one event wait {where}")
     largest = model.variables[int(np.argmax(np.where(np.isnan(state), np.inf, np.abs(state))))]

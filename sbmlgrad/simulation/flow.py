@@ -20,12 +20,13 @@ from jax import Array, lax
 from sbmlgrad.network.hybrid_model import HybridModel, joined
 from sbmlgrad.simulation.crossings import Crossings, first_zero
 from sbmlgrad.simulation.delay_history import DelayHistory, empty_history, recall, remember
-from sbmlgrad.simulation.events import Events, whole_counts
+from sbmlgrad.simulation.events import MOST_ROUNDS, Events, whole_counts
 from sbmlgrad.simulation.path import (
     BAD_PROPENSITY,
     DONE,
     ENDLESS_EVENTS,
     QUEUE_FULL,
+    RESTLESS_EVENTS,
     RUNNING,
     STUCK,
     TOO_MANY_STEPS,
@@ -33,6 +34,7 @@ from sbmlgrad.simulation.path import (
     Path,
     Realisation,
     Settings,
+    foreseen,
 )
 from sbmlgrad.simulation.random import exponential, is_whole, uniform
 from sbmlgrad.simulation.rosenbrock import Dense, Step
@@ -99,6 +101,7 @@ class Trajectory:
         if self.model.propensities is not None:
             state = jnp.concatenate([state, jnp.zeros(len(self.integrated) + 1)])
         path = Path(
+            since=lax.stop_gradient(begin),
             time=begin,
             state=state,
             step=_FIRST * (self.times[-1] - begin),  # too small costs a few steps: each may be larger than the last
@@ -354,9 +357,11 @@ class Trajectory:
         position = path.position + observed
         status = jnp.where((position > last) & (path.status == RUNNING), DONE, path.status)
         between = path.steps - path.draws.astype(jnp.int32)
-        late = (status == RUNNING) & (between >= self.settings.most_steps)
-        status = jnp.where(late, TOO_MANY_STEPS, status)
+        late = jnp.maximum(between, 0.01 * foreseen(path, between, self.times[-1])) >= self.settings.most_steps
+        status = jnp.where((status == RUNNING) & late, TOO_MANY_STEPS, status)
         if path.pending is not None:
+            rounds = foreseen(path, path.pending.chance, self.times[-1])  # there may be fewer later
+            status = jnp.where((status == RUNNING) & (rounds > 3.0 * MOST_ROUNDS), RESTLESS_EVENTS, status)
             status = jnp.where(path.pending.full, QUEUE_FULL, status)
             status = jnp.where(path.pending.endless, ENDLESS_EVENTS, status)
         return path._replace(position=position, status=status, observed=observed)

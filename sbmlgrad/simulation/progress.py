@@ -14,10 +14,17 @@ from tqdm import TqdmWarning, tqdm
 _DELAY = 2.0  # seconds until anything is shown
 _INTERVAL = 0.5  # seconds between two looks
 _PERCENT = "{l_bar}{bar}| {elapsed}, {remaining} left"
+_OF_TOTAL = "{l_bar}{bar}| {unit} {n_fmt} of {total_fmt}, {elapsed}, {remaining} left{postfix}"
+_COUNT = "{desc}: {unit} {n_fmt}, {elapsed}{postfix}"
 
 
 def bar(shown: bool, **options: Any) -> tqdm[Any]:
-    """A bar of tqdm, on stderr where that is a terminal, or in a notebook; nowhere else, nor unless ``shown``."""
+    """A bar of tqdm, on stderr where that is a terminal, or in a notebook; nowhere else, nor unless ``shown``.
+
+    ``unit`` is what is counted, in the singular: "step 12 of 30".
+    """
+    known = options.get("total") is not None or hasattr(options.get("iterable"), "__len__")
+    options = {"bar_format": _OF_TOTAL if known else _COUNT, **options}
     notebook = _in_notebook()
     kind = _notebook_bar() if notebook and shown else tqdm
     disable = (False if notebook else None) if shown else True

@@ -177,3 +177,25 @@ def test_a_ridge_that_bends_is_followed() -> None:
     limit = brentq(lambda x: climb.at(np.array([x, _BEND * x**2])).value + HALF, _USUAL, 2.4)
     assert limit > 1.08 * _USUAL
     assert limits(surface)[1][0] == pytest.approx(limit, rel=0.03)
+
+
+class Unsearched(Curved):
+    """The same, which is not to be searched."""
+
+    def near(self, begin: np.ndarray, held: int | None = None, unit: np.ndarray | float = 1.0) -> OptimizeResult:
+        raise AssertionError("searched")
+
+
+def test_the_curvature_at_the_end_spares_a_search() -> None:
+    limit = brentq(lambda x: Curved().at(np.array([x, _BEND * x**2])).value + HALF, _USUAL, 2.4)
+    surface = Surface(Unsearched(), np.zeros(2), 0.0, np.eye(2), (USUAL, USUAL), widens=True)
+    assert limits(surface)[1][0] == pytest.approx(limit, rel=0.03)
+
+
+def test_a_curvature_that_misleads_is_searched_from() -> None:
+    """Where the data told less than they do, Newton's steps would go too far."""
+    limit = brentq(lambda x: Curved().at(np.array([x, _BEND * x**2])).value + HALF, _USUAL, 2.4)
+    surface = Surface(Curved(), np.zeros(2), 0.0, np.diag([1.0, 30.0]), (USUAL, USUAL), widens=True)
+    assert limits(surface)[1][0] == pytest.approx(limit, rel=0.03)
+    with pytest.raises(AssertionError, match="searched"):
+        limits(Surface(Unsearched(), np.zeros(2), 0.0, np.diag([1.0, 30.0]), (USUAL, USUAL), widens=True))

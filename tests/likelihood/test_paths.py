@@ -131,6 +131,35 @@ def test_a_box_that_is_too_small_grows(expression: Problem) -> None:
     assert not likelihood.widen(later)
 
 
+def test_states_that_nothing_comes_to_are_left_out(expression: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where some trajectories and a margin suggest too wide a box, what is computed stays the same to 1e-8."""
+    times, values = np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 1.0, 2.0, 0.5])
+    seen = np.array([3.0, 6.0, 14.0, 4.0])
+    data = Trajectories(("P",), times, seen[None, None], np.zeros((1, 1, 4)))
+    tight, wide = ProjectedPaths(expression, data), ProjectedPaths(expression, data)
+    bounds = np.array([0.0, 0.0]), np.array([40.0, 90.0])
+    for likelihood in (tight, wide):
+        monkeypatch.setattr(likelihood, "_sighted", lambda values: bounds)
+    tight.prepare(values)
+    monkeypatch.setattr(wide, "_tighten", lambda values, rough: None)
+    wide.prepare(values)
+    assert len(tight.space) < 0.5 * len(wide.space)
+    assert tight.losses(values)[0] < 1e-8
+    assert tight.evaluate(values).value == pytest.approx(wide.evaluate(values).value, abs=1e-8)
+    assert tight.evaluate(values).value == pytest.approx(by_matrices(times, seen, 0.0), abs=1e-6)
+
+
+def test_noise_below_0_makes_no_state_below_0(expression: Problem, prepared: Prepared) -> None:
+    values = np.array([0.3, 1.0, 2.0, 0.5])
+    seen = np.array([-1.3, -0.8, 1.0, -2.0])
+    data = Trajectories(("P",), np.array([1.0, 2.0, 3.0, 4.0]), seen[None, None], np.full((1, 1, 4), 1.0))
+    likelihood = ProjectedPaths(expression, data)
+    prepared(likelihood, values)
+    with likelihood.roughly(values):
+        assert likelihood.space.states.min() == 0
+        assert not likelihood.widen(values, rough=True)
+
+
 def test_confidence_limits_need_fewer_states(expression: Problem, prepared: Prepared) -> None:
     """Next to the estimates, the value is the same to 1e-3; what was seen stays inside; then all is as before."""
     values = np.array([3.0, 1.0, 2.0, 0.5])

@@ -83,3 +83,20 @@ def test_ensembles_tell(monkeypatch: pytest.MonkeyPatch, n: int, reactions: floa
     assert shares
     assert shares == sorted(shares)
     assert any(0 < share < 100 for share in shares)  # within the one chunk of 5, too
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, r"\rprofile: evaluation 1, 00:00, loss 3\r?"),
+        ({"total": 4}, r"\rprofile:  25%\|.*\| evaluation 1 of 4, 00:00, 00:00 left, loss 3\r?"),
+        ({"iterable": [1, 2]}, r"\rprofile:  50%\|.*\| evaluation 1 of 2, 00:00, 00:00 left, loss 3\r?"),
+    ],
+)
+def test_what_is_counted_is_said_in_words(monkeypatch: pytest.MonkeyPatch, options: dict, line: str) -> None:
+    shown = terminal(monkeypatch)
+    with bar(True, desc="profile", unit="evaluation", mininterval=0, **options) as counted:
+        counted.set_postfix_str("loss 3", refresh=False)
+        counted.update()
+        said = shown.getvalue()
+    assert re.search(line, said)
