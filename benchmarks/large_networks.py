@@ -170,10 +170,12 @@ def by_sbmlgrad(network: Network, n: int, seed: int = 1) -> tuple[int, float, np
     return fired, time.thread_time() - begin, records[:, 0].mean(axis=1)
 
 
-def measured(network: Network, program: Path | None, waiting: Path, repeats: int) -> dict[str, Any]:
+def measured(
+    network: Network, program: Path | None, waiting: Path, repeats: int, given_seconds: float
+) -> dict[str, Any]:
     """Firings a second of one core, medians of several, by turns with the C program, and how long memory takes."""
     fired, seconds, _ = by_sbmlgrad(network, 1)
-    n = max(1, min(1000, round(1.0 / max(seconds, 1e-3))))
+    n = max(1, min(1000, round(given_seconds / max(seconds, 1e-3))))
     speeds: dict[str, list[float]] = {"sbmlgrad": [], "c": []}
     waits = []
     for seed in range(repeats):
@@ -203,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", help="where SBML documents lie")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of sbmlgrad in each repeat")
     parser.add_argument("--largest", type=int, default=1_000_000, help="reactions of the largest network from arrays")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args(arguments)
@@ -221,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for network in networks:
             with_c = network.data.reactions <= LARGEST_FOR_C
-            rows.append(measured(network, program if with_c else None, waiting, given.repeats))
+            rows.append(measured(network, program if with_c else None, waiting, given.repeats, given.seconds))
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "python benchmarks/large_networks.py " + ("FOLDER" if given.folder else ""),
