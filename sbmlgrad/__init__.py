@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sbmlgrad.sbml.write import write_sbml
     from sbmlgrad.simulation.experiment import Experiment
     from sbmlgrad.simulation.methods import ODE, SSA
+    from sbmlgrad.simulation.processes import distribute
     from sbmlgrad.simulation.result import Simulation
     from sbmlgrad.simulation.simulate import simulate as _simulate
     from sbmlgrad.simulation.solvers import DormandPrince, Rosenbrock
@@ -69,6 +70,7 @@ __all__ = [
     "Training",
     "__version__",
     "check",
+    "distribute",
     "expectations",
     "fit",
     "read_petab",
@@ -104,6 +106,7 @@ _HOMES = {
     "TimeAverage": "sbmlgrad.gradient.observables",
     "Training": "sbmlgrad.fitting.training",
     "check": "sbmlgrad.gradient.sensitivity",
+    "distribute": "sbmlgrad.simulation.processes",
     "expectations": "sbmlgrad.gradient.value_and_grad",
     "fit": "sbmlgrad.fitting.fit",
     "read_petab": "sbmlgrad.petab.read",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,7 @@ from sbmlgrad.cli_options import (
     check_apart,
     check_outputs,
     debug_option,
+    distributed_option,
     ids,
     jobs_option,
     max_events_option,
@@ -34,6 +36,7 @@ from sbmlgrad.cli_options import (
 )
 from sbmlgrad.cli_petab import petab
 from sbmlgrad.cli_testsuite import testcase, testsuite
+from sbmlgrad.errors import SbmlgradWarning
 
 if TYPE_CHECKING:
     import numpy
@@ -119,6 +122,7 @@ def info(model: str, molecules_per_unit: float | None, end: float, as_json: bool
 @seed_option
 @max_events_option
 @jobs_option
+@distributed_option
 @method_option
 @click.option("--set", "changes", type=assignment, multiple=True, metavar="ID=VALUE", help="Change a number of MODEL.")
 @click.option("--select", type=ids, metavar="ID,[ID],...", help="What to look at: S amount, [S] concentration.")
@@ -146,6 +150,7 @@ def simulate(
     raw: str | None,
     snapshots: str | None,
     histograms: Sequence[float],
+    distributed: bool,
     **options: Any,  # n, seed, max_events, method, select: handed on as they are
 ) -> None:
     """Simulate MODEL and write a table: time,S-mean,S-sd, or time,S for one trajectory.
@@ -164,11 +169,14 @@ def simulate(
     import sbmlgrad as sg
     from sbmlgrad.simulation.snapshots import snapshots as snapshot_table
 
+    writes = _writes(distributed, options)
     loaded = sg.read_sbml(model, molecules_per_unit)
-    options |= {"parameters": parameters, "start": start, "progress": True}
+    options |= {"parameters": parameters, "start": start, "progress": writes}
     keep = True if raw or histograms else None
     result = sg.simulate(loaded, times, keep_counts=keep, **options)
     cells = snapshot_table(loaded, times, **options) if snapshots else None
+    if not writes:
+        return
     if plot:
         from sbmlgrad.report.plots import save_figure
 
@@ -178,6 +186,22 @@ def simulate(
             _write_frame(table, path)
     _write_frame(_histograms(result, histograms) if histograms else result.to_table(), output)
     _warn(loaded)
+
+
+def _writes(distributed: bool, options: Mapping[str, Any]) -> bool:
+    """Find the other processes where there are to be any; whether this one is to write and print."""
+    if not distributed:
+        return True
+    if options["method"] == "ode":
+        raise click.UsageError("--distributed shares trajectories, and rate equations have none; leave out one of them")
+    from sbmlgrad.simulation.processes import distribute, index
+    from sbmlgrad.simulation.shares import check_enough
+
+    distribute()
+    check_enough(options["n"])
+    if index():
+        warnings.simplefilter("ignore", SbmlgradWarning)
+    return index() == 0
 
 
 def _with_times(times: numpy.ndarray, others: Sequence[float]) -> numpy.ndarray:
@@ -211,6 +235,7 @@ def _histograms(result: Simulation, times: Sequence[float]) -> pandas.DataFrame:
 @seed_option
 @max_events_option
 @jobs_option
+@distributed_option
 @click.option(
     "--estimator",
     default="auto",
@@ -231,6 +256,7 @@ def sensitivity(
     parameters: Sequence[tuple[str, ...]],
     check: bool,
     output: str | None,
+    distributed: bool,
     **options: Any,  # n, seed, max_events, estimator, method: handed on as they are
 ) -> None:
     """Derivatives of the means of MODEL by parameters, with standard errors.
@@ -244,16 +270,21 @@ def sensitivity(
     check_outputs([model], {"-o": output})
     import sbmlgrad as sg
 
+    writes = _writes(distributed, options)
     loaded = sg.read_sbml(model, molecules_per_unit)
     if check:
         limits = {name: options[name] for name in ("n", "seed", "max_events")}
         comparison = sg.check(loaded, times, names, start=start, **limits)
+        if not writes:
+            return
         click.echo(str(comparison))
         if output:
             _write_frame(comparison.table.reset_index(), output)
         _warn(loaded, comparison.warnings)
         return
-    result = sg.sensitivity(loaded, times, parameters=names, start=start, progress=True, **options)
+    result = sg.sensitivity(loaded, times, parameters=names, start=start, progress=writes, **options)
+    if not writes:
+        return
     _write_frame(result.table, output)
     if result.note:
         click.echo(f"note: {printable(result.note)}", err=True)

@@ -64,7 +64,15 @@ class Commands(click.Group):
             was_interrupted = interrupt.came or isinstance(error, KeyboardInterrupt)
             if was_interrupted:
                 raise _Interrupted("interrupted") from None
+            if isinstance(error, SbmlgradError) and error.is_shared and _is_another_process():
+                raise click.exceptions.Exit(1) from None  # the first process says it
             raise _Failure(printable(in_options(_in_words(error), command))) from None
+
+
+def _is_another_process() -> bool:
+    """Whether others share the work of this process, and one of them is to say what all know."""
+    processes = sys.modules.get("sbmlgrad.simulation.processes")  # whose import takes time
+    return processes is not None and processes.index() > 0
 
 
 class _Interrupt:

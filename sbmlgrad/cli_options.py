@@ -147,6 +147,13 @@ def _use_cores(_: click.Context, __: click.Parameter, value: int | None) -> None
     use_cores(value)
 
 
+distributed_option = click.option(
+    "--distributed",
+    is_flag=True,
+    help="Share the trajectories with the other processes of this job, started by Slurm, Open MPI or Kubernetes, or "
+    "told apart by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID. The first one writes.",
+)
+
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(1, 1024),

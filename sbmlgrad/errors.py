@@ -16,6 +16,9 @@ from collections.abc import Iterable
 class SbmlgradError(Exception):
     """Base of all errors that sbmlgrad raises on purpose."""
 
+    is_shared = False
+    """Whether all processes that share the work raise it, so that one is enough to say it."""
+
 
 class Advised(Exception):
     """A problem with a remedy that is called by ``keywords`` in Python and by ``options`` on the command line."""
@@ -106,3 +109,7 @@ class FitError(SbmlgradError):
 
 class CheckpointError(SbmlgradError):
     """A file is no checkpoint of a fit, or that of another one."""
+
+
+class ProcessError(SbmlgradError):
+    """Processes that share their work do not find each other, or one of them has ended."""

@@ -26,8 +26,9 @@ from sbmlgrad.gradient.estimator import Estimate, Task, walk
 from sbmlgrad.gradient.problem import Problem, Tangents, push, total
 from sbmlgrad.gradient.score import direct_part, split, split_tuple
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.ensemble import GRAIN, initial_counts
+from sbmlgrad.simulation.ensemble import initial_counts
 from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.shares import GRAIN
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.gradient.estimator import Task
-from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.shares import GRAIN
 
 BACK = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)
 """Where intervals begin, as parts of the time before t."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from jax import Array
@@ -14,6 +14,8 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.ensemble import Ensemble, run, run_on_device
 from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
 from sbmlgrad.simulation.ssa import PathFunctional
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,14 @@ def walk(
     aux: Any,
     task: Task,
     grid: np.ndarray,
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Records (grid, trajectories) of ``functional`` along exact trajectories, chunk by chunk, in order."""
+    take: Callable[[tuple[np.ndarray, ...]], Any] = tuple,
+) -> Iterator[Any]:
+    """Records (grid, trajectories) of ``functional`` along exact trajectories, chunk by chunk, in order.
+
+    Or what ``take`` makes of them where they were simulated.
+    """
     ensemble = _ensemble(network, counts, coefficients, functional, aux, task, grid)
-    for chunk in run(ensemble, task.progress, skip=len(network.species)):
-        yield chunk.records
+    return run(ensemble, task.progress, len(network.species), lambda chunk: take(chunk.records))
 
 
 def walk_on_device(
@@ -111,11 +116,12 @@ def walk_on_device(
     aux: Any,
     task: Task,
     grid: np.ndarray,
-) -> Iterator[tuple[tuple[Array, ...], int]]:
-    """The same records (grid, batch) where they were simulated, and how many trajectories they are of."""
+    take: Callable[[tuple[Array, ...], int], T],
+) -> Iterator[T]:
+    """What ``take`` makes of the same records (grid, batch), of so many trajectories, where they were simulated."""
     ensemble = _ensemble(network, counts, coefficients, functional, aux, task, grid)
-    for chunk in run_on_device(ensemble, task.progress):
-        yield chunk.records[len(network.species) :], chunk.count
+    own = len(network.species)
+    return run_on_device(ensemble, lambda chunk: take(chunk.records[own:], chunk.count), task.progress)
 
 
 def _ensemble(

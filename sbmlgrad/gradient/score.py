@@ -24,8 +24,9 @@ from sbmlgrad.gradient.estimator import Estimate, Task, walk, walk_on_device
 from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, stack, total
 from sbmlgrad.gradient.sparse_score import served, sparse_estimate
 from sbmlgrad.simulation import grains
-from sbmlgrad.simulation.ensemble import GRAIN, on_accelerator
-from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.ensemble import on_accelerator
+from sbmlgrad.simulation.moments import GrainMoments, Moments, grain_moments
+from sbmlgrad.simulation.shares import GRAIN
 from sbmlgrad.simulation.ssa import Arrays, Step, select_by
 
 
@@ -56,15 +57,17 @@ class Score:
         values, slopes = Moments(), Moments()
         walked = (network, point.counts, point.coefficients, functional, point.tangents, task, grid)
         if on_accelerator():
-            take = problem.once(("moments of scores", samples.key), lambda: jax.jit(samples.moments))
-            for arrays, count in walk_on_device(*walked):
-                for moments, part in zip((values, slopes), take(arrays, np.int32(count)), strict=True):
-                    grains.collect(moments, part, count)
+            moments = problem.once(("moments of scores", samples.key), lambda: jax.jit(samples.moments))
+
+            def take(arrays: tuple[Array, ...], count: int) -> tuple[GrainMoments, ...]:
+                return tuple(grains.fetched(part, count) for part in moments(arrays, np.int32(count)))
+
+            chunks = walk_on_device(*walked, take)
         else:
-            for records in walk(*walked):
-                seen, sample = samples.of(records, mean_of_others)
-                values.add(seen)
-                slopes.add(sample)
+            chunks = walk(*walked, lambda records: tuple(map(grain_moments, samples.of(records, mean_of_others))))
+        for seen, sample in chunks:
+            values.add_grains(*seen)
+            slopes.add_grains(*sample)
         return Estimate(values.mean, values.stderr, slopes.mean, slopes.stderr, task.n, values.sd)
 
 
@@ -95,7 +98,7 @@ class _Samples:
         samples = (seen - others(seen))[None] * weight
         return seen, samples + direct_part(problem, raw, direct, parameters, grid, indices, self.start)
 
-    def moments(self, records: Sequence[Array], count: Array) -> tuple[grains.GrainMoments, grains.GrainMoments]:
+    def moments(self, records: Sequence[Array], count: Array) -> tuple[GrainMoments, GrainMoments]:
         """Moments by grain of both, of the first ``count`` trajectories of a batch."""
         seen, samples = self.of(records, lambda values: grains.mean_of_others(values, count))
         return grains.moments_of(seen, count), grains.moments_of(samples, count)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time as clock
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -25,10 +24,8 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.experiment import MAX_EVENTS, check_size, check_times, too_many
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import Streams, streams
+from sbmlgrad.simulation.shares import GRAIN, Span, Stop, devices, in_order, own_spans, portion
 from sbmlgrad.simulation.ssa import BatchState, Kernel, PathFunctional, build_kernel, initial_count
-
-GRAIN = 256
-"""Chunks are whole multiples of this many trajectories, and moments are summed grain by grain in order."""
 
 _CACHE_BYTES = 1_600_000  # what a chunk's arrays may take: measured best where they stay near a core's L2 cache
 _RANDOM_ARRAYS = 30  # of 8 bytes a trajectory: random numbers of a block, times and indices
@@ -84,7 +81,7 @@ class DeviceChunk:
     events: int
 
 
-AnyChunk = TypeVar("AnyChunk", Chunk, DeviceChunk)
+T = TypeVar("T")
 
 
 def on_accelerator() -> bool:
@@ -108,16 +105,18 @@ def _host() -> jax.Device | None:
         return None
 
 
-def run_on_device(ensemble: Ensemble, progress: str | None = None) -> Iterator[DeviceChunk]:
-    """As :func:`run`, but records stay on the device, for whoever takes their moments there."""
-    return _run(ensemble, progress, _run_chunk)
+def run_on_device(ensemble: Ensemble, take: Callable[[DeviceChunk], T], progress: str | None = None) -> Iterator[T]:
+    """As :func:`run`, but records stay on the device, for what ``take`` makes of them there."""
+    return _run(ensemble, take, progress)
 
 
-def run(ensemble: Ensemble, progress: str | None = None, skip: int = 0) -> Iterator[Chunk]:
+def run(
+    ensemble: Ensemble, progress: str | None = None, skip: int = 0, take: Callable[[Chunk], Any] | None = None
+) -> Iterator[Any]:
     """Simulate chunk by chunk, in order, with as many chunks at work as there are cores.
 
-    ``progress`` labels a progress bar, which shows only on a terminal and in a notebook. The first ``skip`` of the
-    records are left out.
+    Gives each :class:`Chunk`, or what ``take`` makes of it where it was simulated. ``progress`` labels a progress bar,
+    which shows only on a terminal and in a notebook. The first ``skip`` of the records are left out.
 
     Raises
     ------
@@ -127,37 +126,24 @@ def run(ensemble: Ensemble, progress: str | None = None, skip: int = 0) -> Itera
         if a propensity is negative or not finite.
     """
 
-    def run_chunk(*task: Any) -> Chunk:
-        chunk = _run_chunk(*task)
+    def taken(chunk: DeviceChunk) -> Any:
         records = tuple(np.asarray(record)[:, : chunk.count] for record in chunk.records[skip:])
-        return Chunk(chunk.first, records, chunk.events)
+        own = Chunk(chunk.first, records, chunk.events)
+        return own if take is None else take(own)
 
-    return _run(ensemble, progress, run_chunk)
+    return _run(ensemble, taken, progress)
 
 
-def _run(ensemble: Ensemble, progress: str | None, run_chunk: Callable[..., AnyChunk]) -> Iterator[AnyChunk]:
+def _run(ensemble: Ensemble, take: Callable[[DeviceChunk], T], progress: str | None) -> Iterator[T]:
     check_ensemble(ensemble)
     workers, kernel = _register_kernel(ensemble) or _plain_kernel(ensemble)
-    firsts = range(0, ensemble.n, kernel.batch_size)
-    keys = streams(ensemble.seed)
-    stop = _Stop()
-    watch = Progress(progress, ensemble.n, ensemble.start, float(ensemble.times[-1]))
-    with watch, ThreadPoolExecutor(workers) as pool:
-        pending: list[Future[AnyChunk]] = []
-        waiting = iter(firsts)
-        try:
-            while True:
-                for first in waiting:
-                    pending.append(pool.submit(run_chunk, kernel, ensemble, keys, first, stop, watch))
-                    if len(pending) > workers:
-                        break
-                if not pending:
-                    return
-                yield pending.pop(0).result()
-        finally:
-            stop.asked = True
-            for future in pending:
-                future.cancel()
+    keys, numbers = streams(ensemble.seed), len(ensemble.times) * (len(ensemble.x0) + _carried(ensemble))
+    with Progress(progress, ensemble.n, ensemble.start, float(ensemble.times[-1])) as watch:
+
+        def make(span: Span, stop: Stop) -> T:
+            return take(_run_chunk(kernel, ensemble, keys, span, stop, watch))
+
+        yield from in_order(make, own_spans(ensemble.n, kernel.batch_size, numbers), workers)
 
 
 def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
@@ -165,11 +151,12 @@ def layout(n: int, arrays: int, recorded: int | None = None) -> tuple[int, int]:
 
     ``recorded`` is how many numbers a trajectory writes down, of a loop that keeps all else in registers.
     """
+    n = portion(n)
     if recorded is not None:
         most = max(GRAIN, _DEVICE_BYTES // (8 * (recorded + arrays)) // GRAIN * GRAIN)
-        return 1, _round_up(-(-n // -(-n // most)), GRAIN)
+        return len(devices()), _round_up(-(-n // -(-n // most)), GRAIN)
     if on_accelerator():
-        return 1, min(1 << 17, _round_up(n, GRAIN))
+        return len(devices()), min(1 << 17, _round_up(n, GRAIN))
     workers = cores()
     if n <= GRAIN:
         return 1, max(8, 1 << (n - 1).bit_length())
@@ -209,12 +196,6 @@ class _Part(NamedTuple):
     first: int
     size: int
     begin: int
-
-
-class _Stop:
-    """Tells chunks at work that nobody waits for them any more."""
-
-    asked = False
 
 
 def _round_up(value: int, unit: int) -> int:
@@ -271,9 +252,9 @@ def _block(ensemble: Ensemble) -> int:
 
 
 def _run_chunk(
-    kernel: Kernel, ensemble: Ensemble, keys: Streams, first: int, stop: _Stop, watch: Progress
+    kernel: Kernel, ensemble: Ensemble, keys: Streams, span: Span, stop: Stop, watch: Progress
 ) -> DeviceChunk:
-    count = min(kernel.batch_size, ensemble.n - first)
+    first, count = span
     x0 = [_padded(value, first, kernel.batch_size) if np.ndim(value) else float(value) for value in ensemble.x0]
     state = kernel.start(x0, ensemble.coefficients, ensemble.aux, keys, first, ensemble.start)
     part = _Part(first, count, 0)
@@ -317,7 +298,7 @@ def _finish_segment(
     state: BatchState,
     times: np.ndarray,
     part: _Part,
-    stop: _Stop,
+    stop: Stop,
     watch: Progress,
 ) -> tuple[BatchState, int]:
     """Call the loop until all trajectories are through, in calls short enough to interrupt and to watch.

@@ -6,23 +6,13 @@ depend on how an ensemble is cut into chunks of whole grains.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from sbmlgrad.simulation.ensemble import GRAIN
-from sbmlgrad.simulation.moments import Moments
-
-
-class GrainMoments(NamedTuple):
-    """Of each grain its size (grains,), and means and sums of squared deviations (..., grains)."""
-
-    sizes: Array
-    mean: Array
-    squares: Array
+from sbmlgrad.simulation.moments import GrainMoments
+from sbmlgrad.simulation.shares import GRAIN
 
 
 def moments_of(values: Array, count: Array) -> GrainMoments:
@@ -41,11 +31,10 @@ def mean_of_others(values: Array, count: Array) -> Array:
     return others.reshape(values.shape)
 
 
-def collect(moments: Moments, grains: GrainMoments, count: int) -> None:
-    """Fetch moments of grains, of ``count`` trajectories in all, and add them."""
+def fetched(grains: GrainMoments, count: int) -> GrainMoments:
+    """The moments, copied from where they were taken, of ``count`` trajectories in all."""
     real = -(-count // GRAIN)
-    sizes, mean, squares = (np.asarray(part)[..., :real] for part in jax.device_get(grains))
-    moments.add_grains(sizes, mean, squares)
+    return GrainMoments(*(np.asarray(part)[..., :real] for part in jax.device_get(grains)))
 
 
 def _by_grain(values: Array, count: Array) -> tuple[Array, Array, Array]:

@@ -5,12 +5,12 @@ As in plain simulation, a trajectory's randomness depends on the seed and its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,14 @@ from sbmlgrad.simulation.path import (
     Realisation,
     Settings,
 )
+from sbmlgrad.simulation.processes import of_first
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import Streams, key, streams
+from sbmlgrad.simulation.shares import Span, gathered, own_spans
 from sbmlgrad.simulation.solvers import ROSENBROCK, DormandPrince, Euler
 from sbmlgrad.simulation.ssa import compiler_options
+
+T = TypeVar("T")
 
 _INITIAL = 2**32 - 1  # the draw of what is random at the start, which no event counts up to
 _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
@@ -103,10 +107,12 @@ def run_hybrid(
     experiment: Experiment,
     settings: Settings,
     progress: str | None = None,
-) -> Iterator[HybridChunk]:
+    take: Callable[[HybridChunk], Any] | None = None,
+) -> Iterator[Any]:
     """Simulate chunk by chunk, in order; a solver that suits is chosen where the settings have none.
 
-    The model observes what the experiment asks for, and the quantities are its condition.
+    The model observes what the experiment asks for, and the quantities are its condition. Gives each
+    :class:`HybridChunk`, or what ``take`` makes of it where it was simulated.
 
     Raises
     ------
@@ -123,36 +129,50 @@ def run_hybrid(
     keys = streams(experiment.seed)
     with Progress(progress, n, start, float(times[-1])) as watch:
         marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
-        one = partial(_run_chunk, model, quantities, marks, batch_size, n, keys, start, experiment.max_events, watch)
-        yield from _in_order(one, settings, range(0, n, batch_size), workers)
+        run = partial(_run_chunk, model, quantities, marks, batch_size, keys, start, experiment.max_events, watch)
+
+        def one(settings: Settings, span: Span) -> tuple[Settings, Any]:
+            used, chunk = run(settings, span)
+            return used, chunk if take is None else take(chunk)
+
+        spans = own_spans(n, batch_size, len(times) * len(model.variables))
+        yield from gathered(_in_order(one, settings, list(chain(*spans)), workers), spans)
 
 
 def _in_order(
-    one: Callable[[Settings, int], tuple[Settings, HybridChunk]], settings: Settings, firsts: range, workers: int
-) -> Iterator[HybridChunk]:
-    """The chunks that begin at ``firsts``, with the settings that serve the first of them.
+    one: Callable[[Settings, Span], tuple[Settings, T]], settings: Settings, spans: Sequence[Span], workers: int
+) -> Generator[T]:
+    """What ``one`` makes of chunks, with the settings that serve the first of the ensemble.
 
     As many run at once as there are workers, those beside the first one on trust: they run again where it has found
     other settings, so that a chunk does not depend on how long another takes.
     """
     with ThreadPoolExecutor(workers) as pool:
-        waiting = iter(firsts)
-        pending = [pool.submit(one, settings, first) for first in islice(waiting, workers)]
+        waiting = iter(spans)
+        pending = [pool.submit(one, settings, span) for span in islice(waiting, workers)]
         try:
-            found, chunk = pending.pop(0).result()
+            slots, switched = of_first(lambda: _learned(pending[0].result()[0] if pending else settings))
+            found = replace(settings, slots=slots)
+            if switched and settings.instead is not None:
+                found = replace(found, solver=settings.instead, instead=None)
             if found != settings:
-                for future in pending:
+                for future in pending[1:]:
                     future.cancel()
-                waiting, pending = iter(firsts[1:]), []
-            yield chunk
+                pending = [future for future in pending[:1] if future.result()[0] == found]
+                waiting = iter(spans[len(pending) :])
             while True:
-                pending += [pool.submit(one, found, first) for first in islice(waiting, 1 + workers - len(pending))]
+                pending += [pool.submit(one, found, span) for span in islice(waiting, 1 + workers - len(pending))]
                 if not pending:
                     return
                 yield pending.pop(0).result()[1]
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _learned(settings: Settings) -> tuple[int, bool]:
+    """What a chunk may have changed in its settings: how much room there is, and whether the solver is another."""
+    return settings.slots, settings.instead is None
 
 
 def run_scored(
@@ -174,27 +194,42 @@ def run_scored(
     _, batch_size = layout(n, _arrays(model, settings) * (len(directions) + 1))
     marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
     fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(experiment.seed))
-    for first in range(0, n, batch_size):
-        count = min(batch_size, n - first)
-        trajectory = jnp.asarray((first + np.arange(batch_size)).astype(np.uint32))
-        while True:
-            run = _compiled_scores(model, settings)
-            (values, slopes), paths, coefficients = run(*fixed, trajectory, count, jnp.float64(start), max_events)
-            other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
-            if other is None:
-                break
-            settings = other
-        values, slopes = np.asarray(values)[..., :count], np.asarray(slopes)[..., :count]
-        size = len(values) - 1 - len(settings.martingales)
-        yield ScoredChunk(
-            first,
-            observed=values[:size],
-            slopes=slopes[:, :size],
-            scores=slopes[:, size],
-            martingales=values[size + 1 :],
-            gains=-slopes[:, size + 1 :],  # what is expected of a martingale is all of it that has a derivative
-            fractions=_fractions(paths, count),
-        )
+    one = partial(_run_scored_chunk, model, fixed, batch_size, start, max_events)
+    numbers = len(times) * (1 + len(directions)) * (len(model.observables) + 1 + len(settings.martingales))
+    spans = own_spans(n, batch_size, numbers)
+    return gathered(_in_order(one, settings, list(chain(*spans)), workers=1), spans)
+
+
+def _run_scored_chunk(
+    model: HybridModel,
+    fixed: tuple[Any, ...],
+    batch_size: int,
+    start: float,
+    max_events: int,
+    settings: Settings,
+    span: Span,
+) -> tuple[Settings, ScoredChunk]:
+    """Some trajectories, with the settings under which they came to their end."""
+    first, count = span
+    trajectory = jnp.asarray((first + np.arange(batch_size)).astype(np.uint32))
+    while True:
+        run = _compiled_scores(model, settings)
+        (values, slopes), paths, coefficients = run(*fixed, trajectory, count, jnp.float64(start), max_events)
+        other = _other_settings(model, settings, paths, coefficients, first, count, max_events)
+        if other is None:
+            break
+        settings = other
+    values, slopes = np.asarray(values)[..., :count], np.asarray(slopes)[..., :count]
+    size = len(values) - 1 - len(settings.martingales)
+    return settings, ScoredChunk(
+        first,
+        observed=values[:size],
+        slopes=slopes[:, :size],
+        scores=slopes[:, size],
+        martingales=values[size + 1 :],
+        gains=-slopes[:, size + 1 :],  # what is expected of a martingale is all of it that has a derivative
+        fractions=_fractions(paths, count),
+    )
 
 
 def _compiled_scores(model: HybridModel, settings: Settings) -> Any:
@@ -238,16 +273,15 @@ def _run_chunk(
     quantities: np.ndarray,
     marks: Marks,
     batch_size: int,
-    n: int,
     keys: Streams,
     start: float,
     max_events: int,
     watch: Progress,
     settings: Settings,
-    first: int,
+    span: Span,
 ) -> tuple[Settings, HybridChunk]:
-    """Trajectories from ``first`` on, with the settings under which they came to their end."""
-    count = min(batch_size, n - first)
+    """Some trajectories, with the settings under which they came to their end."""
+    first, count = span
     trajectory = (first + np.arange(batch_size)).astype(np.uint32)
     fixed = (jnp.asarray(quantities), marks, keys, jnp.asarray(trajectory))
     while True:

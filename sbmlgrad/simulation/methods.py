@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from sbmlgrad.model.labels import Labels, labels_of
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.simulation import processes
 from sbmlgrad.simulation.deterministic import prepare_equations, solve
-from sbmlgrad.simulation.ensemble import Ensemble, on_accelerator, run
+from sbmlgrad.simulation.ensemble import Chunk, Ensemble, on_accelerator, run
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.forecast import NETWORK, look_ahead_at_network, look_ahead_at_process
 from sbmlgrad.simulation.fractions import fractional, warn_of_fractions
-from sbmlgrad.simulation.hybrid_ensemble import prepare_hybrid, run_hybrid
-from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.hybrid_ensemble import HybridChunk, prepare_hybrid, run_hybrid
+from sbmlgrad.simulation.moments import GrainMoments, Moments, grain_moments
 from sbmlgrad.simulation.on_device import observe_on_device
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.prepare import Prepared, prepare
@@ -30,9 +31,19 @@ from sbmlgrad.simulation.sparse import run_sparse, suited
 
 _KEPT_BYTES = 2**30  # counts are kept by default up to this size
 
-Part = tuple[int, np.ndarray, Sequence[np.ndarray], int]
-"""First trajectory, observables (observables, times, trajectories), for each species its counts (times, trajectories),
-and how many reactions fired."""
+
+class Part(NamedTuple):
+    """What is made of consecutive trajectories from ``first`` on: the only thing that travels between processes.
+
+    Moments of the observables (observables, times), for each species its counts (times, trajectories) where they are
+    kept, how many reactions fired, and whatever else there is to be known.
+    """
+
+    first: int
+    moments: GrainMoments
+    counts: Sequence[np.ndarray]
+    events: int
+    more: Any = None
 
 
 class Method(Protocol):
@@ -105,9 +116,17 @@ class SSA:
             taken = observe_on_device(ensemble, prepared, _keeps(experiment, network.species, keep_counts), progress)
             result = _result(experiment, prepared.observables, network.species, *taken)
             return _described(result, model, self.name, prepared)
-        chunks = run(ensemble, progress) if as_data is None else run_sparse(ensemble, as_data, progress)
-        parts = ((chunk.first, prepared.observe(chunk.records), chunk.records, chunk.events) for chunk in chunks)
-        result = _collected(experiment, prepared.observables, network.species, parts, keep_counts)
+        kept = _keeps(experiment, network.species, keep_counts)
+
+        def take(chunk: Chunk) -> Part:
+            moments = grain_moments(prepared.observe(chunk.records))
+            return Part(chunk.first, moments, chunk.records if kept else (), chunk.events)
+
+        if as_data is None:
+            parts = run(ensemble, progress, take=take)
+        else:
+            parts = run_sparse(ensemble, as_data, progress, take=take)
+        result = _collected(experiment, prepared.observables, network.species, parts, kept)
         return _described(result, model, self.name, prepared)
 
     def _of_what_flows(
@@ -119,16 +138,23 @@ class SSA:
         fractions = np.zeros((2, len(process.variables)), bool)
         names = tuple(process.variables[index] for index in counted)
         kept = _keeps(experiment, (*names, *process.observables), keep_counts)
+        keeps_counts = _keeps(experiment, names, keep_counts)
         observed: list[np.ndarray] | None = [] if kept else None
 
-        def parts() -> Iterable[Part]:
-            for chunk in run_hybrid(process, quantities, experiment, self.settings, progress):
-                np.logical_or(fractions, chunk.fractions, out=fractions)
-                if observed is not None:
-                    observed.append(chunk.observed)
-                yield chunk.first, chunk.observed, list(chunk.states[counted]), chunk.events
+        def take(chunk: HybridChunk) -> Part:
+            counts = tuple(chunk.states[counted]) if keeps_counts else ()
+            more = chunk.fractions, chunk.observed if kept else None
+            return Part(chunk.first, grain_moments(chunk.observed), counts, chunk.events, more)
 
-        result = _collected(experiment, process.observables, names, parts(), keep_counts)
+        def parts() -> Iterator[Part]:
+            for part in run_hybrid(process, quantities, experiment, self.settings, progress, take):
+                not_whole, seen = part.more
+                np.logical_or(fractions, not_whole, out=fractions)
+                if observed is not None:
+                    observed.append(seen)
+                yield part
+
+        result = _collected(experiment, process.observables, names, parts(), keeps_counts)
         result = _described(result, model, self.name, observed)
         at_start, at_events = (list(compress(process.variables, row)) for row in fractions)
         warn_of_fractions(_source(model), at_start, at_events)
@@ -194,26 +220,26 @@ def _collected(
     observables: tuple[str, ...],
     species: tuple[str, ...],
     parts: Iterable[Part],
-    keep_counts: bool | None,
+    keep: bool,
 ) -> Simulation:
     """An ensemble of its parts."""
     shape = (experiment.n, experiment.times.size, len(species))
-    kept = np.empty(shape, np.int64) if _keeps(experiment, species, keep_counts) else None
+    kept = np.empty(shape, np.int64) if keep else None
     moments, events = Moments(), 0
-    for first, observed, counts, fired in parts:
-        moments.add(observed)
-        events += fired
+    for part in parts:
+        moments.add_grains(*part.moments)
+        events += part.events
         if kept is not None:
-            for index, rows in enumerate(counts):
-                kept[first : first + rows.shape[-1], :, index] = rows.T
+            for index, rows in enumerate(part.counts):
+                kept[part.first : part.first + rows.shape[-1], :, index] = rows.T
     return _result(experiment, observables, species, moments, events, None if kept is None else [kept])
 
 
 def _keeps(experiment: Experiment, species: tuple[str, ...], keep_counts: bool | None) -> bool:
-    """Whether counts are kept: as asked for, or where they are small."""
+    """Whether counts are kept: as asked for, or where they are small and need not come from other processes."""
     if keep_counts is not None:
         return keep_counts
-    return experiment.n * experiment.times.size * len(species) * 8 <= _KEPT_BYTES
+    return processes.count() == 1 and experiment.n * experiment.times.size * len(species) * 8 <= _KEPT_BYTES
 
 
 def _result(

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from sbmlgrad.simulation.ensemble import GRAIN
+from sbmlgrad.simulation.shares import GRAIN
+
+
+class GrainMoments(NamedTuple):
+    """Of each grain its size (grains,), and means and sums of squared deviations (..., grains); of numpy or JAX."""
+
+    sizes: Any
+    mean: Any
+    squares: Any
+
+
+def grain_moments(values: np.ndarray) -> GrainMoments:
+    """Moments of values (..., trajectories) grain by grain; all but the last are whole."""
+    begins = range(0, values.shape[-1], GRAIN)
+    mean, squares = (np.empty((*values.shape[:-1], len(begins))) for _ in range(2))
+    sizes = np.full(len(begins), GRAIN)
+    for index, begin in enumerate(begins):  # one at a time: a grain stays in a core's cache
+        grain = values[..., begin : begin + GRAIN]
+        sizes[index] = grain.shape[-1]
+        with np.errstate(invalid="ignore"):  # values may be infinite; their moments are not numbers then
+            mean[..., index] = grain.mean(axis=-1)
+            squares[..., index] = np.square(grain - mean[..., index, None]).sum(axis=-1)
+    return GrainMoments(sizes, mean, squares)
 
 
 class Moments:
@@ -23,17 +47,8 @@ class Moments:
 
     def add(self, values: np.ndarray) -> None:
         """Take in more trajectories, along the last axis; all but the last call bring whole grains."""
-        begins = range(0, values.shape[-1], GRAIN)
-        mean, squares = (np.empty((*values.shape[:-1], len(begins))) for _ in range(2))
-        sizes = np.full(len(begins), GRAIN)
-        for index, begin in enumerate(begins):  # one at a time: a grain stays in a core's cache
-            grain = values[..., begin : begin + GRAIN]
-            sizes[index] = grain.shape[-1]
-            with np.errstate(invalid="ignore"):  # values may be infinite; their moments are not numbers then
-                mean[..., index] = grain.mean(axis=-1)
-                squares[..., index] = np.square(grain - mean[..., index, None]).sum(axis=-1)
-        if len(sizes):
-            self.add_grains(sizes, mean, squares)
+        if values.shape[-1]:
+            self.add_grains(*grain_moments(values))
 
     def add_grains(self, sizes: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
         """Take in grains of these sizes (grains,), with their means and sums of squared deviations (..., grains)."""

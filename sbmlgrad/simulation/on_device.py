@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.simulation.ensemble import Ensemble, run_on_device
-from sbmlgrad.simulation.grains import GrainMoments, collect, moments_of
-from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.ensemble import DeviceChunk, Ensemble, run_on_device
+from sbmlgrad.simulation.grains import fetched, moments_of
+from sbmlgrad.simulation.moments import GrainMoments, Moments
 from sbmlgrad.simulation.prepare import Prepared
 
 
@@ -26,12 +26,18 @@ def observe_on_device(
     """Moments of the observables, how many reactions fired and, to ``keep``, counts (trajectories, times, species)."""
     moments, events = Moments(), 0
     kept: list[np.ndarray] | None = [] if keep else None
-    take = _moments(prepared)
-    for chunk in run_on_device(ensemble, progress):
-        collect(moments, take(chunk.records, prepared.coefficients, np.int32(chunk.count)), chunk.count)
-        events += chunk.events
-        if kept is not None:
-            kept.append(counts_of(chunk.records)[: chunk.count])
+    moments_by_grain = _moments(prepared)
+
+    def take(chunk: DeviceChunk) -> tuple[GrainMoments, int, np.ndarray | None]:
+        taken = moments_by_grain(chunk.records, prepared.coefficients, np.int32(chunk.count))
+        counts = counts_of(chunk.records)[: chunk.count] if keep else None
+        return fetched(taken, chunk.count), chunk.events, counts
+
+    for grains, fired, counts in run_on_device(ensemble, take, progress):
+        moments.add_grains(*grains)
+        events += fired
+        if kept is not None and counts is not None:
+            kept.append(counts)
     return moments, events, kept
 
 

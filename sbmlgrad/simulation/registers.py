@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +23,7 @@ from jax.experimental.pallas import triton
 
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.random import Streams, exponential, streams, uniform
+from sbmlgrad.simulation.shares import device_in_use
 from sbmlgrad.simulation.ssa import (
     Arrays,
     BatchState,
@@ -69,16 +70,21 @@ def build_kernel(
     state = jax.eval_shape(loop.build_start, [np.float64(0)] * len(network.species), coefficients, aux, np.float64(0))
     observations, keys = np.zeros(times), streams(0)
     scalars = (np.uint32(0), np.int64(0), np.float32(1))
-    with warnings.catch_warnings():
-        # Its maintainers mean to replace it some day; a user can do nothing about that.
-        warnings.filterwarnings("ignore", message=".*Pallas Triton", category=DeprecationWarning)
-        lowered = jax.jit(loop.advance, donate_argnums=0).lower(state, observations, coefficients, aux, keys, *scalars)
-        compiled = lowered.compile()
+
+    @cache
+    def compiled(_: jax.Device) -> Any:
+        with warnings.catch_warnings():
+            # Its maintainers mean to replace it some day; a user can do nothing about that.
+            warnings.filterwarnings("ignore", message=".*Pallas Triton", category=DeprecationWarning)
+            jitted = jax.jit(loop.advance, donate_argnums=0)
+            return jitted.lower(state, observations, coefficients, aux, keys, *scalars).compile()
+
+    compiled(device_in_use())  # to fail here, if at all
 
     def advance(
         state: BatchState, observations: Any, coefficients: Any, aux: Any, keys: Streams, *scalars: Any
     ) -> BatchState:
-        return compiled(state, observations, *_as_float64((coefficients, aux)), keys, *scalars)
+        return compiled(device_in_use())(state, observations, *_as_float64((coefficients, aux)), keys, *scalars)
 
     return kernel_on_device(loop, advance)
 

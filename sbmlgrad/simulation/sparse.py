@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from sbmlgrad.errors import SimulationError
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.mass_action import MassAction, Numbers, mass_action_of, not_as_data
 from sbmlgrad.simulation.ensemble import (
-    GRAIN,
     Chunk,
     Ensemble,
     Whereabouts,
@@ -28,7 +28,10 @@ from sbmlgrad.simulation.ensemble import (
 )
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import is_whole, streams
+from sbmlgrad.simulation.shares import GRAIN, Span, gathered, own_spans
 from sbmlgrad.simulation.ssa import initial_count
+
+T = TypeVar("T")
 
 _FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the other on a GPU
 # About what a firing costs on a CPU, in nanoseconds: here, and in the loop of all propensities at once, by reactions.
@@ -75,8 +78,12 @@ def costs(network: MassAction) -> tuple[float, float]:
 
 
 def run_sparse(
-    ensemble: Ensemble, network: MassAction, progress: str | None = None, kinds: np.ndarray | None = None
-) -> Iterator[Chunk]:
+    ensemble: Ensemble,
+    network: MassAction,
+    progress: str | None = None,
+    kinds: np.ndarray | None = None,
+    take: Callable[[Chunk], Any] | None = None,
+) -> Iterator[Any]:
     """Simulate grain by grain, in order, with as many pieces of grains at work as there are cores.
 
     It means what :func:`~sbmlgrad.simulation.ensemble.run` means. Where reactions are of ``kinds`` (reactions,), whole
@@ -91,24 +98,28 @@ def run_sparse(
         if a propensity is negative or not finite.
     """
     check_ensemble(ensemble)
-    workers, n = cores(), ensemble.n
-    watch = Progress(progress, n, ensemble.start, float(ensemble.times[-1]))
-    with watch, ThreadPoolExecutor(workers) as pool:
+    with Progress(progress, ensemble.n, ensemble.start, float(ensemble.times[-1])) as watch:
         sparse = SparseRun(ensemble, network, watch, kinds)
-        grains = iter(range(0, n, GRAIN))
+        spans = own_spans(ensemble.n, GRAIN, len(ensemble.times) * sparse.recorded)
+        yield from gathered(_chunks(sparse, chain(*spans), take or (lambda chunk: chunk)), spans)
+
+
+def _chunks(sparse: SparseRun, spans: Iterator[Span], take: Callable[[Chunk], T]) -> Generator[T]:
+    workers = cores()
+    with ThreadPoolExecutor(workers) as pool:
         pending: list[_Grain] = []
         try:
             while True:
                 while sum(grain.at_work for grain in pending) <= workers:
-                    first = next(grains, None)
-                    if first is None:
+                    span = next(spans, None)
+                    if span is None:
                         break
-                    pending.append(_submitted(pool, sparse, first, workers))
+                    pending.append(_submitted(pool, sparse, span, workers))
                 if not pending:
                     return
                 grain = pending.pop(0)
                 fired = sum(future.result() for future in grain.pieces)
-                yield Chunk(grain.first, tuple(grain.records), fired)
+                yield take(Chunk(grain.first, tuple(grain.records), fired))
         finally:
             sparse.stopped = True
             for grain in pending:
@@ -130,10 +141,10 @@ class _Grain:
         return sum(not future.done() for future in self.pieces)
 
 
-def _submitted(pool: ThreadPoolExecutor, sparse: SparseRun, first: int, workers: int) -> _Grain:
-    """The grain from trajectory ``first`` on, given to the workers in pieces."""
-    n = sparse.ensemble.n
-    count, size = min(GRAIN, n - first), min(_LARGEST_PIECE, max(1, -(-n // (4 * workers))))
+def _submitted(pool: ThreadPoolExecutor, sparse: SparseRun, span: Span, workers: int) -> _Grain:
+    """The trajectories of a grain, given to the workers in pieces."""
+    (first, count), n = span, sparse.ensemble.n
+    size = min(_LARGEST_PIECE, max(1, -(-n // (4 * workers))))
     records = np.empty((sparse.recorded, len(sparse.ensemble.times), count))
     begins = range(0, count, size)
     pieces = [pool.submit(sparse.run, first + begin, records[..., begin : begin + size]) for begin in begins]

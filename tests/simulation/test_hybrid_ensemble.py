@@ -24,6 +24,7 @@ from sbmlgrad.simulation.hybrid_ensemble import HybridChunk
 from sbmlgrad.simulation.methods import SSA
 from sbmlgrad.simulation.path import Settings
 from sbmlgrad.simulation.result import Simulation
+from sbmlgrad.simulation.shares import Span
 
 Make = Callable[..., sg.Model]
 Fits = Callable[[np.ndarray, np.ndarray], bool]
@@ -316,13 +317,13 @@ def test_chunks_run_at_once_with_the_settings_that_serve_the_first(found: Settin
     given = SSA().settings
     meeting = Barrier(2, timeout=60.0)
 
-    def one(settings: Settings, first: int) -> tuple[Settings, HybridChunk]:
-        if settings == given and first in (0, 10):
+    def one(settings: Settings, span: Span) -> tuple[Settings, HybridChunk]:
+        if settings == given and span.first in (0, 10):
             meeting.wait()
-        used = found if first == 0 else settings
-        return used, HybridChunk(first, np.zeros(0), np.zeros(0), used.slots, np.zeros(0))
+        used = found if span.first == 0 else settings
+        return used, HybridChunk(span.first, np.zeros(0), np.zeros(0), used.slots, np.zeros(0))
 
-    chunks = list(hybrid_ensemble._in_order(one, given, range(0, 50, 10), 2))
+    chunks = list(hybrid_ensemble._in_order(one, given, [Span(first, 10) for first in range(0, 50, 10)], 2))
     assert [chunk.first for chunk in chunks] == [0, 10, 20, 30, 40]
     assert {chunk.events for chunk in chunks} == {found.slots}
 

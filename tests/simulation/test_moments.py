@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sbmlgrad.simulation.ensemble import GRAIN
 from sbmlgrad.simulation.moments import Moments
+from sbmlgrad.simulation.shares import GRAIN
 
 VALUES = np.random.default_rng(1).normal(1e9, 1.0, (2, 3, 3 * GRAIN + 17))
 

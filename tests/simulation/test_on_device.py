@@ -30,7 +30,7 @@ def test_moments_by_grain_are_moments(count: int) -> None:
     values = 1e6 + np.random.default_rng(1).normal(size=(2, 3, 1024))
     plain, by_grain = Moments(), Moments()
     plain.add(values[..., :count])
-    grains.collect(by_grain, grains.moments_of(values, np.int32(count)), count)
+    by_grain.add_grains(*grains.fetched(grains.moments_of(values, np.int32(count)), count))
     assert by_grain.count == count
     np.testing.assert_allclose(by_grain.mean, plain.mean, rtol=1e-14)
     np.testing.assert_allclose(by_grain.sd, plain.sd, rtol=1e-8)
