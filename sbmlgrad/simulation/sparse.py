@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 _FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the other on a GPU
 # About what a firing costs on a CPU, in nanoseconds: here, and in the loop of all propensities at once, by reactions.
-_FIXED, _UPDATE, _INSTRUCTION = 38.0, 2.0, 3.0
-_OTHER_FIXED, _OTHER, _OTHER_INSTRUCTION = 12.0, 0.75, 0.3
+_FIXED, _UPDATE, _INSTRUCTION = 38.0, 2.0, 7.0
+_OTHER_FIXED, _OTHER, _OTHER_INSTRUCTION = 12.0, 0.75, 3.0
 _BUDGET = 1 << 19  # random draws between two looks at whether anybody still waits
 _ONE_LEVEL = 500  # reactions up to which there are sums of one level
 _LEAF_BITS = 4  # log2 of the propensities in a sum where there are two levels: two lines of a cache
