@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from held import Tally, judge_cases, numbers, within
+from held import Tally, asked, judge, numbers, within
 from known_times import document
 
 import sbmlgrad as sg
@@ -113,9 +113,9 @@ def cases() -> dict[str, Case]:
     }
 
 
-def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
+def judged(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each parameter."""
-    model = sg.read_sbml(document().replace('initialAmount="100"', 'initialAmount="0"'))
+    case, model = cases()[name], sg.read_sbml(document().replace('initialAmount="100"', 'initialAmount="0"'))
     bounds = {p: None if p in ("k", "g") else (t / 30, t * 30) for p, t in case.truth.items()}
     start = {p: t * f for (p, t), f in zip(case.truth.items(), (1.5, 0.7, 1.3), strict=False)}
     tally = Tally()
@@ -129,9 +129,9 @@ def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each parameter of each case."""
-    return judge_cases(
-        "conditions.py", "Coverage of fits of several conditions and of noisy values.", cases(), judged, arguments
-    )
+    parser = asked("Coverage of fits of several conditions and of noisy values.")
+    parser.add_argument("--cases", default=";".join(cases()), help="names, with ; between them")
+    return judge("conditions.py", parser, lambda options: options.cases.split(";"), judged, arguments)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from gradients import facts, write
-from held import Tally, numbers, told
+from held import Tally, asked, judge, numbers
 
 import sbmlgrad as sg
 
@@ -89,23 +88,10 @@ def judged(kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each rate of each kind of table."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(description="Coverage of fits to covariances.")
-    parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
-    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
-    parser.add_argument("--minutes", type=float, help="of each kind, after which no fit begins")
+    parser = asked("Coverage of fits to covariances.")
     parser.add_argument("-n", type=int, default=1000, help="trajectories in a step of a fit")
     parser.add_argument("--columns", nargs="+", default=list(COLUMNS), choices=list(COLUMNS))
-    parser.add_argument("-o", "--output", help="JSON file, written after each kind")
-    options = parser.parse_args(given)
-    rows: list[dict[str, Any]] = []
-    for kind in options.columns:
-        rows += (judgements := judged(kind, options))
-        for row in judgements:
-            print(told(row), flush=True)
-        if options.output:
-            write(options.output, facts("covariances.py", given, options.n), rows)
-    return 0
+    return judge("covariances.py", parser, lambda options: options.columns, judged, arguments)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from held import Tally, judge_cases, numbers, within
+from held import Tally, asked, judge, numbers, within
 
 import sbmlgrad as sg
 
@@ -100,9 +100,10 @@ def cases() -> dict[str, Case]:
     }
 
 
-def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
+def judged(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each rate."""
-    tally, network = Tally(), case.network()
+    case, tally = cases()[name], Tally()
+    network = case.network()
     for number in numbers(options.first, options.sets, options.minutes):
         data, begun = case.draw(np.random.default_rng([number, case.molecules])), clock.perf_counter()
         fit = sg.fit(network, data, dict.fromkeys(case.truth), loss="dwells")
@@ -113,7 +114,9 @@ def judged(name: str, case: Case, options: argparse.Namespace) -> list[dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each rate of each case."""
-    return judge_cases("dwell_times.py", "Coverage of fits of dwell times.", cases(), judged, arguments)
+    parser = asked("Coverage of fits of dwell times.")
+    parser.add_argument("--cases", default=";".join(cases()), help="names, with ; between them")
+    return judge("dwell_times.py", parser, lambda options: options.cases.split(";"), judged, arguments)
 
 
 if __name__ == "__main__":

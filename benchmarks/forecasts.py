@@ -8,8 +8,11 @@ the reactions that fired in them, on the average, are held against the forecast 
 two are within a factor of 3, or differ by fewer than 10. Where time 100 is refused as hopeless, the seconds from the
 model as read to the refusal are kept.
 
-A table that is there already is added to, so that it can be made in parts; with ``--again``, its runs are kept and held
-against new forecasts.
+Beside that stand the seconds that compiling and running were expected to take, and the seconds of computing that they
+took (nothing compiled is taken from the cache), and whether a run of more than a minute was announced.
+
+A table that is there already is added to, so that it can be made in parts, and what did not come to its end runs again
+where there is a larger limit; with ``--again``, its runs are kept and held against new forecasts.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ MOST = 1e5  # reactions in a trajectory that runs
 TRAJECTORIES = 8
 ALLOWED = 10_000_000
 FACTOR, FEW = 3.0, 10.0
+SOON = 10.0  # seconds, of which it does not matter how many they are
 LONG = 60.0  # seconds, of which one is to be told before
 _WAITING = 15  # times the limit, by the clock, for a process that shares its core
 SHORT = 3.0  # seconds, that are spent again to tell running from compiling
@@ -164,10 +168,22 @@ def _right(row: Row) -> bool:
     return row["status"] == "agrees" or (row["status"] == "too many" and row["forecast"] > ALLOWED / FACTOR)
 
 
+def _estimated(row: Row) -> float:
+    return float(row["compiling_s"] + row["running_s"])
+
+
+def _timely(row: Row) -> bool:
+    """Whether a run took about the seconds that were expected, or few of either."""
+    took, expected = row["computed_s"], _estimated(row)
+    return max(took, expected) <= FACTOR * min(took, expected) or max(took, expected) < SOON
+
+
 def summary(rows: Sequence[Row]) -> Row:
     """What is to be read off the table."""
     compared = [row for row in rows if row["status"] in ("agrees", "off", "too many")]
     agreeing = sum(_right(row) for row in compared)
+    ran = [row for row in compared if "computed_s" in row and row["status"] != "too many"]
+    late = [row for row in rows if row["status"] == "out of time" and "compiling_s" in row]
     refusals = [row["refused_s"] for row in rows if "refused_s" in row]
     return {
         "files": len(rows),
@@ -179,6 +195,12 @@ def summary(rows: Sequence[Row]) -> Row:
         ),
         "refused to time 100": len(refusals),
         "longest until refused, seconds": max(refusals, default=None),
+        "runs to their end": len(ran),
+        "of those in the time expected, within a factor of 3 or 10 s": sum(map(_timely, ran)),
+        "of those above 60 s of computing": sum(row["computed_s"] > LONG for row in ran),
+        "of those announced": sum(row["computed_s"] > LONG and row["announced"] for row in ran),
+        "not at their end within the limit": len(late),
+        "of these expected to take above 60 s, and announced": sum(_estimated(row) > LONG for row in late),
         "not compared": {
             status: sum(row["status"] == status for row in rows)
             for status in sorted({row["status"] for row in rows} - {"agrees", "off", "too many"})
@@ -202,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: dict[str, Row] = {}
     if output.exists():
         rows = {row["model"]: row for row in json.loads(output.read_text(encoding="utf-8"))["rows"]}
-    paths = [path for path in paths[first - 1 :: step] if (path.stem in rows) == given.again]
+    done = {name for name, row in rows.items() if given.again or row.get("limit_s", math.inf) >= given.limit}
+    paths = [path for path in paths[first - 1 :: step] if (path.stem in done) == given.again]
     work = partial(_renewed, rows, given.limit) if given.again else partial(held, given.limit)
     for path, row in zip(paths, in_workers(work, paths, _WAITING * given.limit, given.processes), strict=True):
         if not isinstance(row, Lost):

@@ -15,11 +15,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from gradients import facts, write
 from scipy.stats import norm
+
+Kind = TypeVar("Kind")  # of data
 
 COUNTED = ("sets", "coverage", "two_sd", "mean_z", "median_z", "rms_z", "unknown", "warned", "seconds")
 
@@ -102,30 +104,33 @@ def numbers(first: int, sets: int, minutes: float | None) -> Iterator[int]:
         yield number
 
 
-def judge_cases(
-    script: str,
-    about: str,
-    cases: Mapping[str, Any],
-    judged: Callable[[str, Any, argparse.Namespace], list[dict[str, Any]]],
-    arguments: Sequence[str] | None,
-) -> int:
-    """The command line of a benchmark of cases: prints a line for each row of each case, and writes them all."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+def asked(about: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks of error bars have."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
-    parser.add_argument("--minutes", type=float, help="of each case, after which no fit begins")
-    parser.add_argument("--cases", default=";".join(cases), help="names, with ; between them")
-    parser.add_argument("-o", "--output", help="JSON file, written after each case")
+    parser.add_argument("--minutes", type=float, help="of each kind, after which no fit begins")
+    parser.add_argument("-o", "--output", help="JSON file, written after each kind")
+    return parser
+
+
+def judge(
+    script: str,
+    parser: argparse.ArgumentParser,
+    kinds: Callable[[argparse.Namespace], Iterable[Kind]],
+    judged: Callable[[Kind, argparse.Namespace], list[dict[str, Any]]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """The command line of a benchmark: prints a line for each row of each kind of data, and writes them all."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     options = parser.parse_args(given)
     rows: list[dict[str, Any]] = []
-    for name in options.cases.split(";"):
-        judgements = judged(name, cases[name], options)
-        rows += judgements
+    for kind in kinds(options):
+        rows += (judgements := judged(kind, options))
         for one in judgements:
             print(told(one), flush=True)
         if options.output:
-            write(options.output, facts(script, given, 0), rows)
+            write(options.output, facts(script, given, getattr(options, "n", 0)), rows)
     return 0
 
 

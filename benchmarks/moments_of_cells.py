@@ -16,20 +16,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from gradients import facts, write
-from held import Tally, numbers, told
+from held import Tally, asked, judge, numbers
 
 import sbmlgrad as sg
 
 CELLS = 200
 Draw = Callable[[np.random.Generator, np.ndarray, int], np.ndarray]
+Kind = tuple[str, int, str, bool, str]
+"""The model, how many times, cells, whether with standard deviations, and what the table says."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,17 @@ def table(case: Case, random: np.random.Generator, points: int, cells: str, spre
     return pd.DataFrame(columns)
 
 
-def judged(
-    name: str, case: Case, kind: tuple[int, str, bool, str], options: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """A row for each rate, of fits to so many data sets of a kind: points, cells, whether with sds, what it says."""
-    points, cells, spread, says = kind
+def kinds(options: argparse.Namespace) -> Iterator[Kind]:
+    """All that are asked for."""
+    chosen = (options.models, options.points, options.cells, options.spread, options.says)
+    for name, points, cells, spread, says in product(*(text.split(",") for text in chosen)):
+        yield name, int(points), cells, spread == "yes", says
+
+
+def judged(kind: Kind, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each rate."""
+    name, points, cells, spread, says = kind
+    case = cases()[name]
     tally = Tally()
     for number in numbers(options.first, options.sets, options.minutes):
         random = np.random.default_rng([number, points, len(name), len(cells), spread])
@@ -166,11 +173,7 @@ def judged(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each rate of each kind of data."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(description="Coverage of fits to moments of cells.")
-    parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
-    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
-    parser.add_argument("--minutes", type=float, help="of each kind, after which no fit begins")
+    parser = asked("Coverage of fits to moments of cells.")
     parser.add_argument("-n", type=int, default=1000, help="trajectories in a step of a fit")
     parser.add_argument("--method", default="ssa")
     parser.add_argument("--models", default="isomerisation,birth_death,bursts")
@@ -178,18 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cells", default="independent,followed")
     parser.add_argument("--spread", default="no,yes", help="whether there are standard deviations")
     parser.add_argument("--says", default="nothing,cells,errors")
-    parser.add_argument("-o", "--output", help="JSON file, written after each kind")
-    options = parser.parse_args(given)
-    rows: list[dict[str, Any]] = []
-    chosen = (options.models, options.points, options.cells, options.spread, options.says)
-    for name, points, cells, spread, says in product(*(text.split(",") for text in chosen)):
-        judgements = judged(name, cases()[name], (int(points), cells, spread == "yes", says), options)
-        rows += judgements
-        for row in judgements:
-            print(told(row), flush=True)
-        if options.output:
-            write(options.output, facts("moments_of_cells.py", given, options.n), rows)
-    return 0
+    return judge("moments_of_cells.py", parser, kinds, judged, arguments)
 
 
 if __name__ == "__main__":

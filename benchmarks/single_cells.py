@@ -15,17 +15,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time as clock
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from gradients import facts, write
-from held import Tally, numbers, told
+from held import Tally, asked, judge, numbers
 from scipy.stats import norm
 
 import sbmlgrad as sg
+
+Kind = tuple[str, float, str]
+"""The model, its mean count, and the data."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,20 @@ def table(case: Case, kind: str, random: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame({"time": times, name: counts + random.normal(0, error, len(times)), f"{name}-error": error})
 
 
-def judged(model: str, level: float, kind: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each rate of one kind of data."""
+def kinds(options: argparse.Namespace) -> Iterator[Kind]:
+    """All that are asked for."""
+    for model, level, data in product(options.models.split(","), options.levels.split(","), options.data.split(",")):
+        yield model, float(level), data
+
+
+def judged(kind: Kind, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each rate."""
+    model, level, kind_of_data = kind
     case = MODELS[model](level, [name for name in options.rates.split(",") if name])
     network, tally = case.network(), Tally()
     for number in numbers(options.first, options.sets, options.minutes):
-        data = table(case, kind, np.random.default_rng([number, len(model), int(level), len(kind)]))
+        random = np.random.default_rng([number, len(model), int(level), len(kind_of_data)])
+        data = table(case, kind_of_data, random)
         begun = clock.perf_counter()
         fit = sg.fit(network, data, dict.fromkeys(case.start), loss=options.loss)
         seconds, found = clock.perf_counter() - begun, {}
@@ -140,33 +151,18 @@ def judged(model: str, level: float, kind: str, options: argparse.Namespace) -> 
             held = bool(row["ci_lower"] <= truth <= row["ci_upper"])
             found[rate] = held, float(np.log(row["estimate"] / truth) / width)
         tally.add(found, seconds, bool(fit.warnings))
-    return tally.rows({"model": model, "mean_count": level, "data": kind, "loss": options.loss})
+    return tally.rows({"model": model, "mean_count": level, "data": kind_of_data, "loss": options.loss})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each rate of each kind of data."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(description="Coverage of fits to single cells and trajectories.")
-    parser.add_argument("--sets", type=int, default=200, help="data sets of each kind")
-    parser.add_argument("--first", type=int, default=0, help="number of the first data set, which is its seed")
-    parser.add_argument("--minutes", type=float, help="of each kind, after which no fit begins")
+    parser = asked("Coverage of fits to single cells and trajectories.")
     parser.add_argument("--models", default="birth_death,expression")
     parser.add_argument("--levels", default="2,10,50", help="mean counts")
     parser.add_argument("--data", default="single,noisy,replicates,snapshots")
     parser.add_argument("--rates", default="", help="that are fitted, instead of two that the model names")
     parser.add_argument("--loss", default="auto")
-    parser.add_argument("-o", "--output", help="JSON file, written after each kind")
-    options = parser.parse_args(given)
-    rows: list[dict[str, Any]] = []
-    for model in options.models.split(","):
-        for level in map(float, options.levels.split(",")):
-            for kind in options.data.split(","):
-                for row in judged(model, level, kind, options):
-                    print(told(row), flush=True)
-                    rows.append(row)
-                if options.output:
-                    write(options.output, facts("single_cells.py", given, 0), rows)
-    return 0
+    return judge("single_cells.py", parser, kinds, judged, arguments)
 
 
 if __name__ == "__main__":

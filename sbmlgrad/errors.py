@@ -7,6 +7,7 @@ and exits with status 1.
 
 from __future__ import annotations
 
+import difflib
 import sys
 import warnings
 from collections.abc import Iterable
@@ -49,6 +50,17 @@ class UnsupportedError(SbmlgradError):
 
 class UnknownIdError(SbmlgradError):
     """An id was named that the model does not have, or that cannot be used in this way."""
+
+
+def which(name: str, names: Iterable[str], most: int = 12) -> str:
+    """What may have been meant by a name that is not among others, local parameters included; else which there are."""
+    names = list(names)
+    local = [each for each in names if each.endswith(f".{name}")]
+    close = (local or difflib.get_close_matches(name, names, n=3))[:3]
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    more = f" and {len(names) - most} more, which info --all lists" if len(names) > most else ""
+    return f"there are {', '.join(names[:most])}{more}" if names else "there are none"
 
 
 class TableError(SbmlgradError):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import compress, islice
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import sympy
 
@@ -26,7 +25,6 @@ from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.split import vanishes
 from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.sbml.read import read_sbml
-from sbmlgrad.simulation.distributions import expected
 from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
 from sbmlgrad.simulation.experiment import MAX_EVENTS, too_many
 from sbmlgrad.simulation.forecast import Forecast, forecast, impossible
@@ -145,17 +143,13 @@ def _beside(elements: Elements) -> Iterator[str]:
 
 def _with_process(info: Info, process: HybridModel, end: float) -> Info:
     quantities = np.array(list(process.quantities.values()))
-    state, coefficients = (np.asarray(part) for part in process.start(jnp.asarray(quantities), expected))
-    counts = state[process.whole]
-    propensities, dynamics = process.propensities, of_process(process, quantities)
-    events = None
-    if propensities is not None:
-        events = float(np.sum(process.propensities_at(jnp.zeros(()), jnp.asarray(state), jnp.asarray(coefficients))))
+    dynamics = of_process(process, quantities)
+    counts, reacts = dynamics.state[process.whole], process.propensities is not None
     return replace(
         _with_equations(info, process),
         molecules=(float(counts.min()), float(counts.max())) if len(counts) else None,
-        events=events,
-        ahead=None if propensities is None else forecast(dynamics, 0.0, end, MAX_EVENTS),
+        events=_events(dynamics) if reacts else None,
+        ahead=forecast(dynamics, 0.0, end, MAX_EVENTS) if reacts else None,
         warnings=(
             *info.warnings,
             *_rounding(list(compress(process.variables, process.whole)), counts),
@@ -174,7 +168,7 @@ def _with_chemistry(info: Info, discrete: DiscreteModel, end: float) -> Info:
     return replace(
         info,
         molecules=(float(counts.min()), float(counts.max())),
-        events=_events(discrete),
+        events=_events(dynamics),
         ahead=forecast(dynamics, 0.0, end, MAX_EVENTS),
         quantities={k: v for k, v in discrete.quantities.items() if k not in discrete.stoichiometric},
         observables=discrete.observables,
@@ -197,13 +191,10 @@ def _impossible(dynamics: Dynamics, reactions: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _events(discrete: DiscreteModel) -> float:
+def _events(dynamics: Dynamics) -> float:
     """The total propensity at the start."""
-    network = discrete.network
-    rates: Callable[..., Sequence[Any]] | None = network.rates
-    assert rates is not None
-    counts = tuple(np.round(count)[None] for count in np.asarray(network.x0))
-    return math.fsum(np.sum(rate) for rate in rates(counts, network.coefficients))
+    state = np.where(dynamics.whole, np.round(dynamics.state), dynamics.state)
+    return math.fsum(dynamics.rates(np.zeros(1), state[:, None])[: dynamics.channels, 0])
 
 
 def _rounding(species: Sequence[str], counts: np.ndarray) -> Iterator[str]:

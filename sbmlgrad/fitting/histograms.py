@@ -98,6 +98,7 @@ def histograms(measurements: Measurements) -> Target:
         counted=np.ones(size, bool),
         stated=np.full(size, np.nan),
         added=np.zeros(size),
+        blur=np.zeros(size),
     )
 
 

@@ -41,7 +41,8 @@ class Target:
 
     What a table says of errors: ``counted`` marks moments of a known number of cells, which is in ``replicates``;
     ``stated`` is the variance of a mean by its standard error, nan where there is none, and ``added`` that of
-    measurement errors, in a mean or in each trajectory, 0 where there is none.
+    measurement errors, in a mean or in each trajectory, 0 where there is none. ``blur`` is by how much sds of n cells
+    are too small in the mean, times n; 0 for other numbers, and until there is a prediction.
 
     Observables are those of one condition after the other: ``trials`` says which one each is of, ``conditions`` how
     these are called. ``functions`` are what is simulated of each: the observable itself, the chance of a range, or a
@@ -65,6 +66,7 @@ class Target:
     counted: np.ndarray
     stated: np.ndarray
     added: np.ndarray
+    blur: np.ndarray
     pairs: tuple[tuple[int, int] | None, ...] = ()
 
     @cached_property
@@ -115,13 +117,24 @@ class Target:
         return self.times[np.unique(self.time[self.trial == trial])]
 
     def predicted(self, moments: Estimate) -> np.ndarray:
-        """Simulated counterparts of the measured numbers (m,)."""
+        """What is expected of the measured numbers (m,), by simulation."""
         mean, sd = self.mean_and_sd(moments)
         result = np.where(self.spread, sd[self.observable, self.time], mean[self.observable, self.time])
+        if self.squares:
+            result += self._of_samples(moments)
         if self.cross.any():  # the product of two noisy means is off by one over the trajectories of a covariance
             first, second = mean[self._two, self.time[self.cross]]
             result[self.cross] -= first * second
         return result
+
+    def _of_samples(self, moments: Estimate) -> np.ndarray:
+        """What the sds (m,) of so many cells are smaller than those of all cells, less the same of so many
+        trajectories: the root of a variance that scatters is too small by its own variance over twice the root."""
+        here = self.observable + len(self.observables), self.time
+        with np.errstate(divide="ignore", invalid="ignore"):  # control variates count as more trajectories
+            share = np.square(moments.values_stderr[here] / moments.values_sd[here])
+        simulated = np.where(self.spread & np.isfinite(share), np.minimum(share, 1 / moments.n), 0.0)
+        return self.blur * (simulated - np.where(self.counted, 1 / self.replicates, 0.0))
 
     def jacobian(self, moments: Estimate) -> np.ndarray:
         """Their derivatives (m, P)."""
@@ -169,6 +182,11 @@ class Target:
             products = np.prod(centred[self._two, self.time[self.cross]], axis=0)
             rows[self.cross] = products - products.mean(axis=-1, keepdims=True)
         return np.where(self.spread[:, None], spread[self.observable, self.time], rows)
+
+    def blurred(self, values: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """The ``blur`` (m,), from values (observables, times, n) and what each number's variance (m,) is for one."""
+        sd = values.std(axis=-1)[self.observable, self.time]
+        return np.where(self.spread & (sd > 0), variance / (2 * np.where(sd > 0, sd, 1.0)), 0.0)
 
     def shown(self, values: np.ndarray) -> np.ndarray:
         """What a curve is the mean of (observables, times, n): the values, for covariances products of differences."""
@@ -256,6 +274,7 @@ def target(measurements: Measurements, followed: bool = False) -> Target:
     flat["replicates"] = np.where(flat["counted"], flat.pop("cells"), flat["replicates"])
     flat["error"] = flat["error"] / np.where(flat["counted"], np.sqrt(flat["replicates"]), 1.0)
     flat["error"] = np.where(flat["stated"] > 0, np.sqrt(np.nan_to_num(flat["stated"])), flat["error"])
+    flat["blur"] = np.zeros(len(flat["value"]))
     shared = _shared(np.concatenate(present), flat, followed)
     trials = (0,) * len(observables)
     covariances = {s.observable for s in series if s.statistic == "cov"}

@@ -96,12 +96,13 @@ class Descent(Steps):
 
     target: Target = field(kw_only=True)
 
-    def reweight(self, error: np.ndarray) -> None:
-        """From here on in units of other errors (m,)."""
-        ratio = self.target.error / error
-        self.target = replace(self.target, error=error)
+    def reweight(self, error: np.ndarray, blur: np.ndarray | None = None) -> None:
+        """From here on in units of other errors (m,), and with another ``blur`` where it is given."""
+        old, ratio = self.target, self.target.error / error
+        self.target = replace(old, error=error, blur=old.blur if blur is None else blur)
         if self.evaluations:
-            self.residuals, self.jacobians = self.residuals * ratio, self.jacobians * ratio[:, None]
+            smaller = np.where(old.counted, (self.target.blur - old.blur) / (old.replicates * error), 0.0)
+            self.residuals, self.jacobians = self.residuals * ratio - smaller, self.jacobians * ratio[:, None]
         self.begun = len(self.rows)
 
     def shift(self, parameters: Parameters) -> np.ndarray:

@@ -138,7 +138,7 @@ class MomentFit:
         one, floored, scatter = observed(target, predicted, level)
         told = target.told | target.counted
         self._noise = Noise(one, predicted, told, floored, most_share=1 / _FEWEST_CELLS, scatter=scatter)
-        self.descent.reweight(self._noise.errors(target))
+        self.descent.reweight(self._noise.errors(target), target.blurred(values, np.diag(predicted)))
 
     def _error(self, descent: Descent) -> np.ndarray:
         """The error (P,) that the data leave in each parameter, on the optimiser's scale."""

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
+from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError, which
 from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Observable
@@ -56,7 +56,8 @@ class Process:
         all_names, chemistry = list(self.process.quantities), chemistry_of(model)
         for parameter in parameters:
             if parameter not in all_names:
-                raise UnknownIdError(f"no quantity {parameter!r} to differentiate by; there are {', '.join(all_names)}")
+                meant = which(parameter, all_names)
+                raise UnknownIdError(f"{self.source}: no quantity {parameter!r} to differentiate by; {meant}")
             if reason := chemistry.without_derivative(parameter):
                 raise UnsupportedError(self.source, [reason])
         self.indices = {parameter: all_names.index(parameter) for parameter in parameters}

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError
+from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError, which
 from sbmlgrad.gradient.observables import Observable, as_observable
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
 from sbmlgrad.network.dependence import dependence
@@ -279,7 +279,8 @@ def differentiable(
     all_names = model.quantities if isinstance(model, DiscreteModel) else model.parameters
     for name in parameters:
         if name not in all_names:
-            raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(all_names)}")
+            source = f"{model.model.elements.source.path}: " if isinstance(model, DiscreteModel) else ""
+            raise UnknownIdError(f"{source}no quantity {name!r} to differentiate by; {which(name, all_names)}")
     if not parameters:
         raise SbmlgradError("name at least one parameter to differentiate by")
     variables = model.observables if isinstance(model, DiscreteModel) else model.species

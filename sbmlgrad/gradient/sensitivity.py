@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sbmlgrad.errors import SbmlgradError, UnknownIdError
+from sbmlgrad.errors import SbmlgradError, UnknownIdError, which
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.compare import Comparison, compare
 from sbmlgrad.gradient.estimator import Estimate, Estimator, Task
@@ -209,7 +209,7 @@ def _of_equations(
         model.check_numbers(parameters)
     for name in parameters:
         if name not in names:
-            raise UnknownIdError(f"no quantity {name!r} to differentiate by; there are {', '.join(names)}")
+            raise UnknownIdError(f"{equations.source}: no quantity {name!r} to differentiate by; {which(name, names)}")
     indices = [names.index(name) for name in parameters]
     values, slopes = sensitivities(equations, quantities, indices, times, experiment.start, settings)
     exact = Estimate(values, np.zeros_like(values), slopes, np.zeros_like(slopes), 1, np.zeros_like(values))

@@ -112,7 +112,7 @@ class ProjectedCells(Projected):
 
     def _compiled(self, kind: str, function: Any) -> Any:
         key = ("projected cells", kind, self.data.observables, tuple(self.laws_of_values.items()))
-        return self.problem.once(key, lambda: jax.jit(function))
+        return self.kept(key, function)
 
     def _with_slopes(
         self, primals: Any, directions: Any, layout: Layout, steps: Steps, index: Array, cells: Array

@@ -16,6 +16,7 @@ from jax import Array, lax
 
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.network.timed import Timed
+from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.finite_state import StateSpace
 from sbmlgrad.simulation.random import is_whole
 
@@ -138,7 +139,7 @@ class JumpProcess:
             truth = jax.vmap(lambda time: self.timed.truth(time, (time, *coefficients[1:])))(times)
             return truth, self.timed.priorities([jnp.zeros(()) for _ in self.timed.counts], coefficients)
 
-        return jax.jit(seen)
+        return jax.jit(seen, compiler_options=quick_to_compile(threads=True))
 
     def stages(self, schedule: Schedule, edges: Array, coefficients: tuple[Any, ...]) -> Array:
         """What is held (J + 1, held) before the first jump and after each."""
@@ -160,7 +161,7 @@ class JumpProcess:
     @cached_property
     def held(self) -> Any:
         """:meth:`stages`, compiled."""
-        return jax.jit(self.stages)
+        return jax.jit(self.stages, compiler_options=quick_to_compile(threads=True))
 
     def just_before(
         self, schedule: Schedule, edges: Array, coefficients: tuple[Any, ...], jump: Any, stages: Array
@@ -219,7 +220,7 @@ class JumpProcess:
 
             return lax.map(one, jnp.arange(len(schedule.edges)))
 
-        return jax.jit(images)
+        return jax.jit(images, compiler_options=quick_to_compile(threads=True))
 
     def _check_order(self, ranks: np.ndarray, after: np.ndarray) -> None:
         """Raise for events at one time whose order, or rounding in between, is left to chance."""

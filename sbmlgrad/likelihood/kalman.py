@@ -21,6 +21,7 @@ from sbmlgrad.likelihood.likelihood import Evaluation, Expected, expected_values
 from sbmlgrad.likelihood.measurement import Laws
 from sbmlgrad.likelihood.projection import along, evaluation, stacked
 from sbmlgrad.likelihood.records import Trajectories
+from sbmlgrad.simulation.deterministic import quick_to_compile
 from sbmlgrad.simulation.rosenbrock import Flow
 from sbmlgrad.simulation.solvers import TABLEAU, largest_error
 
@@ -80,7 +81,7 @@ class LinearNoisePaths:
 
     def _compiled(self, kind: str, function: Any) -> Any:
         key = ("linear noise paths", kind, self.data.observables, tuple(self.laws.items()))
-        return self.problem.once(key, lambda: jax.jit(function))
+        return self.problem.once(key, lambda: jax.jit(function, compiler_options=quick_to_compile(threads=True)))
 
     def _arguments(self, values: np.ndarray) -> tuple[Any, Any]:
         point = self.problem.at(values)

@@ -63,7 +63,7 @@ class ProjectedPaths(Projected):
 
     def _compiled(self, kind: str, function: Any) -> Any:
         key = ("projected paths", kind, self.data.observables, tuple(self.laws.items()))
-        return self.problem.once(key, lambda: jax.jit(function))
+        return self.kept(key, function)
 
     def _looked(self, values: np.ndarray) -> Any:
         primals, _, layout, steps = self.arguments(values)

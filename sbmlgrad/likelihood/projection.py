@@ -37,6 +37,8 @@ from sbmlgrad.likelihood.steps import (
     room_for,
 )
 from sbmlgrad.simulation.box import box
+from sbmlgrad.simulation.deterministic import quick_to_compile
+from sbmlgrad.simulation.ensemble import propensities_of
 from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
 
 LIMIT = 50_000
@@ -55,6 +57,7 @@ _CLOSE, _CLOSE_AT_MOST = 1e-7, 1e-3  # relative, and absolute: of log-likelihood
 _CLOSE_SCORE = 1e-4  # of a score, and of the size that chance gives it
 _LAW_ALLOWED = 1e-6  # of the probability, that is elsewhere after one step than after two halves
 _MOST_ROUNDS = 40
+_SOON_DONE = 512  # states, whose programs take longer to compile than to run in a fit
 
 
 class Projected:
@@ -254,12 +257,13 @@ class Projected:
 
     def _most(self, point: Point, edges: np.ndarray, jumps: Jumps | None) -> np.ndarray:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
-        timed = self._pace is not Pace.STILL
-        compiled = self.problem.once("most chances", lambda: jax.jit(self._most_chances))
-        more = room_for(len(edges)) - len(edges) if timed else 0
+        if self._pace is Pace.STILL:
+            return np.diff(edges)[:, None] * self._rates_in_states(point.coefficients).sum(axis=0).max(initial=0.0)
+        compiled = self.kept("most chances", self._most_chances)
+        more = room_for(len(edges)) - len(edges)
         padded = None if jumps is None else jumps.padded(more)
         most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, more), mode="edge"), padded)
-        if timed and not float(least) >= 0:
+        if not float(least) >= 0:
             raise SimulationError(
                 "a rate is negative, or no number, at some time; probabilities need laws that are not"
             )
@@ -313,7 +317,7 @@ class Projected:
     def _errors(self, values: np.ndarray) -> np.ndarray:
         """How far halving each step (steps,) moves the law, summed over the states."""
         fine = halved(self._edges, np.ones(len(self._edges) - 1, bool))
-        compiled = self.problem.once("step errors", lambda: jax.jit(self._compared))
+        compiled = self.kept("step errors", self._compared)
         (coefficients, law), _, layout, _ = self.arguments(values)
         coarse, steps = (
             self._planned(values, edges, np.full(len(edges), -1), self.times) for edges in (self._edges, fine)
@@ -339,14 +343,19 @@ class Projected:
     def _usual_rates(self, values: np.ndarray) -> np.ndarray:
         """Rates (reactions, states), over time the mean of those at some times."""
         every = over_time(self.problem, values, self.begin, float(self.times[-1]))
-        return np.mean([np.asarray(self.space.rates(self.problem.network, c)) for c in every], axis=0)
+        return np.mean([self._rates_in_states(coefficients) for coefficients in every], axis=0)
+
+    def _rates_in_states(self, coefficients: tuple[Any, ...]) -> np.ndarray:
+        """Rates (reactions, states)."""
+        x = np.stack(self.layout.x)  # of sizes that few spaces differ in, so that little is compiled
+        return propensities_of(self.problem.network, coefficients, x)[:, : len(self.space)]
 
     def probabilities(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """Probabilities (times, states) at the times of the data, or at others up to the last of them."""
         primals, _, layout, steps = self.arguments(values)
         if times is not None:
             steps = self.steps(values, np.union1d(self._edges, times), times)
-        every = self.problem.once("laws", lambda: jax.jit(self.every_law))(primals, layout, steps)
+        every = self.kept("laws", self.every_law)(primals, layout, steps)
         return np.asarray(every)[:, : len(self.space)]
 
     def every_law(self, primals: Any, layout: Layout, steps: Steps) -> Array:
@@ -406,6 +415,13 @@ class Projected:
             return jumped(step(jumped(law, begin), edges, index), end)
 
         return on
+
+    def kept(self, key: Any, function: Callable[..., Any]) -> Any:
+        """A function, compiled at its first call and kept with the problem; of few states in little time, of many to
+        run in half the time."""
+        few = len(self.layout.real) <= _SOON_DONE
+        options = quick_to_compile(threads=True) if few else None
+        return self.problem.once((key, few), lambda: jax.jit(function, compiler_options=options))
 
     def observed(self, coefficients: tuple[Any, ...], x: tuple[Array, ...]) -> tuple[Array, ...]:
         """The observables, one array (states,) each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sbmlgrad.errors import UnknownIdError
+from sbmlgrad.errors import UnknownIdError, which
 from sbmlgrad.markup import html_table
 from sbmlgrad.model.elements import TIME, Elements, Species
 from sbmlgrad.model.evaluate import assignment_order, evaluate, symbol_ids
@@ -299,13 +298,9 @@ class Model:
         return f"'{identifier}' is set by {what}; change what it depends on instead: {', '.join(needs)}"
 
     def _unknown_id(self, identifier: str, ids: Iterable[str]) -> UnknownIdError:
-        ids = list(ids)
         if identifier in self.elements.reactions:
             return self._unknown(f"'{identifier}' is a reaction; change a parameter of its kinetic law instead")
-        local = [name for name in ids if name.endswith(f".{identifier}")]
-        close = (local or difflib.get_close_matches(identifier, ids, n=3))[:3]
-        hint = f"did you mean {' or '.join(close)}?" if close else "see the ids that the model declares"
-        return self._unknown(f"no parameter, compartment or species '{identifier}'; {hint}")
+        return self._unknown(f"no parameter, compartment or species '{identifier}'; {which(identifier, ids)}")
 
     def _unknown(self, problem: str) -> UnknownIdError:
         return UnknownIdError(f"{self.elements.source.path}: {problem}")

@@ -159,7 +159,7 @@ class OfCounts:
     def __call__(self, counts: Arrays, coefficients: Arrays) -> Arrays:
         time = np.float64(0.0)  # nothing follows it, or else it is among the coefficients
         inputs = self.timed.inputs(counts, coefficients) if self.timed else (time, *counts, *coefficients)
-        return tuple(self.program.unrolled(inputs)) if self.program else ()
+        return tuple(self.program.of_arrays(inputs)) if self.program else ()
 
 
 def _of_counts(program: Formulas | None, timed: Timed | None) -> OfCounts:

@@ -128,19 +128,16 @@ class Graph:
     def _grouped(self, operation: str, indices: Sequence[int], empty: float) -> int:
         fixed, moving = self.apart(indices)
         if fixed and moving:
-            return self.add(
-                operation, self._pairwise(operation, fixed, empty), self._pairwise(operation, moving, empty)
-            )
-        return self._pairwise(operation, indices, empty)
+            return self.add(operation, self.in_pairs(operation, fixed), self.in_pairs(operation, moving))
+        return self.in_pairs(operation, indices) if indices else self.constant(empty)
 
     def apart(self, indices: Sequence[int]) -> tuple[list[int], list[int]]:
         """Those that do not move, and those that do."""
         return [p for p in indices if p not in self.moving], [p for p in indices if p in self.moving]
 
-    def _pairwise(self, operation: str, indices: Sequence[int], empty: float) -> int:
+    def in_pairs(self, operation: str, indices: Sequence[int]) -> int:
+        """An operation of two, on many: depth, and so the time to compile, grows with the logarithm of how many."""
         row = list(indices)
-        if not row:
-            return self.constant(empty)
         while len(row) > 1:
             pairs = [self.add(operation, a, b) for a, b in zip(row[::2], row[1::2], strict=False)]
             row = pairs + ([row[-1]] if len(row) % 2 else [])
@@ -192,10 +189,7 @@ class _Translation:
         if kind in _UNARY:
             return graph.add(_UNARY[kind], *args)
         if kind in _FOLDED:
-            index = args[0]
-            for arg in args[1:]:
-                index = graph.add(_FOLDED[kind], index, arg)
-            return index
+            return graph.in_pairs(_FOLDED[kind], args)
         one = graph.constant(1.0)
         if kind in _INVERTED:
             name, inside = _INVERTED[kind].of, _INVERTED[kind].inside

@@ -1,8 +1,9 @@
 """Networks as data: propensities that are a number times a product of counts, in arrays instead of functions.
 
 A reaction of ``k*A*B`` is a number and two species, one of ``k*A*(A - 1)`` a number, twice the same species, and the
-offsets 0 and 1. What depends on what is read off, and other values of parameters are other numbers in the same arrays,
-so that one compiled loop serves every network.
+offsets 0 and 1. What is no product, such as ``1/(K + A)``, is a factor more, in instructions
+(:mod:`~sbmlgrad.network.law_code`). What depends on what is read off, and other values of parameters are other numbers
+in the same arrays, so that one compiled loop serves every network.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from sbmlgrad.network.discretise import OfCounts
 from sbmlgrad.network.graph import Graph
+from sbmlgrad.network.law_code import Coder, LawCode
 from sbmlgrad.network.network import ReactionNetwork
 from sbmlgrad.network.numpy_program import NumpyProgram
 from sbmlgrad.network.program import Program
@@ -40,15 +42,16 @@ class Lists(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """What parameters decide: a constant of each reaction, and an offset of each factor."""
+    """What parameters decide: a constant of each reaction, an offset of each factor, numbers in instructions."""
 
     constants: np.ndarray
     offsets: np.ndarray
+    in_code: np.ndarray = np.zeros(0)
 
 
 @dataclass(frozen=True, eq=False)
 class MassAction:
-    """Reactions whose propensities are ``constant * product(count[species] - offset)``.
+    """Reactions whose propensities are ``constant * product(count[species] - offset)``, times what instructions say.
 
     Attributes
     ----------
@@ -65,8 +68,10 @@ class MassAction:
     numbers
         The :class:`Numbers` that belong to coefficients, as ``network.rates`` takes them.
     constants_program
-        The same as a program of a graph, its outputs the constants and then the offsets of factors that are not plain;
-        None where they are given.
+        The same as a program of a graph, its outputs the constants, then the offsets of factors that are not plain, and
+        the numbers in instructions; None where they are given.
+    code
+        The instructions for what is no product; None where all laws are products.
     """
 
     size: int
@@ -78,6 +83,7 @@ class MassAction:
     plain: np.ndarray
     numbers: Callable[[Sequence[Any]], Numbers]
     constants_program: Program | None = field(default=None, repr=False)
+    code: LawCode | None = field(default=None, repr=False)
 
     @property
     def reactions(self) -> int:
@@ -95,6 +101,15 @@ class MassAction:
         touched = np.diff(self.dependents.starts)[self.jumps.items]
         return float(touched.sum()) / max(self.reactions, 1)
 
+    @cached_property
+    def instructions(self) -> float:
+        """How many instructions are followed when a reaction fires, on average over the reactions."""
+        if self.code is None:
+            return 0.0
+        lengths = np.concatenate([[0], np.cumsum(np.diff(self.code.starts)[self.dependents.reactions])])
+        of_species = np.diff(lengths[self.dependents.starts])
+        return float(of_species[self.jumps.items].sum()) / max(self.reactions, 1)
+
     def holds(self, coefficients: Sequence[Any]) -> bool:
         """Whether it says what the laws say: not of ``k*(1 + a*A)`` at ``a`` = 0, which is no line with an offset."""
         return bool(self.plain.all() or np.all(np.isfinite(self.numbers(coefficients).offsets)))
@@ -103,6 +118,8 @@ class MassAction:
         """The propensities (reactions, batch) at counts (species, batch)."""
         factors = x[self.factors.items] - numbers.offsets[:, None]
         values = numbers.constants[:, None] * _by_list(np.multiply, factors, self.factors, 1.0)
+        if self.code is not None:
+            values = values * self.code.values(x, numbers.in_code)
         enough = _by_list(np.minimum, (x[self.needs.items] >= self.least[:, None]).astype(float), self.needs, 1.0)
         return np.where(enough > 0, values, 0.0)
 
@@ -145,6 +162,11 @@ class Dependents(NamedTuple):
     reactions: np.ndarray
     partners: np.ndarray
 
+    @property
+    def runs(self) -> tuple[np.ndarray, ...]:
+        """Where each species' runs begin, and where the last ends (species,)."""
+        return self.starts[:-1], self.pairs, self.others, self.starts[1:]
+
     @classmethod
     def of(cls, network: MassAction) -> Dependents:
         """Those of a network, in a time linear in its size."""
@@ -152,6 +174,9 @@ class Dependents(NamedTuple):
         order = np.diff(factors.starts)
         is_simple = (order >= 1) & (order <= 2) & (np.diff(needs.starts) == 0)
         is_simple[factors.owners[~network.plain]] = False
+        none = np.zeros(0, np.int64)
+        coded, read = (none, none) if network.code is None else network.code.reads
+        is_simple[coded] = False
         first, last = factors.starts[:-1], factors.starts[1:] - 1
         two = np.flatnonzero(is_simple & (order == 2))
         same = two[factors.items[first[two]] == factors.items[last[two]]]
@@ -163,10 +188,10 @@ class Dependents(NamedTuple):
         kind = np.where(is_simple, order - 1, 2)
         keys = np.stack(
             [
-                np.concatenate([species, needs.items]),
-                np.concatenate([kind[owner], np.full(len(needs.items), 2)]),
-                np.concatenate([owner, needs.owners]),
-                np.concatenate([partner, np.full(len(needs.items), -1)]),
+                np.concatenate([species, needs.items, read]),
+                np.concatenate([kind[owner], np.full(len(needs.items) + len(read), 2)]),
+                np.concatenate([owner, needs.owners, coded]),
+                np.concatenate([partner, np.full(len(needs.items) + len(read), -1)]),
             ]
         )
         keys = np.unique(keys, axis=1) if keys.shape[1] else keys
@@ -175,7 +200,7 @@ class Dependents(NamedTuple):
 
 
 def mass_action_of(network: ReactionNetwork) -> MassAction | None:
-    """The network as data; None where a law is no product of a number and counts, or is a function from Python."""
+    """The network as data; None where a law follows more than counts, is very long, or is a function from Python."""
     found = _found(network)
     return found if isinstance(found, MassAction) else None
 
@@ -204,32 +229,42 @@ def _read(network: ReactionNetwork) -> MassAction | str:
     program = rates.program
     products = _Products(program.graph, program.inputs[1 : 1 + len(network.species)])
     laws = []
+    coder, code = Coder(program.graph, products.species), []
     for name, output in zip(network.reactions, program.outputs, strict=True):
         law = products.of(output)
-        if law is None:
-            return f"the law of reaction {name!r} is no number times numbers of molecules"
+        rows = coder.of(law.formulas) if law.formulas else []
+        if rows is None:
+            return f"the law of reaction {name!r} is too long, or follows more than numbers of molecules"
         laws.append(law)
-    return _assembled(network, program, laws)
+        code.append(rows)
+    return _assembled(network, program, laws, coder, code)
 
 
-def _assembled(network: ReactionNetwork, program: Program, laws: Sequence[_Product]) -> MassAction:
+def _assembled(
+    network: ReactionNetwork,
+    program: Program,
+    laws: Sequence[_Product],
+    coder: Coder,
+    code: Sequence[Sequence[tuple[int, int, int, int]]],
+) -> MassAction:
     graph, zero = program.graph, program.graph.constant(0.0)
     factors = [factor for law in laws for factor in law.factors]
     needs = [need for law in laws for need in law.needs]
     plain = np.array([offset == zero for _, offset in factors], bool)
     constants = [graph.quotient(graph.product(law.above), graph.product(law.below)) for law in laws]
     offsets = [offset for _, offset in factors if offset != zero]
-    of_coefficients = Program(graph, program.inputs, (*constants, *offsets))
+    of_coefficients = Program(graph, program.inputs, (*constants, *offsets, *coder.numbers))
     run, before = NumpyProgram(of_coefficients), 1 + len(network.species)
 
     def numbers(coefficients: Sequence[Any]) -> Numbers:
         inputs = np.zeros(len(program.inputs))
         inputs[before : before + len(coefficients)] = [float(value) for value in coefficients]
         values, all_offsets = run(inputs), np.zeros(len(plain))
-        all_offsets[~plain] = values[len(laws) :]
-        return Numbers(values[: len(laws)], all_offsets)
+        all_offsets[~plain] = values[len(laws) : len(laws) + len(offsets)]
+        return Numbers(values[: len(laws)], all_offsets, values[len(laws) + len(offsets) :])
 
-    columns = network.columns
+    columns, starts = network.columns, np.cumsum([0, *map(len, code)], dtype=np.int64)
+    rows = np.array([row for rows in code for row in rows], np.uint32).reshape(-1, 4)
     return MassAction(
         size=len(network.species),
         factors=Lists.of([[species for species, _ in law.factors] for law in laws]),
@@ -240,48 +275,53 @@ def _assembled(network: ReactionNetwork, program: Program, laws: Sequence[_Produ
         plain=plain,
         numbers=numbers,
         constants_program=of_coefficients,
+        code=LawCode(starts, rows) if len(rows) else None,
     )
 
 
 class _Product(NamedTuple):
-    """A law: nodes of numbers above and below the line, (species, node of its offset), (species, least number)."""
+    """A law: nodes of numbers above and below the line, (species, node of its offset), (species, least number), and
+    nodes of factors that are no lines in one count."""
 
     above: list[int]
     below: list[int]
     factors: list[tuple[int, int]]
     needs: list[tuple[int, float]]
+    formulas: list[int]
 
     def times(self, other: _Product) -> _Product:
         return _Product(
-            self.above + other.above, self.below + other.below, self.factors + other.factors, self.needs + other.needs
+            self.above + other.above,
+            self.below + other.below,
+            self.factors + other.factors,
+            self.needs + other.needs,
+            self.formulas + other.formulas,
         )
 
 
 class _Products:
-    """Nodes of a graph read as products; those that are not give None."""
+    """Nodes of a graph read as products."""
 
     def __init__(self, graph: Graph, counts: Iterable[int]):
         self.graph = graph
         self.species = {node: index for index, node in enumerate(counts)}
         self.zero, self.one, self.minus_one = (graph.constant(value) for value in (0.0, 1.0, -1.0))
 
-    def of(self, index: int) -> _Product | None:
+    def of(self, index: int) -> _Product:
         if index not in self.graph.moving:
-            return _Product([index], [], [], [])
+            return _Product([index], [], [], [], [])
         node = self.graph.nodes[index]
         if node.operation == "mul":
-            first, second = self.of(node.args[0]), self.of(node.args[1])
-            return first.times(second) if first and second else None
+            return self.of(node.args[0]).times(self.of(node.args[1]))
         if node.operation == "div" and node.args[1] not in self.graph.moving:
-            above = self.of(node.args[0])
-            return above.times(_Product([], [node.args[1]], [], [])) if above else None
+            return self.of(node.args[0]).times(_Product([], [node.args[1]], [], [], []))
         if node.operation == "neg":
-            inside = self.of(node.args[0])
-            return inside.times(_Product([self.minus_one], [], [], [])) if inside else None
+            return self.of(node.args[0]).times(_Product([self.minus_one], [], [], [], []))
         if node.operation == "where" and node.args[2] == self.zero:
-            needs, inside = self._needs(node.args[0]), self.of(node.args[1])
-            return inside.times(_Product([], [], [], needs)) if inside and needs is not None else None
-        return self._line(index)
+            needs = self._needs(node.args[0])
+            if needs is not None:
+                return self.of(node.args[1]).times(_Product([], [], [], needs, []))
+        return self._line(index) or _Product([], [], [], [], [index])
 
     def _line(self, index: int) -> _Product | None:
         """A factor that is a line in one count: slope * (count - offset)."""
@@ -294,7 +334,7 @@ class _Products:
         value = graph.value(height)
         if value is not None and slope == self.one:
             offset = graph.constant(0.0 - value)
-        return _Product([slope], [], [(species, offset)], [])
+        return _Product([slope], [], [(species, offset)], [], [])
 
     def _slope_and_height(self, index: int) -> tuple[int, int, int] | None:
         """Species, slope and height of ``slope * count + height``, the latter as nodes that do not move."""

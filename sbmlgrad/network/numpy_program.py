@@ -17,7 +17,7 @@ def _factorial(x: Any) -> Any:
     return gamma(x + 1.0)
 
 
-_OPERATIONS: dict[str, Callable[..., Any]] = {
+NUMPY_OPERATIONS: dict[str, Callable[..., Any]] = {
     **{item.name: item.evaluate for item in ELEMENTARY},
     "factorial": _factorial,
     **arithmetic(np, np.divide, np.power),
@@ -34,7 +34,7 @@ class NumpyProgram:
         batches, self._constants, self._outputs = program.schedule
         self._read = np.array(program.read, np.int64)
         self._batches = [
-            (node, _OPERATIONS.get(node.operation), [np.array(column) for column in columns])
+            (node, NUMPY_OPERATIONS.get(node.operation), [np.array(column) for column in columns])
             for node, columns in batches
         ]
         self._size = len(self._read) + len(self._constants) + sum(len(columns[0]) for _, columns in batches)

@@ -20,6 +20,8 @@ import numpy as np
 from sbmlgrad.model.elementary import ELEMENTARY
 from sbmlgrad.network.graph import LOGIC, RELATIONS, Graph, Node
 
+LARGE = 2000
+"""Nodes up to which XLA fuses them in seconds."""
 Draw = Callable[[int, int, tuple[Any, ...]], Any]
 """A random number of the (kind, index, parameters) of ``draw``."""
 Run = Callable[["Node", tuple[Any, ...]], Any]
@@ -112,6 +114,14 @@ class Program:
         """The outputs node by node, from one array for each input; those that are constant come as plain numbers."""
         return self._node_by_node(values, partial(_run, random=random), _as_it_is)
 
+    def of_arrays(self, values: Sequence[Any]) -> list[Any]:
+        """The outputs from one array for each input, node by node where that compiles in a moment."""
+        if len(self._work) <= LARGE or self._quick_unrolled():
+            return self.unrolled(values)
+        shape = jnp.broadcast_shapes(*(jnp.shape(values[number]) for number in self.read))
+        rows = [jnp.broadcast_to(jnp.asarray(value, jnp.float64), shape) for value in values]
+        return list(self(jnp.stack(rows)))
+
     def _all(self, values: Any, run: Run, given: Callable[[Any], Any]) -> Any:
         """The outputs (outputs, ...); ``given`` makes of numbers (...) in the program what ``run`` takes."""
         shape = values.shape[1:]
@@ -142,6 +152,11 @@ class Program:
     def _work(self) -> list[int]:
         given = frozenset(self.inputs)
         return [index for index in self.graph.reachable(self.outputs, given) if index not in given]
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether it is compiled node by node though it is large, since nodes wait for each other."""
+        return len(self._work) > LARGE and self._quick_unrolled()
 
     def _quick_unrolled(self) -> bool:
         """Whether running node by node compiles faster: for small programs and for those that are deep and narrow."""

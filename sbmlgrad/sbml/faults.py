@@ -100,7 +100,8 @@ _Verdict = tuple[tuple[Any, ...], int, str]  # the kind of an error, its line, a
 def without_nameless(document: Any) -> None:
     """Take out, in place, what no formula can name because it has no id."""
     everything = document.getListOfAllElements()
-    for item in [everything.get(index) for index in range(everything.getSize())]:
+    # the first one each time: this list of libsbml walks from its head to whatever is asked for
+    for item in [everything.remove(0) for _ in range(everything.getSize())]:
         if item.getElementName() in _TO_BE_NAMED and item.getPackageName() == "core" and not item.getId():
             item.removeFromParentAndDelete()
 

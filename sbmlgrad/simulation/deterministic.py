@@ -20,7 +20,7 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import rate_equations
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.rate_equations import equations_of_network, flat
-from sbmlgrad.simulation.failures import restless
+from sbmlgrad.simulation.failures import restless, too_many_steps
 from sbmlgrad.simulation.flow import Trajectory
 from sbmlgrad.simulation.path import (
     DONE,
@@ -253,14 +253,17 @@ def _follow(trajectory: Trajectory, state: Array, begin: Array) -> tuple[Path, A
 
 
 @cache
-def quick_to_compile() -> dict[str, Any] | None:
+def quick_to_compile(threads: bool = False) -> dict[str, Any] | None:
     """XLA options for a program that runs once or a few times: these halve the time to compile it, or better.
 
-    Without XLA's emitters of fused loops it runs no slower, as it is small operations on small arrays.
+    Without XLA's emitters of fused loops it runs no slower, where it is small operations on small arrays, or what
+    reads far apart in memory. With ``threads``, all cores work on an operation of a large array.
     """
     options = compiler_options()
     if options is None:
         return None
+    if threads:
+        options = {}
     quick = {**options, "xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
     try:
         jax.jit(lambda: 1.0, compiler_options=quick)()
@@ -302,10 +305,7 @@ def _compiled_tangents(model: HybridModel, settings: Settings) -> Any:
 def _failure(model: HybridModel, path: Path, status: int, settings: Settings) -> SimulationError:
     source, time = model.source, float(path.time)
     if status == TOO_MANY_STEPS:
-        return TruncationError(
-            f"{source}: at time {time:g} the solver has taken {settings.most_steps} steps and is not at the end; "
-            "end earlier, or look for a variable that changes without bound"
-        )
+        return TruncationError(f"{source}: at time {time:g} {too_many_steps(int(path.steps), settings.most_steps)}")
     if status == ENDLESS_EVENTS:
         return SimulationError(
             f"{source}: events trigger each other without end at time {time:g}; check their triggers and assignments"

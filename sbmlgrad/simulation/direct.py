@@ -99,7 +99,7 @@ class DirectMethod:
             stoichiometry=model.jumps[self.parts.reacting].astype(np.int64),
             x0=[0.0] * len(self.reacting),
             parameters={},
-            rates=lambda x, inputs: tuple(self.propensities.unrolled(self.with_counts(x, inputs))),
+            rates=lambda x, inputs: tuple(self.propensities.of_arrays(self.with_counts(x, inputs))),
         )
         self.functional: PathFunctional = _Density(self.network, self._martingales()) if settings.scored else _Fired()
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sbmlgrad.network import ReactionNetwork
+from sbmlgrad.network.columns import Columns
 from sbmlgrad.network.discretise import OfCounts
 from sbmlgrad.network.hybrid_model import EventSystem, HybridModel
 from sbmlgrad.network.jacobian import coloured, held_variables, members
@@ -66,20 +67,22 @@ class Dynamics:
 
     ``state`` (variables,) is that at the start, ``jumps`` (variables, channels) what reactions change. ``rates`` gives
     the propensities, after them the flow (channels + variables, columns), of times (columns,) and states (variables,
-    columns). ``seconds`` is about what a call with so many columns takes, ``nodes`` how many operations are in it.
-    ``timed`` says whether anything follows time, ``updates`` how many propensities change when a reaction fires, where
-    only those are computed.
+    columns), and ``look_for_pattern`` what each of them depends on. ``seconds`` is about what a call with so many
+    columns takes, ``nodes`` how many operations are in it. ``timed`` says whether anything follows time, ``is_deep``
+    whether operations wait for each other so that they are compiled one by one, ``updates`` how many propensities
+    change when a reaction fires, where only those are computed.
     """
 
     state: np.ndarray
-    jumps: np.ndarray
+    jumps: Columns
     whole: np.ndarray
     rates: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    pattern: Pattern
+    look_for_pattern: Callable[[], Pattern]
     seconds: Callable[[int], float]
     nodes: int
     timed: bool = False
     events: EventSystem | None = None
+    is_deep: bool = False
     updates: float | None = None
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
     """The vectors of which programs are functions (inputs, columns)."""
@@ -92,7 +95,14 @@ class Dynamics:
     @cached_property
     def changing(self) -> np.ndarray:
         """Which variables are numbers of molecules that reactions change (variables,)."""
-        return np.asarray(self.whole & self.jumps.any(axis=1))
+        moved = np.zeros(len(self.state), bool)
+        moved[self.jumps.rows[self.jumps.values != 0]] = True
+        return np.asarray(self.whole & moved)
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Which propensities and slopes depend on which variables; it takes long where there are thousands."""
+        return self.look_for_pattern()
 
     @property
     def only_counts(self) -> bool:
@@ -129,17 +139,39 @@ class Dynamics:
 
     @property
     def _is_sparse(self) -> bool:
-        return self.jumps.size > _LARGEST_DENSE
+        return bool(np.prod(self.jumps.shape) > _LARGEST_DENSE)
+
+    @cached_property
+    def matrix(self) -> Any:
+        """The jumps as a matrix (variables, channels) to multiply with; a sparse one of scipy's where it is large."""
+        return self._matrix(self.jumps.values)
+
+    @cached_property
+    def squares(self) -> Any:
+        """Those of the jumps, as such a matrix."""
+        return self._matrix(self.jumps.values**2)
+
+    @property
+    def entries(self) -> int:
+        """How many numbers there are in such a matrix."""
+        return len(self.jumps.values) if self._is_sparse else int(np.prod(self.jumps.shape))
+
+    def _matrix(self, values: np.ndarray) -> Any:
+        if not self._is_sparse:
+            return self.jumps._replace(values=values).matrix(np.float64)
+        from scipy import sparse
+
+        columns = values.astype(np.float64), self.jumps.rows, self.jumps.starts
+        return sparse.csr_matrix(sparse.csc_matrix(columns, self.jumps.shape))
 
     @cached_property
     def _change(self) -> Any:
         """What is done to the variables by all reactions and by the flow (variables, channels + variables)."""
-        change = np.column_stack([self.jumps, np.eye(len(self.state))])
         if not self._is_sparse:
-            return change
+            return np.column_stack([self.matrix, np.eye(len(self.state))])
         from scipy import sparse
 
-        return sparse.csr_matrix(change)
+        return sparse.csr_matrix(sparse.hstack([self.matrix, sparse.identity(len(self.state))]))
 
 
 def of_process(process: HybridModel, quantities: np.ndarray) -> Dynamics:
@@ -161,7 +193,7 @@ def of_process(process: HybridModel, quantities: np.ndarray) -> Dynamics:
             inputs[1 + size + delays.indices] = now(inputs)
         return inputs
 
-    return _of_programs(programs, kept, joined, state, process.jumps, process.whole, process.events)
+    return _of_programs(programs, kept, joined, state, process.columns, process.whole, process.events)
 
 
 def of_network(
@@ -171,7 +203,7 @@ def of_network(
     compiled: Rates | None = None,
 ) -> Dynamics:
     """The mean dynamics of a network; ``compiled`` gives propensities (channels, 1) of one state (variables, 1)."""
-    jumps, size = network.stoichiometry.astype(np.float64), len(network.species)
+    jumps, size = network.columns, len(network.species)
     whole, state = np.ones(size, bool), np.asarray(counts, np.float64)
     if isinstance(network.rates, OfCounts) and network.rates.program is not None and network.rates.timed is None:
         kept = network.compiled.setdefault("numpy", {})
@@ -192,7 +224,7 @@ def of_network(
     def seconds(columns: int) -> float:
         return columns * (5e-5 + count * _PER_NUMBER)
 
-    return Dynamics(state, jumps, whole, rates, Pattern.dense(count + size, size), seconds, nodes=4 * count)
+    return Dynamics(state, jumps, whole, rates, partial(Pattern.dense, count + size, size), seconds, nodes=4 * count)
 
 
 def _of_programs(
@@ -200,7 +232,7 @@ def _of_programs(
     kept: dict[str, Any],
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray],
     state: np.ndarray,
-    jumps: np.ndarray,
+    jumps: Columns,
     whole: np.ndarray,
     events: EventSystem | None,
 ) -> Dynamics:
@@ -208,7 +240,6 @@ def _of_programs(
     size = len(state)
     if not kept:
         kept["run"] = [NumpyProgram(program) for program in programs]
-        kept["pattern"] = Pattern.of(programs, size)
         kept["timed"] = _timed(programs, events)
     run, missing = kept["run"], jumps.shape[1] + size - sum(len(program.outputs) for program in programs)
 
@@ -216,15 +247,22 @@ def _of_programs(
         inputs = joined(times, states)
         return np.concatenate([*(program(inputs) for program in run), np.zeros((missing, states.shape[1]))])
 
+    def pattern() -> Pattern:
+        found: Pattern | None = kept.get("pattern")
+        if found is None:
+            found = kept["pattern"] = Pattern.of(programs, size)
+        return found
+
     return Dynamics(
         state=state,
         jumps=jumps,
         whole=whole,
         rates=rates,
-        pattern=kept["pattern"],
+        look_for_pattern=pattern,
         seconds=partial(_seconds, sum(p.batches for p in run), sum(p.nodes for p in run)),
         nodes=sum(p.nodes for p in run),
         timed=kept["timed"],
+        is_deep=any(program.is_deep for program in programs),
         events=events,
         joined=joined,
     )

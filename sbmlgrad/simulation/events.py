@@ -18,8 +18,6 @@ from sbmlgrad.simulation.random import Streams, is_whole, key, uniform, whole
 _AT_ONCE = 1e-150  # a delay that is none, in any unit: near time 0, floats tell even such times apart
 MOST_AT_ONCE = 10_000  # events executed at one instant
 MOST_ROUNDS = 300_000  # in which events of a trajectory are triggered or executed
-_SOON = 10_000  # of them, from which on it is seen how many there will be
-_IN_DOUBT = 3.0  # times what is allowed, since there may be fewer later
 
 
 class Pending(NamedTuple):
@@ -31,7 +29,6 @@ class Pending(NamedTuple):
     truth: Array
     due: Array
     values: Array  # (events, slots, assignments)
-    since: Array  # when the trajectory began
     chance: Array  # counts rounds, each of which has random numbers of its own
     fractions: Array  # (variables,) whether a number of molecules was set that is not whole
     full: Array  # whether there was no slot for one
@@ -48,14 +45,13 @@ class Events:
         self.model, self.system, self.slots = model, model.events, slots
         self.coefficients, self.keys, self.trajectory = coefficients, keys, trajectory
 
-    def nothing(self, begin: Array) -> Pending:
+    def nothing(self) -> Pending:
         """The state before the beginning: no event waits, triggers as the model says they were."""
         shape = (len(self.system.names), self.slots)
         return Pending(
             truth=jnp.asarray(self.system.initial),
             due=jnp.full(shape, jnp.inf),
             values=jnp.zeros((*shape, self.system.targets.shape[1])),
-            since=lax.stop_gradient(begin),
             chance=jnp.zeros((), jnp.uint32),
             fractions=jnp.zeros(len(self.model.variables), bool),
             full=jnp.zeros((), bool),
@@ -65,12 +61,6 @@ class Events:
     def seen(self, time: Array, state: Array) -> Array:
         """The truth of triggers (events,)."""
         return self.system.triggers(joined(time, state, self.coefficients(time))) > 0.5
-
-    def restless(self, pending: Pending, time: Array, end: Array) -> Array:
-        """Whether events have been so many by a time that far more than are allowed would be by the end."""
-        rounds = pending.chance.astype(jnp.float64)
-        will = rounds * (end - pending.since) > _IN_DOUBT * MOST_ROUNDS * (time - pending.since)
-        return (rounds > _SOON) & will
 
     def settle(self, time: Array, state: Array, pending: Pending) -> tuple[Array, Pending]:
         """Schedule what was triggered and execute what is due, one after the other, until nothing is."""

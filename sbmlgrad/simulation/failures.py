@@ -74,6 +74,14 @@ def check_effort(model: HybridModel, paths: Path, first: int, count: int, max_ev
     )
 
 
+def too_many_steps(taken: int, most: int) -> str:
+    """What is said of a solver that takes more steps than it may."""
+    return (
+        f"the solver has taken {taken} steps and will not be at the end with the {most} that are allowed; end earlier, "
+        "or look for what changes without bound or faster than need be"
+    )
+
+
 def restless(rounds: int, where: str) -> str:
     """What is said of events that will be more than are allowed."""
     return (
@@ -105,8 +113,7 @@ def failure(
         )
     if status == TOO_MANY_STEPS:
         return TruncationError(
-            f"{source}: {where} the solver has taken the {settings.most_steps:.3g} steps allowed between reactions; "
-            "end earlier, or look for a variable that changes without bound"
+            f"{source}: {where} {too_many_steps(int(np.asarray(paths.steps)[failed]), settings.most_steps)}"
         )
     if status == ENDLESS_EVENTS:
         return SimulationError(f"{source}: events trigger each other without end {where}; check their triggers")

@@ -20,7 +20,7 @@ from jax import Array, lax
 from sbmlgrad.network.hybrid_model import HybridModel, joined
 from sbmlgrad.simulation.crossings import Crossings, first_zero
 from sbmlgrad.simulation.delay_history import DelayHistory, empty_history, recall, remember
-from sbmlgrad.simulation.events import Events, whole_counts
+from sbmlgrad.simulation.events import MOST_ROUNDS, Events, whole_counts
 from sbmlgrad.simulation.path import (
     BAD_PROPENSITY,
     DONE,
@@ -34,6 +34,7 @@ from sbmlgrad.simulation.path import (
     Path,
     Realisation,
     Settings,
+    foreseen,
 )
 from sbmlgrad.simulation.random import exponential, is_whole, uniform
 from sbmlgrad.simulation.rosenbrock import Dense, Step
@@ -87,7 +88,7 @@ class Trajectory:
         """
         if self.model.delays is not None:
             self.history = empty_history(begin, _MEMORY * self.settings.slots, len(self.model.delays.indices))
-        pending = self.events.nothing(begin) if self.events else None
+        pending = self.events.nothing() if self.events else None
         fractions = jnp.asarray(self.model.whole) & ~is_whole(state)
         state = whole_counts(
             self.model, state, self.realisation.keys, self.realisation.trajectory, jnp.zeros((), jnp.uint32)
@@ -100,6 +101,7 @@ class Trajectory:
         if self.model.propensities is not None:
             state = jnp.concatenate([state, jnp.zeros(len(self.integrated) + 1)])
         path = Path(
+            since=lax.stop_gradient(begin),
             time=begin,
             state=state,
             step=_FIRST * (self.times[-1] - begin),  # too small costs a few steps: each may be larger than the last
@@ -355,11 +357,11 @@ class Trajectory:
         position = path.position + observed
         status = jnp.where((position > last) & (path.status == RUNNING), DONE, path.status)
         between = path.steps - path.draws.astype(jnp.int32)
-        late = (status == RUNNING) & (between >= self.settings.most_steps)
-        status = jnp.where(late, TOO_MANY_STEPS, status)
-        if path.pending is not None and self.events is not None:
-            restless = self.events.restless(path.pending, path.time, self.times[last])
-            status = jnp.where((status == RUNNING) & restless, RESTLESS_EVENTS, status)
+        late = jnp.maximum(between, 0.01 * foreseen(path, between, self.times[-1])) >= self.settings.most_steps
+        status = jnp.where((status == RUNNING) & late, TOO_MANY_STEPS, status)
+        if path.pending is not None:
+            rounds = foreseen(path, path.pending.chance, self.times[-1])  # there may be fewer later
+            status = jnp.where((status == RUNNING) & (rounds > 3.0 * MOST_ROUNDS), RESTLESS_EVENTS, status)
             status = jnp.where(path.pending.full, QUEUE_FULL, status)
             status = jnp.where(path.pending.endless, ENDLESS_EVENTS, status)
         return path._replace(position=position, status=status, observed=observed)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from sbmlgrad.cores import cores
 from sbmlgrad.errors import LongRunWarning, PropensityError, TruncationError, warn_user
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.mass_action import MassAction
-from sbmlgrad.network.program import Program
+from sbmlgrad.network.program import LARGE, Program
 from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
 from sbmlgrad.simulation.ensemble import propensities_of
 from sbmlgrad.simulation.experiment import Experiment, too_many
@@ -27,6 +29,7 @@ _FINER = 10  # steps of a solver that is not rough, for each rough one
 _NEAR = 0.01  # of a limit: what is not even near it need not be known closely
 _LAST = "the last forecast"  # its key in a cache
 _SOON = 6.0  # seconds, of which it need not be known closely how many they are
+_LANES = 20  # trajectories, of which a step takes as long as of fewer
 _LONG = 60.0  # seconds that nobody should wait unwarned
 _ROUNDING = 1e-9  # of a propensity below 0 that may come of it
 
@@ -78,6 +81,17 @@ def forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely
     """
     if not end > start:
         return Forecast(start, end, 0.0, end, limit, None, (0, 0.0))
+    # at this size, threads of OpenBLAS wait for each other ten times longer than they work, wherever cores are busy
+    with _linear_algebra().limit(limits=1, user_api="blas"):
+        return _forecast(dynamics, start, end, limit, closely)
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    return ThreadpoolController()  # of numpy, which is loaded
+
+
+def _forecast(dynamics: Dynamics, start: float, end: float, limit: float, closely: bool) -> Forecast:
     course = follow(dynamics, start, end, limit)
     counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
     largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
@@ -223,14 +237,15 @@ def _long(source: str, ahead: Forecast, n: int, compiling: float, running: float
 def seconds(dynamics: Dynamics, ahead: Forecast, n: int) -> tuple[float, float]:
     """About what it takes to compile the loop of a process, and to run ``n`` trajectories of it.
 
-    From what a dozen published models took on one core of a server; it may be off by a factor of 5.
+    From what published models took on one core of a server (benchmarks/forecasts.py): it may be off by a factor of 3.
     """
-    size = dynamics.nodes + 4 * dynamics.channels + 2 * len(dynamics.state)
+    fused = dynamics.nodes if dynamics.is_deep else min(dynamics.nodes, LARGE)
+    size = fused + 4 * dynamics.channels + 2 * len(dynamics.state)
     if dynamics.updates is not None:
         return 8.0, n / min(cores(), n) * ahead.firings * (5e-8 + 3e-9 * dynamics.updates)
     at_once = min(cores(), max(1, n // 256))
     if dynamics.only_counts and not dynamics.timed:
-        return 1.0 + 0.005 * size, n / at_once * ahead.firings * (1e-8 + 1.5e-9 * size)
+        return 1.0 + 0.005 * size, max(n, _LANES) / at_once * ahead.firings * (1e-8 + 1.5e-9 * size)
     steps = ahead.firings + _FINER * ahead.steps
     return 3.5 + 0.012 * size, n / at_once * steps * (6e-7 + 3e-9 * size)
 

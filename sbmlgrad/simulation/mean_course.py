@@ -22,6 +22,7 @@ _FINEST = 1e-13  # of the time asked for, the shortest step
 _FIRST = 1e-10  # of the time asked for, the shortest step to begin with
 _APART = 1e-4  # relative, between two looks at a law for its slope
 _ROUGHEST = 100.0  # tolerances by which a step may be wrong where time runs out
+_OF_A_MATRIX = 1e-10  # seconds to invert it, for the cube of its size
 _LOOK = 2e-4  # seconds, at events that may have to be executed
 _UNEVEN = 0.3  # part of a step's firings by which two rules may differ
 
@@ -66,8 +67,11 @@ class _Walk:
         if self.events is not None:
             self.state = self.events.settle(start, self.state)
         size = len(self.state)
-        self.work_of_step = 2 * dynamics.seconds(1) + dynamics.seconds(1 + dynamics.pattern.directions.shape[1])
-        self.work_of_step += 1e-4 + size * 2e-6 + size**3 * 1e-10
+        self.work_of_step = 1e-4 + size * 2e-6 + size**3 * _OF_A_MATRIX
+        if self.work_of_step > seconds:
+            self.seconds = -1.0  # not even one step can be taken: what fires at first is all that is seen
+        else:
+            self.work_of_step += 2 * dynamics.seconds(1) + dynamics.seconds(1 + dynamics.pattern.directions.shape[1])
         self.totals, self.slopes = self._rates(self.time, self.state)
         with np.errstate(all="ignore"):
             flows = np.nan_to_num(np.maximum(np.abs(self.state), 1e-6 * self.span * np.abs(self.slopes)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
 from sbmlgrad.simulation.delay_history import DelayHistory
@@ -13,11 +14,13 @@ from sbmlgrad.simulation.random import Streams
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 
 RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, RESTLESS_EVENTS, QUEUE_FULL, BAD_PROPENSITY = range(8)
+_SOON = 10_000  # steps, or rounds of events, from which on it is seen how many there will be
 
 
 class Path(NamedTuple):
     """Where a trajectory is: what the loop carries."""
 
+    since: Array  # when it began
     time: Array
     state: Array  # (variables,), and last, where there are propensities, their integral since the last reaction
     step: Array  # the size of step that the solver would like
@@ -39,6 +42,12 @@ class Path(NamedTuple):
     history: DelayHistory | None  # what delays need
     weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
     martingales: Array | None  # (martingales,) see Settings.martingales
+
+
+def foreseen(path: Path, number: Array, end: Array) -> Array:
+    """What a number that grows as it did so far will be at the ``end``; itself, while it is small."""
+    so_far = (path.time - path.since) / (end - path.since)
+    return jnp.where(number > _SOON, number / so_far, number)
 
 
 class Realisation(NamedTuple):

@@ -38,16 +38,16 @@ def fly(dynamics: Dynamics, start: float, end: float, seconds: float = 0.3) -> P
     rng, shape = np.random.default_rng(_SEED), (len(dynamics.state), _TRAJECTORIES)
     counts = np.floor(dynamics.state[:, None] + rng.random(shape))
     times, firings = np.full(_TRAJECTORIES, start), np.zeros(_TRAJECTORIES)
-    work = dynamics.seconds(_TRAJECTORIES) + 2e-4 + 2e-9 * dynamics.jumps.size * _TRAJECTORIES
-    squares, longest = dynamics.jumps**2, (end - start) / _FEWEST_STEPS if dynamics.timed else np.inf
+    work = dynamics.seconds(_TRAJECTORIES) + 2e-4 + 2e-9 * dynamics.entries * _TRAJECTORIES
+    longest = (end - start) / _FEWEST_STEPS if dynamics.timed else np.inf
     marks = [(times, firings)] * 2  # as of some steps ago: at least half of them
     for number in range(1, 1 + max(1, int(seconds / work))):
         propensities, drift = dynamics.propensities_and_slopes(times, counts)
         propensities = np.where(np.isfinite(propensities) & (times < end), propensities, 0.0)
         left = np.minimum(end - times, longest)
-        steps, fired = _step(propensities, drift, squares @ propensities, counts, left, rng)
+        steps, fired = _step(propensities, drift, dynamics.squares @ propensities, counts, left, rng)
         times = times + np.minimum(steps, left)
-        counts = np.maximum(counts + dynamics.jumps @ fired, 0.0)
+        counts = np.maximum(counts + dynamics.matrix @ fired, 0.0)
         firings = firings + fired.sum(axis=0)
         if np.all(times >= end * (1 - 1e-12)):
             return Pilot(float(firings.mean()), end, float(firings.mean()))

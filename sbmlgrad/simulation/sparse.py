@@ -35,9 +35,11 @@ T = TypeVar("T")
 
 _FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the other on a GPU
 # About what a firing costs on a CPU, in nanoseconds: here, and in the loop of all propensities at once, by reactions.
-_FIXED, _UPDATE, _OTHER = 40.0, 2.0, 0.9
+_FIXED, _UPDATE, _INSTRUCTION = 38.0, 2.0, 3.0
+_OTHER_FIXED, _OTHER, _OTHER_INSTRUCTION = 12.0, 0.75, 0.3
 _BUDGET = 1 << 19  # random draws between two looks at whether anybody still waits
 _ONE_LEVEL = 500  # reactions up to which there are sums of one level
+_LEAF_BITS = 4  # log2 of the propensities in a sum where there are two levels: two lines of a cache
 _LARGEST_PIECE = 64  # trajectories
 
 
@@ -51,7 +53,7 @@ def suited(
     """
     if sparse and (reason := not_as_data(network)):
         raise SimulationError(f"method 'ssa-sparse': {reason}; use method 'ssa'")
-    fewest = _FEWEST_BESIDE_GPU if on_accelerator() else _FIXED / _OTHER
+    fewest = _FEWEST_BESIDE_GPU if on_accelerator() else (_FIXED - _OTHER_FIXED) / _OTHER
     if sparse is False or (sparse is None and len(network.reactions) < fewest):
         return None
     data = mass_action_of(network)
@@ -62,8 +64,17 @@ def suited(
                 "use method 'ssa'"
             )
         return None
-    is_slower = data is not None and _OTHER * data.reactions < _FIXED + _UPDATE * data.updates
-    return None if sparse is None and is_slower else data
+    if sparse is None and data is not None and not on_accelerator():
+        here, there = costs(data)
+        return data if here < there else None
+    return data
+
+
+def costs(network: MassAction) -> tuple[float, float]:
+    """About what a firing takes on a core, in nanoseconds: here, and where all propensities are computed at once."""
+    here = _FIXED + _UPDATE * network.updates + _INSTRUCTION * network.instructions
+    coded = 0 if network.code is None else len(network.code.rows)
+    return here, _OTHER_FIXED + _OTHER * network.reactions + _OTHER_INSTRUCTION * coded
 
 
 def run_sparse(
@@ -154,9 +165,9 @@ class SparseRun:
     def run(self, first: int, records: np.ndarray) -> int:
         """Fill the records (species, times, trajectories) from trajectory ``first`` on: how many reactions fired."""
         loop, scratch, count = self.loop, self.scratch(), records.shape[-1]
-        task, place, kinds = self.task(first, count), scratch.place, self.by_kind()
+        task, place, kinds, code = self.task(first, count), scratch.place, self.by_kind(), self.code()
         while True:
-            status = loop.advance(self.tables, scratch, kinds, task, records, _BUDGET)
+            status = loop.advance(self.tables, scratch, kinds, code, task, records, _BUDGET)
             done = int(place[loop.TRAJECTORY])
             times = np.full(count, self.ensemble.start)
             times[:done] = self.ensemble.times[-1]
@@ -173,12 +184,12 @@ class SparseRun:
         """Raise for a trajectory that cannot go on, and for one that clearly heads for too many reactions."""
         loop, place, ensemble = self.loop, scratch.place, self.ensemble
         at = Whereabouts(trajectory, float(scratch.clock[0]), float(place[loop.FIRED]), scratch.x)
-        values = self.network.propensities(at.x[:, None], self.numbers)[:, 0]
         if status == loop.BROKEN:
-            raise broken_law(ensemble.network, at, values)
+            raise broken_law(ensemble.network, at, self.network.propensities(at.x[:, None], self.numbers)[:, 0])
         forecast = at.fired
         if at.fired > ensemble.max_events / 100 and status != loop.TRUNCATED:
-            forecast += float(values.sum()) * float(ensemble.times[-1] - at.time)
+            total = int(place[loop.TOTAL]) * 2.0 ** -int(place[loop.EXPONENT])
+            forecast += total * float(ensemble.times[-1] - at.time)
         if forecast > ensemble.max_events:
             raise too_many_events(ensemble, at, forecast)
 
@@ -194,6 +205,14 @@ class SparseRun:
         count = int(self.kinds.max()) + 1
         sums, fired, due = np.zeros(count, np.int64), np.zeros(count), np.zeros(count)
         return self.loop.Kinds(self.kinds.astype(np.uint32), sums, fired, due)
+
+    def code(self) -> Any:
+        """The instructions with room to work; None where all laws are products."""
+        code = self.network.code
+        if code is None:
+            return None
+        machine, registers = import_module("sbmlgrad.simulation.sparse_code"), np.zeros(code.longest)
+        return machine.Code(code.starts.astype(np.uint32), code.rows, self.numbers.in_code, registers)
 
     def task(self, first: int, count: int) -> Any:
         """What so many trajectories from trajectory ``first`` on are to do."""
@@ -214,6 +233,7 @@ class SparseRun:
             first=first,
             most=int(ensemble.max_events),
             bits=self.bits,
+            group_bits=self.group_bits,
             keys=np.array([keys.waiting, keys.choice]),
         )
 
@@ -230,7 +250,7 @@ class SparseRun:
     @cached_property
     def tables(self) -> Any:
         """The network with its numbers, as the loop takes it."""
-        network, dependents = self.network, self.network.dependents
+        network, dependents, species = self.network, self.network.dependents, self.network.jumps.items
         rates = self.numbers.constants[dependents.reactions]
         indices = {
             "factor_starts": network.factors.starts,
@@ -238,12 +258,8 @@ class SparseRun:
             "need_starts": network.needs.starts,
             "need_species": network.needs.items,
             "jump_starts": network.jumps.starts,
-            "jump_species": network.jumps.items,
-            "starts": dependents.starts,
-            "pairs": dependents.pairs,
-            "others": dependents.others,
-            "dependents": dependents.reactions,
-            "partners": dependents.partners,
+            "jumps": np.stack([species, *(part[species] for part in dependents.runs)], axis=1),
+            "dependents": np.stack([dependents.reactions, dependents.partners], axis=1),
         }
         return self.loop.Tables(
             constants=self.numbers.constants,
@@ -256,20 +272,25 @@ class SparseRun:
 
     @property
     def bits(self) -> int:
-        """log2 of how many are put together in a sum."""
-        reactions = max(self.network.reactions, 2)
-        return round(math.log2(reactions) / 2) if reactions <= _ONE_LEVEL else round(math.log2(reactions) / 3)
+        """log2 of how many propensities are put together in a sum."""
+        reactions = self.network.reactions
+        return round(math.log2(max(reactions, 2)) / 2) if reactions <= _ONE_LEVEL else _LEAF_BITS
+
+    @property
+    def group_bits(self) -> int:
+        """log2 of how many there are in a sum of such sums."""
+        return round((_LEAF_BITS + math.log2(max(self.network.reactions, 2))) / 2)
 
     def scratch(self) -> Any:
         """Room for one trajectory at a time."""
-        reactions, bits = self.network.reactions, self.bits
-        blocks = (reactions >> bits) + 1
-        groups = (blocks >> bits) + 1 if reactions > _ONE_LEVEL else 1
+        reactions, bits, group_bits = self.network.reactions, self.bits, self.group_bits
+        groups = (reactions >> group_bits) + 1 if reactions > _ONE_LEVEL else 1
+        blocks = groups << (group_bits - bits) if groups > 1 else (reactions >> bits) + 1
         uniforms, mantissas = np.zeros((2, self.loop.DRAWS))
         return self.loop.Scratch(
             x=np.zeros(self.network.size),
             propensities=np.zeros(blocks << bits, np.int64),
-            blocks=np.zeros(max(blocks, groups << bits), np.int64),
+            blocks=np.zeros(blocks, np.int64),
             groups=np.zeros(groups, np.int64),
             exponentials=np.zeros(self.loop.DRAWS),
             uniforms=uniforms,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sbmlgrad.network.compiled import compiled_loop, compiled_part
+from sbmlgrad.simulation.sparse_code import worked_out
 
 DRAWS = 64  # random numbers made at once
 
@@ -37,13 +38,10 @@ class Tables(NamedTuple):
     need_species: np.ndarray
     least: np.ndarray
     jump_starts: np.ndarray
-    jump_species: np.ndarray
+    jumps: np.ndarray  # (jumps, 5): a species, where among dependents those begin that are proportional to its count,
+    # to it and another count, and others, and where all end; beside each other, so that memory is waited for once
     changes: np.ndarray
-    starts: np.ndarray  # of the dependents of each species: proportional to its count,
-    pairs: np.ndarray  # to it and another count,
-    others: np.ndarray  # and others
-    dependents: np.ndarray
-    partners: np.ndarray
+    dependents: np.ndarray  # (dependents, 2): a reaction, and the species of its other count
     rates: np.ndarray  # the constants of the dependents
 
 
@@ -53,7 +51,7 @@ class Scratch(NamedTuple):
     x: np.ndarray
     propensities: np.ndarray
     blocks: np.ndarray  # sums of 2**bits propensities each
-    groups: np.ndarray  # sums of 2**bits blocks each
+    groups: np.ndarray  # sums of 2**group_bits propensities each
     exponentials: np.ndarray
     uniforms: np.ndarray
     uniform_bits: np.ndarray  # the same memory as int64
@@ -82,6 +80,7 @@ class Task(NamedTuple):
     first: int
     most: int  # firings in a trajectory
     bits: int
+    group_bits: int
     keys: np.ndarray
 
 
@@ -161,11 +160,13 @@ def _minus_log(mantissa: Any, power: Any) -> Any:
 
 
 @compiled_part
-def _law(tables: Any, x: Any, reaction: Any) -> Any:
+def _law(tables: Any, code: Any, x: Any, reaction: Any) -> Any:
     """A propensity, in full."""
     value = tables.constants[reaction]
     for i in range(np.int64(tables.factor_starts[reaction]), np.int64(tables.factor_starts[reaction + 1])):
         value *= x[tables.factor_species[i]] - tables.offsets[i]
+    if code is not None:
+        value *= worked_out(code, x, reaction)
     for i in range(np.int64(tables.need_starts[reaction]), np.int64(tables.need_starts[reaction + 1])):
         if x[tables.need_species[i]] < tables.least[i]:
             return 0.0
@@ -173,12 +174,12 @@ def _law(tables: Any, x: Any, reaction: Any) -> Any:
 
 
 @compiled_loop
-def _weigh(tables: Any, scratch: Any, kinds: Any, bits: Any) -> Any:
+def _weigh(tables: Any, scratch: Any, kinds: Any, code: Any, task: Any) -> Any:
     """Choose the unit, and compute all propensities: false where one is negative or not finite."""
     place, total = scratch.place, 0.0
     reactions = tables.constants.size
     for reaction in range(reactions):
-        value = _law(tables, scratch.x, reaction)
+        value = _law(tables, code, scratch.x, reaction)
         if not (value >= 0.0 and value < np.inf):
             place[WRONG] = reaction
             return False
@@ -199,11 +200,11 @@ def _weigh(tables: Any, scratch: Any, kinds: Any, bits: Any) -> Any:
             kinds.sums[i] = 0
     units = 0
     for reaction in range(reactions):
-        value = int(_law(tables, scratch.x, reaction) * unit)
+        value = int(_law(tables, code, scratch.x, reaction) * unit)
         scratch.propensities[reaction] = value
-        scratch.blocks[reaction >> bits] += value
+        scratch.blocks[reaction >> task.bits] += value
         if scratch.groups.size > 1:
-            scratch.groups[reaction >> (2 * bits)] += value
+            scratch.groups[reaction >> task.group_bits] += value
         if kinds is not None:
             kinds.sums[kinds.of[reaction]] += value
         units += value
@@ -212,60 +213,59 @@ def _weigh(tables: Any, scratch: Any, kinds: Any, bits: Any) -> Any:
 
 
 @compiled_part
-def _follow(tables: Any, scratch: Any, kinds: Any, bits: Any, species: Any, unit: Any, total: Any) -> Any:
-    """The total after the count of a species has changed, and what the propensities that follow it weigh.
+def _put(propensities: Any, blocks: Any, groups: Any, bits: Any, group_bits: Any, reaction: Any, value: Any) -> Any:
+    """Have a propensity be so many units: by how many it grew."""
+    units = np.int64(value)
+    change = units - propensities[reaction]
+    propensities[reaction] = units
+    blocks[reaction >> bits] += change
+    if groups.size > 1:
+        groups[reaction >> group_bits] += change
+    return change
+
+
+@compiled_part
+def _follow(
+    tables: Any, scratch: Any, kinds: Any, code: Any, bits: Any, group_bits: Any, jump: Any, unit: Any, total: Any
+) -> Any:
+    """The total after the count of a jump's species has changed, and what the propensities that follow it weigh.
 
     A pair whose other count is 0 stays what it is, 0.
     """
     x, propensities, blocks, groups = scratch.x, scratch.propensities, scratch.blocks, scratch.groups
-    dependents, partners, rates = tables.dependents, tables.partners, tables.rates
-    scaled, weight, grouped = x[species] * unit, 0.0, groups.size > 1
-    for i in range(np.int64(tables.starts[species]), np.int64(tables.pairs[species])):
+    jumps, dependents, rates = tables.jumps, tables.dependents, tables.rates
+    scaled, weight = x[jumps[jump, 0]] * unit, 0.0
+    for i in range(np.int64(jumps[jump, 1]), np.int64(jumps[jump, 2])):
         value = rates[i] * scaled
         weight += value
-        reaction, units = dependents[i], np.int64(value)
-        change = units - propensities[reaction]
-        propensities[reaction] = units
-        blocks[reaction >> bits] += change
-        if grouped:
-            groups[reaction >> (2 * bits)] += change
-        if kinds is not None:
-            kinds.sums[kinds.of[reaction]] += change
+        change = _put(propensities, blocks, groups, bits, group_bits, dependents[i, 0], value)
         total += change
-    for i in range(np.int64(tables.pairs[species]), np.int64(tables.others[species])):
-        partner = x[partners[i]]
+        if kinds is not None:
+            kinds.sums[kinds.of[dependents[i, 0]]] += change
+    for i in range(np.int64(jumps[jump, 2]), np.int64(jumps[jump, 3])):
+        partner = x[dependents[i, 1]]
         if partner != 0.0:
             value = rates[i] * (scaled * partner)
             weight += value
-            reaction, units = dependents[i], np.int64(value)
-            change = units - propensities[reaction]
-            propensities[reaction] = units
-            blocks[reaction >> bits] += change
-            if grouped:
-                groups[reaction >> (2 * bits)] += change
-            if kinds is not None:
-                kinds.sums[kinds.of[reaction]] += change
+            change = _put(propensities, blocks, groups, bits, group_bits, dependents[i, 0], value)
             total += change
-    for i in range(np.int64(tables.others[species]), np.int64(tables.starts[species + 1])):
-        reaction = dependents[i]
-        value = _law(tables, x, reaction) * unit
+            if kinds is not None:
+                kinds.sums[kinds.of[dependents[i, 0]]] += change
+    for i in range(np.int64(jumps[jump, 3]), np.int64(jumps[jump, 4])):
+        reaction = dependents[i, 0]
+        value = _law(tables, code, x, reaction) * unit
         weight += np.abs(value) if value > -np.inf else np.nan
         if value < 0.0:
             weight = np.inf
-        units = np.int64(value)
-        change = units - propensities[reaction]
-        propensities[reaction] = units
-        blocks[reaction >> bits] += change
-        if grouped:
-            groups[reaction >> (2 * bits)] += change
+        change = _put(propensities, blocks, groups, bits, group_bits, reaction, value)
+        total += change
         if kinds is not None:
             kinds.sums[kinds.of[reaction]] += change
-        total += change
     return total, weight
 
 
 @compiled_part
-def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
+def _choose(scratch: Any, bits: Any, group_bits: Any, threshold: Any) -> Any:
     """The reaction in whose part of the total a whole number below it lies."""
     block = 0
     if scratch.groups.size > 1:
@@ -273,7 +273,7 @@ def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
         while threshold >= scratch.groups[group]:
             threshold -= scratch.groups[group]
             group += 1
-        block = group << bits
+        block = group << (group_bits - bits)
     while threshold >= scratch.blocks[block]:
         threshold -= scratch.blocks[block]
         block += 1
@@ -285,14 +285,16 @@ def _choose(scratch: Any, bits: Any, threshold: Any) -> Any:
 
 
 @compiled_part
-def _fire(tables: Any, scratch: Any, kinds: Any, bits: Any, reaction: Any, unit: Any, total: Any) -> Any:
+def _fire(
+    tables: Any, scratch: Any, kinds: Any, code: Any, bits: Any, group_bits: Any, reaction: Any, unit: Any, total: Any
+) -> Any:
     """The total after a reaction; -1 where all is to be weighed anew, because the total leaves its range."""
-    anew = False
+    anew, x = False, scratch.x
     for i in range(np.int64(tables.jump_starts[reaction]), np.int64(tables.jump_starts[reaction + 1])):
-        species = tables.jump_species[i]
-        count = scratch.x[species] + tables.changes[i]
-        scratch.x[species] = count
-        total, weight = _follow(tables, scratch, kinds, bits, species, unit, total)
+        species = tables.jumps[i, 0]
+        count = x[species] + tables.changes[i]
+        x[species] = count
+        total, weight = _follow(tables, scratch, kinds, code, bits, group_bits, i, unit, total)
         # looked at after each species, since the next adds less than _MOST: the total never leaves int64 unseen
         anew |= not weight < _MOST or count < 0.0 or total >= _MOST
     return -1 if anew or total < _LEAST else total
@@ -315,9 +317,11 @@ def _note(kinds: Any, records: Any, row: Any, position: Any, column: Any) -> Non
 
 
 @compiled_loop
-def _trajectory(tables: Any, scratch: Any, kinds: Any, task: Any, column: Any, records: Any, budget: Any) -> Any:
+def _trajectory(
+    tables: Any, scratch: Any, kinds: Any, code: Any, task: Any, column: Any, records: Any, budget: Any
+) -> Any:
     """Go on with a trajectory for at most ``budget`` random draws: how it stands then, and what is left of them."""
-    place, x, bits = scratch.place, scratch.x, task.bits
+    place, x, bits, group_bits = scratch.place, scratch.x, task.bits, task.group_bits
     time, position, draw, fired = scratch.clock[0], place[POSITION], place[DRAW], place[FIRED]
     total, unit, status = place[TOTAL], 2.0 ** place[EXPONENT], RUNNING
     until = task.times[position]
@@ -334,12 +338,12 @@ def _trajectory(tables: Any, scratch: Any, kinds: Any, task: Any, column: Any, r
         if arrival < until:
             time = arrival
             fired += 1
-            reaction = _choose(scratch, bits, min(np.int64(scratch.uniforms[slot] * weight), total - 1))
+            reaction = _choose(scratch, bits, group_bits, min(np.int64(scratch.uniforms[slot] * weight), total - 1))
             if kinds is not None:
                 kinds.fired[kinds.of[reaction]] += 1.0
-            total = _fire(tables, scratch, kinds, bits, reaction, unit, total)
+            total = _fire(tables, scratch, kinds, code, bits, group_bits, reaction, unit, total)
             if total < 0:
-                if not _weigh(tables, scratch, kinds, bits):
+                if not _weigh(tables, scratch, kinds, code, task):
                     status = BROKEN
                     break
                 total, unit = place[TOTAL], 2.0 ** place[EXPONENT]
@@ -363,7 +367,7 @@ def _trajectory(tables: Any, scratch: Any, kinds: Any, task: Any, column: Any, r
 
 
 @compiled_loop
-def advance(tables: Any, scratch: Any, kinds: Any, task: Any, records: Any, budget: Any) -> Any:
+def advance(tables: Any, scratch: Any, kinds: Any, code: Any, task: Any, records: Any, budget: Any) -> Any:
     """Go on with the trajectories of a task for at most ``budget`` random draws: how they stand then.
 
     Counts are written to ``records`` (species, times, trajectories), after them what is counted by kind.
@@ -379,9 +383,9 @@ def advance(tables: Any, scratch: Any, kinds: Any, task: Any, records: Any, budg
             if kinds is not None:
                 for i in range(kinds.sums.size):
                     kinds.fired[i] = kinds.due[i] = 0.0
-            if not _weigh(tables, scratch, kinds, task.bits):
+            if not _weigh(tables, scratch, kinds, code, task):
                 return BROKEN
-        status, budget = _trajectory(tables, scratch, kinds, task, column, records, budget)
+        status, budget = _trajectory(tables, scratch, kinds, code, task, column, records, budget)
         if status != DONE:
             return status
         place[BEGUN] = 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+FOLDER = "JAX_COMPILATION_CACHE_DIR"
 SCRIPT = """
 import sbmlgrad as sg
 from sbmlgrad.network import ReactionNetwork
@@ -18,8 +19,8 @@ print(sg.simulate(network, [0.0, 5.0], n=16).mean.iloc[-1, 0], jax.config.jax_co
 
 def run(folder: Path, **environment: str) -> tuple[float, str]:
     """The mean that a process of its own simulates, and the cache folder of JAX in it."""
-    variables = {**os.environ, "SBMLGRAD_CACHE": str(folder), **environment}
-    variables.pop("JAX_ENABLE_X64", None)
+    own = {name: value for name, value in os.environ.items() if name not in ("JAX_ENABLE_X64", FOLDER)}
+    variables = {**own, "SBMLGRAD_CACHE": str(folder), **environment}
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=variables, capture_output=True, text=True, check=True)
     assert not done.stderr
     mean, cache = done.stdout.split()
@@ -43,7 +44,7 @@ def test_the_second_process_finds_what_the_first_compiled(tmp_path: Path) -> Non
 def test_nothing_is_kept_where_it_is_not_wanted(tmp_path: Path) -> None:
     assert run(tmp_path, SBMLGRAD_COMPILED_MB="0")[1] == "None"
     own = str(tmp_path / "own")
-    assert run(tmp_path, SBMLGRAD_COMPILED_MB="64", JAX_COMPILATION_CACHE_DIR=own)[1] == own
+    assert run(tmp_path, SBMLGRAD_COMPILED_MB="64", **{FOLDER: own})[1] == own
     assert not kept(tmp_path)
 
 

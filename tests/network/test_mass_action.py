@@ -68,11 +68,45 @@ def test_what_follows_a_species_is_found(model: Callable[..., sg.Model]) -> None
         assert set(follows) - set(changed) <= {network.reactions.index("drain")}  # which needs only one
 
 
-def test_laws_that_are_no_products_are_named(model: Callable[..., sg.Model]) -> None:
+NO_PRODUCTS = {
+    "enzyme": ("A ->", "k1 * A / (k0 + A)"),
+    "hill": ("-> B", "k2 * A^2.5 / (k4 + A^2.5) * B"),
+    "summed": ("B ->", "k1 * A + k2 * B + k3 * C"),
+    "above": ("C ->", "k1 * piecewise(C, A > 3, 2 * C)"),
+    "bell": ("-> D", "k3 * exp(-A / (1 + B))"),
+    "shared": ("D ->", "k3 * D * exp(-A / (1 + B)) / (1 + C)"),
+    "rest": ("-> A", "max(0, k0 - A) + abs(B - 2) + floor(C / 2)"),
+    "plain": ("A + B -> C", "k2 * A * B"),
+}
+
+
+def test_laws_that_are_no_products_are_instructions(model: Callable[..., sg.Model]) -> None:
+    network = discretise(model({name: {"amount": 9} for name in "ABCD"}, NO_PRODUCTS, PARAMETERS)).network
+    data = mass_action_of(network)
+    assert data is not None
+    assert data.code is not None
+    instructions = dict(zip(network.reactions, np.diff(data.code.starts), strict=True))
+    assert instructions["plain"] == 0
+    x = np.random.default_rng(1).integers(0, 6, (4, 200)).astype(float)
+    expected = propensities_of(network, network.coefficients, x)
+    np.testing.assert_allclose(data.propensities(x, data.numbers(network.coefficients)), expected, rtol=1e-13)
+    followed = [
+        {network.reactions[j] for j in data.dependents.reactions[begin:end]}
+        for begin, end in zip(data.dependents.starts[:-1], data.dependents.starts[1:], strict=True)
+    ]
+    assert followed[0] == {"enzyme", "hill", "summed", "above", "bell", "shared", "rest", "plain"}
+    assert followed[3] == {"shared"}
+    other = [2 * float(value) for value in network.coefficients]
+    doubled = propensities_of(network, tuple(other), x)
+    np.testing.assert_allclose(data.propensities(x, data.numbers(other)), doubled, rtol=1e-13)
+
+
+def test_what_is_no_data_says_why(model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbmlgrad.network.law_code.LONGEST", 4)
     system = model({"A": {"amount": 9}}, {"fine": ("A ->", "k * A"), "odd": ("A ->", "k * A / (1 + A)")}, {"k": 1.0})
     network = discretise(system).network
     assert mass_action_of(network) is None
-    assert not_as_data(network) == "the law of reaction 'odd' is no number times numbers of molecules"
+    assert not_as_data(network) == "the law of reaction 'odd' is too long, or follows more than numbers of molecules"
     python = sg.ReactionNetwork([[1]], lambda x, p: x + 1.0, [1])
     assert not_as_data(python) == "the propensities are a function from Python"
 

@@ -106,6 +106,18 @@ def test_shapes_and_constants(monkeypatch: pytest.MonkeyPatch) -> None:
         assert actual.shape == (0, 3)
 
 
+def test_large_formulas_run_all_at_once_on_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number may stand for an array, and what comes out is alike."""
+    program = program_of([build(sympy.Add, *(build(sympy.exp, number(-i) * A) for i in range(200))), B])
+    values = [jnp.asarray([0.5, 1.0, 2.0]), np.float64(3.0)]
+    one_by_one = program.of_arrays(values)
+    monkeypatch.setattr(program_module, "LARGE", 100)
+    assert not program.is_deep
+    sums, given = program.of_arrays(values)
+    np.testing.assert_allclose(sums, one_by_one[0], rtol=1e-14)
+    np.testing.assert_array_equal(given, np.full(3, 3.0))
+
+
 def test_an_input_in_the_middle_is_not_computed() -> None:
     """What is handed in stands for its node, whatever that node would have come to."""
     graph = Graph()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from sbmlgrad.errors import SimulationError, TruncationError
+from sbmlgrad.model import Model
 from sbmlgrad.sbml.read import read_sbml
 from sbmlgrad.simulation.simulate import simulate
 
@@ -60,3 +63,19 @@ def test_events_that_will_not_be_too_many_go_on() -> None:
     """5,000 in a unit of time, which switch a rate on and off."""
     solution = simulate(read_sbml(ring("0.0002")), [0.0, 3.0], n=1, method="ode")
     assert solution.mean["X"].iloc[-1] == pytest.approx(10 * np.exp(-1.5), rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["ssa", "ode"])
+def test_steps_that_will_be_too_many_are_noticed_early(model: Callable[..., Model], method: str) -> None:
+    """What goes up and down 1.6e8 times in a unit of time; 16 times are no trouble."""
+    swinging = model(
+        species={"X": {"amount": 1000}},
+        reactions={"r": ("X ->", "0.1*X*(1 + x)")},
+        parameters={"x": 0.0, "y": 1.0, "w": 100.0},
+        rates={"x": "w*y", "y": "-w*x"},
+    )
+    with pytest.raises(TruncationError, match=r"the solver has taken \d+ steps and will not be at the end with the"):
+        simulate(swinging, [0.0, 1.0], n=2, method=method, parameters={"w": 1e9})
+    seen = simulate(swinging, [0.0, 1.0], n=2, method=method, seed=1).mean["X"].iloc[-1]
+    exact = 1000 * np.exp(-0.1 * (1 + (1 - np.cos(100)) / 100))
+    assert seen == pytest.approx(exact, rel=1e-6 if method == "ode" else 0.05)  # of ssa, 5 standard errors and more

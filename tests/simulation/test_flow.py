@@ -253,5 +253,5 @@ def test_what_cannot_be_followed_is_named(model: Make, system: dict[str, Any], m
 def test_too_many_steps_are_said(model: Make) -> None:
     system = model({}, parameters={"x": 1.0, "y": 0.0}, rates={"x": "100*y", "y": "-100*x"})
     equations, quantities = deterministic.prepare_equations(system, None, None)
-    with pytest.raises(TruncationError, match="the solver has taken 50 steps"):
+    with pytest.raises(TruncationError, match="the solver has taken 50 steps and will not be at the end with the 50"):
         deterministic.solve(equations, quantities, np.array([100.0]), settings=Settings(most_steps=50))

@@ -81,7 +81,7 @@ def test_a_law_that_is_negative_at_the_start_is_refused_before_anything_is_compi
 ) -> None:
     """What starts from a fraction of a molecule starts somewhere near, and is run; `info` says it of either."""
 
-    def ran(*_: object) -> None:
+    def ran(*_: object, **__: object) -> None:
         raise AssertionError("it ran")
 
     for way in ("run", "run_hybrid"):

@@ -87,6 +87,27 @@ def test_the_law_is_that_of_the_master_equation(
         assert fits(np.array(list(seen.values())), np.array(list(law.values())))
 
 
+def test_laws_that_are_no_products_have_the_law_of_the_master_equation(model: Models, fits: Fits) -> None:
+    """Of A in both forms, with laws of Michaelis and Menten, of Hill, and one that stops at a number of molecules."""
+    system = model(
+        {"A": {"amount": 12}, "B": {"amount": 0}},
+        {
+            "go": ("A -> B", "v * A / (K + A)"),
+            "back": ("B -> A", "w * B^3 / (27 + B^3)"),
+            "late": ("B -> A", "piecewise(0.4, B > 6, 0)"),
+        },
+        {"v": 8.0, "K": 3.0, "w": 5.0},
+    )
+    size = 13
+    b = np.arange(size)
+    there = 8.0 * (12 - b) / (15 - b)
+    back = 5.0 * b**3 / (27 + b**3) + np.where(b > 6, 0.4, 0.0)
+    generator = np.diag(-there - back) + np.diag(there[:-1], -1) + np.diag(back[1:], 1)
+    counts = np.asarray(sg.simulate(system, [0.7], n=20_000, seed=3, method="ssa-sparse").counts)[:, 0, 1]
+    seen = np.bincount(counts.astype(int), minlength=size)
+    assert fits(seen, expm(generator * 0.7)[:, 0])
+
+
 def test_both_loops_have_one_law(model: Models) -> None:
     """Means of 45 species of a chain, on which molecules go round: 4.5 standard errors, 7e-6 for each."""
     size = 45
@@ -139,7 +160,7 @@ def prepared(network: MassAction, x0: list[float], n: int = 1) -> tuple[SparseRu
     run = SparseRun(ensemble, network, Progress(None, n, 0.0, 1.0))
     scratch = run.scratch()
     scratch.x[:] = x0
-    assert loop._weigh(run.tables, scratch, None, run.bits)
+    assert loop._weigh(run.tables, scratch, None, None, run.task(0, 1))
     return run, scratch
 
 
@@ -154,9 +175,9 @@ def test_a_reaction_with_1e_12_of_the_total_has_its_chance(index: int) -> None:
     assert 2**52 <= total < 2**62
     np.testing.assert_allclose(units / total, np.array(values) / sum(values), rtol=1e-3)
     ends = np.cumsum(units)
-    assert loop._choose(scratch, run.bits, int(ends[index]) - 1) == index
-    assert loop._choose(scratch, run.bits, int(ends[index] - units[index])) == index
-    assert loop._choose(scratch, run.bits, total - 1) == len(values) - 1
+    assert loop._choose(scratch, run.bits, run.group_bits, int(ends[index]) - 1) == index
+    assert loop._choose(scratch, run.bits, run.group_bits, int(ends[index] - units[index])) == index
+    assert loop._choose(scratch, run.bits, run.group_bits, total - 1) == len(values) - 1
 
 
 @pytest.mark.parametrize("rare", ["first", "last"])
@@ -194,10 +215,10 @@ def test_nothing_drifts_when_much_has_come_and_gone() -> None:
     total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
     for count in [*np.geomspace(1e9, 10, 200).astype(int).tolist(), 1, 0, 3, 0]:
         scratch.x[0] = count
-        total, weight = loop._follow(run.tables, scratch, None, run.bits, 0, unit, total)
+        total, weight = loop._follow(run.tables, scratch, None, None, run.bits, run.group_bits, 0, unit, total)
         assert weight >= 2**62 or scratch.propensities[:3].sum() == total
         if weight >= 2**62 or not 2**52 <= total < 2**62:  # as when a reaction fires
-            assert loop._weigh(run.tables, scratch, None, run.bits)
+            assert loop._weigh(run.tables, scratch, None, None, run.task(0, 1))
             total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
         exact = network.propensities(scratch.x[:2, None], run.numbers)[:, 0]
         np.testing.assert_allclose(scratch.propensities[:3] / unit, exact, rtol=1e-3, atol=exact.sum() * 1e-15)
@@ -315,9 +336,10 @@ def test_events_are_refused_where_the_loop_is_asked_for(model: Models) -> None:
         sg.simulate(read, [2.0], n=2, method="ssa-sparse")
 
 
-def test_a_law_that_is_no_product_is_refused_where_the_loop_is_asked_for(model: Models) -> None:
+def test_a_long_law_is_refused_where_the_loop_is_asked_for(model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbmlgrad.network.law_code.LONGEST", 3)
     odd = model({"A": {"amount": 9}}, {"odd": ("A ->", "k * A / (1 + A)")}, {"k": 1.0})
-    with pytest.raises(SimulationError, match="'ssa-sparse': the law of reaction 'odd' .* use method 'ssa'"):
+    with pytest.raises(SimulationError, match="'ssa-sparse': the law of reaction 'odd' is too long.* use method 'ssa'"):
         sg.simulate(odd, [1.0], n=2, method="ssa-sparse")
 
 
