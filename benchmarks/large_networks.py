@@ -7,6 +7,8 @@ cascades of genes and networks in the manner of the scaling contest of Sanft and
 2015): each reaction turns one species into another, drawn at random, and each species takes part in five, so that ten
 propensities follow a firing whatever the size. Both are measured in seconds of one processor core, so that what else
 runs on the machine enters little; sbmlgrad runs trajectories on all cores. Compilation is apart, reading is not in it.
+Beside them stands how long a load takes that has to be waited for, in as much memory as the network needs
+(memory_wait.c): a firing has a chain of such loads, from the sums to the reaction, its species and what follows them.
 Needs a C compiler.
 """
 
@@ -43,7 +45,7 @@ HERE = Path(__file__).parent
 ENDS = {"multistate": 10.0, "multisite2": 10.0, "egfr_net": 10.0, "bcr": 0.1, "fceri_gamma2": 1.0}
 CASCADES = (60, 200, 600, 2000, 6000, 20_000)
 CONTESTS = (1000, 10_000, 100_000, 1_000_000)
-LARGEST_FOR_C = 30_000  # reactions, of which it reads lists of dependents
+LARGEST_FOR_C = 1_000_000  # reactions, whose lists of dependents it reads as text
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,16 +105,7 @@ def contest(reactions: int) -> Network:
 def for_c(network: Network, n: int, seed: int) -> str:
     """The network as the C program reads it."""
     data, numbers = network.data, network.data.numbers(network.coefficients)
-    followers = [
-        data.dependents.reactions[data.dependents.starts[s] : data.dependents.starts[s + 1]] for s in range(data.size)
-    ]
-    per_reaction = np.split(data.jumps.items, data.jumps.starts[1:-1])
-    dependents = Lists.of(
-        [
-            np.unique(np.concatenate([followers[s] for s in jumps])).tolist() if len(jumps) else []
-            for jumps in per_reaction
-        ]
-    )
+    dependents = followers(data)
     text = io.StringIO()
     print(data.size, data.reactions, n, network.end, seed, file=text)
     for values in (
@@ -126,12 +119,35 @@ def for_c(network: Network, n: int, seed: int) -> str:
     return text.getvalue()
 
 
-def compiled_c(folder: Path) -> Path:
-    """The C program, compiled for this machine."""
-    program = folder / "sum_tree"
-    command = ["cc", "-O3", "-march=native", str(HERE / "sum_tree.c"), "-o", str(program), "-lm"]
+def followers(data: MassAction) -> Lists:
+    """For each reaction those whose propensities follow it when it fires, each once."""
+    begins, ends = data.dependents.starts[data.jumps.items], data.dependents.starts[data.jumps.items + 1]
+    counts = ends - begins
+    places = np.arange(counts.sum()) + np.repeat(begins - np.cumsum(counts) + counts, counts)
+    pairs = np.repeat(data.jumps.owners, counts) * data.reactions + data.dependents.reactions[places]
+    owners, items = np.divmod(np.unique(pairs), data.reactions)
+    return Lists(np.searchsorted(owners, np.arange(data.reactions + 1)), items)
+
+
+def compiled_c(folder: Path, name: str = "sum_tree") -> Path:
+    """A C program, compiled for this machine."""
+    program = folder / name
+    command = ["cc", "-O3", "-march=native", str(HERE / f"{name}.c"), "-o", str(program), "-lm"]
     subprocess.run(command, check=True)
     return program
+
+
+def memory_of(data: MassAction) -> int:
+    """Bytes of the arrays that a firing may have to look at, in sbmlgrad's loop."""
+    per_reaction, per_jump, per_dependent = 8 + 4, 5 * 4 + 8, 2 * 4 + 8
+    followed = len(data.dependents.reactions)
+    return per_reaction * data.reactions + per_jump * len(data.jumps.items) + per_dependent * followed + 8 * data.size
+
+
+def wait(program: Path, size: int) -> float:
+    """Nanoseconds that a load takes which must be waited for, in so many bytes of memory."""
+    kilobytes = str(max(1, size // 1024))
+    return float(subprocess.run([program, kilobytes], capture_output=True, text=True, check=True).stdout)
 
 
 def by_c(program: Path, network: Network, n: int, seed: int = 1) -> tuple[int, float, np.ndarray]:
@@ -154,12 +170,16 @@ def by_sbmlgrad(network: Network, n: int, seed: int = 1) -> tuple[int, float, np
     return fired, time.thread_time() - begin, records[:, 0].mean(axis=1)
 
 
-def measured(network: Network, program: Path | None, repeats: int) -> dict[str, Any]:
-    """Firings a second of one core, medians of several, by turns with the C program."""
+def measured(
+    network: Network, program: Path | None, waiting: Path, repeats: int, given_seconds: float
+) -> dict[str, Any]:
+    """Firings a second of one core, medians of several, by turns with the C program, and how long memory takes."""
     fired, seconds, _ = by_sbmlgrad(network, 1)
-    n = max(1, min(1000, round(1.0 / max(seconds, 1e-3))))
+    n = max(1, min(1000, round(given_seconds / max(seconds, 1e-3))))
     speeds: dict[str, list[float]] = {"sbmlgrad": [], "c": []}
+    waits = []
     for seed in range(repeats):
+        waits.append(wait(waiting, memory_of(network.data)))
         fired, seconds, _ = by_sbmlgrad(network, n, seed)
         speeds["sbmlgrad"].append(fired / seconds)
         if program is not None:
@@ -172,6 +192,8 @@ def measured(network: Network, program: Path | None, repeats: int) -> dict[str, 
         "updates": round(network.data.updates, 1),
         **{f"{who}_firings_per_second": round(statistics.median(v)) for who, v in speeds.items() if v},
     }
+    result["megabytes"] = round(memory_of(network.data) / 1e6, 2)
+    result["nanoseconds_of_a_wait_for_memory"] = round(statistics.median(waits), 1)
     if program is not None:
         result["ratio_on_one_core"] = round(statistics.median(speeds["sbmlgrad"]) / statistics.median(speeds["c"]), 2)
     print(json.dumps(result), flush=True)
@@ -183,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?", help="where SBML documents lie")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of sbmlgrad in each repeat")
     parser.add_argument("--largest", type=int, default=1_000_000, help="reactions of the largest network from arrays")
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args(arguments)
@@ -191,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compiling = time.process_time() - begin
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        program = compiled_c(Path(folder))
+        program, waiting = (compiled_c(Path(folder), name) for name in ("sum_tree", "memory_wait"))
         networks = chain.from_iterable(
             [
                 of_documents(given.folder) if given.folder else (),
@@ -201,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for network in networks:
             with_c = network.data.reactions <= LARGEST_FOR_C
-            rows.append(measured(network, program if with_c else None, given.repeats))
+            rows.append(measured(network, program if with_c else None, waiting, given.repeats, given.seconds))
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "python benchmarks/large_networks.py " + ("FOLDER" if given.folder else ""),

@@ -323,6 +323,7 @@ def sensitivity(
 @seed_option
 @max_events_option
 @jobs_option
+@distributed_option
 @method_option
 @click.option("--init-from", type=click.Choice(["ode"]), help="Start where a fit of the rate equations ends.")
 @click.option(
@@ -372,6 +373,7 @@ def fit(
     output: str | None,
     report: str | None,
     json_output: str | None,
+    distributed: bool,
     **options: Any,  # n, seed, max_events, method, init_from, cells, loss, starts, checkpoint, resume: handed on
 ) -> None:
     """Fit parameters of MODEL to the measurements in DATA.csv.
@@ -395,6 +397,7 @@ def fit(
         check_folder(report)
     import sbmlgrad as sg
 
+    writes = _writes(distributed, options)
     loaded = sg.read_sbml(model, molecules_per_unit)
     result = sg.fit(
         loaded,
@@ -404,13 +407,15 @@ def fit(
         observables=formulas,
         noise=once("--noise", noise),
         init=begin,
-        progress=True,
+        progress=writes,
         **options,
     )
     if profile:
-        result = result.with_profile(result.profile(progress=True))
+        result = result.with_profile(result.profile(progress=writes))
     if sample is not None:
-        result = result.with_posterior(result.sample(sample, progress=True))
+        result = result.with_posterior(result.sample(sample, progress=writes))
+    if not writes:
+        return
     written = _write_fit(result, output, report, json_output, draws)
     click.echo(result.parameters.to_string(float_format=lambda value: f"{value:.6g}"))
     click.echo(printable(f"{result.message} ({result.loss_name} {result.loss:.6g}, {result.seconds:.1f} s)"))

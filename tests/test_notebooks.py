@@ -31,5 +31,5 @@ def data_of(output: Any) -> dict[str, Any]:
     return dict(output.get("data", {}))
 
 
-def test_there_is_a_tour() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["tour"]
+def test_there_are_notebooks() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["beyond_cells", "epidemic", "inverse_design", "tour"]

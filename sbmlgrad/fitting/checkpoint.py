@@ -22,6 +22,7 @@ import numpy as np
 
 from sbmlgrad.errors import CheckpointError
 from sbmlgrad.files import replacing
+from sbmlgrad.simulation import processes
 
 Arrays = tuple[np.ndarray, ...]
 Memory = Callable[[str, Sequence[Any], Callable[[], Arrays]], Arrays]
@@ -149,8 +150,8 @@ class Checkpoint:
         return result
 
     def write(self) -> None:
-        """Write all of it, whole or not at all."""
-        if self._other is not None:
+        """Write all of it, whole or not at all; of processes that share the work the first one does."""
+        if self._other is not None or processes.index():
             return
         begun = clock.monotonic()
         sections = list(self._state.evaluations)

@@ -38,6 +38,7 @@ from sbmlgrad.likelihood.steps import (
 )
 from sbmlgrad.simulation.box import box
 from sbmlgrad.simulation.deterministic import quick_to_compile
+from sbmlgrad.simulation.ensemble import propensities_of
 from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
 
 LIMIT = 50_000
@@ -256,12 +257,13 @@ class Projected:
 
     def _most(self, point: Point, edges: np.ndarray, jumps: Jumps | None) -> np.ndarray:
         """The most chances (steps, parts) of any state; raises :class:`SimulationError` for what is no rate."""
-        timed = self._pace is not Pace.STILL
+        if self._pace is Pace.STILL:
+            return np.diff(edges)[:, None] * self._rates_in_states(point.coefficients).sum(axis=0).max(initial=0.0)
         compiled = self.kept("most chances", self._most_chances)
-        more = room_for(len(edges)) - len(edges) if timed else 0
+        more = room_for(len(edges)) - len(edges)
         padded = None if jumps is None else jumps.padded(more)
         most, least = compiled(point.coefficients, self.layout, np.pad(edges, (0, more), mode="edge"), padded)
-        if timed and not float(least) >= 0:
+        if not float(least) >= 0:
             raise SimulationError(
                 "a rate is negative, or no number, at some time; probabilities need laws that are not"
             )
@@ -341,7 +343,12 @@ class Projected:
     def _usual_rates(self, values: np.ndarray) -> np.ndarray:
         """Rates (reactions, states), over time the mean of those at some times."""
         every = over_time(self.problem, values, self.begin, float(self.times[-1]))
-        return np.mean([np.asarray(self.space.rates(self.problem.network, c)) for c in every], axis=0)
+        return np.mean([self._rates_in_states(coefficients) for coefficients in every], axis=0)
+
+    def _rates_in_states(self, coefficients: tuple[Any, ...]) -> np.ndarray:
+        """Rates (reactions, states)."""
+        x = np.stack(self.layout.x)  # of sizes that few spaces differ in, so that little is compiled
+        return propensities_of(self.problem.network, coefficients, x)[:, : len(self.space)]
 
     def probabilities(self, values: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         """Probabilities (times, states) at the times of the data, or at others up to the last of them."""

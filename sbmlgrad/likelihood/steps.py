@@ -167,17 +167,13 @@ def _parts(length: Array, nodes: list[Array]) -> tuple[Array, ...]:
 
 def most_chances(rates: Rates, pace: Pace, at_step: AtStep, layout: Layout, edges: Array) -> tuple[Array, Array]:
     """The largest sums of chances (steps, parts) in any state, and the least rate that there is."""
-    lengths = edges[1:] - edges[:-1]
-    if pace is Pace.STILL:
-        held = rates(at_step(jnp.zeros((), int)), layout)
-        return lengths[:, None] * jnp.max(held.sum(axis=0), initial=0.0), jnp.min(held, initial=0.0)
 
     def one(step: Array) -> tuple[Array, Array]:
         length, nodes = _nodes(rates, pace, at_step, layout, edges, step)
         most = jnp.stack([jnp.max(part.sum(axis=0), initial=0.0) for part in _parts(length, nodes)])
         return most, jnp.min(jnp.stack(nodes), initial=0.0)
 
-    most, least = lax.map(one, jnp.arange(len(lengths)))
+    most, least = lax.map(one, jnp.arange(len(edges) - 1))
     return most, jnp.min(least)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.simulation.finite_state import StateSpace, stacked_rates
+from sbmlgrad.simulation.ensemble import propensities_of
+from sbmlgrad.simulation.finite_state import StateSpace
 
 
 def box(
@@ -66,7 +67,9 @@ def closed(
     new = known
     while new:
         states = np.array(sorted(new), np.int64)
-        fires = np.asarray(stacked_rates(network, tuple(states.T.astype(np.float64)), tuple(coefficients))) > 0
+        more = (1 << (len(states) - 1).bit_length()) - len(states)  # so that rates are compiled for few sizes
+        x = np.pad(states.T.astype(np.float64), ((0, 0), (0, more)), mode="edge")
+        fires = propensities_of(network, coefficients, x)[:, : len(states)] > 0
         reached = {
             tuple(after) for jump, here in zip(jumps, fires, strict=True) for after in (states[here] + jump).tolist()
         }

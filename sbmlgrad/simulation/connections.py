@@ -67,9 +67,9 @@ class _Group:
         """What all processes say at this point."""
         raise NotImplementedError
 
-    def ended(self, process: int) -> ProcessError:
+    def ended(self, process: int) -> str:
         """What to say of a process that has ended."""
-        return ProcessError(
+        return (
             f"process {process} of {len(self.hosts)} (on {self.hosts[process]}) has ended before its work was done; "
             "see what it said, and start all of them again"
         )
@@ -84,40 +84,42 @@ class Hub(_Group):
     @classmethod
     def meet(cls, place: Place) -> Hub:
         """Wait for the others."""
-        others: dict[Connection, int] = {}
-        hosts = [socket.gethostname()] * place.processes
-        until = clock.monotonic() + PATIENCE
+        group = cls(0, [socket.gethostname()] * place.processes, {})
         with _listener(place) as listener:
-            while len(others) < place.processes - 1:
-                listener.settimeout(max(0.01, until - clock.monotonic()))
+            until = clock.monotonic() + PATIENCE
+            while len(group.others) < place.processes - 1:
                 try:
-                    connection = _connection(listener.accept()[0])
+                    listener.settimeout(max(0.01, until - clock.monotonic()))
+                    group._let_in(_connection(listener.accept()[0]))
                 except TimeoutError:
-                    missing = sorted(set(range(1, place.processes)) - set(others.values()))
-                    raise ProcessError(
+                    missing = sorted(set(range(1, place.processes)) - set(group.others.values()))
+                    raise group._farewell(
                         f"process {', '.join(map(str, missing))} of {place.processes} did not come within "
                         f"{PATIENCE:.0f} s; see whether all were started"
                     ) from None
-                greeting = _greeting(connection)
-                if greeting is None:  # somebody else
-                    connection.close()
-                    continue
-                if greeting[:2] != (__version__, place.processes) or greeting.process in (0, *others.values()):
-                    raise ProcessError(
-                        f"process {greeting.process} of {greeting.processes} on {greeting.host} with version "
-                        f"{greeting.version} came to {place.processes} processes of version {__version__}, "
-                        "numbered from 0 on; start all of them alike"
-                    )
-                others[connection] = greeting.process
-                hosts[greeting.process] = greeting.host
-        group = cls(0, hosts, others)
-        group._tell(hosts)
+        group._tell(group.hosts)
         return group
+
+    def _let_in(self, connection: Connection) -> None:
+        """Take in a process that says who it is; others are sent away."""
+        greeting, of = _greeting(connection), len(self.hosts)
+        if greeting is None:  # somebody else
+            connection.close()
+            return
+        version, processes, process, host = greeting
+        self.others[connection] = process
+        is_new = list(self.others.values()).count(process) == 1
+        if version != __version__ or processes != of or not 0 < process < of or not is_new:
+            raise self._farewell(
+                f"process {process} of {processes} on {host} with version {version} came to {of} processes of version "
+                f"{__version__}, numbered from 0 on; start all of them alike"
+            )
+        self.hosts[process] = host
 
     def check(self) -> None:
         for connection in wait(list(self.others), timeout=0):
             if isinstance(connection, Connection) and _is_closed(connection):
-                raise self._farewell(self.others[connection])
+                raise self._farewell(self.ended(self.others[connection]))
 
     def exchange(self, own: Answer) -> list[Answer]:
         said = {0: own}
@@ -128,7 +130,7 @@ class Hub(_Group):
                 try:
                     said[process] = _read(connection.recv_bytes())
                 except (EOFError, OSError):
-                    raise self._farewell(process) from None
+                    raise self._farewell(self.ended(process)) from None
         answers = [said[process] for process in range(len(self.hosts))]
         self._tell(answers)
         return answers
@@ -139,19 +141,17 @@ class Hub(_Group):
             try:
                 connection.send_bytes(data)
             except OSError:
-                raise self._farewell(process) from None
+                raise self._farewell(self.ended(process)) from None
 
-    def _farewell(self, ended: int) -> ProcessError:
-        """Tell all who are left that one has ended."""
-        error = self.ended(ended)
-        data = _written(str(error))
-        for connection, process in self.others.items():
+    def _farewell(self, why: str) -> ProcessError:
+        """Tell all who are left that, and why, it is over."""
+        data = _written(why)
+        for connection in self.others:
             try:
-                if process != ended:
-                    connection.send_bytes(data)
-            except OSError:
+                connection.send_bytes(data)
+            except OSError:  # it has ended
                 continue
-        return error
+        return ProcessError(why)
 
 
 @dataclass
@@ -189,7 +189,7 @@ class Spoke(_Group):
         try:
             self.first.send_bytes(_written(own))
         except OSError:
-            raise self.ended(0) from None
+            raise ProcessError(self.ended(0)) from None
         answers: list[Answer] = self._hear()
         return answers
 
@@ -197,7 +197,7 @@ class Spoke(_Group):
         try:
             message = _read(self.first.recv_bytes())
         except (EOFError, OSError):
-            raise self.ended(0) from None
+            raise ProcessError(self.ended(0)) from None
         if isinstance(message, str):
             raise ProcessError(message)
         return message

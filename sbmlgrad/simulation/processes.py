@@ -95,7 +95,7 @@ def of_first(make: Callable[[], T]) -> T:
     """What the first process makes, in all."""
     if _group is None:
         return make()
-    return list(shared(make() for _ in range(1)))[0]
+    return next(shared(make() for _ in range(1)))
 
 
 def _told(error: Exception) -> tuple[str, tuple[Any, ...]]:

@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 _FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the other on a GPU
 # About what a firing costs on a CPU, in nanoseconds: here, and in the loop of all propensities at once, by reactions.
-_FIXED, _UPDATE, _INSTRUCTION = 40.0, 2.0, 3.0
-_OTHER, _OTHER_OPERATION = 0.9, 0.3
+_FIXED, _UPDATE, _INSTRUCTION = 38.0, 2.0, 7.0
+_OTHER_FIXED, _OTHER, _OTHER_INSTRUCTION = 12.0, 0.75, 3.0
 _BUDGET = 1 << 19  # random draws between two looks at whether anybody still waits
 _ONE_LEVEL = 500  # reactions up to which there are sums of one level
 _LEAF_BITS = 4  # log2 of the propensities in a sum where there are two levels: two lines of a cache
@@ -53,7 +53,7 @@ def suited(
     """
     if sparse and (reason := not_as_data(network)):
         raise SimulationError(f"method 'ssa-sparse': {reason}; use method 'ssa'")
-    fewest = _FEWEST_BESIDE_GPU if on_accelerator() else _FIXED / _OTHER
+    fewest = _FEWEST_BESIDE_GPU if on_accelerator() else (_FIXED - _OTHER_FIXED) / _OTHER
     if sparse is False or (sparse is None and len(network.reactions) < fewest):
         return None
     data = mass_action_of(network)
@@ -74,7 +74,7 @@ def costs(network: MassAction) -> tuple[float, float]:
     """About what a firing takes on a core, in nanoseconds: here, and where all propensities are computed at once."""
     here = _FIXED + _UPDATE * network.updates + _INSTRUCTION * network.instructions
     coded = 0 if network.code is None else len(network.code.rows)
-    return here, _OTHER * network.reactions + _OTHER_OPERATION * coded
+    return here, _OTHER_FIXED + _OTHER * network.reactions + _OTHER_INSTRUCTION * coded
 
 
 def run_sparse(

@@ -56,3 +56,21 @@ def test_networks_from_arrays_are_what_they_say(benchmark_script: Callable[[str]
     assert many.data.updates == 10.0
     assert np.all(np.bincount(many.data.factors.items) == 5)
     assert np.all(many.data.changes.reshape(-1, 2).sum(axis=1) == 0)
+
+
+def test_followers_are_what_the_species_of_a_jump_have(benchmark_script: Callable[[str], ModuleType]) -> None:
+    script = benchmark_script("large_networks")
+    data = script.contest(50).data
+    found = script.followers(data)
+    for reaction in range(50):
+        species = data.jumps.items[data.jumps.starts[reaction] : data.jumps.starts[reaction + 1]]
+        expected = np.flatnonzero(np.isin(data.factors.items, species))
+        np.testing.assert_array_equal(found.items[found.starts[reaction] : found.starts[reaction + 1]], expected)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_more_memory_takes_longer(benchmark_script: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    """32 MB against 16 kB, which every processor has in its nearest cache."""
+    script = benchmark_script("large_networks")
+    program = script.compiled_c(tmp_path, "memory_wait")
+    assert 0.1 < script.wait(program, 16 << 10) < script.wait(program, 32 << 20)

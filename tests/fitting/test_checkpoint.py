@@ -13,6 +13,7 @@ import pytest
 import sbmlgrad as sg
 from sbmlgrad.errors import CheckpointError, FitError, SbmlgradError
 from sbmlgrad.fitting.checkpoint import Checkpoint, Ended
+from sbmlgrad.simulation import processes
 
 Compute = Callable[[], tuple[np.ndarray, ...]]
 
@@ -178,3 +179,11 @@ def test_only_the_best_search_and_the_present_one_are_kept(tmp_path: Path) -> No
 
         value, empty = checkpoint.remember("f", ([1.0],), never)
         assert (float(value), value.shape, empty.shape) == (1.0, (), (2, 0, 3))
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: int) -> None:
+    monkeypatch.setattr(processes, "index", lambda: process)
+    with Checkpoint(tmp_path / "run.ckpt", {"data": "a"}, resume=False):
+        pass
+    assert (tmp_path / "run.ckpt").exists() == (process == 0)

@@ -53,6 +53,25 @@ def test_derivatives_are_those_of_the_finite_state_projection(
     assert np.all(np.abs(off) < 4.5 * drawn.expectations["stderr"])
 
 
+@pytest.mark.parametrize("parameter", ["w", "K"], ids=["of a constant", "in the instructions"])
+def test_laws_that_are_no_products(
+    model: Callable[..., sg.Model], parameter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only scales a law is differentiated in the sparse loop, what is inside it in the plain one."""
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
+    system = model(
+        {"A": {"amount": 8}, "B": {"amount": 0}},
+        {"go": ("A -> B", "w * A / (K + A)"), "back": ("B -> A", "b * B")},
+        {"w": 4.0, "K": 3.0, "b": 0.7},
+    )
+    exact = sg.sensitivity(system, TIMES, [parameter], estimator="exact")
+    drawn = sg.sensitivity(system, TIMES, [parameter], estimator="score", n=4000, seed=4)
+    z = (drawn["sensitivity"] - exact["sensitivity"]) / drawn["stderr"]
+    assert np.abs(z).max() < 4.5
+
+
 def test_controls_take_noise_off(small: sg.Model) -> None:
     """Against what the plain score has, which its own loop gives where the network is not sparse."""
     controlled = sg.sensitivity(small, [1.5], ["k2"], n=6000, seed=4, estimator="score")
