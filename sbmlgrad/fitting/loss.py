@@ -184,9 +184,16 @@ class Target:
         return np.where(self.spread[:, None], spread[self.observable, self.time], rows)
 
     def blurred(self, values: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """The ``blur`` (m,), from values (observables, times, n) and what each number's variance (m,) is for one."""
+        """The ``blur`` (m,), from values (observables, times, n) and what each number's variance (m,) is for one.
+
+        Of many cells, ``variance`` over twice the sd; of few it is less, as no sd is below 0.
+        """
         sd = values.std(axis=-1)[self.observable, self.time]
-        return np.where(self.spread & (sd > 0), variance / (2 * np.where(sd > 0, sd, 1.0)), 0.0)
+        there = self.spread & (sd > 0)
+        sd = np.where(there, sd, 1.0)
+        share = np.where(there, variance / np.square(sd), 0.0)  # of its square, that the sd of one would scatter by
+        few = np.sqrt(1 + np.where(self.counted, share / self.replicates, 0.0))
+        return sd * share / (few * (1 + few))
 
     def shown(self, values: np.ndarray) -> np.ndarray:
         """What a curve is the mean of (observables, times, n): the values, for covariances products of differences."""

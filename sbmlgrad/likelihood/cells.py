@@ -76,6 +76,16 @@ class ProjectedCells(Projected):
         laws = self.probabilities(values)
         return float(1 - laws.sum(axis=1).min()), laws.mean(axis=0)
 
+    def behind(self, values: np.ndarray) -> np.ndarray:
+        laws = self.probabilities(values)
+        result = np.zeros(laws.shape[1])
+        for places, cells in zip(self._rows, self._cells, strict=True):
+            for law, rows, numbers in zip(laws, places[:, : laws.shape[1]], cells, strict=True):
+                share = np.bincount(rows, law, minlength=len(numbers) + 1)[:-1]
+                weights = np.divide(numbers, share, out=np.zeros_like(numbers), where=share > 0)
+                result += law * np.append(weights, 0.0)[rows]
+        return result / self.size
+
     def describe(self) -> str:
         return f"likelihood of {self.size} cells by finite state projection, {len(self.space)} states"
 

@@ -41,6 +41,22 @@ class NoisyCells(ProjectedCells):
         compiled = self._compiled("noisy slopes", self._noisy_slopes)
         return evaluation(*compiled(*self.arguments(values), self._values, self._numbers))
 
+    def behind(self, values: np.ndarray) -> np.ndarray:
+        laws, every = self.probabilities(values), self.observed(self.problem.at(values).coefficients, self.layout.x)
+        signal = jnp.stack([every[i] for i in self._places])
+        placed_laws = placed(self.problem, self.data.observables, self.laws_of_values)
+        own = [(name, every[i] if i >= 0 else None) for name, i in placed_laws]
+        result = np.zeros(laws.shape[1])
+        for law, rows, numbers in zip(laws, self._values, self._numbers, strict=True):
+            density = np.asarray(log_density_in_states(rows, signal, np.zeros_like(rows), own))[:, : len(law)]
+            with np.errstate(divide="ignore"):
+                logs = np.log(np.maximum(law, 0.0)) + density
+            largest = logs.max(axis=1, keepdims=True)
+            weights = np.exp(logs - np.where(np.isfinite(largest), largest, 0.0))
+            size = weights.sum(axis=1)
+            result += np.divide(numbers, size, out=np.zeros_like(numbers), where=size > 0) @ weights
+        return result / self.size
+
     def moments_in_states(self, values: np.ndarray) -> list[tuple[np.ndarray, ...]]:
         every = self.observed(self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x)))
         exact = super().moments_in_states(values)

@@ -37,9 +37,9 @@ class ProjectedPaths(Projected):
     def size(self) -> int:
         return self.data.size
 
-    def prepare(self, values: np.ndarray) -> None:
+    def _prepared(self, values: np.ndarray, bounds: tuple[np.ndarray, np.ndarray], rough: bool = False) -> None:
         """As for all projections; raises :class:`FitError` for a noise that is none in some state."""
-        super().prepare(values)
+        super()._prepared(values, bounds, rough)
         Readings.of(self.problem, self.data.observables, self.laws).check(
             self.problem.at(values).coefficients, tuple(map(jnp.asarray, self.space.x))
         )
@@ -55,8 +55,11 @@ class ProjectedPaths(Projected):
         return expected_values(self.data, mean, variance, wildness)
 
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
-        _, _, lost, occupied = self._looked(values)
+        _, _, lost, occupied, _ = self._looked(values)
         return float(lost), np.asarray(occupied)[: len(self.space)]
+
+    def behind(self, values: np.ndarray) -> np.ndarray:
+        return np.asarray(self._looked(values)[4])[: len(self.space)]
 
     def describe(self) -> str:
         return f"likelihood of trajectories by finite state projection, {len(self.space)} states"
@@ -79,7 +82,7 @@ class ProjectedPaths(Projected):
 
     def _filter(self, primals: Any, layout: Layout, steps: Steps, values: Array, variance: Array) -> Any:
         """The log-likelihood, moments of each value before it is seen (3, replicates, observables, times), the most
-        that is lost in a step, and the mean law (states,) just before values are seen."""
+        that is lost in a step, and the mean laws (states,) just before values are seen, and after."""
         coefficients, law = primals
         to = self.following(coefficients, layout, steps)
         every = self.observed(coefficients, layout.x)
@@ -101,12 +104,12 @@ class ProjectedPaths(Projected):
             seen = jnp.where(size > 0, size, 1.0)
             law = law / seen[:, None]
             total = total + jnp.sum(jnp.where(size > 0, jnp.log(seen) + most, -jnp.inf))
-            return (law, total), (moments, jnp.max(1 - kept), before)
+            return (law, total), (moments, jnp.max(1 - kept), before, law.mean(axis=0))
 
         begin = jnp.broadcast_to(law[None], (values.shape[1], *law.shape))
         rows = jnp.arange(len(values)), values, variance
-        (_, total), (moments, lost, laws) = lax.scan(step, (begin, jnp.zeros(())), rows)
-        return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), laws.mean(axis=0)
+        (_, total), (moments, lost, before, after) = lax.scan(step, (begin, jnp.zeros(())), rows)
+        return total, jnp.moveaxis(moments, 0, -1), jnp.max(lost), before.mean(axis=0), after.mean(axis=0)
 
 
 def _moments(law: Array, signal: Array, own: Array, laws: Sequence[tuple[str, Array | None]]) -> Array:

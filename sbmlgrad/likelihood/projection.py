@@ -49,7 +49,6 @@ _MOST_LOST = 1e-8  # of the probability, between two times
 _MOST_LOST_ROUGHLY = 1e-4  # the same, where a confidence limit goes by it
 _TIMES, _FEW = 4, 2000  # times the states at the maximum, or as many in all, that a confidence limit is worth
 _BEYOND, _BEYOND_ROUGHLY = 1e-12, 1e-6  # of the probability, on average, that is left out on one side of a box
-_LOST_AS_BEFORE = 1.1  # times what was lost
 _TIGHTER = 0.8  # of the states, that are too many of them to begin with fewer
 _WIDER, _WIDER_ROUGHLY = 0.4, 0.2  # of the range of counts, that a side grows by
 _SHARE = 0.01  # of what is lost, that goes out on a side that grows
@@ -109,15 +108,16 @@ class Projected:
     def _tighten(self, values: np.ndarray, rough: bool) -> None:
         """Leave out counts at which next to no probability is."""
         lost, occupied = self.losses(values)
+        allowed = _MOST_LOST_ROUGHLY if rough else _MOST_LOST
         assert self._box is not None
-        if not occupied.sum() > 0:  # impossible data, or noise that is no number
+        if not occupied.sum() > 0 or not lost <= allowed:  # impossible data, or a box that has to grow first
             return
-        lower, upper = self._occupied(occupied, _BEYOND_ROUGHLY if rough else _BEYOND)
+        lower, upper = self._occupied(occupied + self.behind(values), _BEYOND_ROUGHLY if rough else _BEYOND)
         if np.prod(upper - lower + 1.0) > _TIGHTER * np.prod(self._box[1] - self._box[0] + 1.0):
             return
-        kept, allowed = (self._box, self.space, self.layout), _MOST_LOST_ROUGHLY if rough else _MOST_LOST
+        kept = self._box, self.space, self.layout
         self._take(values, (lower, upper))
-        if not self.losses(values)[0] <= max(allowed, _LOST_AS_BEFORE * lost):  # comes and goes between two times
+        if not self.losses(values)[0] <= allowed:  # comes and goes between two times
             self._box, self.space, self.layout = kept
             self.match(values)
 
@@ -183,7 +183,7 @@ class Projected:
     def roughly(self, values: np.ndarray) -> Iterator[None]:
         kept = self._box, self.space, self.layout
         try:
-            self._take(values, self._occupied(self.losses(values)[1], _BEYOND_ROUGHLY))
+            self._take(values, self._occupied(self.losses(values)[1] + self.behind(values), _BEYOND_ROUGHLY))
             if self._pace is Pace.SMOOTH:
                 self._refine(values)
             yield
@@ -215,6 +215,11 @@ class Projected:
 
     def losses(self, values: np.ndarray) -> tuple[float, np.ndarray]:
         """The most probability lost between two times, and how much is in each state (states,) on average."""
+        raise NotImplementedError
+
+    def behind(self, values: np.ndarray) -> np.ndarray:
+        """How probable each state (states,) is behind what was measured, on average: of what is measured far from what
+        is expected it is that of states that are hardly ever there."""
         raise NotImplementedError
 
     def _sighted(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -88,6 +88,18 @@ def test_sds_of_few_cells_are_smaller_in_the_mean() -> None:
         assert gained == pytest.approx(aim.blur[1] / (more * exact.n), rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [2, 3, 5, 10, 50])
+def test_sds_of_few_cells_are_above_0_whatever_the_cells_are_like(n: int) -> None:
+    """Of cells in large bursts (kurtosis 23) the first order alone would be below 0, or half of what it is."""
+    random = np.random.default_rng(4)
+    seen = random.negative_binomial(0.3, 0.03, (100_000, n)).std(axis=1, ddof=1).mean()
+    cells = random.negative_binomial(0.3, 0.03, 400_000).astype(float)[None, None]
+    table = pd.DataFrame({"time": [1.0], "A-mean": [10.0], "A-sd": [20.0], "A-n": [n]})
+    aim = target(*read_measurements(table))
+    aim = replace(aim, blur=aim.blurred(cells, np.square(aim.influence(cells)).mean(axis=1)))
+    assert cells.std() - aim.blur[1] / n == pytest.approx(seen, rel=0.12)
+
+
 def test_a_new_blur_moves_residuals_as_the_prediction() -> None:
     table = pd.DataFrame({"time": [1.0], "A-mean": [5.0], "A-sd": [2.0], "A-n": [10]})
     descent, moments = Descent(np.zeros(1), target=target(*read_measurements(table))), estimate(7.0, 58.0)

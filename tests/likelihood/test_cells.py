@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, poisson
 
-from sbmlgrad.gradient.problem import Problem
+import sbmlgrad as sg
+from sbmlgrad.gradient.problem import Problem, differentiable
 from sbmlgrad.likelihood.cells import ProjectedCells
 from sbmlgrad.likelihood.records import Snapshots
 
@@ -65,3 +66,46 @@ def test_expected_moments(birth_death: Problem, prepared: Prepared) -> None:
     np.testing.assert_allclose(expected.measured, [5.5, np.std([4, 5, 6, 7], ddof=1)])
     np.testing.assert_allclose(expected.predicted, [mean, np.sqrt(variance)], rtol=1e-6)
     assert expected.sd[0] == pytest.approx(np.sqrt(variance / 4), rel=1e-6)
+
+
+def test_what_is_measured_far_from_what_is_expected_stays_possible() -> None:
+    """Of 60 that turn over at equal rates each way, 2 on one side: so many on the other are next to never expected."""
+    network = sg.ReactionNetwork(
+        [[-1, 1], [1, -1]],
+        lambda x, p: (p["a"] * x[0], p["b"] * x[1]),
+        [30, 30],
+        {"a": 1.0, "b": 1.0},
+        species=("A", "B"),
+    )
+    counts, values = np.array([2.0, 30.0]), np.array([1.0, 1.0])
+    likelihood = ProjectedCells(
+        differentiable(network, ["a", "b"]), Snapshots.of(("A",), np.full(2, 8.0), counts[:, None])
+    )
+    likelihood.prepare(values)
+    exact = binom.logpmf(counts, 60, 0.5).sum()
+    assert likelihood.evaluate(values).value == pytest.approx(exact, abs=1e-5)
+    with likelihood.roughly(values):
+        assert likelihood.evaluate(values).value == pytest.approx(exact, abs=0.1)
+
+
+def test_what_comes_and_goes_before_it_is_looked_at() -> None:
+    """Of 20 A that become X, which is lost, hardly any is left: but on the way there the box of X has to grow."""
+    network = sg.ReactionNetwork(
+        [[-1, 0], [1, -1]],
+        lambda x, p: (p["a"] * x[0], p["b"] * x[1]),
+        [20, 0],
+        {"a": 10.0, "b": 5.0},
+        species=("A", "X"),
+    )
+    values = np.array([10.0, 5.0])
+    likelihood = ProjectedCells(
+        differentiable(network, ["a", "b"]), Snapshots.of(("X",), np.array([2.0]), np.array([[0.0]]))
+    )
+    likelihood.prepare(values)
+    assert likelihood.losses(values)[0] > 0.5
+    rounds = 0
+    while rounds < 10 and likelihood.widen(values):
+        rounds += 1
+    left = 2 * (np.exp(-10.0) - np.exp(-20.0))
+    assert rounds < 10
+    assert likelihood.evaluate(values).value == pytest.approx(20 * np.log1p(-left), abs=1e-7)
