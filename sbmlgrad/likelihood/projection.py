@@ -110,7 +110,7 @@ class Projected:
         """Leave out counts at which next to no probability is."""
         lost, occupied = self.losses(values)
         assert self._box is not None
-        if not occupied.any():  # impossible data
+        if not occupied.sum() > 0:  # impossible data, or noise that is no number
             return
         lower, upper = self._occupied(occupied, _BEYOND_ROUGHLY if rough else _BEYOND)
         if np.prod(upper - lower + 1.0) > _TIGHTER * np.prod(self._box[1] - self._box[0] + 1.0):

@@ -115,7 +115,7 @@ def test_standard_errors_for_standard_deviations_are_told(birth_death: Any, fits
     drawn = fits.trajectories(birth_death, 200, np.random.default_rng(4))[:, 1:]
     moments = {"P-mean": drawn.mean(axis=0), "P-sd": drawn.std(axis=0, ddof=1)}
     table = pd.DataFrame({"time": birth_death.times[1:], **moments})
-    assert fit(birth_death, table, "ssa").warnings == ()
+    assert fit(birth_death, table, "ssa", n=1000).warnings == ()
     result = fit(birth_death, table.assign(**{"P-sd": table["P-sd"] / np.sqrt(200)}), "ssa")
     assert any("a column -sd holds standard errors" in text for text in result.warnings)
 
