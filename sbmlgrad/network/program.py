@@ -118,7 +118,7 @@ class Program:
         """The outputs from one array for each input, node by node where that compiles in a moment."""
         if len(self._work) <= LARGE or self._quick_unrolled():
             return self.unrolled(values)
-        shape = jnp.broadcast_shapes(*(jnp.shape(values[number]) for number in self.read))
+        shape = jnp.broadcast_shapes(*map(jnp.shape, values))  # of those that are not read, too: outputs are as long
         rows = [jnp.broadcast_to(jnp.asarray(value, jnp.float64), shape) for value in values]
         return list(self(jnp.stack(rows)))
 

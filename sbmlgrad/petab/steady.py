@@ -17,7 +17,7 @@ _NOTHING = 1e-12  # of the largest value a variable has had
 _CHANGE_OF_SLOPE, _NO_SLOPE = 1e-5, 1e-8  # the same for derivatives, which carry larger errors
 _SOON, _LATE = 1e1, 1e6  # in the model's unit of time: the first span that is tried
 _LONGEST = 1e12
-_MOST_STEPS = 100_000
+_MOST_STEPS = 200_000
 _GONE = 1e-3  # of a deviation, or of a slope by where a solution starts: what is left of it when it counts as gone
 _HALVINGS = 60  # of the time until a steady state: where it is looked for when it was near
 

@@ -356,11 +356,11 @@ class Trajectory:
         observed = (path.time >= self.times[jnp.minimum(path.position, last)]) & (path.status == RUNNING)
         position = path.position + observed
         status = jnp.where((position > last) & (path.status == RUNNING), DONE, path.status)
-        between = path.steps - path.draws.astype(jnp.int32)
-        late = jnp.maximum(between, 0.01 * foreseen(path, between, self.times[-1])) >= self.settings.most_steps
+        between, most = path.steps - path.draws.astype(jnp.int32), self.settings.most_steps
+        late = jnp.maximum(between, 0.01 * foreseen(path, between, most, self.times[-1])) >= most
         status = jnp.where((status == RUNNING) & late, TOO_MANY_STEPS, status)
         if path.pending is not None:
-            rounds = foreseen(path, path.pending.chance, self.times[-1])  # there may be fewer later
+            rounds = foreseen(path, path.pending.chance, MOST_ROUNDS, self.times[-1])  # there may be fewer
             status = jnp.where((status == RUNNING) & (rounds > 3.0 * MOST_ROUNDS), RESTLESS_EVENTS, status)
             status = jnp.where(path.pending.full, QUEUE_FULL, status)
             status = jnp.where(path.pending.endless, ENDLESS_EVENTS, status)

@@ -14,7 +14,7 @@ from sbmlgrad.simulation.random import Streams
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 
 RUNNING, DONE, TOO_MANY_STEPS, STUCK, ENDLESS_EVENTS, RESTLESS_EVENTS, QUEUE_FULL, BAD_PROPENSITY = range(8)
-_SOON = 10_000  # steps, or rounds of events, from which on it is seen how many there will be
+_EARLY, _SOON, _LATE = 0.1, 1e4, 1e5  # nothing is foreseen before this part of what is allowed, between these numbers
 
 
 class Path(NamedTuple):
@@ -44,10 +44,13 @@ class Path(NamedTuple):
     martingales: Array | None  # (martingales,) see Settings.martingales
 
 
-def foreseen(path: Path, number: Array, end: Array) -> Array:
-    """What a number that grows as it did so far will be at the ``end``; itself, while it is small."""
+def foreseen(path: Path, number: Array, allowed: float, end: Array) -> Array:
+    """What a number that grows as it did so far will be at the ``end``; itself, while it is small beside ``allowed``.
+
+    What comes to rest takes most of its steps at the beginning.
+    """
     so_far = (path.time - path.since) / (end - path.since)
-    return jnp.where(number > _SOON, number / so_far, number)
+    return jnp.where(number > min(max(_EARLY * allowed, _SOON), _LATE), number / so_far, number)
 
 
 class Realisation(NamedTuple):

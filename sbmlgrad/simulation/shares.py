@@ -72,10 +72,11 @@ def check_enough(n: int) -> None:
 def own_spans(n: int, batch_size: int, numbers: int) -> list[list[Span]]:
     """The chunks that are this process's, piece by piece, of ``n`` trajectories that write down so many numbers each.
 
-    Every process has as many pieces.
+    Every process has as many pieces, none of them empty where there is a grain for each process.
     """
     of, grains = processes.count(), _grains(n)
-    rounds = 1 if of == 1 else max(1, -(-grains * GRAIN * numbers * 8 // (of * _PIECE_BYTES)))
+    wanted = -(-grains * GRAIN * numbers * 8 // (of * _PIECE_BYTES))
+    rounds = 1 if of == 1 else max(1, min(wanted, grains // of))
     bounds = [min(n, -(-grains * i // (rounds * of)) * GRAIN) for i in range(rounds * of + 1)]
     pieces = [range(bounds[i], bounds[i + 1], batch_size) for i in range(processes.index(), rounds * of, of)]
     return [[Span(first, min(batch_size, piece.stop - first)) for first in piece] for piece in pieces]
@@ -100,6 +101,8 @@ def gathered(results: Generator[T], spans: Sequence[Sequence[Span]]) -> Iterator
 
 
 def _next_of(results: Iterator[T], count: int) -> Iterator[T]:
+    if not count:  # there is nothing to come, but processes may have to agree before anything does
+        next(results, None)
     for _ in range(count):
         yield next(results)
 

@@ -116,6 +116,8 @@ def test_large_formulas_run_all_at_once_on_arrays(monkeypatch: pytest.MonkeyPatc
     sums, given = program.of_arrays(values)
     np.testing.assert_allclose(sums, one_by_one[0], rtol=1e-14)
     np.testing.assert_array_equal(given, np.full(3, 3.0))
+    births = program_of([build(sympy.exp, number(-i) * B) for i in range(200)])  # whose propensities read no count
+    assert {out.shape for out in jax.eval_shape(births.of_arrays, values)} == {(3,)}
 
 
 def test_an_input_in_the_middle_is_not_computed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -34,6 +34,30 @@ def test_all_trajectories_are_somebodys(monkeypatch: pytest.MonkeyPatch, n: int,
     assert all(span.first % GRAIN == 0 for span in spans)
     taken = [sum(span.size for span in chain(*pieces)) for pieces in own]
     assert max(taken) - min(taken) < GRAIN * (len(own[0]) + 1)
+
+
+@pytest.mark.parametrize(("of", "grains"), [(2, 4), (3, 3), (4, 7)])
+def test_whoever_may_have_a_grain_has_one_in_every_piece(monkeypatch: pytest.MonkeyPatch, of: int, grains: int) -> None:
+    """However much a trajectory writes down."""
+    monkeypatch.setattr(processes, "count", lambda: of)
+    for process in range(of):
+        monkeypatch.setattr(processes, "index", lambda process=process: process)
+        assert all(shares.own_spans(grains * GRAIN, GRAIN, 1 << 20))
+
+
+def test_a_process_without_a_grain_begins_like_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gives results may have to agree with other processes before its first one."""
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "index", lambda: 1)
+    monkeypatch.setattr(processes, "shared", lambda results: results)
+    begun = []
+
+    def made() -> Generator[int]:
+        begun.append(True)
+        yield from ()
+
+    assert list(shares.gathered(made(), shares.own_spans(GRAIN, GRAIN, 1))) == []
+    assert begun == [True]
 
 
 def test_results_come_in_order_and_an_error_ends_it() -> None:
