@@ -48,7 +48,9 @@ class NoisyCells(ProjectedCells):
         own = [(name, every[i] if i >= 0 else None) for name, i in placed_laws]
         result = np.zeros(laws.shape[1])
         for law, rows, numbers in zip(laws, self._values, self._numbers, strict=True):
-            density = np.asarray(log_density_in_states(rows, signal, np.zeros_like(rows), own))[:, : len(law)]
+            density = np.asarray(log_density_in_states(jnp.asarray(rows), signal, jnp.zeros(rows.shape), own))[
+                :, : len(law)
+            ]
             with np.errstate(divide="ignore"):
                 logs = np.log(np.maximum(law, 0.0)) + density
             largest = logs.max(axis=1, keepdims=True)
