@@ -29,6 +29,7 @@ _LEAST_PART = 0.1  # of the way between two places, that the next one is from ei
 _MOST_WIDENED = 20
 _MOST_NEWTON = 4  # steps by the curvature at the end of the fit
 _LITTLE = 1e-3  # log-likelihood, that is not worth a step
+_SHRINKS = 0.25  # of what a step promises, that the next one may at most promise at a maximum
 _SMALL = 0.02  # on the optimiser's scale: over so short a way any likelihood is a parabola
 _FIRST = np.log(10.0)  # on the optimiser's scale, the farthest first place to look at
 _FARTHEST = np.log(1000.0)  # the same of all, where the data set no limit
@@ -270,20 +271,21 @@ class Side:
         """The best point nearby: by Newton's steps with the curvature at the end, as far as they lead, or by search."""
         climb = self.surface.climb
         told = self.surface.widens and bool(np.isfinite(self.surface.errors).all())
+        before = 0.0  # what was promised a step ago: a slope that does not shrink is that of a plateau
         for _ in range(_MOST_NEWTON if told else 0):
             found = climb.at(point)
             if not np.isfinite(found.value) or found.kinked:
                 break
             left, following = self._promised(found.score), point + self._conditional @ found.score
-            inside = np.array_equal(self.surface.parameters.clip(following), following)
-            if left < _LITTLE and inside:
+            if left < min(_LITTLE, _SHRINKS * before):
                 return OptimizeResult(x=point, fun=-(found.value + left), walled=False)
             try:
+                inside = np.array_equal(self.surface.parameters.clip(following), following)
                 if not inside or not climb.at(following).value > found.value:
                     break
             except SimulationError:
                 break
-            point = following
+            before, point = left, following
         return climb.near(point, held=self.index, unit=self.unit)
 
     def _within(self, start: np.ndarray, distance: float) -> tuple[np.ndarray, bool]:

@@ -13,7 +13,7 @@ from scipy.stats import chi2, linregress, poisson, t
 
 import sbmlgrad as sg
 from sbmlgrad.fitting.parameters import choose
-from sbmlgrad.fitting.profile import USUAL, Surface, limits
+from sbmlgrad.fitting.profile import USUAL, Side, Surface, limits
 from sbmlgrad.likelihood.likelihood import Evaluation
 
 HALF = chi2.ppf(0.95, 1) / 2
@@ -199,3 +199,20 @@ def test_a_curvature_that_misleads_is_searched_from() -> None:
     assert limits(surface)[1][0] == pytest.approx(limit, rel=0.03)
     with pytest.raises(AssertionError, match="searched"):
         limits(Surface(Unsearched(), np.zeros(2), 0.0, np.diag([1.0, 30.0]), (USUAL, USUAL), widens=True))
+
+
+class Plateau(Curved):
+    """Where the other parameter is far off, next to nothing tells the way."""
+
+    def at(self, point: np.ndarray) -> Evaluation:
+        x, y = point
+        off = y - _BEND * x**2
+        far = np.exp(-(off**2) / 2)
+        return Evaluation(-0.5 * x**2 - 30 * (1 - far), np.array([-x + 60 * _BEND * x * off * far, -30 * off * far]))
+
+
+def test_a_plateau_is_no_maximum() -> None:
+    surface = Surface(Plateau(), np.zeros(2), 0.0, np.diag([1.0, 1 / 30]), (USUAL, USUAL), widens=True)
+    side = Side(surface, 0, 1.0)
+    assert abs(Plateau().at(np.array([1.0, 7.0])).score[1]) < 1e-3
+    assert side._nearest(np.array([1.0, 7.0])).fun == pytest.approx(0.5)
