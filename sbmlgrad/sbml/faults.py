@@ -99,9 +99,7 @@ _Verdict = tuple[tuple[Any, ...], int, str]  # the kind of an error, its line, a
 
 def without_nameless(document: Any) -> None:
     """Take out, in place, what no formula can name because it has no id."""
-    everything = document.getListOfAllElements()
-    # the first one each time: this list of libsbml walks from its head to whatever is asked for
-    for item in [everything.remove(0) for _ in range(everything.getSize())]:
+    for item in _all_elements(document):
         if item.getElementName() in _TO_BE_NAMED and item.getPackageName() == "core" and not item.getId():
             item.removeFromParentAndDelete()
 
@@ -314,9 +312,7 @@ class _ErrorLog:
     @cached_property
     def _elements(self) -> Mapping[Any, list[Any]]:
         """What libsbml has read, by line and name."""
-        everything = self.document.getListOfAllElements()
-        items = (everything.get(index) for index in range(everything.getSize()))
-        return _grouped(items, lambda item: ((item.getLine(), item.getElementName()),))
+        return _grouped(_all_elements(self.document), lambda item: ((item.getLine(), item.getElementName()),))
 
     def _unknown(self, error: Any) -> _Verdict | None:
         match = _UNKNOWN.search(error.getMessage())
@@ -353,6 +349,12 @@ class _ErrorLog:
             return None
         words = f"{owners[0].in_words} has an id that SBML does not allow; the mathematics does not need it"
         return ("id", owners[0].name), error.getLine(), words
+
+
+def _all_elements(document: Any) -> list[Any]:
+    """What libsbml has read: the first one each time, as its list walks from the head to whatever is asked for."""
+    everything = document.getListOfAllElements()
+    return [everything.remove(0) for _ in range(everything.getSize())]
 
 
 def _grouped(items: Iterable[_Item], keys: Callable[[_Item], Iterable[Any]]) -> Mapping[Any, list[_Item]]:
