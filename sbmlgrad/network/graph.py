@@ -6,7 +6,7 @@ A formula becomes nodes, each value once however often it is used, and nothing o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,7 +113,7 @@ class Graph:
                 moving.add(index)
         return moving
 
-    def reachable(self, outputs: Sequence[int], stop: set[int] | frozenset[int] = frozenset()) -> list[int]:
+    def reachable(self, outputs: Sequence[int], stop: Container[int] = frozenset()) -> list[int]:
         """The nodes that the outputs need, in order; those in ``stop`` are not looked behind."""
         needed: set[int] = set()
         pending = list(outputs)

@@ -8,7 +8,7 @@ table, and nothing is compiled for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +78,7 @@ class Coder:
     """Instructions for nodes of a graph; ``numbers`` are the nodes of values that do not move, in their order."""
 
     def __init__(self, graph: Graph, species: Mapping[int, int]):
-        self.graph, self.species = graph, species
+        self.graph, self.species, self.given = graph, species, _Given(graph, species)
         self.numbers: dict[int, int] = {}
 
     def of(self, factors: Sequence[int]) -> list[tuple[int, int, int, int]] | None:
@@ -86,11 +86,11 @@ class Coder:
         graph = self.graph
         rows: list[tuple[int, int, int, int]] = []
         registers: dict[int, int] = {}
-        for index in _needed(graph, factors, self._is_given):
+        for index in graph.reachable(factors, self.given):
             node, args = graph.nodes[index], [0, 0, 0]
             if index in self.species:
                 name, args[0] = "count", self.species[index]
-            elif self._is_given(index):
+            elif index in self.given:
                 name, args[0] = "number", self.numbers.setdefault(index, len(self.numbers))
             elif node.operation in _CODES:
                 name = node.operation
@@ -107,18 +107,12 @@ class Coder:
             last = len(rows) - 1
         return rows
 
-    def _is_given(self, index: int) -> bool:
+
+class _Given:
+    """The nodes that need no instructions of their own: counts, and what does not move, also of those yet to come."""
+
+    def __init__(self, graph: Graph, species: Mapping[int, int]):
+        self.graph, self.species = graph, species
+
+    def __contains__(self, index: object) -> bool:
         return index in self.species or index not in self.graph.moving
-
-
-def _needed(graph: Graph, outputs: Sequence[int], is_given: Callable[[int], bool]) -> list[int]:
-    """The nodes that outputs need, each after its arguments; those of what is given are not looked at."""
-    needed: set[int] = set()
-    pending = list(outputs)
-    while pending:
-        index = pending.pop()
-        if index not in needed:
-            needed.add(index)
-            if not is_given(index):
-                pending.extend(graph.nodes[index].args)
-    return sorted(needed)
