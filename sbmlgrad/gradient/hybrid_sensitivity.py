@@ -93,7 +93,7 @@ class Process:
         directions = np.zeros((len(self.indices), len(self.quantities)))
         directions[np.arange(len(directions)), list(self.indices.values())] = 1.0
 
-        def along(quantities: jax.Array, direction: jax.Array) -> jax.Array:
+        def along(quantities: Any, direction: Any) -> Any:
             return jax.jvp(lambda q: self.process.start(q, expected)[0], (quantities,), (direction,))[1]
 
         return jax.jit(lambda quantities: jax.vmap(along, in_axes=(None, 0))(quantities, directions))

@@ -345,7 +345,7 @@ def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray
 
 def _dependence(start: Any, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """For each count and each coefficient of ``start``, which parameters may reach it."""
-    point = np.ones(parameters)
+    point = [1.0] * parameters
     counts = len(start(point)[0])
     found = list(arrivals(lambda *values: [leaf for side in start(values) for leaf in side], point))
     return found[:counts], found[counts:]

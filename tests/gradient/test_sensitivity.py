@@ -165,7 +165,7 @@ def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
         compiled.clear()
         sg.sensitivity(each, [0.5, 2.0], names, n=512, seed=2, estimator="score")
         point = dict(zip(names, (3.0, 0.7), strict=True))
-        look = sg.Experiment([0.5, 2.0], parameters=point, n=512, seed=2)
+        look = sg.Experiment(np.array([0.5, 2.0]), parameters=point, n=512, seed=2)
         found = sg.sensitivity(each, look, names, estimator="score")
         assert compiled == []
         other = sg.sensitivity(each.with_parameters(point), [0.5, 2.0], names, n=512, seed=2, estimator="score")
@@ -246,7 +246,7 @@ def test_a_start_that_a_parameter_moves_beyond_a_bound_only(flows: bool) -> None
         text = text.replace("</listOfParameters>", '<parameter id="z" value="0" constant="false"/></listOfParameters>')
     model = sg.read_sbml(text)
     for b, slope in ((43.0, 2.0), (2.0, 0.0)):
-        look = sg.Experiment([0.0, 1.0], parameters={"b": b}, select=["A"], n=4_000, seed=1)
+        look = sg.Experiment(np.array([0.0, 1.0]), parameters={"b": b}, select=["A"], n=4_000, seed=1)
         table = sg.sensitivity(model, look, ["b"]).table.set_index("time")
         for time, row in table.iterrows():
             exact = slope * np.exp(-0.5 * float(str(time)))
