@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sbmlgrad.network.compiled import compiled_loop
+from sbmlgrad.network.compiled import compiled_loop, compiled_part
 from sbmlgrad.network.law_code import OPERATIONS
 
 
@@ -63,6 +63,20 @@ def worked_out(code: Any, x: Any, reaction: Any) -> Any:
             else:
                 value = _function(operation, first)
         registers[i] = value
+    return value
+
+
+@compiled_part
+def law(tables: Any, code: Any, x: Any, reaction: Any) -> Any:
+    """A propensity, in full; ``code`` is None where no law has instructions, or they are to be left out."""
+    value = tables.constants[reaction]
+    for i in range(np.int64(tables.factor_starts[reaction]), np.int64(tables.factor_starts[reaction + 1])):
+        value *= x[tables.factor_species[i]] - tables.offsets[i]
+    if code is not None:
+        value *= worked_out(code, x, reaction)
+    for i in range(np.int64(tables.need_starts[reaction]), np.int64(tables.need_starts[reaction + 1])):
+        if x[tables.need_species[i]] < tables.least[i]:
+            return 0.0
     return value
 
 
