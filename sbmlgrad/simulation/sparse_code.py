@@ -30,7 +30,7 @@ EXP, LOG, LOG2, LOG10, ABS = map(_CODE, ("exp", "log", "log2", "log10", "abs"))
 FLOOR, CEIL, FACTORIAL = map(_CODE, ("floor", "ceil", "factorial"))
 SIN, COS, TAN, ARCSIN, ARCCOS, ARCTAN = map(_CODE, ("sin", "cos", "tan", "arcsin", "arccos", "arctan"))
 SINH, COSH, TANH, ARCSINH, ARCCOSH = map(_CODE, ("sinh", "cosh", "tanh", "arcsinh", "arccosh"))
-_LAST_ARITHMETIC = NOT  # functions of one number come after it
+LAST_ARITHMETIC = NOT  # functions of one number come after it
 
 
 @compiled_loop
@@ -58,7 +58,7 @@ def worked_out(code: Any, x: Any, reaction: Any) -> Any:
                 value = first**second
             elif operation == WHERE:
                 value = second if first != 0.0 else registers[rows[begin + i, 3]]
-            elif operation <= _LAST_ARITHMETIC:
+            elif operation <= LAST_ARITHMETIC:
                 value = _arithmetic(operation, first, second)
             else:
                 value = _function(operation, first)

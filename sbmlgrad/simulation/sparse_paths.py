@@ -82,10 +82,13 @@ class Followed:
         reactions, directions = self.pairs
         if self.code is None or not len(reactions):
             return None
-        (slots, of), pairs = self.slots, len(reactions)
-        return import_module("sbmlgrad.simulation.sparse_slopes").Slopes(
+        (slots, of), pairs, loop = self.slots, len(reactions), import_module("sbmlgrad.simulation.sparse_slopes")
+        active = np.zeros(len(self.code.rows), bool)
+        loop.mark(active, self.code.starts, self.code.rows, self.tangents.any(axis=0))
+        return loop.Slopes(
             starts=np.searchsorted(reactions, np.arange(len(self.kinds) + 1)).astype(np.uint32),
             directions=directions.astype(np.uint32),
+            active=active,
             slots=of.astype(np.uint32),
             tangents=self.tangents,
             adjoints=np.zeros(self.code.longest),

@@ -23,6 +23,7 @@ class Slopes(NamedTuple):
 
     starts: np.ndarray  # of each reaction's pairs
     directions: np.ndarray
+    active: np.ndarray  # (instructions,) whether any number that moves enters
     slots: np.ndarray  # where what is due is summed up
     tangents: np.ndarray  # (directions, numbers): derivatives of the numbers in instructions
     adjoints: np.ndarray  # (registers,)
@@ -33,7 +34,7 @@ class Slopes(NamedTuple):
     due: np.ndarray  # (slots,) integrals of the sums
 
 
-@compiled_loop
+@compiled_part
 def follow(slopes: Any, tables: Any, code: Any, x: Any, reaction: Any, propensity: Any) -> None:
     """Compute the derivatives of a propensity whose instructions have just been followed."""
     if slopes is None:
@@ -55,7 +56,7 @@ def follow(slopes: Any, tables: Any, code: Any, x: Any, reaction: Any, propensit
         slopes.rates[pair] = rate
 
 
-@compiled_loop
+@compiled_part
 def _sweep_back(slopes: Any, code: Any, reaction: Any, begin: Any, end: Any) -> None:
     """Add the derivatives of a factor to ``relative``."""
     first, adjoints = np.int64(code.starts[reaction]), slopes.adjoints
@@ -65,11 +66,9 @@ def _sweep_back(slopes: Any, code: Any, reaction: Any, begin: Any, end: Any) -> 
     adjoints[last] = 1.0
     for i in range(last, -1, -1):
         adjoint = adjoints[i]
-        if adjoint == 0.0:
+        if adjoint == 0.0 or not slopes.active[first + i]:
             continue
         operation, a = code.rows[first + i, 0], code.rows[first + i, 1]
-        if operation == machine.COUNT:
-            continue
         if operation == machine.NUMBER:
             for pair in range(begin, end):
                 slopes.relative[pair] += adjoint * slopes.tangents[slopes.directions[pair], a]
@@ -156,6 +155,21 @@ def _slope_of_angles(operation: Any, x: Any, value: Any) -> Any:
     if operation == machine.ARCCOSH:
         return 1.0 / np.sqrt(x * x - 1.0)
     return 1.0 / (1.0 - x * x)
+
+
+@compiled_loop
+def mark(active: Any, starts: Any, rows: Any, moved: Any) -> None:
+    """Mark the instructions into which numbers enter that are ``moved`` (numbers,)."""
+    for reaction in range(starts.size - 1):
+        first = np.int64(starts[reaction])
+        for i in range(first, np.int64(starts[reaction + 1])):
+            operation = rows[i, 0]
+            if operation == machine.NUMBER:
+                active[i] = moved[rows[i, 1]]
+            elif operation != machine.COUNT:  # arguments that an operation does not have are the first register
+                active[i] = active[first + rows[i, 1]]
+                if operation <= machine.LAST_ARITHMETIC:
+                    active[i] |= active[first + rows[i, 2]] or active[first + rows[i, 3]]
 
 
 @compiled_part

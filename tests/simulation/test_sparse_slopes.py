@@ -11,7 +11,7 @@ from sbmlgrad.model.elementary import ELEMENTARY
 from sbmlgrad.network.law_code import OPERATIONS
 from sbmlgrad.network.program import arithmetic
 from sbmlgrad.simulation.sparse_code import Code, worked_out
-from sbmlgrad.simulation.sparse_slopes import Slopes, _sweep_back
+from sbmlgrad.simulation.sparse_slopes import Slopes, _sweep_back, mark
 
 JAX = {item.name: getattr(jnp, item.name) for item in ELEMENTARY if item.name != "factorial"}
 JAX |= arithmetic(jnp, jnp.divide, jnp.power)
@@ -25,9 +25,12 @@ def swept(rows: list[tuple[int, int, int, int]], numbers: np.ndarray, tangents: 
     table, count = np.array(rows, np.uint32), len(tangents)
     code = Code(np.array([0, len(rows)], np.uint32), table, numbers, np.zeros(len(rows)))
     worked_out(code, np.array([3.0]), 0)
+    active = np.zeros(len(rows), bool)
+    mark(active, code.starts, table, tangents.any(axis=0))
     slopes = Slopes(
         starts=np.array([0, count], np.uint32),
         directions=np.arange(count, dtype=np.uint32),
+        active=active,
         slots=np.arange(count, dtype=np.uint32),
         tangents=tangents,
         adjoints=np.full(len(rows), 7.0),
