@@ -16,7 +16,7 @@ from jax import Array
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError, which
 from sbmlgrad.gradient.observables import Observable, as_observable
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
-from sbmlgrad.network.dependence import dependence
+from sbmlgrad.network.dependence import arrivals, dependence
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.network.timed import Timed
 from sbmlgrad.simulation.ssa import Arrays
@@ -344,13 +344,8 @@ def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray
 
 
 def _dependence(start: Any, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each count and each coefficient of ``start``, which parameters reach it: NaN in, NaN out."""
-    poisoned = [start(jnp.ones(parameters).at[p].set(jnp.nan)) for p in range(parameters)]
-    counts, coefficients = (
-        [
-            np.array([bool(np.any(np.isnan(np.asarray(run[side][i])))) for run in poisoned])
-            for i in range(len(poisoned[0][side]))
-        ]
-        for side in (0, 1)
-    )
-    return counts, coefficients
+    """For each count and each coefficient of ``start``, which parameters may reach it."""
+    point = [1.0] * parameters
+    counts = len(start(point)[0])
+    found = list(arrivals(lambda *values: [leaf for side in start(values) for leaf in side], point))
+    return found[:counts], found[counts:]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.network.dependence import dependence, reach
+from sbmlgrad.network.dependence import arrivals, dependence, reach
 
 
 def test_each_propensity_depends_on_what_it_is_made_of() -> None:
@@ -29,6 +29,23 @@ def test_a_choice_depends_on_both_ways() -> None:
         parameters={"a": 1.0, "b": 2.0, "c": 3.0},
     )
     np.testing.assert_array_equal(dependence(net), [[True, True, False]])
+
+
+def test_one_to_an_unknown_power_is_no_reason_to_take_an_exponent_for_idle() -> None:
+    """Where the count is at half saturation, and in any case of 1 ** nan, which is 1."""
+    net = ReactionNetwork(
+        [[1, -1]],
+        lambda x, p: jnp.stack([5 / (1 + (x[0] / p["K"]) ** p["n"]), p["g"] * x[0]]),
+        x0=[1],
+        parameters={"K": 1.0, "n": 2.0, "g": 0.1},
+    )
+    np.testing.assert_array_equal(dependence(net), [[True, True, False], [False, False, True]])
+
+
+def test_what_comes_out_unknown_is_followed_by_its_operations() -> None:
+    found = arrivals(lambda x, y, z: (jnp.sqrt(x - 100) + y, z * 2), [np.float64(200), np.ones(2), np.zeros(3)])
+    np.testing.assert_array_equal(found, [[True, True, False], [False, False, True]])
+    assert arrivals(lambda x: (), [1.0]).shape == (0, 1)
 
 
 def test_operations_pass_on_what_they_are_given() -> None:
