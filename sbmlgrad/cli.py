@@ -433,13 +433,14 @@ main.add_command(testcase)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--peers", is_flag=True, help="Measure other simulators that are installed, too.")
 @output_option("-o", "--output", metavar="JSON", help_text="Where the numbers go as JSON.")
+@click.option("--against", metavar="JSON", help="Compare with an earlier run, as -o wrote it.")
 @debug_option
-def benchmark(models: Sequence[str], peers: bool, output: str | None) -> None:
+def benchmark(models: Sequence[str], peers: bool, output: str | None, against: str | None) -> None:
     """Measure the speed of simulation and of gradients on MODELs."""
     check_outputs(models, {"-o": output})
     from sbmlgrad.benchmark.run import run_benchmark
 
-    run_benchmark(list(models), peers=peers, output=output)
+    run_benchmark(list(models), peers=peers, output=output, against=against)
 
 
 # ---- inputs and outputs --------------------------------------------------------------------------------
