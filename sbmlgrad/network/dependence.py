@@ -42,7 +42,7 @@ def arrivals(function: Callable[..., Sequence[Any]], point: Sequence[Any], first
             for index in range(first, len(odd))
         ]
     found = np.array(rows, bool).reshape(len(rows), len(unknown)).T
-    return np.where(unknown[:, None], reach(traced.jaxpr)[:, first:], found)
+    return np.where(unknown[:, None], reach(traced.jaxpr)[:, first:], found) if unknown.any() else found
 
 
 def _are_unknown(outputs: Sequence[Any]) -> np.ndarray:
