@@ -139,6 +139,9 @@ def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.M
         sg.sensitivity(system, [2.0], ["X"], estimator="score")
     with pytest.raises(EstimatorError, match="'score': 'g' is 0 and switches 'death' off"):
         sg.sensitivity(system.with_parameters({"g": 0.0}), [2.0], ["g"], estimator="score")
+    late = model({"X": {"amount": 0}}, {"pair": ("2 X ->", "c * X * (X - 1) * time")}, {"c": 0.0})
+    with pytest.raises(EstimatorError, match="'score': 'c' is 0 and switches 'pair' off"):
+        sg.sensitivity(late, [2.0], ["c"], estimator="score")
     with pytest.raises(EstimatorError, match="'straight_through'.*use 'auto'"):
         sg.sensitivity(system, [2.0], ["g"], estimator="straight_through")
     with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
@@ -252,6 +255,37 @@ def test_a_start_that_a_parameter_moves_beyond_a_bound_only(flows: bool) -> None
         for time, row in table.iterrows():
             exact = slope * np.exp(-0.5 * float(str(time)))
             assert abs(row["sensitivity"] - exact) < 4 * row["stderr"] + 1e-9  # false alarms: 6e-5 each
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda x, c: c * x * (x - 1), lambda x, c: c * (x > 6)], ids=["by pairs", "beyond a bound"]
+)
+def test_a_reaction_that_a_parameter_switches_off(lost: Callable[..., Any]) -> None:
+    """Begun at none, where one molecule does not show it: that no such reaction fires is not to be learnt from.
+
+    X is made at 10 and lost at 0.5 X and by that reaction, two at a time; judged by scipy's exponential of the
+    generator.
+    """
+
+    def mean(c: float) -> float:
+        x = np.arange(60.0)
+        generator = 10 * np.diag(np.ones(59), -1) + np.diag(0.5 * x[1:], 1) + np.diag(lost(x, c)[2:], 2)
+        generator -= np.diag(generator.sum(axis=0))
+        return float(x @ expm(3 * generator)[:, 0])
+
+    network = sg.ReactionNetwork(
+        [[1, -1, -2]],
+        lambda x, p: jnp.stack([10.0 + 0 * x[0], 0.5 * x[0], lost(x[0], p["c"])]),
+        x0=[0],
+        parameters={"c": 0.0},
+    )
+    exact = (-3 * mean(0.0) + 4 * mean(1e-4) - mean(2e-4)) / 2e-4
+    found = sg.sensitivity(network, [3.0], ["c"], n=4_000, seed=1)
+    row = found.table.iloc[0]
+    assert abs(row["sensitivity"] - exact) < 4 * row["stderr"] + 1e-3 * abs(exact)  # false alarms: 6e-5 each
+    assert row["stderr"] < 0.05 * abs(exact)
+    with pytest.raises(EstimatorError, match="'c' at its value switches 'R2' off"):
+        sg.sensitivity(network, [3.0], ["c"], n=100, estimator="controlled_score")
 
 
 def hill(count: int) -> sg.ReactionNetwork:
