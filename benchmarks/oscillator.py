@@ -218,14 +218,15 @@ class Fitting:
         """An estimate near the end, and the information (rates, rates) of the data; derivatives differ in their noise
         from one part of the means to another."""
         white, residual = self.seen(values, slopes, seed)
-        curvature, slope, known = np.eye(len(values)) / LARGEST**2, np.zeros(len(values)), 0.0
+        curvature, slope = np.eye(len(values)) / LARGEST**2, np.zeros(len(values))
+        known = np.zeros_like(curvature)
         for part in parts:
             signal, left, own = weighed(white[:, part])
             curvature += own
             slope += left @ white[:, part].mean(axis=0).T @ residual[part]
-            known = known + signal
+            known += signal
         print(f"    mean square of residuals {np.mean(residual**2):.4g}", flush=True)
-        return values + np.clip(-np.linalg.solve(curvature, slope), -LARGEST, LARGEST), np.asarray(known)
+        return values + np.clip(-np.linalg.solve(curvature, slope), -LARGEST, LARGEST), known
 
     def seen(self, values: np.ndarray, slopes: Sequence[np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives (ensembles, means, rates) and what is left of the means, in units of the data's noise."""
@@ -251,8 +252,8 @@ def fitted(
         print(f"  to {horizon:g}: {said(values)}, {clock.process_time():.0f} s of CPU", flush=True)
     if not design:
         return values, weighed(part.seen(values, early, 1000 * seed + 100)[0])[0]
-    slopes, known = np.array(early), len(early[0])
-    slopes = np.concatenate([slopes, design.regressed(values, 1000 * seed + 200)[:, known:]], axis=1)
+    known, late = len(early[0]), design.regressed(values, 1000 * seed + 200)
+    slopes = [np.concatenate([one, other[known:]]) for one, other in zip(early, late, strict=True)]
     parts = [slice(known), slice(known, None)]
     ends, told = [], []
     for number in range(AVERAGED):
