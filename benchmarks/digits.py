@@ -37,7 +37,7 @@ PEAK_RATE = 3e-3  # of Adam; it falls to a hundredth along a cosine
 BATCH = 120
 HELD_OUT = 5000  # images at the end of the training set, with --validate
 TRAJECTORIES = (1, 3)  # an image, whose read-out counts are added up
-MORE_TRAJECTORIES, COPIES, UNTIL = (2, 5, 10), (0.1, 0.25, 0.5, 2.0, 5.0), (0.25, 0.5, 0.75, 1.5, 2.0)  # with --scan
+MORE_TRAJECTORIES, COPIES, UNTIL = (10,), (0.1, 0.3, 3.0), (0.25, 0.5, 0.75)  # with --scan
 
 Tree = Any
 
