@@ -315,8 +315,10 @@ def legend(figure: Figure, handles: dict[str, Artist], **where: Any) -> None:
 def _fit_legend(figure: Figure, content: FitContent, conditions: Sequence[Any]) -> None:
     one = len(conditions) == 1
     colour = MODEL if one else QUIET
+    moments = content.measured[content.measured["statistic"] != "value"]
+    said = "measured, ± error that the fit takes" if np.any(_numbers(moments, "error") > 0) else "measured"
     handles: dict[str, Artist] = {
-        "measured": Line2D([], [], color=DATA if one else QUIET, marker="o", linestyle="", markersize=4),
+        said: Line2D([], [], color=DATA if one else QUIET, marker="o", linestyle="", markersize=4),
         "fitted mean": Line2D([], [], color=colour),
     }
     if np.any(_numbers(content.curves, "mean_stderr") > 0):

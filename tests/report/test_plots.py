@@ -110,6 +110,12 @@ def test_bands_of_fits_stop_at_zero_unless_data_are_negative(content: FitContent
     assert lowest_of_bands(plot_fit(negative))[0] < 0
 
 
+def test_a_legend_says_what_bars_are_where_there_are_any(content: FitContent) -> None:
+    assert "measured, ± error that the fit takes" in texts(plot_fit(content))
+    values = content.measured[content.measured["statistic"] == "value"]  # whose spread is the band of the model
+    assert "measured" in texts(plot_fit(replace(content, measured=values)))
+
+
 def test_axes_carry_names_and_units(content: FitContent) -> None:
     mean = pd.DataFrame({"A": 1.0, "[A]": 1.0, "B": 2.0}, index=TIMES)
     quantities = {"A": "molecules", "B": "molecules", "[A]": "concentration (item/litre)"}
