@@ -16,6 +16,9 @@ import click
 from sbmlgrad import __version__
 from sbmlgrad.cli_errors import Commands
 from sbmlgrad.cli_options import (
+    DRAWS,
+    POINTS,
+    STARTS,
     Decorator,
     assignment,
     bounded,
@@ -72,7 +75,7 @@ time_options = _together(
     click.option("--end", type=number, required=True, metavar="TIME", help="Last output time."),
     click.option(
         "--points",
-        type=click.IntRange(min=2),
+        type=POINTS,
         required=True,
         metavar="NUMBER",
         help="Number of output times, equally spaced from start to end.",
@@ -342,7 +345,7 @@ def sensitivity(
 )
 @click.option(
     "--starts",
-    type=click.IntRange(1, 10_000),
+    type=STARTS,
     default=1,
     show_default=True,
     help="Fit from so many start values within the bounds; the best end counts.",
@@ -352,7 +355,7 @@ def sensitivity(
 @click.option("--profile", is_flag=True, help="Take limits from profiles, which the report shows.")
 @click.option(
     "--sample",
-    type=click.IntRange(16),
+    type=DRAWS,
     metavar="NUMBER",
     help="Draw so often from the posterior, into samples.csv of the report or beside --json.",
 )
@@ -433,13 +436,14 @@ main.add_command(testcase)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("--peers", is_flag=True, help="Measure other simulators that are installed, too.")
 @output_option("-o", "--output", metavar="JSON", help_text="Where the numbers go as JSON.")
+@click.option("--against", metavar="JSON", help="Compare with an earlier run, as -o wrote it.")
 @debug_option
-def benchmark(models: Sequence[str], peers: bool, output: str | None) -> None:
+def benchmark(models: Sequence[str], peers: bool, output: str | None, against: str | None) -> None:
     """Measure the speed of simulation and of gradients on MODELs."""
     check_outputs(models, {"-o": output})
     from sbmlgrad.benchmark.run import run_benchmark
 
-    run_benchmark(list(models), peers=peers, output=output)
+    run_benchmark(list(models), peers=peers, output=output, against=against)
 
 
 # ---- inputs and outputs --------------------------------------------------------------------------------

@@ -23,6 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks, which take longest, come first: at the end nobody waits for the process that has the last of them."""
+    items.sort(key=lambda item: item.path.stem != "test_notebooks")
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Published models and data sets, which are not part of the repository."""

@@ -457,11 +457,11 @@ def test_benchmark_hands_its_arguments_on(monkeypatch: pytest.MonkeyPatch, folde
     calls: list[object] = []
     monkeypatch.setattr(
         "sbmlgrad.benchmark.run.run_benchmark",
-        lambda models, *, peers, output: calls.append((models, peers, output)),
+        lambda models, *, peers, output, against: calls.append((models, peers, output, against)),
     )
-    done("benchmark", "model.xml", "--peers", "-o", "bench.json")
+    done("benchmark", "model.xml", "--peers", "-o", "bench.json", "--against", "old.json")
     done("benchmark")
-    assert calls == [(["model.xml"], True, "bench.json"), ([], False, None)]
+    assert calls == [(["model.xml"], True, "bench.json", "old.json"), ([], False, None, None)]
     assert "no folder" in refused("benchmark", "-o", "no/bench.json")
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sbmlgrad.about import __version__
+from sbmlgrad.benchmark.against import compared, read_record
 from sbmlgrad.benchmark.peers import PEERS
 from sbmlgrad.cores import cores
 from sbmlgrad.errors import SbmlgradError
@@ -59,17 +60,21 @@ def run_benchmark(
     output: str | os.PathLike[str] | None = None,
     trajectories: int = _TRAJECTORIES,
     say: Callable[[str], None] = print,
+    against: str | os.PathLike[str] | None = None,
 ) -> pd.DataFrame:
     """Measure models (files; by default three from ``models/``), print a table and write it as JSON.
+
+    Where it is to be compared ``against`` an earlier one, as it was written, speeds and ratios stand beside those.
 
     Every run goes from 0 to a time at which a trajectory has taken about ``EVENTS`` events, and is observed there.
     Compilation is left out, except in ``first call``: read, generate, compile and simulate 1,000 trajectories.
     The gradient is of all species' means by all parameters that matter: its cost is that of the forward run times
     ``forward / gradient``.
     """
+    earlier = None if against is None else read_record(against)
     use_nothing_kept()
     rows: list[Result] = []
-    facts = _facts(trajectories)
+    facts = _facts(trajectories, " ".join(["sbmlgrad benchmark", *models, *["--peers"] * peers]))
     say(", ".join(f"{key} {value}" for key, value in facts.items()))
     for path in models or _default_models():
         say(f"\n{path}")
@@ -77,6 +82,9 @@ def run_benchmark(
             rows.append(row)
             say(_line(row))
     table = pd.DataFrame([asdict(row) for row in rows])
+    if earlier is not None:
+        for line in compared(earlier, facts, table):
+            say(line)
     if output is not None:
         write_text(output, json.dumps({"facts": facts, "results": [asdict(row) for row in rows]}, indent=2) + "\n")
     return table
@@ -203,9 +211,10 @@ def _line(row: Result) -> str:
     )
 
 
-def _facts(trajectories: int) -> dict[str, str]:
+def _facts(trajectories: int, command: str) -> dict[str, str]:
     return {
         "date": datetime.now(UTC).date().isoformat(),
+        "command": command,
         "sbmlgrad": __version__,
         "jax": version("jax"),
         "device": jax.devices()[0].device_kind,

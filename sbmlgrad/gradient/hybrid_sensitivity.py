@@ -9,8 +9,9 @@ central differences with common random numbers, of order h^2 in bias, and as noi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import compress
 from typing import Any
 
@@ -22,6 +23,7 @@ from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, Unsup
 from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Observable
+from sbmlgrad.gradient.problem import probes
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.influence import moving
@@ -61,11 +63,7 @@ class Process:
             if reason := chemistry.without_derivative(parameter):
                 raise UnsupportedError(self.source, [reason])
         self.indices = {parameter: all_names.index(parameter) for parameter in parameters}
-        jumps = moving(model, self.parameters)
-        self._unscored = {
-            name: _moves_counts(self.process, self.quantities, index, name) or jumps[name]
-            for name, index in self.indices.items()
-        }
+        self._jumps = moving(model, self.parameters)
         self._fractions = np.zeros((2, len(self.process.variables)), bool)
 
     def at(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -75,13 +73,31 @@ class Process:
             result[list(self.indices.values())] = values
         return result
 
+    def own(self, point: Mapping[str, float]) -> list[float]:
+        """Values of the parameters: those of ``point``, else the model's."""
+        return [float(point.get(name, self.quantities[index])) for name, index in self.indices.items()]
+
     def reasons(self, values: Sequence[float] | np.ndarray) -> dict[str, str]:
         """Why the score does not see a parameter at these values (P,) of the parameters; empty where it does."""
         quantities = self.at(values)
+        moved = (np.asarray(self._starts(quantities)) != 0) & self.process.whole
         return {
-            name: reason or _switches_off(self.process, quantities, self.indices[name])
-            for name, reason in self._unscored.items()
+            name: (f"moves the initial number of {self.process.variables[row.argmax()]!r}" if row.any() else "")
+            or self._jumps[name]
+            or _switches_off(self.process, quantities, index)
+            for (name, index), row in zip(self.indices.items(), moved, strict=True)
         }
+
+    @cached_property
+    def _starts(self) -> Any:
+        """vector of all quantities -> derivatives of initial values by each parameter (parameters, variables)"""
+        directions = np.zeros((len(self.indices), len(self.quantities)))
+        directions[np.arange(len(directions)), list(self.indices.values())] = 1.0
+
+        def along(quantities: Any, direction: Any) -> Any:
+            return jax.jvp(lambda q: self.process.start(q, expected)[0], (quantities,), (direction,))[1]
+
+        return jax.jit(lambda quantities: jax.vmap(along, in_axes=(None, 0))(quantities, directions))
 
     def values(self, observed: Any) -> Any:
         """Functions (functions, times, n) of observed variables (variables, times, n)."""
@@ -132,26 +148,20 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
     )
 
 
-def _moves_counts(process: HybridModel, quantities: np.ndarray, index: int, name: str) -> str:
-    start = jax.jacfwd(lambda value: process.start(jnp.asarray(quantities).at[index].set(value), expected)[0])
-    slopes = np.asarray(start(quantities[index]))
-    moved = [
-        v for v, slope, whole in zip(process.variables, slopes, process.whole, strict=True) if whole and slope != 0
-    ]
-    return f"moves the initial number of {moved[0]!r}" if moved else ""
-
-
 def _switches_off(process: HybridModel, quantities: np.ndarray, index: int) -> str:
     """Whether a quantity that is 0 keeps a reaction from firing, so that no trajectory shows what it does."""
     if quantities[index] != 0 or not process.channels:
         return ""
 
+    states = jnp.asarray(probes(np.asarray(process.start(jnp.asarray(quantities), expected)[0])))
+    times = jnp.asarray(probes(np.zeros(1))[0] - 1.0)
+
     def propensities(value: jax.Array) -> jax.Array:
-        state, coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)
-        return process.propensities_at(jnp.zeros(()), state + process.whole, coefficients)  # where nothing is missing
+        coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)[1]
+        return jax.vmap(process.propensities_at, in_axes=(0, 1, None))(times, states, coefficients)
 
     values, slopes = jax.jvp(propensities, (jnp.zeros(()),), (jnp.ones(()),))
-    off = (np.asarray(values) == 0) & (np.asarray(slopes) != 0)
+    off = np.any((np.asarray(values) == 0) & (np.asarray(slopes) != 0), axis=0)
     return f"is 0 and switches {process.channels[int(np.argmax(off))]!r} off" if off.any() else ""
 
 

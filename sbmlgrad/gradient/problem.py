@@ -16,13 +16,15 @@ from jax import Array
 from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, UnsupportedError, which
 from sbmlgrad.gradient.observables import Observable, as_observable
 from sbmlgrad.network import DiscreteModel, ReactionNetwork
-from sbmlgrad.network.dependence import dependence
+from sbmlgrad.network.dependence import arrivals, dependence
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.network.timed import Timed
 from sbmlgrad.simulation.ssa import Arrays
 
 Observe = Callable[[Arrays, Arrays], Arrays]
 Made = TypeVar("Made")
+
+_PROBES = 64
 
 
 class Tangents(NamedTuple):
@@ -138,7 +140,7 @@ class Problem:
         fixed = [f for f in self.functions if not f.is_smooth or (f.has_memory and not f.is_integral)]
         if self.of_counts_alone or not fixed:
             return
-        probe = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
+        probe = tuple(jnp.asarray(row) for row in probes(self.network.x0))
         for name, row in zip(self.parameters, tangents.coefficients, strict=True):
             slopes = push(self.observe, probe, coefficients, [None] * len(probe), row)[1]
             moved = {v for v, slope in zip(self.variables, slopes, strict=True) if np.any(np.asarray(slope) != 0)}
@@ -261,6 +263,16 @@ def total(terms: Sequence[Any]) -> Any:
     return reduce(add, [term for term in terms if not (isinstance(term, float) and term == 0)], 0.0)
 
 
+def probes(counts: Sequence[float] | np.ndarray) -> np.ndarray:
+    """States (species, some) at which a law shows whether a parameter switches it off: one molecule more of each than
+    at the start, and numbers of any size, since some laws need several, or are others beyond a bound."""
+    random = np.random.default_rng(0)
+    states = np.exp(random.uniform(np.log(0.3), np.log(3000.0), (len(counts), _PROBES)))
+    states[:, ::2] = np.round(states[:, ::2])
+    states[:, 0] = np.asarray(counts) + 1.0
+    return states
+
+
 # ---- from models and networks --------------------------------------------------------------------------------
 
 
@@ -344,13 +356,8 @@ def _tangents(jacobian: Any, dependence: tuple[list[np.ndarray], list[np.ndarray
 
 
 def _dependence(start: Any, parameters: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each count and each coefficient of ``start``, which parameters reach it: NaN in, NaN out."""
-    poisoned = [start(jnp.ones(parameters).at[p].set(jnp.nan)) for p in range(parameters)]
-    counts, coefficients = (
-        [
-            np.array([bool(np.any(np.isnan(np.asarray(run[side][i])))) for run in poisoned])
-            for i in range(len(poisoned[0][side]))
-        ]
-        for side in (0, 1)
-    )
-    return counts, coefficients
+    """For each count and each coefficient of ``start``, which parameters may reach it."""
+    point = [1.0] * parameters
+    counts = len(start(point)[0])
+    found = list(arrivals(lambda *values: [leaf for side in start(values) for leaf in side], point))
+    return found[:counts], found[counts:]

@@ -19,6 +19,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
 from sbmlgrad.simulation.experiment import MAX_EVENTS, Experiment
@@ -91,9 +92,9 @@ def sensitivity(
     way = as_method(method)
     said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, sensitivity.__kwdefaults__, **said)
-    model = _in_condition(model, experiment)
+    model, point = _in_condition(model, experiment, parameters)
     if isinstance(way, ODE):
-        return _of_equations(model, experiment, parameters, way.settings)
+        return _of_equations(model, point, experiment, parameters, way.settings)
     if not isinstance(way, SSA):
         raise SbmlgradError(f"method {way.name!r}: has no derivatives; use 'ssa' or 'ode'")
     chosen = as_estimator(estimator)
@@ -102,19 +103,20 @@ def sensitivity(
         functions = asked or [Moment(name) for name in default_observables(model)]
         named, key = _named(model, parameters), ("process", tuple(parameters), tuple(functions), way)
         process = once(named.derived, key, lambda: Process(named, parameters, functions, way.settings))
-        look_ahead_at_process(process.process, process.quantities, experiment)
-        result = estimate(process, _task([], experiment), chosen.name)
+        values = process.own(point)
+        look_ahead_at_process(process.process, process.at(values), experiment)
+        result = estimate(process, _task(values, experiment), chosen.name)
         process.warn()
     else:
-        problem, values = _pose(model, parameters, asked)
+        problem, values = _pose(model, parameters, asked, point)
         functions = list(problem.functions)
-        point = problem.at(values)
+        begun = problem.at(values)
         if chosen.name != "exact":  # which fires no reactions
-            as_data = suited(problem.network, None, point.coefficients)
+            as_data = suited(problem.network, None, begun.coefficients)
             look_ahead_at_network(
-                _source(model), problem.network, point.counts, point.coefficients, experiment, as_data
+                _source(model), problem.network, begun.counts, begun.coefficients, experiment, as_data
             )
-        warn_of_fractions(_source(model), fractional(problem.network.species, point.counts))
+        warn_of_fractions(_source(model), fractional(problem.network.species, begun.counts))
         result = chosen.estimate(problem, _task(values, experiment, "sensitivity" if progress else None))
     grid = _Grid(list(parameters), [f.label for f in functions], experiment.times)
     name = result.estimator or chosen.name
@@ -140,10 +142,10 @@ def check(
     require_float64()
     said = {"n": n, "seed": seed, "select": select, "start": start, "max_events": max_events}
     experiment = Experiment.of(times, check.__kwdefaults__, **said)
-    model = _in_condition(model, experiment)
-    problem, values = _pose(model, parameters, _asked(experiment))
-    point = problem.at(values)
-    look_ahead_at_network(_source(model), problem.network, point.counts, point.coefficients, experiment)
+    model, point = _in_condition(model, experiment, parameters)
+    problem, values = _pose(model, parameters, _asked(experiment), point)
+    begun = problem.at(values)
+    look_ahead_at_network(_source(model), problem.network, begun.counts, begun.coefficients, experiment)
     return compare(problem, _task(values, experiment))
 
 
@@ -151,14 +153,27 @@ def _source(model: Model | ReactionNetwork) -> str:
     return model.elements.source.path if isinstance(model, Model) else NETWORK
 
 
-def _in_condition(model: Model | ReactionNetwork, experiment: Experiment) -> Model | ReactionNetwork:
-    """The model with the values that the experiment puts in, made once for them."""
-    if not experiment.parameters:
-        return model
+def _in_condition(
+    model: Model | ReactionNetwork, experiment: Experiment, parameters: Sequence[str]
+) -> tuple[Model | ReactionNetwork, Mapping[str, float]]:
+    """The model with the values that the experiment puts in, and those of parameters to differentiate by.
+
+    Made once for values of others. Those by which it is differentiated are handed to what is compiled, so that a search
+    compiles nothing anew.
+    """
+    changes = experiment.parameters
+    point = {name: changes[name] for name in parameters if name in changes}
+    if isinstance(model, Model) and point:
+        structural = chemistry_of(model).structural
+        if any(name in structural or not value >= 0 for name, value in point.items()):
+            point = {}
+    held = {name: value for name, value in changes.items() if name not in point}
+    if not held:
+        return model, point
     kept = model.derived if isinstance(model, Model) else model.compiled
-    key = ("condition", tuple(experiment.parameters.items()))
-    changed: Model | ReactionNetwork = once(kept, key, lambda: model.with_parameters(experiment.parameters))
-    return changed
+    key = ("condition", tuple(held.items()))
+    changed: Model | ReactionNetwork = once(kept, key, lambda: model.with_parameters(held))
+    return changed, point
 
 
 def _asked(experiment: Experiment) -> list[Observable] | None:
@@ -171,17 +186,20 @@ def _task(values: Sequence[float], experiment: Experiment, progress: str | None 
 
 
 def _pose(
-    model: Model | ReactionNetwork, parameters: Sequence[str], functions: Sequence[Observable] | None
+    model: Model | ReactionNetwork,
+    parameters: Sequence[str],
+    functions: Sequence[Observable] | None,
+    point: Mapping[str, float],
 ) -> tuple[Problem, list[float]]:
-    """The problem, and the values of the parameters that the model has."""
+    """The problem, and the values of the parameters: those of ``point``, else the model's."""
     asked = (tuple(parameters), None if functions is None else tuple(functions))
     if not isinstance(model, Model):
         problem = once(model.compiled, ("problem", asked), lambda: differentiable(model, parameters, functions))
-        return problem, [float(model.parameters[name]) for name in parameters]
+        return problem, [float(point.get(name, model.parameters[name])) for name in parameters]
     named = _named(model, parameters)
     discrete = discretised(named, _variables(functions))
     problem = once(named.derived, ("problem", asked), lambda: differentiable(discrete, parameters, functions))
-    return problem, [discrete.quantities[name] for name in parameters]
+    return problem, [float(point.get(name, discrete.quantities[name])) for name in parameters]
 
 
 def _named(model: Model, parameters: Sequence[str]) -> Model:
@@ -194,7 +212,11 @@ def _variables(functions: Sequence[Observable] | None) -> list[str] | None:
 
 
 def _of_equations(
-    model: Model | ReactionNetwork, experiment: Experiment, parameters: Sequence[str], settings: Settings
+    model: Model | ReactionNetwork,
+    point: Mapping[str, float],
+    experiment: Experiment,
+    parameters: Sequence[str],
+    settings: Settings,
 ) -> Sensitivity:
     times, select = experiment.times, experiment.select
     names = None if select is None else [item for item in select if isinstance(item, str)]
@@ -202,11 +224,11 @@ def _of_equations(
         if not isinstance(item, str):
             raise SbmlgradError(f"{item.label}: with method 'ode' there are values of variables only; use their names")
     named = _named(model, parameters) if isinstance(model, Model) else model
-    equations, quantities = prepare_equations(named, None, names)
-    names = list(equations.quantities)
     if isinstance(model, ReactionNetwork):
         model.check_names(parameters, ())
         model.check_numbers(parameters)
+    equations, quantities = prepare_equations(named, point, names)
+    names = list(equations.quantities)
     for name in parameters:
         if name not in names:
             raise UnknownIdError(f"{equations.source}: no quantity {name!r} to differentiate by; {which(name, names)}")

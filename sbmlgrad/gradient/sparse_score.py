@@ -5,6 +5,9 @@ constant. Reactions with equal derivatives are of a kind, c, and d log p(path) =
 how many of the kind have fired and A_c the integral of their propensities. N_c - A_c are martingales, and what is
 expected of their product with the score is that of L_c A_c: the control variates of
 :mod:`~sbmlgrad.gradient.controlled_score`, for nothing.
+
+A parameter inside instructions adds to the score the derivatives of the logarithms of what has fired, less the integral
+of those of the propensities, B_c for each kind, and B_c to what is expected of the products.
 """
 
 from __future__ import annotations
@@ -18,18 +21,24 @@ import numpy as np
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
-from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.gradient.problem import Point, Problem, probes
 from sbmlgrad.network.mass_action import MassAction
 from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.moments import Moments
-from sbmlgrad.simulation.sparse import run_sparse, suited
+from sbmlgrad.simulation.progress import Progress
+from sbmlgrad.simulation.sparse import SparseRun, run_sparse, suited
+from sbmlgrad.simulation.sparse_paths import Followed
 
 
 class _Kinds(NamedTuple):
-    """The kind of each reaction (reactions,), and derivatives of the logarithm of its constant (parameters, kinds)."""
+    """The kind of each reaction, and derivatives of the logarithm of its constant (parameters, kinds).
 
-    of: np.ndarray
+    ``inside`` are the parameters that move what is inside instructions, the directions of what is ``followed``.
+    """
+
+    followed: Followed
     slopes: np.ndarray
+    inside: np.ndarray
 
 
 def served(problem: Problem) -> MassAction | None:
@@ -43,7 +52,8 @@ def served(problem: Problem) -> MassAction | None:
 
 
 def sparse_estimate(name: str, problem: Problem, data: MassAction, point: Point, task: Task) -> Estimate | None:
-    """Expectations and derivatives of what :func:`served` serves, by a controlled score; None where offsets move.
+    """Expectations and derivatives of what :func:`served` serves, by a controlled score; None where offsets move, or
+    there are factorials among instructions that move.
 
     Raises :class:`EstimatorError` for parameters at 0 that switch a reaction off. ``name`` is the estimator's.
     """
@@ -51,10 +61,10 @@ def sparse_estimate(name: str, problem: Problem, data: MassAction, point: Point,
     if kinds is None:
         return None
     with linear_algebra().limit(limits=1):
-        return _estimate(problem, data, point, task, kinds)
+        return _estimate(name, problem, data, point, task, kinds)
 
 
-def _estimate(problem: Problem, data: MassAction, point: Point, task: Task, kinds: _Kinds) -> Estimate:
+def _estimate(name: str, problem: Problem, data: MassAction, point: Point, task: Task, kinds: _Kinds) -> Estimate:
     grid, indices = problem.grid(task.times, task.start, between(task))
     parameters, count = kinds.slopes.shape
     fits = Controlled(problem.latest(grid, indices), grid, task.start, task.n, parameters, count)
@@ -69,21 +79,27 @@ def _estimate(problem: Problem, data: MassAction, point: Point, task: Task, kind
         task.start,
         task.max_events,
     )
-    for chunk in run_sparse(ensemble, data, task.progress, kinds.of):
-        counts, (fired, due) = chunk.records[:size], np.reshape(chunk.records[size:], (2, count, len(grid), -1))
+    run = SparseRun(ensemble, data, Progress(None, task.n, task.start, float(grid[-1])), kinds.followed)
+    off, by = run.switched_off(probes(point.counts))
+    if len(off):
+        raise _switched_off(name, problem, problem.parameters[kinds.inside[by[0]]], off[0])
+    for chunk in run_sparse(ensemble, data, task.progress, kinds.followed):
+        counts, parts = chunk.records[:size], kinds.followed.parts(np.asarray(chunk.records[size:]))
         raw = np.stack([np.asarray(row) for row in problem.values(counts, point.coefficients)])
         seen = problem.finish(raw, grid, indices, task.start)
         values.add(seen)
-        martingales = fired - due
-        scores = np.tensordot(kinds.slopes, martingales, axes=1)
-        fits.add(seen, scores, martingales, kinds.slopes[..., None, None] * due, 0.0)
+        martingales = parts.fired - parts.due
+        scores, gains = np.tensordot(kinds.slopes, martingales, axes=1), kinds.slopes[..., None, None] * parts.due
+        scores[kinds.inside] += parts.fired_inside - parts.due_inside.sum(axis=1)
+        gains[kinds.inside] += parts.due_inside
+        fits.add(seen, scores, martingales, gains, 0.0)
     slopes, stderr = fits.derivatives()
     mean, error = fits.expectations()
     return Estimate(mean, error, slopes, stderr, task.n, values.sd)
 
 
 def _kinds(name: str, problem: Problem, data: MassAction, point: Point) -> _Kinds | None:
-    """Reactions by the derivatives of their constants; None where a parameter moves an offset, or there is none."""
+    """Reactions by the derivatives of their laws; None where a parameter moves an offset, or there is none."""
     program = data.constants_program
     assert program is not None
     coefficients = jnp.asarray([float(value) for value in point.coefficients])
@@ -99,18 +115,28 @@ def _kinds(name: str, problem: Problem, data: MassAction, point: Point) -> _Kind
         lambda: jax.jit(jax.vmap(lambda at, along: jax.jvp(numbers, (at,), (along,)), in_axes=(None, 0))),
     )
     values, slopes = (np.asarray(part) for part in compiled(coefficients, directions))
-    constants, moved = values[0, : data.reactions], slopes[:, : data.reactions]
-    if np.any(slopes[:, data.reactions :]) or not np.all(np.isfinite(values[0, data.reactions :])):
+    offsets = data.reactions + int(np.sum(~data.plain))
+    constants, moved, tangents = values[0, : data.reactions], slopes[:, : data.reactions], slopes[:, offsets:]
+    if np.any(slopes[:, data.reactions : offsets]) or not np.all(np.isfinite(values[0, data.reactions :])):
         return None
     for parameter, row in zip(problem.parameters, moved, strict=True):
         off = np.flatnonzero((constants == 0) & (row != 0))
         if len(off):
-            raise EstimatorError(
-                f"estimator {name!r} learns from reactions that fire, and {parameter!r} at its value switches "
-                f"{problem.network.reactions[off[0]]!r} off; use 'auto' or 'alternative_path'"
-            )
+            raise _switched_off(name, problem, parameter, off[0])
+    inside = np.flatnonzero(tangents.any(axis=1))
+    if len(inside) and data.code is not None and data.code.has_factorials:
+        return None
+    by_code = np.zeros((data.reactions, 0)) if data.code is None else data.code.moved_by(tangents[inside])
     logarithmic = np.where(constants == 0, 0.0, moved / np.where(constants == 0, 1.0, constants))
     mantissas, exponents = np.frexp(logarithmic)
     alike = np.ldexp(np.round(np.ldexp(mantissas, 40)), exponents - 40)  # what differs by rounding is the same
+    alike = np.concatenate([alike, by_code.T])
     _, first, of = np.unique(alike, axis=1, return_index=True, return_inverse=True)
-    return _Kinds(of.ravel(), logarithmic[:, first])
+    return _Kinds(Followed(of.ravel(), tangents[inside], data.code), logarithmic[:, first], inside)
+
+
+def _switched_off(name: str, problem: Problem, parameter: str, reaction: int) -> EstimatorError:
+    return EstimatorError(
+        f"estimator {name!r} learns from reactions that fire, and {parameter!r} at its value switches "
+        f"{problem.network.reactions[reaction]!r} off; use 'auto' or 'alternative_path'"
+    )

@@ -49,6 +49,21 @@ class LawCode(NamedTuple):
         pairs = np.unique(np.stack([self.owners[counts], self.rows[counts, 1].astype(np.int64)]), axis=1)
         return pairs[0], pairs[1]
 
+    @property
+    def has_factorials(self) -> bool:
+        """Whether there is an operation among them whose derivative is not known here."""
+        return bool(np.any(self.rows[:, 0] == OPERATIONS.index("factorial")))
+
+    def moved_by(self, tangents: np.ndarray) -> np.ndarray:
+        """Which reactions' instructions have a number with a derivative, of those (directions, numbers) of all.
+
+        Returns (reactions, directions).
+        """
+        read = self.rows[:, 0] == OPERATIONS.index("number")
+        moved = np.zeros((len(self.starts) - 1, len(tangents)), bool)
+        np.logical_or.at(moved, self.owners[read], tangents.T[self.rows[read, 1]] != 0)
+        return moved
+
     def values(self, x: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """The factors (reactions, batch) at counts (species, batch), 1 of reactions without instructions."""
         result = np.ones((len(self.starts) - 1, *x.shape[1:]))

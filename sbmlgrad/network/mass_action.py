@@ -315,6 +315,8 @@ class _Products:
             return self.of(node.args[0]).times(self.of(node.args[1]))
         if node.operation == "div" and node.args[1] not in self.graph.moving:
             return self.of(node.args[0]).times(_Product([], [node.args[1]], [], [], []))
+        if node.operation == "div" and node.args[0] != self.one:
+            return self.of(node.args[0]).times(self.of(self.graph.quotient(self.one, node.args[1])))
         if node.operation == "neg":
             return self.of(node.args[0]).times(_Product([self.minus_one], [], [], [], []))
         if node.operation == "where" and node.args[2] == self.zero:

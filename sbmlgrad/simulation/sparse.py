@@ -29,6 +29,7 @@ from sbmlgrad.simulation.ensemble import (
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import is_whole, streams
 from sbmlgrad.simulation.shares import GRAIN, Span, gathered, own_spans
+from sbmlgrad.simulation.sparse_paths import Followed
 from sbmlgrad.simulation.ssa import initial_count
 
 T = TypeVar("T")
@@ -81,14 +82,12 @@ def run_sparse(
     ensemble: Ensemble,
     network: MassAction,
     progress: str | None = None,
-    kinds: np.ndarray | None = None,
+    followed: Followed | None = None,
     take: Callable[[Chunk], Any] | None = None,
 ) -> Iterator[Any]:
     """Simulate grain by grain, in order, with as many pieces of grains at work as there are cores.
 
-    It means what :func:`~sbmlgrad.simulation.ensemble.run` means. Where reactions are of ``kinds`` (reactions,), whole
-    numbers from 0 on, records hold after the counts how many of each kind have fired, and then how many were due: the
-    integral of their propensities.
+    It means what :func:`~sbmlgrad.simulation.ensemble.run` means. Records hold after the counts what is ``followed``.
 
     Raises
     ------
@@ -99,7 +98,7 @@ def run_sparse(
     """
     check_ensemble(ensemble)
     with Progress(progress, ensemble.n, ensemble.start, float(ensemble.times[-1])) as watch:
-        sparse = SparseRun(ensemble, network, watch, kinds)
+        sparse = SparseRun(ensemble, network, watch, followed)
         spans = own_spans(ensemble.n, GRAIN, len(ensemble.times) * sparse.recorded)
         yield from gathered(_chunks(sparse, chain(*spans), take or (lambda chunk: chunk)), spans)
 
@@ -158,14 +157,14 @@ class SparseRun:
     ensemble: Ensemble
     network: MassAction
     watch: Progress
-    kinds: np.ndarray | None = None
-    """Of which kind each reaction is (reactions,), where it is to be counted how often those of each kind fire."""
+    followed: Followed | None = None
+    """What is written down after the counts."""
     stopped: bool = field(default=False, init=False)
 
     def run(self, first: int, records: np.ndarray) -> int:
         """Fill the records (species, times, trajectories) from trajectory ``first`` on: how many reactions fired."""
         loop, scratch, count = self.loop, self.scratch(), records.shape[-1]
-        task, place, kinds, code = self.task(first, count), scratch.place, self.by_kind(), self.code()
+        task, place, kinds, code = self.task(first, count), scratch.place, self.kinds(), self.code()
         while True:
             status = loop.advance(self.tables, scratch, kinds, code, task, records, _BUDGET)
             done = int(place[loop.TRAJECTORY])
@@ -193,18 +192,27 @@ class SparseRun:
         if forecast > ensemble.max_events:
             raise too_many_events(ensemble, at, forecast)
 
+    def switched_off(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reactions of which a factor is 0 in a state (species, states) that a direction moves: (pairs,) each."""
+        kinds, scratch, none = self.kinds(), self.scratch(), np.zeros(0, np.int64)
+        if kinds is None or kinds.slopes is None:
+            return none, none
+        off = np.zeros(len(kinds.slopes.rates), bool)
+        for state in states.T:
+            scratch.x[:] = state
+            if self.loop.weigh(self.tables, scratch, kinds, self.code(), self.task(0, 1)):
+                off |= (kinds.slopes.rates != 0) & ~np.isfinite(kinds.slopes.relative)
+        reactions = np.repeat(np.arange(self.network.reactions), np.diff(kinds.slopes.starts))
+        return reactions[off], kinds.slopes.directions[off]
+
     @property
     def recorded(self) -> int:
         """How many numbers of a trajectory are written down at a time."""
-        return self.network.size + (0 if self.kinds is None else 2 * (int(self.kinds.max()) + 1))
+        return self.network.size + (0 if self.followed is None else self.followed.recorded)
 
-    def by_kind(self) -> Any:
-        """Room for what is counted by kind; None where nothing is."""
-        if self.kinds is None:
-            return None
-        count = int(self.kinds.max()) + 1
-        sums, fired, due = np.zeros(count, np.int64), np.zeros(count), np.zeros(count)
-        return self.loop.Kinds(self.kinds.astype(np.uint32), sums, fired, due)
+    def kinds(self) -> Any:
+        """Room for what is followed; None where nothing is."""
+        return None if self.followed is None else self.followed.arrays()
 
     def code(self) -> Any:
         """The instructions with room to work; None where all laws are products."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sbmlgrad.network.compiled import compiled_loop
+from sbmlgrad.network.compiled import compiled_loop, compiled_part
 from sbmlgrad.network.law_code import OPERATIONS
 
 
@@ -30,7 +30,7 @@ EXP, LOG, LOG2, LOG10, ABS = map(_CODE, ("exp", "log", "log2", "log10", "abs"))
 FLOOR, CEIL, FACTORIAL = map(_CODE, ("floor", "ceil", "factorial"))
 SIN, COS, TAN, ARCSIN, ARCCOS, ARCTAN = map(_CODE, ("sin", "cos", "tan", "arcsin", "arccos", "arctan"))
 SINH, COSH, TANH, ARCSINH, ARCCOSH = map(_CODE, ("sinh", "cosh", "tanh", "arcsinh", "arccosh"))
-_LAST_ARITHMETIC = NOT  # functions of one number come after it
+LAST_ARITHMETIC = NOT  # functions of one number come after it
 
 
 @compiled_loop
@@ -58,11 +58,25 @@ def worked_out(code: Any, x: Any, reaction: Any) -> Any:
                 value = first**second
             elif operation == WHERE:
                 value = second if first != 0.0 else registers[rows[begin + i, 3]]
-            elif operation <= _LAST_ARITHMETIC:
+            elif operation <= LAST_ARITHMETIC:
                 value = _arithmetic(operation, first, second)
             else:
                 value = _function(operation, first)
         registers[i] = value
+    return value
+
+
+@compiled_part
+def law(tables: Any, code: Any, x: Any, reaction: Any) -> Any:
+    """A propensity, in full; ``code`` is None where no law has instructions, or they are to be left out."""
+    value = tables.constants[reaction]
+    for i in range(np.int64(tables.factor_starts[reaction]), np.int64(tables.factor_starts[reaction + 1])):
+        value *= x[tables.factor_species[i]] - tables.offsets[i]
+    if code is not None:
+        value *= worked_out(code, x, reaction)
+    for i in range(np.int64(tables.need_starts[reaction]), np.int64(tables.need_starts[reaction + 1])):
+        if x[tables.need_species[i]] < tables.least[i]:
+            return 0.0
     return value
 
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sbmlgrad.network.compiled import compiled_loop, compiled_part
-from sbmlgrad.simulation.sparse_code import worked_out
+from sbmlgrad.simulation.sparse_code import law
+from sbmlgrad.simulation.sparse_slopes import fire, follow, forget, let_go_by, note, restart
 
 DRAWS = 64  # random numbers made at once
 
@@ -69,6 +70,7 @@ class Kinds(NamedTuple):
     sums: np.ndarray  # of the propensities of each kind
     fired: np.ndarray
     due: np.ndarray  # integrals of propensities
+    slopes: Any  # by what is inside instructions, Slopes; None where that is not asked for
 
 
 class Task(NamedTuple):
@@ -159,27 +161,13 @@ def _minus_log(mantissa: Any, power: Any) -> Any:
     return -(series * ratio + power * 0.6931471805599453)
 
 
-@compiled_part
-def _law(tables: Any, code: Any, x: Any, reaction: Any) -> Any:
-    """A propensity, in full."""
-    value = tables.constants[reaction]
-    for i in range(np.int64(tables.factor_starts[reaction]), np.int64(tables.factor_starts[reaction + 1])):
-        value *= x[tables.factor_species[i]] - tables.offsets[i]
-    if code is not None:
-        value *= worked_out(code, x, reaction)
-    for i in range(np.int64(tables.need_starts[reaction]), np.int64(tables.need_starts[reaction + 1])):
-        if x[tables.need_species[i]] < tables.least[i]:
-            return 0.0
-    return value
-
-
 @compiled_loop
-def _weigh(tables: Any, scratch: Any, kinds: Any, code: Any, task: Any) -> Any:
+def weigh(tables: Any, scratch: Any, kinds: Any, code: Any, task: Any) -> Any:
     """Choose the unit, and compute all propensities: false where one is negative or not finite."""
     place, total = scratch.place, 0.0
     reactions = tables.constants.size
     for reaction in range(reactions):
-        value = _law(tables, code, scratch.x, reaction)
+        value = law(tables, code, scratch.x, reaction)
         if not (value >= 0.0 and value < np.inf):
             place[WRONG] = reaction
             return False
@@ -198,15 +186,18 @@ def _weigh(tables: Any, scratch: Any, kinds: Any, code: Any, task: Any) -> Any:
     if kinds is not None:
         for i in range(kinds.sums.size):
             kinds.sums[i] = 0
+        restart(kinds.slopes)
     units = 0
     for reaction in range(reactions):
-        value = int(_law(tables, code, scratch.x, reaction) * unit)
+        propensity = law(tables, code, scratch.x, reaction)
+        value = int(propensity * unit)
         scratch.propensities[reaction] = value
         scratch.blocks[reaction >> task.bits] += value
         if scratch.groups.size > 1:
             scratch.groups[reaction >> task.group_bits] += value
         if kinds is not None:
             kinds.sums[kinds.of[reaction]] += value
+            follow(kinds.slopes, tables, code, scratch.x, reaction, propensity)
         units += value
     place[TOTAL], place[EXPONENT] = units, exponent
     return True
@@ -253,7 +244,8 @@ def _follow(
                 kinds.sums[kinds.of[dependents[i, 0]]] += change
     for i in range(np.int64(jumps[jump, 3]), np.int64(jumps[jump, 4])):
         reaction = dependents[i, 0]
-        value = _law(tables, code, x, reaction) * unit
+        propensity = law(tables, code, x, reaction)
+        value = propensity * unit
         weight += np.abs(value) if value > -np.inf else np.nan
         if value < 0.0:
             weight = np.inf
@@ -261,6 +253,7 @@ def _follow(
         total += change
         if kinds is not None:
             kinds.sums[kinds.of[reaction]] += change
+            follow(kinds.slopes, tables, code, x, reaction, propensity)
     return total, weight
 
 
@@ -301,10 +294,11 @@ def _fire(
 
 
 @compiled_part
-def _wait(kinds: Any, wait: Any) -> None:
-    """Let time go by, in units in which propensities are whole."""
+def _wait(kinds: Any, wait: Any, unit: Any) -> None:
+    """Let time go by; propensities are whole numbers of 1 / ``unit``."""
     for i in range(kinds.sums.size):
-        kinds.due[i] += wait * kinds.sums[i]
+        kinds.due[i] += wait / unit * kinds.sums[i]
+    let_go_by(kinds.slopes, wait)
 
 
 @compiled_part
@@ -314,6 +308,7 @@ def _note(kinds: Any, records: Any, row: Any, position: Any, column: Any) -> Non
     for i in range(count):
         records[row + i, position, column] = kinds.fired[i]
         records[row + count + i, position, column] = kinds.due[i]
+    note(kinds.slopes, records, row + 2 * count, position, column)
 
 
 @compiled_loop
@@ -334,16 +329,17 @@ def _trajectory(
         weight = np.float64(total)
         arrival = time + scratch.exponentials[slot] * unit / weight
         if kinds is not None:
-            _wait(kinds, (min(arrival, until) - time) / unit)
+            _wait(kinds, min(arrival, until) - time, unit)
         if arrival < until:
             time = arrival
             fired += 1
             reaction = _choose(scratch, bits, group_bits, min(np.int64(scratch.uniforms[slot] * weight), total - 1))
             if kinds is not None:
                 kinds.fired[kinds.of[reaction]] += 1.0
+                fire(kinds.slopes, reaction)
             total = _fire(tables, scratch, kinds, code, bits, group_bits, reaction, unit, total)
             if total < 0:
-                if not _weigh(tables, scratch, kinds, code, task):
+                if not weigh(tables, scratch, kinds, code, task):
                     status = BROKEN
                     break
                 total, unit = place[TOTAL], 2.0 ** place[EXPONENT]
@@ -383,7 +379,8 @@ def advance(tables: Any, scratch: Any, kinds: Any, code: Any, task: Any, records
             if kinds is not None:
                 for i in range(kinds.sums.size):
                     kinds.fired[i] = kinds.due[i] = 0.0
-            if not _weigh(tables, scratch, kinds, code, task):
+                forget(kinds.slopes)
+            if not weigh(tables, scratch, kinds, code, task):
                 return BROKEN
         status, budget = _trajectory(tables, scratch, kinds, code, task, column, records, budget)
         if status != DONE:

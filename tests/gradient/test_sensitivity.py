@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 import sbmlgrad as sg
 from sbmlgrad.errors import EstimatorError, SbmlgradError, SimulationError, UnknownIdError, UnsupportedError
@@ -137,6 +139,9 @@ def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.M
         sg.sensitivity(system, [2.0], ["X"], estimator="score")
     with pytest.raises(EstimatorError, match="'score': 'g' is 0 and switches 'death' off"):
         sg.sensitivity(system.with_parameters({"g": 0.0}), [2.0], ["g"], estimator="score")
+    late = model({"X": {"amount": 0}}, {"pair": ("2 X ->", "c * X * (X - 1) * time")}, {"c": 0.0})
+    with pytest.raises(EstimatorError, match="'score': 'c' is 0 and switches 'pair' off"):
+        sg.sensitivity(late, [2.0], ["c"], estimator="score")
     with pytest.raises(EstimatorError, match="'straight_through'.*use 'auto'"):
         sg.sensitivity(system, [2.0], ["g"], estimator="straight_through")
     with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
@@ -144,7 +149,9 @@ def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.M
 
 
 def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
-    """Another seed finds the loops of the first call, with reactions only and with events."""
+    """Another seed finds the loops of the first call, with reactions only and with events; so do other values of the
+    parameters by which it is differentiated, with the numbers of a model or network that has these values.
+    """
     plain = model({"X": {"amount": 3}}, {"birth": ("-> X", "k"), "death": ("X ->", "g * X")}, {"k": 2.0, "g": 0.5})
     dosed = model(
         {"X": {"amount": 3}},
@@ -156,12 +163,19 @@ def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, seconds, **_: compiled.append(name) if "backend_compile" in name else None
     )
-    for each in (plain, dosed):
-        sg.sensitivity(each, [0.5, 2.0], ["k", "g"], n=512, seed=1, estimator="score")
+    for each, names in ((plain, ["k", "g"]), (dosed, ["k", "g"]), (hill(2), ["n", "K"])):
+        sg.sensitivity(each, [0.5, 2.0], names, n=512, seed=1, estimator="score")
         assert compiled
         compiled.clear()
-        sg.sensitivity(each, [0.5, 2.0], ["k", "g"], n=512, seed=2, estimator="score")
+        sg.sensitivity(each, [0.5, 2.0], names, n=512, seed=2, estimator="score")
+        point = dict(zip(names, (3.0, 0.7), strict=True))
+        look = sg.Experiment(np.array([0.5, 2.0]), parameters=point, n=512, seed=2)
+        found = sg.sensitivity(each, look, names, estimator="score")
         assert compiled == []
+        other = sg.sensitivity(each.with_parameters(point), [0.5, 2.0], names, n=512, seed=2, estimator="score")
+        for column in ("sensitivity", "stderr"):
+            np.testing.assert_allclose(found.table[column], other.table[column], rtol=1e-9)
+        compiled.clear()
 
 
 @dataclass(frozen=True)
@@ -209,3 +223,100 @@ def test_what_cannot_be_differentiated_is_an_error(models_dir: Path) -> None:
     network = sg.ReactionNetwork([[1]], lambda x, p: np.ones(1), x0=[0], parameters={"k": [1.0]})
     with pytest.raises(SbmlgradError, match="not a single number"):
         sg.sensitivity(network, [1.0], ["k"], method="ode")
+
+
+BEGINS = """<listOfInitialAssignments><initialAssignment symbol="A"><math {math}>{math_of_b}</math></initialAssignment>
+</listOfInitialAssignments>"""
+MORE_THAN_3 = (
+    "<piecewise><piece><apply><minus/><ci>b</ci><cn>3</cn></apply><apply><gt/><ci>b</ci><cn>3</cn></apply></piece>"
+    "<otherwise><cn>0</cn></otherwise></piecewise>"
+)
+FLOW = f'<listOfRules><rateRule variable="z"><math {MATH}><cn>1</cn></math></rateRule></listOfRules>'
+
+
+@pytest.mark.filterwarnings("ignore:.* not whole")  # of what differences look at
+@pytest.mark.parametrize("flows", [False, True])
+def test_a_start_that_a_parameter_moves_beyond_a_bound_only(flows: bool) -> None:
+    """A begins at V (b - 3) for b > 3, else 0, and decays: E[A(t)] = (b - 3) V exp(-k t) while b > 3."""
+    text = DOCUMENT.format(
+        constant="true",
+        initial='initialAmount="0"',
+        extra=BEGINS.format(math=MATH, math_of_b=MORE_THAN_3) + (FLOW if flows else ""),
+        sides=USES_A,
+        law=DECAY,
+        math=MATH,
+    )
+    if flows:
+        text = text.replace("</listOfParameters>", '<parameter id="z" value="0" constant="false"/></listOfParameters>')
+    model = sg.read_sbml(text)
+    for b, slope in ((43.0, 2.0), (2.0, 0.0)):
+        look = sg.Experiment(np.array([0.0, 1.0]), parameters={"b": b}, select=["A"], n=4_000, seed=1)
+        table = sg.sensitivity(model, look, ["b"]).table.set_index("time")
+        for time, row in table.iterrows():
+            exact = slope * np.exp(-0.5 * float(str(time)))
+            assert abs(row["sensitivity"] - exact) < 4 * row["stderr"] + 1e-9  # false alarms: 6e-5 each
+
+
+@pytest.mark.parametrize(
+    "lost", [lambda x, c: c * x * (x - 1), lambda x, c: c * (x > 6)], ids=["by pairs", "beyond a bound"]
+)
+def test_a_reaction_that_a_parameter_switches_off(lost: Callable[..., Any]) -> None:
+    """Begun at none, where one molecule does not show it: that no such reaction fires is not to be learnt from.
+
+    X is made at 10 and lost at 0.5 X and by that reaction, two at a time; judged by scipy's exponential of the
+    generator.
+    """
+
+    def mean(c: float) -> float:
+        x = np.arange(60.0)
+        generator = 10 * np.diag(np.ones(59), -1) + np.diag(0.5 * x[1:], 1) + np.diag(lost(x, c)[2:], 2)
+        generator -= np.diag(generator.sum(axis=0))
+        return float(x @ expm(3 * generator)[:, 0])
+
+    network = sg.ReactionNetwork(
+        [[1, -1, -2]],
+        lambda x, p: jnp.stack([10.0 + 0 * x[0], 0.5 * x[0], lost(x[0], p["c"])]),
+        x0=[0],
+        parameters={"c": 0.0},
+    )
+    exact = (-3 * mean(0.0) + 4 * mean(1e-4) - mean(2e-4)) / 2e-4
+    found = sg.sensitivity(network, [3.0], ["c"], n=4_000, seed=1)
+    row = found.table.iloc[0]
+    assert abs(row["sensitivity"] - exact) < 4 * row["stderr"] + 1e-3 * abs(exact)  # false alarms: 6e-5 each
+    assert row["stderr"] < 0.05 * abs(exact)
+    with pytest.raises(EstimatorError, match="'c' at its value switches 'R2' off"):
+        sg.sensitivity(network, [3.0], ["c"], n=100, estimator="controlled_score")
+
+
+def hill(count: int) -> sg.ReactionNetwork:
+    return sg.ReactionNetwork(
+        [[1, -1]],
+        lambda x, p: jnp.stack([5 / (1 + (x[0] / p["K"]) ** p["n"]), p["g"] * x[0]]),
+        x0=[count],
+        parameters={"K": 1.0, "n": 2.0, "g": 0.1},
+    )
+
+
+@pytest.mark.parametrize("estimator", ["auto", "score", "alternative_path"])
+@pytest.mark.parametrize(
+    "made", [lambda x, n: 5 / (1 + x**n), lambda x, n: (x > 3) * n + (x <= 3) * 5], ids=["power", "comparison"]
+)
+def test_what_a_law_hides_at_the_start(made: Callable[..., Any], estimator: str) -> None:
+    """X is made by a law in which n does not matter at the start, 1, and lost at 0.1 X; judged by scipy's exponential
+    of the generator.
+    """
+
+    def mean(n: float) -> float:
+        x = np.arange(60.0)
+        lost = 0.1 * x
+        generator = np.diag(made(x, n)[:-1], -1) + np.diag(lost[1:], 1)
+        generator -= np.diag(generator.sum(axis=0))
+        return float(x @ expm(5 * generator)[:, 1])
+
+    network = sg.ReactionNetwork(
+        [[1, -1]], lambda x, p: jnp.stack([made(x[0], p["n"]), 0.1 * x[0]]), x0=[1], parameters={"n": 2.0}
+    )
+    exact = (mean(2.001) - mean(1.999)) / 0.002
+    row = sg.sensitivity(network, [5.0], ["n"], n=4_000, seed=1, estimator=estimator).table.iloc[0]
+    assert 0 < row["stderr"] < 0.2
+    assert abs(row["sensitivity"] - exact) < 4 * row["stderr"]  # false alarms: 6e-5 each

@@ -53,23 +53,62 @@ def test_derivatives_are_those_of_the_finite_state_projection(
     assert np.all(np.abs(off) < 4.5 * drawn.expectations["stderr"])
 
 
-@pytest.mark.parametrize("parameter", ["w", "K"], ids=["of a constant", "in the instructions"])
-def test_laws_that_are_no_products(
-    model: Callable[..., sg.Model], parameter: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What only scales a law is differentiated in the sparse loop, what is inside it in the plain one."""
+@pytest.fixture
+def enzymes(model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch) -> sg.Model:
+    """Laws of Michaelis and Menten, of Hill, and one with three parameters, one of them shared."""
     monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
     monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
     monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
-    system = model(
-        {"A": {"amount": 8}, "B": {"amount": 0}},
-        {"go": ("A -> B", "w * A / (K + A)"), "back": ("B -> A", "b * B")},
-        {"w": 4.0, "K": 3.0, "b": 0.7},
+    return model(
+        {"A": {"amount": 8}, "B": {"amount": 0}, "C": {"amount": 2}},
+        {
+            "go": ("A -> B", "w * A / (K + A)"),
+            "back": ("B -> A", "b * B"),
+            "hill": ("B -> C", "u * B^h / (K^h + B^h)"),
+            "held": ("C -> A", "w * C / (1 + A / K + m * sqrt(C))"),
+        },
+        {"w": 4.0, "K": 3.0, "b": 0.7, "u": 2.5, "h": 1.7, "m": 0.5},
     )
-    exact = sg.sensitivity(system, TIMES, [parameter], estimator="exact")
-    drawn = sg.sensitivity(system, TIMES, [parameter], estimator="score", n=4000, seed=4)
+
+
+@pytest.mark.parametrize("estimator", ["controlled_score", "score"])
+def test_parameters_inside_laws(enzymes: sg.Model, estimator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judged by the finite state projection; the plain loop is switched off."""
+    monkeypatch.setattr("sbmlgrad.gradient.score.walk", None)
+    monkeypatch.setattr("sbmlgrad.gradient.controlled_score.walk", None)
+    parameters, select = ["w", "K", "b", "h", "m"], ["A", "C", sg.Moment("B", "C"), sg.Probability("C", 1.0, 3.0)]
+    exact = sg.sensitivity(enzymes, TIMES, parameters, select=select, estimator="exact")
+    drawn = sg.sensitivity(enzymes, TIMES, parameters, select=select, estimator=estimator, n=6000, seed=4)
     z = (drawn["sensitivity"] - exact["sensitivity"]) / drawn["stderr"]
     assert np.abs(z).max() < 4.5
+    assert 0.5 < np.sqrt(np.mean(z**2)) < 1.6
+    errors = drawn["stderr"].to_numpy()
+    assert np.all(errors > 0)
+    assert np.median(errors / np.abs(exact["sensitivity"].to_numpy()).clip(0.01)) < 0.5  # so that z could be large
+
+
+def test_what_is_inside_laws_has_controls(enzymes: sg.Model) -> None:
+    """Against what the plain score has."""
+    inside = np.asarray(sg.sensitivity(enzymes, [1.5], ["K", "h"], n=6000, seed=4, estimator="score")["stderr"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sbmlgrad.simulation.sparse._FIXED", 1e9)
+        plain = np.asarray(sg.sensitivity(enzymes, [1.5], ["K", "h"], n=6000, seed=4, estimator="score")["stderr"])
+    assert np.median(inside / plain) < 0.9
+
+
+def test_a_parameter_inside_a_law_that_switches_it_off_is_refused(
+    model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
+    off = model(
+        {"A": {"amount": 8}, "B": {"amount": 0}},
+        {"go": ("A -> B", "A * z / (1 + A * z)"), "back": ("B -> A", "B")},
+        {"z": 0.0},
+    )
+    with pytest.raises(EstimatorError, match="'score' learns from .* 'z' at its value switches 'go' off"):
+        sg.sensitivity(off, TIMES, ["z"], n=100, estimator="score")
 
 
 def test_controls_take_noise_off(small: sg.Model) -> None:

@@ -102,7 +102,7 @@ def test_laws_that_are_no_products_are_instructions(model: Callable[..., sg.Mode
 
 
 def test_what_is_no_data_says_why(model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sbmlgrad.network.law_code.LONGEST", 4)
+    monkeypatch.setattr("sbmlgrad.network.law_code.LONGEST", 3)
     system = model({"A": {"amount": 9}}, {"fine": ("A ->", "k * A"), "odd": ("A ->", "k * A / (1 + A)")}, {"k": 1.0})
     network = discretise(system).network
     assert mass_action_of(network) is None

@@ -22,6 +22,7 @@ from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import streams, uniform
 from sbmlgrad.simulation.sparse import SparseRun, run_sparse, suited
+from sbmlgrad.simulation.sparse_paths import Followed
 
 Fits = Callable[[np.ndarray, np.ndarray], bool]
 Models = Callable[..., sg.Model]
@@ -160,7 +161,7 @@ def prepared(network: MassAction, x0: list[float], n: int = 1) -> tuple[SparseRu
     run = SparseRun(ensemble, network, Progress(None, n, 0.0, 1.0))
     scratch = run.scratch()
     scratch.x[:] = x0
-    assert loop._weigh(run.tables, scratch, None, None, run.task(0, 1))
+    assert loop.weigh(run.tables, scratch, None, None, run.task(0, 1))
     return run, scratch
 
 
@@ -218,7 +219,7 @@ def test_nothing_drifts_when_much_has_come_and_gone() -> None:
         total, weight = loop._follow(run.tables, scratch, None, None, run.bits, run.group_bits, 0, unit, total)
         assert weight >= 2**62 or scratch.propensities[:3].sum() == total
         if weight >= 2**62 or not 2**52 <= total < 2**62:  # as when a reaction fires
-            assert loop._weigh(run.tables, scratch, None, None, run.task(0, 1))
+            assert loop.weigh(run.tables, scratch, None, None, run.task(0, 1))
             total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
         exact = network.propensities(scratch.x[:2, None], run.numbers)[:, 0]
         np.testing.assert_allclose(scratch.propensities[:3] / unit, exact, rtol=1e-3, atol=exact.sum() * 1e-15)
@@ -232,7 +233,7 @@ def test_what_fires_of_a_kind_is_due(small: sg.Model) -> None:
     assert data is not None
     ensemble = Ensemble(network, network.x0, network.coefficients, np.array([0.5, 2.0]), 2000, 5)
     kinds = np.array([0, 1, 2, 1, 3, 2])
-    chunks = list(run_sparse(ensemble, data, kinds=kinds))
+    chunks = list(run_sparse(ensemble, data, followed=Followed(kinds, np.zeros((0, 0)), data.code)))
     records = np.concatenate([np.array(chunk.records) for chunk in chunks], axis=-1)
     plain = np.concatenate([np.array(chunk.records) for chunk in run_sparse(ensemble, data)], axis=-1)
     np.testing.assert_array_equal(records[:4], plain)
