@@ -15,10 +15,8 @@ import pytest
 import sbmlgrad as sg
 from sbmlgrad.errors import UnsupportedError
 from sbmlgrad.network.mass_action import MassAction, mass_action_of, not_as_data
-from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.prepare import Prepared, prepare
-from sbmlgrad.simulation.progress import Progress
-from sbmlgrad.simulation.sparse import SparseRun
+from sbmlgrad.simulation.sparse_arrays import SparseArrays
 from sbmlgrad.simulation.sparse_code import law
 
 roadrunner = pytest.importorskip("roadrunner", reason="libroadrunner is not installed")
@@ -44,9 +42,8 @@ def test_rates_are_those_of_roadrunner(path: Path) -> None:
         pytest.skip("takes over a minute to be read")
     model, prepared, data = as_data(path)
     elements, network = model.elements, prepared.network
-    ensemble = Ensemble(network, prepared.counts, prepared.coefficients, np.array([1.0]), 1, 1)
-    run = SparseRun(ensemble, data, Progress(None, 1, 0.0, 1.0))
-    tables, code, rng = run.tables, run.code(), np.random.default_rng(1)
+    arrays = SparseArrays(data, data.numbers(prepared.coefficients))
+    tables, code, rng = arrays.tables, arrays.code(), np.random.default_rng(1)
     roadrunner.Logger.disableLogging()
     runner = roadrunner.RoadRunner(str(path))
     for _ in range(STATES):
