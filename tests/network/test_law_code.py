@@ -60,6 +60,8 @@ def test_rates_are_those_of_roadrunner(path: Path) -> None:
             size[identifier] += abs(rate)
         for identifier, value in net.items():
             reference = expected[identifier] * elements.extent_molecules
+            if np.isnan(value) and np.isnan(reference):  # such as a root of what is negative at this state
+                continue
             assert abs(value - reference) <= 1e-12 * max(size[identifier], abs(reference)), identifier
 
 

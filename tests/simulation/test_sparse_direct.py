@@ -116,7 +116,7 @@ def test_limits_and_faults_are_those_of_the_plain_loop(model: Models) -> None:
     system = model(SPECIES, REACTIONS, PARAMETERS, events=KICK)
     with pytest.raises(TruncationError):
         sg.simulate(system, [200.0], n=2, method="ssa-sparse", max_events=100)
-    wrong = {"kick": {"trigger": "time > 1", "set": {"K": "-3.5"}}}  # b * B / (K + B) is negative for B below 3.5
+    wrong = {"kick": {"trigger": "time > 1", "set": {"K": "-25.5"}}}  # b * B / (K + B) is negative for B below 25.5
     system = model(SPECIES, REACTIONS, PARAMETERS, events=wrong)
     with pytest.raises(PropensityError, match="'back'"):
         sg.simulate(system, [30.0], n=20, method="ssa-sparse")
