@@ -23,6 +23,7 @@ from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, Unsup
 from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Observable
+from sbmlgrad.gradient.problem import probes
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.influence import moving
@@ -152,12 +153,15 @@ def _switches_off(process: HybridModel, quantities: np.ndarray, index: int) -> s
     if quantities[index] != 0 or not process.channels:
         return ""
 
+    states = probes(process.start(quantities, expected)[0])
+    times = probes(np.zeros(1))[0] - 1.0
+
     def propensities(value: jax.Array) -> jax.Array:
-        state, coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)
-        return process.propensities_at(jnp.zeros(()), state + process.whole, coefficients)  # where nothing is missing
+        coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)[1]
+        return jax.vmap(process.propensities_at, in_axes=(0, 1, None))(times, states, coefficients)
 
     values, slopes = jax.jvp(propensities, (jnp.zeros(()),), (jnp.ones(()),))
-    off = (np.asarray(values) == 0) & (np.asarray(slopes) != 0)
+    off = np.any((np.asarray(values) == 0) & (np.asarray(slopes) != 0), axis=0)
     return f"is 0 and switches {process.channels[int(np.argmax(off))]!r} off" if off.any() else ""
 
 

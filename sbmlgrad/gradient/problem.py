@@ -24,6 +24,8 @@ from sbmlgrad.simulation.ssa import Arrays
 Observe = Callable[[Arrays, Arrays], Arrays]
 Made = TypeVar("Made")
 
+_PROBES = 64
+
 
 class Tangents(NamedTuple):
     """Derivatives with respect to each parameter: of the mean initial counts and of the coefficients.
@@ -138,7 +140,7 @@ class Problem:
         fixed = [f for f in self.functions if not f.is_smooth or (f.has_memory and not f.is_integral)]
         if self.of_counts_alone or not fixed:
             return
-        probe = tuple(jnp.asarray([float(c) + 1.0]) for c in self.network.x0)  # a state where nothing is 0
+        probe = tuple(jnp.asarray(row) for row in probes(self.network.x0))
         for name, row in zip(self.parameters, tangents.coefficients, strict=True):
             slopes = push(self.observe, probe, coefficients, [None] * len(probe), row)[1]
             moved = {v for v, slope in zip(self.variables, slopes, strict=True) if np.any(np.asarray(slope) != 0)}
@@ -259,6 +261,16 @@ def push(
 def total(terms: Sequence[Any]) -> Any:
     """The sum of arrays of trajectories; 0 of none."""
     return reduce(add, [term for term in terms if not (isinstance(term, float) and term == 0)], 0.0)
+
+
+def probes(counts: Sequence[float] | np.ndarray) -> np.ndarray:
+    """States (species, some) at which a law shows whether a parameter switches it off: one molecule more of each than
+    at the start, and numbers of any size, since some laws need several, or are others beyond a bound."""
+    random = np.random.default_rng(0)
+    states = np.exp(random.uniform(np.log(0.3), np.log(3000.0), (len(counts), _PROBES)))
+    states[:, ::2] = np.round(states[:, ::2])
+    states[:, 0] = np.asarray(counts) + 1.0
+    return states
 
 
 # ---- from models and networks --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from jax import Array
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.accumulator import Accumulator, Direct
 from sbmlgrad.gradient.estimator import Estimate, Task, walk, walk_on_device
-from sbmlgrad.gradient.problem import Point, Problem, Tangents, push, stack, total
+from sbmlgrad.gradient.problem import Point, Problem, Tangents, probes, push, stack, total
 from sbmlgrad.gradient.sparse_score import served, sparse_estimate
 from sbmlgrad.simulation import grains
 from sbmlgrad.simulation.ensemble import on_accelerator
@@ -166,7 +166,7 @@ def refuse_switched_off(name: str, problem: Problem, point: Point) -> None:
     """Raise :class:`EstimatorError` for parameters at 0 that switch a reaction off, which then no path shows."""
     rates_of = problem.network.rates
     assert rates_of is not None
-    probe = tuple(np.array([count + 1.0]) for count in point.counts)  # a state where nothing is missing
+    probe = tuple(probes(point.counts))
     no_tangent = [None] * len(probe)
     compiled = problem.once(
         "rates and slopes", lambda: jax.jit(lambda x, values, row: push(rates_of, x, values, no_tangent, row))

@@ -21,7 +21,7 @@ import numpy as np
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
-from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.gradient.problem import Point, Problem, probes
 from sbmlgrad.network.mass_action import MassAction
 from sbmlgrad.simulation.ensemble import Ensemble
 from sbmlgrad.simulation.moments import Moments
@@ -80,7 +80,7 @@ def _estimate(name: str, problem: Problem, data: MassAction, point: Point, task:
         task.max_events,
     )
     run = SparseRun(ensemble, data, Progress(None, task.n, task.start, float(grid[-1])), kinds.followed)
-    off, by = run.switched_off(np.array(point.counts) + 1.0)  # where nothing is missing
+    off, by = run.switched_off(probes(point.counts))
     if len(off):
         raise _switched_off(name, problem, problem.parameters[kinds.inside[by[0]]], off[0])
     for chunk in run_sparse(ensemble, data, task.progress, kinds.followed):

@@ -100,8 +100,8 @@ def build(kind: Any, *args: Any) -> Any:
         return sympy.Basic.__new__(kind, *args)
     if kind is ExprCondPair:
         return sympy.Tuple.__new__(kind, *args)
-    if kind in (sympy.Max, sympy.Min) and len(set(args)) == 1:
-        return args[0]
+    if kind in (sympy.Max, sympy.Min):  # the constructor sorts its arguments, in minutes where they are many
+        return _once(kind, tuple(dict.fromkeys(args)))
     return kind(*args, evaluate=False)
 
 
@@ -178,9 +178,14 @@ def _logical(kind: Any, args: tuple[Any, ...]) -> Any:
         return ~neutral
     # sympy holds these as sets, so an argument may stand once; two equal ones cancel under Xor
     counts = Counter(arg for arg in args if arg is not neutral)
-    once = [arg for arg, times in counts.items() if kind is not sympy.Xor or times % 2]
-    if len(once) < 2:
-        return once[0] if once else neutral
-    node = sympy.Basic.__new__(kind, *once)  # the constructors canonicalise and compare all relations
-    node._argset = frozenset(once)
+    once = tuple(arg for arg, times in counts.items() if kind is not sympy.Xor or times % 2)
+    return _once(kind, once) if once else neutral  # the constructors canonicalise and compare all relations
+
+
+def _once(kind: Any, args: tuple[Any, ...]) -> Any:
+    """The node of arguments of which sympy makes a set, as they are; one alone is the node itself."""
+    if len(args) == 1:
+        return args[0]
+    node = sympy.Basic.__new__(kind, *args)
+    node._argset = frozenset(args)
     return node

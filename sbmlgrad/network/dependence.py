@@ -8,11 +8,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from sbmlgrad.network.network import ReactionNetwork
 
-_SELECTING = frozenset({"select_n", "cond", "while", "max", "min", "clamp"})
+_CHOOSING = ("select_n", "cond", "while", "max", "min", "clamp", "sort", "top_k", "argmax", "argmin")
+_LOOKING_UP = ("gather", "dynamic_slice", "reduce_max", "reduce_min", "cummax", "cummin")
+_COMPARING = ("lt", "le", "gt", "ge", "eq", "ne", "lt_to", "le_to", "eq_to", "is_finite")
+_SELECTING = frozenset((*_CHOOSING, *_LOOKING_UP, *_COMPARING))
+"""Operations behind which NaN may be lost. What is multiplied by a comparison is: XLA makes a choice of that."""
+
 _GOLDEN = 0.6180339887498949
 
 
@@ -27,7 +33,7 @@ def dependence(network: ReactionNetwork) -> np.ndarray:
 def arrivals(function: Callable[..., Sequence[Any]], point: Sequence[Any], first: int = 0) -> np.ndarray:
     """Which outputs may depend on which arguments from the first on: bool (outputs, arguments), True when in doubt.
 
-    ``point`` has the arguments' shapes; what their values are does not count. A function that selects nothing is asked
+    ``point`` has the arguments' shapes; what their values are does not count. A function that chooses nothing is asked
     with NaN, which comes out wherever it goes in; but for 1 to an unknown power, so that other arguments are no such
     numbers. In any other function the operations are followed.
     """
@@ -35,14 +41,20 @@ def arrivals(function: Callable[..., Sequence[Any]], point: Sequence[Any], first
         traced = jax.make_jaxpr(function)(*(jnp.asarray(value) for value in point))
         if _selects(traced):
             return reach(traced.jaxpr)[:, first:]
-        odd = [jnp.full_like(value, 0.3 + (index * _GOLDEN) % 0.6, float) for index, value in enumerate(point)]
+        odd = [_odd(index, np.shape(value)) for index, value in enumerate(point)]
         unknown = _are_unknown(function(*odd))
         rows = [
             _are_unknown(function(*odd[:index], jnp.full_like(odd[index], jnp.nan), *odd[index + 1 :]))
             for index in range(first, len(odd))
         ]
     found = np.array(rows, bool).reshape(len(rows), len(unknown)).T
-    return np.where(unknown[:, None], reach(traced.jaxpr)[:, first:], found)
+    return np.where(unknown[:, None], reach(traced.jaxpr)[:, first:], found) if unknown.any() else found
+
+
+def _odd(index: int, shape: tuple[int, ...]) -> Array:
+    """Numbers below 1, of which no two are the same."""
+    places = (1 + index + np.sqrt(2) * np.arange(np.prod(shape, dtype=int))) * _GOLDEN
+    return jnp.asarray(0.3 + 0.6 * (places % 1).reshape(shape))
 
 
 def _are_unknown(outputs: Sequence[Any]) -> np.ndarray:

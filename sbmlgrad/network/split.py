@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import compress
 from typing import Any
 
@@ -19,13 +19,18 @@ _LARGEST_PARTS = 5_000  # nodes of the two parts of a product of differences
 _ZERO = sympy.Integer(0)
 
 
+@lru_cache(maxsize=1000)
 def signed_parts(law: sympy.Expr) -> Parts | None:
     """``law = positive - negative`` where both are non-negative as long as all symbols are.
 
     Works through sums, products, whole powers, positive denominators and piecewise branches, and knows that
     ``A*(A - 1)`` of a count is one positive part, and ``V - V*A/(K + A)`` another; None where a sign cannot be told
-    from the form.
+    from the form. The last laws that were asked about are remembered: the same are asked about several times.
     """
+    return _signed_parts(law)
+
+
+def _signed_parts(law: sympy.Expr) -> Parts | None:
     if law is sympy.nan:
         return None
     if isinstance(law, sympy.Number):
@@ -43,13 +48,13 @@ def signed_parts(law: sympy.Expr) -> Parts | None:
         if all(isinstance(factor, sympy.Symbol) for factor in law.args):
             return law, _ZERO
         counted = [counts_down(factor, law.args) for factor in law.args]
-        rest = [signed_parts(factor) for factor, steps in zip(law.args, counted, strict=True) if not steps]
+        rest = [_signed_parts(factor) for factor, steps in zip(law.args, counted, strict=True) if not steps]
         steps: list[Parts | None] = [(factor, _ZERO) for factor in compress(law.args, counted)]
         return _whole([*rest, *steps]) or reduce(_multiply, [*rest, *steps])
     if kind is sympy.Pow:
         return _power(law)
     if kind in (sympy.Max, sympy.Min):
-        inner = [signed_parts(arg) for arg in law.args]
+        inner = [_signed_parts(arg) for arg in law.args]
         return (law, _ZERO) if all(p and p[1] == 0 for p in inner) else None
     if kind is sympy.Piecewise:
         conditions = [branch.args[1] for branch in law.args]
@@ -100,7 +105,7 @@ def _is_zero(node: Any) -> bool:
 
 
 def _positive(node: sympy.Expr) -> bool:
-    parts = signed_parts(node)
+    parts = _signed_parts(node)
     return parts is not None and parts[1] == 0
 
 
@@ -125,13 +130,13 @@ def counts_down(factor: sympy.Expr, factors: Sequence[sympy.Expr]) -> bool:
 
 
 def _each(nodes: Iterable[Any], combine: Callable[[list[Parts]], Any]) -> Parts | None:
-    parts = [signed_parts(node) for node in nodes]
+    parts = [_signed_parts(node) for node in nodes]
     return None if any(p is None for p in parts) else combine([p for p in parts if p is not None])
 
 
 def _power(law: sympy.Expr) -> Parts | None:
     base, exponent = law.args
-    inner = signed_parts(base)
+    inner = _signed_parts(base)
     if inner is None:
         return None
     if inner[1] == 0:

@@ -35,11 +35,18 @@ def outweighs(node: sympy.Add, positive: Callable[[Any], bool]) -> bool:
 
     ``positive`` says of expressions whether they are never negative.
     """
+    if not any(_may_subtract(arg) for arg in node.args):
+        return False
     common, items = _without_common(_terms(node))
     if not any(item.number < 0 and item.powers for item in items):
         return False
     least = sum(item.number * (_largest(item) if item.number < 0 else not item.powers) for item in items)
     return least >= 0 and all(positive(base) for item in (common, *items) for base in item.powers)
+
+
+def _may_subtract(term: Any) -> bool:
+    """Whether a term is anything but a symbol or a number that is not negative; many sums are of such terms alone."""
+    return not (isinstance(term, sympy.Symbol) or (isinstance(term, sympy.Number) and bool(term >= 0)))
 
 
 def _largest(item: _Term) -> float:
@@ -56,7 +63,9 @@ def _largest(item: _Term) -> float:
 
 def _terms(node: Any) -> list[_Term]:
     """The terms of an expression, multiplied out; what cannot be taken apart, or is too long, is a base of its own."""
-    if not node.free_symbols:
+    if isinstance(node, sympy.Symbol):
+        return [_Term(1.0, {node: 1.0})]
+    if isinstance(node, sympy.Number) or not node.free_symbols:
         return [_Term(evaluate(node, {}))]
     if node.func is sympy.Add:
         return [term for arg in node.args for term in _terms(arg)]

@@ -59,6 +59,7 @@ from sbmlgrad.model.functions import (
 )
 
 _LARGEST_FORMULA = 200_000  # nodes, with function definitions put in place
+_MANY = 100  # arguments of one function
 _DEEPEST_FORMULA = 150  # levels; sympy recurses over them, several calls to each
 
 
@@ -284,7 +285,15 @@ class _Formula:
 
 
 def _children(node: Any) -> list[Any]:
-    return [node.getChild(index) for index in range(node.getNumChildren())]
+    count = node.getNumChildren()
+    if count <= _MANY:
+        return [node.getChild(index) for index in range(count)]
+    children = []
+    for _ in range(count):  # once around: libsbml walks to a child along all before it
+        children.append(node.getChild(0))
+        node.removeChild(0)
+        node.addChild(children[-1])
+    return children
 
 
 def _operands(node: Any, kind: int) -> Iterator[Any]:

@@ -190,17 +190,17 @@ class SparseRun:
         if forecast > ensemble.max_events:
             raise too_many_events(ensemble, at, forecast)
 
-    def switched_off(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reactions of propensity 0 at counts (species,) that a direction moves by what is inside: (pairs,) each."""
+    def switched_off(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Reactions of which a factor is 0 in a state (species, states) that a direction moves: (pairs,) each."""
         kinds, arrays, none = self.kinds(), self.arrays, np.zeros(0, np.int64)
         if kinds is None or kinds.slopes is None:
             return none, none
-        scratch = arrays.scratch()
-        scratch.x[:] = x
-        if not arrays.loop.weigh(arrays.tables, scratch, kinds, arrays.code(), self.task(0, 1)):
-            return none, none
+        off, scratch, task = np.zeros(len(kinds.slopes.rates), bool), arrays.scratch(), self.task(0, 1)
+        for state in states.T:
+            scratch.x[:] = state
+            if arrays.loop.weigh(arrays.tables, scratch, kinds, arrays.code(), task):
+                off |= (kinds.slopes.rates != 0) & ~np.isfinite(kinds.slopes.relative)
         reactions = np.repeat(np.arange(self.network.reactions), np.diff(kinds.slopes.starts))
-        off = (scratch.propensities[reactions] == 0) & (kinds.slopes.rates != 0)
         return reactions[off], kinds.slopes.directions[off]
 
     @property

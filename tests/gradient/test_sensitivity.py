@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +139,9 @@ def test_what_has_no_derivative_beside_events_is_named(model: Callable[..., sg.M
         sg.sensitivity(system, [2.0], ["X"], estimator="score")
     with pytest.raises(EstimatorError, match="'score': 'g' is 0 and switches 'death' off"):
         sg.sensitivity(system.with_parameters({"g": 0.0}), [2.0], ["g"], estimator="score")
+    late = model({"X": {"amount": 0}}, {"pair": ("2 X ->", "c * X * (X - 1) * time")}, {"c": 0.0})
+    with pytest.raises(EstimatorError, match="'score': 'c' is 0 and switches 'pair' off"):
+        sg.sensitivity(late, [2.0], ["c"], estimator="score")
     with pytest.raises(EstimatorError, match="'straight_through'.*use 'auto'"):
         sg.sensitivity(system, [2.0], ["g"], estimator="straight_through")
     with pytest.raises(EstimatorError, match="average\\(X\\): needs a model in which only reactions"):
@@ -253,6 +257,37 @@ def test_a_start_that_a_parameter_moves_beyond_a_bound_only(flows: bool) -> None
             assert abs(row["sensitivity"] - exact) < 4 * row["stderr"] + 1e-9  # false alarms: 6e-5 each
 
 
+@pytest.mark.parametrize(
+    "lost", [lambda x, c: c * x * (x - 1), lambda x, c: c * (x > 6)], ids=["by pairs", "beyond a bound"]
+)
+def test_a_reaction_that_a_parameter_switches_off(lost: Callable[..., Any]) -> None:
+    """Begun at none, where one molecule does not show it: that no such reaction fires is not to be learnt from.
+
+    X is made at 10 and lost at 0.5 X and by that reaction, two at a time; judged by scipy's exponential of the
+    generator.
+    """
+
+    def mean(c: float) -> float:
+        x = np.arange(60.0)
+        generator = 10 * np.diag(np.ones(59), -1) + np.diag(0.5 * x[1:], 1) + np.diag(lost(x, c)[2:], 2)
+        generator -= np.diag(generator.sum(axis=0))
+        return float(x @ expm(3 * generator)[:, 0])
+
+    network = sg.ReactionNetwork(
+        [[1, -1, -2]],
+        lambda x, p: jnp.stack([10.0 + 0 * x[0], 0.5 * x[0], lost(x[0], p["c"])]),
+        x0=[0],
+        parameters={"c": 0.0},
+    )
+    exact = (-3 * mean(0.0) + 4 * mean(1e-4) - mean(2e-4)) / 2e-4
+    found = sg.sensitivity(network, [3.0], ["c"], n=4_000, seed=1)
+    row = found.table.iloc[0]
+    assert abs(row["sensitivity"] - exact) < 4 * row["stderr"] + 1e-3 * abs(exact)  # false alarms: 6e-5 each
+    assert row["stderr"] < 0.05 * abs(exact)
+    with pytest.raises(EstimatorError, match="'c' at its value switches 'R2' off"):
+        sg.sensitivity(network, [3.0], ["c"], n=100, estimator="controlled_score")
+
+
 def hill(count: int) -> sg.ReactionNetwork:
     return sg.ReactionNetwork(
         [[1, -1]],
@@ -263,17 +298,25 @@ def hill(count: int) -> sg.ReactionNetwork:
 
 
 @pytest.mark.parametrize("estimator", ["auto", "score", "alternative_path"])
-def test_an_exponent_is_seen_where_the_first_power_is_that_of_one(estimator: str) -> None:
-    """X is made at 5 / (1 + X ** n) and lost at 0.1 X, begun at 1; judged by scipy's exponential of the generator."""
+@pytest.mark.parametrize(
+    "made", [lambda x, n: 5 / (1 + x**n), lambda x, n: (x > 3) * n + (x <= 3) * 5], ids=["power", "comparison"]
+)
+def test_what_a_law_hides_at_the_start(made: Callable[..., Any], estimator: str) -> None:
+    """X is made by a law in which n does not matter at the start, 1, and lost at 0.1 X; judged by scipy's exponential
+    of the generator.
+    """
 
     def mean(n: float) -> float:
         x = np.arange(60.0)
-        made, lost = 5 / (1 + x**n), 0.1 * x
-        generator = np.diag(made[:-1], -1) + np.diag(lost[1:], 1)
+        lost = 0.1 * x
+        generator = np.diag(made(x, n)[:-1], -1) + np.diag(lost[1:], 1)
         generator -= np.diag(generator.sum(axis=0))
         return float(x @ expm(5 * generator)[:, 1])
 
+    network = sg.ReactionNetwork(
+        [[1, -1]], lambda x, p: jnp.stack([made(x[0], p["n"]), 0.1 * x[0]]), x0=[1], parameters={"n": 2.0}
+    )
     exact = (mean(2.001) - mean(1.999)) / 0.002
-    row = sg.sensitivity(hill(1), [5.0], ["n"], n=4_000, seed=1, estimator=estimator).table.iloc[0]
+    row = sg.sensitivity(network, [5.0], ["n"], n=4_000, seed=1, estimator=estimator).table.iloc[0]
     assert 0 < row["stderr"] < 0.2
     assert abs(row["sensitivity"] - exact) < 4 * row["stderr"]  # false alarms: 6e-5 each

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax import Array, lax
 
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.dependence import arrivals, dependence, reach
@@ -20,13 +24,24 @@ def test_each_propensity_depends_on_what_it_is_made_of() -> None:
     np.testing.assert_array_equal(dependence(net), [[True, False, False], [False, True, False], [True, False, True]])
 
 
-def test_a_choice_depends_on_both_ways() -> None:
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda x, a, b: jnp.where(x > 5, a, b),
+        lambda x, a, b: (x > 5) * a + (x <= 5) * b,
+        lambda x, a, b: jnp.maximum(a * x, b),
+        lambda x, a, b: jnp.stack([a, b])[(x > 5).astype(int)],
+        lambda x, a, b: jnp.sort(jnp.stack([a, b, x]))[1],
+        lambda x, a, b: lax.cond(x > 5, lambda: a, lambda: b),
+        lambda x, a, b: jnp.interp(x, jnp.array([0.0, 5.0, 9.0]), jnp.stack([a, b, b])),
+        lambda x, a, b: jax.nn.relu(a - 10) + b,
+        lambda x, a, b: (a / 1.0) ** b,
+    ],
+)
+def test_a_choice_depends_on_both_ways(law: Callable[..., Array]) -> None:
     """NaN would not come out of the way that is not taken."""
     net = ReactionNetwork(
-        [[1]],
-        lambda x, p: jnp.stack([jnp.where(x[0] > 5, p["a"], p["b"])]),
-        x0=[0],
-        parameters={"a": 1.0, "b": 2.0, "c": 3.0},
+        [[1]], lambda x, p: jnp.stack([law(x[0], p["a"], p["b"])]), x0=[0], parameters={"a": 1.0, "b": 2.0, "c": 3.0}
     )
     np.testing.assert_array_equal(dependence(net), [[True, True, False]])
 
