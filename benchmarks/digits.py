@@ -9,8 +9,8 @@ The network is that of ``gene_layers.py``; MNIST is read from the folder ``mnist
 each epoch images are classified, each by one exact trajectory: of the test set or, with ``--validate``, training images
 that are held out, so that choices can be made without the test set. What counts is the last epoch. In the end all of
 the test set is classified by one and by several trajectories an image, by the package's own exact loop, reaction by
-reaction (``--by-events``), and by a perceptron of the same shape that is trained in numpy for as many epochs
-(``--perceptron``).
+reaction (``--by-events``), with fewer and more molecules and read earlier and later (``--scan``), and by a perceptron
+of the same shape that is trained in numpy for as many epochs (``--perceptron``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from gene_layers import classes_of, drives, initial, loss_and_gradient, network, read_out
+from gene_layers import classes_of, drives, initial, loss_and_gradient, network, read_out, with_copies
 from gradients import facts, write
 
 import sbmlgrad as sg
@@ -37,6 +37,7 @@ PEAK_RATE = 3e-3  # of Adam; it falls to a hundredth along a cosine
 BATCH = 120
 HELD_OUT = 5000  # images at the end of the training set, with --validate
 TRAJECTORIES = (1, 3)  # an image, whose read-out counts are added up
+MORE_TRAJECTORIES, COPIES, UNTIL = (10,), (0.1, 0.3, 3.0), (0.25, 0.5, 0.75)  # with --scan
 
 Tree = Any
 
@@ -79,11 +80,11 @@ def objective(shift: int) -> Any:
     return of_batch
 
 
-def accuracy(parameters: Tree, data: Tree, seed: int, trajectories: int = 1) -> dict[str, float]:
-    """The share of images that are classified rightly, and hidden events a trajectory."""
+def accuracy(parameters: Tree, data: Tree, seed: int, trajectories: int = 1, until: float = 1.0) -> dict[str, float]:
+    """The share of images that are classified rightly at a time, and hidden events a trajectory."""
     counts: Any = 0
     for number in range(trajectories):
-        more, events = read_out(parameters, data["image"], seed + number)
+        more, events = read_out(parameters, data["image"], seed + number, until=until)
         counts = counts + more
     right = float(np.mean(classes_of(counts) == data["label"]))
     return {"accuracy": right, "hidden_events": float(np.mean(events)), "readout": float(np.mean(more.sum(axis=1)))}
@@ -195,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--checkpoint", help="file for the state of the training")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--scan", action="store_true", help="classify with other copy numbers and at other times")
     parser.add_argument("--by-events", action="store_true", help="classify by the package's loop too")
     parser.add_argument("--perceptron", action="store_true", help="train an ordinary perceptron too")
     parser.add_argument("-o", "--output", help="JSON file")
@@ -209,10 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = trained(options, train, seen, hidden)
     records = result.history.to_dict("records")
     rows: list[dict[str, Any]] = [{"kind": "epoch", **{str(name): row[name] for name in row}} for row in records]
-    for number in TRAJECTORIES:
+    for number in TRAJECTORIES + (MORE_TRAJECTORIES if options.scan else ()):
         row = accuracy(result.parameters, test, options.seed, number)
         rows.append({"kind": "trajectories", "trajectories": number, **row})
         print(f"{number} trajectories an image: {row['accuracy']:.2%} of {len(test['label']):,} right", flush=True)
+    for factor in COPIES if options.scan else ():
+        row = accuracy(with_copies(result.parameters, factor), test, options.seed)
+        rows.append({"kind": "copies", "factor": factor, **row})
+        print(f"{factor:g} times the molecules: {row['accuracy']:.2%} right", flush=True)
+    for until in UNTIL if options.scan else ():
+        row = accuracy(result.parameters, test, options.seed, until=until)
+        rows.append({"kind": "until", "until": until, **row})
+        print(f"read at time {until:g}: {row['accuracy']:.2%} right", flush=True)
     if options.by_events:
         rows.append({"kind": "by events", **by_events(result.parameters, test, options.seed)})
         print(f"by all events of the whole network: {rows[-1]['accuracy']:.2%}", flush=True)

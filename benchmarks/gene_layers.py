@@ -103,15 +103,16 @@ def drives(parameters: Tree, images: Array) -> Array:
     return jax.vmap(lambda image: production(parameters["hidden"], image))(scaled)
 
 
-def draw_paths(rates: np.ndarray, rng: np.random.Generator) -> Paths:
-    """Exact paths of the hidden counts at constant rates of production (batch, hidden)."""
+def draw_paths(rates: np.ndarray, rng: np.random.Generator, until: float = 1.0) -> Paths:
+    """Exact paths of the hidden counts at constant rates of production (batch, hidden), in units of their time."""
     batch, hidden = rates.shape
-    counts = rng.poisson(rates)
+    hidden_loss, readout_loss = HIDDEN_LOSS * until, READOUT_LOSS * until
+    counts = rng.poisson(rates * until)
     births = counts.sum(axis=1)
     total, most = int(births.sum()), int(births.max(initial=0))
     gene = np.repeat(np.tile(np.arange(hidden, dtype=np.uint64), batch), counts.ravel())
     born = rng.random(total)
-    lost = born + rng.standard_exponential(total) / HIDDEN_LOSS
+    lost = born + rng.standard_exponential(total) / hidden_loss
     # A word holds time, gene and whether it is a loss, so that sorting words sorts events.
     words = np.full((batch, 2 * most), _NONE)
     inside = np.arange(most)[None] < births[:, None]
@@ -129,9 +130,9 @@ def draw_paths(rates: np.ndarray, rng: np.random.Generator) -> Paths:
     of_word = (words >> np.uint64(1)) & np.uint64(2 ** (_GENE_BITS - 1) - 1)
     genes[:, 1 : used + 1] = np.where(happens, of_word, hidden)
     change[:, 1 : used + 1] = np.where(happens, 1 - 2 * (words & np.uint64(1)).astype(np.int8), 0)
-    seen = np.diff(np.exp(READOUT_LOSS * (time - 1.0)), axis=1) / READOUT_LOSS
-    rest = READOUT_LOSS - HIDDEN_LOSS
-    grown = (seen - np.exp(-READOUT_LOSS) * np.diff(np.exp(rest * time), axis=1) / rest) / HIDDEN_LOSS
+    seen = np.diff(np.exp(readout_loss * (time - 1.0)), axis=1) / readout_loss
+    rest = readout_loss - hidden_loss
+    grown = (seen - np.exp(-readout_loss) * np.diff(np.exp(rest * time), axis=1) / rest) / hidden_loss
     return Paths(genes.T, change.T, seen.T, grown.T, events)
 
 
@@ -211,15 +212,26 @@ def _cross_entropy(counts: np.ndarray, labels: np.ndarray) -> tuple[float, np.nd
     return float(-np.mean(logs[rows, labels])), SHARPNESS * slopes / len(labels)
 
 
-def read_out(parameters: Tree, images: np.ndarray, seed: int, batch: int = 500) -> tuple[np.ndarray, np.ndarray]:
-    """Read-out counts (images, classes) of one exact trajectory an image, in float64, and hidden events (images,)."""
+def read_out(
+    parameters: Tree, images: np.ndarray, seed: int, batch: int = 500, until: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read-out counts (images, classes) at a time, of one exact trajectory an image, in float64, and hidden events
+    (images,)."""
     exact = jax.tree.map(partial(np.asarray, dtype=np.float64), parameters)
+    gain = until * np.exp(exact["readout"]["gain"])
     rng, counts, events = np.random.default_rng(seed), [], []
     for begin in range(0, len(images), batch):
-        paths = draw_paths(np.asarray(drives(exact, images[begin : begin + batch])), rng)
-        counts.append(rng.poisson(np.asarray(along(exact["readout"], paths)[0]) * np.exp(exact["readout"]["gain"])))
+        paths = draw_paths(np.asarray(drives(exact, images[begin : begin + batch])), rng, until)
+        counts.append(rng.poisson(np.asarray(along(exact["readout"], paths)[0]) * gain))
         events.append(paths.events)
     return np.concatenate(counts), np.concatenate(events)
+
+
+def with_copies(parameters: Tree, factor: float) -> Tree:
+    """The network with as many times the molecules: all genes make more, and a hidden one does less."""
+    more = {name: {**layer, "gain": layer["gain"] + np.log(factor)} for name, layer in parameters.items()}
+    more["readout"]["weights"] = more["readout"]["weights"] / factor
+    return more
 
 
 def classes_of(counts: np.ndarray) -> np.ndarray:

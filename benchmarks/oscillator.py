@@ -1,19 +1,27 @@
 """The genetic oscillator of Vilar, Kueh, Barkai & Leibler (PNAS 2002): fourteen rates recovered from means of cells.
 
     python benchmarks/oscillator.py -o benchmarks/results/DATE-oscillator.json
-    python benchmarks/oscillator.py --seeds 1 --estimator straight_through_plain
+    python benchmarks/oscillator.py --seeds 1 --search-only --share 0.1 --long 0 --estimator auto,straight_through
 
 **Data**: N cells by Gillespie's method, written here for this network (numba; nothing of sbmlgrad), their mean counts
-of seven species at twelve times of thirteen hours. **Fit**: all rates but ``alpha_R``, each begun off by up to
-a factor of 1.25. Trajectories are exact, and their states are read at the times of the data. First come Gauss-Newton
-steps, which look at longer and longer parts of the data: the moment at which the repressor takes over is no straight
-line in rates that are off by a tenth. Derivatives are those of ``sg.sensitivity``, by two ensembles a step, means and
-their covariances between species and times those of ``sg.simulate``. In the end steps are averaged that go by the
-derivatives of the last two, products of which take one factor from each so that their noise does not enter squared, and
-that cost simulations only. (``sg.fit`` would pay for derivatives with every evaluation.)
+of seven species at 38 times of thirteen hours. Many are early: genes bind and release within minutes, which the first
+minutes tell of, and nothing later. **Fit**: all rates but ``alpha_R``, each begun off by up to a factor of 1.25.
+Trajectories are exact, and their states are read at the times of the data; means and their covariances between species
+and times are those of ``sg.simulate``. It has two parts:
+
+1. A search by Gauss-Newton steps looks at the first hour: the moment at which the repressor takes over, later, is no
+   straight line in rates that are off by a tenth. Derivatives are those of ``sg.sensitivity``, by two ensembles a step.
+2. Over thirteen hours pairs of trajectories part, and one ensemble a rate is dearer than moving all rates at once:
+   after the first hour derivatives are regressions of simulated means on a design of 32 points, all rates up or down by
+   3 % (a Hadamard matrix and its mirror image, so that curvature drops out). Then steps are averaged that cost
+   simulations only.
+
+Errors of derivatives make estimates less sharp and do not bias them; directions in which there is nothing but noise are
+left out (the shares of derivatives that are signal come from two ensembles that are independent). ``--search-only``
+leaves out the second part, to compare estimators.
 
 ``floor`` is the standard deviation of log(estimate / truth) that N cells leave: from the derivatives and covariances at
-the end of the fit; ``--floors`` has, without a fit, what cells tell of each rate when all others are known.
+the end of the fit, or at the true rates with ``--floors``, and ``alone`` the same when all others are known.
 ``alpha_R`` (0.01 an hour: a messenger of the repressor without activator, once in a hundred hours) is not told by such
 cells, and held.
 
@@ -36,6 +44,7 @@ import numba
 import numpy as np
 import pandas as pd
 from gradients import facts, write
+from scipy.linalg import eigh, hadamard
 
 import sbmlgrad as sg
 from sbmlgrad.model.model import Model
@@ -48,14 +57,22 @@ TRUTH = {
 }
 LEAK = "alpha_R"
 RATES = tuple(name for name in TRUTH if name != LEAK)
-TIMES = np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3, 5, 6.5, 8, 10, 13])
+TIMES = np.array(
+    [
+        *(0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.18, 0.22, 0.27, 0.33, 0.4, 0.5, 0.65, 0.8, 1),
+        *(1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5, 8, 8.5, 9, 10, 11, 12, 13),
+    ]
+)
 START = np.log(1.25)
-SEARCH = ((3.0, 0.15), (3.0, 0.1), (6.5, 0.1), (6.5, 0.06), (13.0, 0.05), (13.0, 0.02))
-"""Steps: up to which time data are looked at, and by how much logarithms of rates may still be off."""
-AVERAGED = 5  # steps more
+SEARCH = ((0.5, 0.15, 2000, 10_000), (0.5, 0.1, 2000, 20_000), (1.0, 0.05, 1000, 10_000))
+"""Steps: up to which time data are looked at, by how much logarithms of rates may still be off, and how many
+trajectories an ensemble for derivatives and one for means have."""
+RADIUS = 0.03  # of the design, in logarithms
+DESIGN = RADIUS * np.vstack([hadamard(16), -hadamard(16)])[:, 1:]
+BLOCKS = 2  # independent ensembles of the design
+AVERAGED = 6  # steps, the first half of which only goes there
 LARGEST = 0.2  # step of a logarithm
-LEAST_SEEN = 0.003  # of the information in the direction that is seen best
-SHRINKAGE = 0.2  # of correlations towards none, of fewer cells than would tell them all
+SHRINKAGE = 0.02  # of correlations towards none, of fewer cells than would tell them all
 LEAST_VARIANCE = 1e-3  # of a gene that was found in one state in all cells
 LONG = np.arange(0.0, 250.0, 0.5)
 RISEN, FALLEN = 200, 20  # A, where a period begins, and where it may begin anew
@@ -118,6 +135,25 @@ class Weights:
         return np.linalg.solve(self.factor, numbers)
 
 
+def weighed(white: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What independent estimates (m, means, rates) of derivatives are worth.
+
+    The information (rates, rates) without their noise; a matrix (rates, rates) that takes from the mean of their
+    transposes what is noise rather than signal; and that matrix times the information. In coordinates in which the
+    noise is white and the signal is diagonal, a direction with signal s counts s / (1 + s).
+    """
+    together, m = white.sum(axis=0), len(white)
+    every = np.einsum("mfp,mfq->pq", white, white)
+    signal = (together.T @ together - every) / (m * (m - 1))
+    noise = together.T @ together / m**2 - signal
+    noise += 1e-6 * np.trace(noise) / len(noise) * np.eye(len(noise))
+    size, axes = eigh(signal, noise)
+    size = np.maximum(size, 0.0)
+    back = noise @ axes  # the inverse of the transposed axes
+    share = size / (1 + size)
+    return (back * size) @ back.T, (back * share) @ axes.T, (back * (share * size)) @ back.T
+
+
 @dataclass(frozen=True)
 class Fitting:
     """A model, means (times, species) of cells, and where derivatives come from."""
@@ -128,28 +164,36 @@ class Fitting:
     estimator: str
     n: int
     """Trajectories of a simulation."""
-    slopes: int
-    """Trajectories of an ensemble for derivatives."""
     times: np.ndarray = field(default_factory=lambda: TIMES)
 
-    def until(self, horizon: float) -> Fitting:
-        """As far as the data of earlier times go."""
-        return replace(self, times=self.times[self.times <= horizon], means=self.means[self.times <= horizon])
+    def until(self, horizon: float, n: int) -> Fitting:
+        """As far as the data of earlier times go, by ``n`` trajectories."""
+        early = self.times <= horizon
+        return replace(self, times=self.times[early], means=self.means[early], n=n)
 
-    def simulated(self, values: np.ndarray, seed: int) -> np.ndarray:
+    def simulated(self, values: np.ndarray, seed: int, names: Sequence[str] = RATES) -> np.ndarray:
         """Counts (n, times, species) at logarithms of rates."""
-        named = dict(zip(RATES, np.exp(values), strict=True))
+        named = dict(zip(names, np.exp(values), strict=True))
         run = sg.simulate(self.model, self.times, n=self.n, seed=seed, parameters=named, select=SPECIES, progress=False)
         return np.asarray(run.values, float)
 
-    def derivatives(self, values: np.ndarray, seed: int, names: Sequence[str] = RATES) -> np.ndarray:
-        """Of means (times * species, rates) by logarithms of rates."""
+    def derivatives(self, values: np.ndarray, seed: int, n: int) -> np.ndarray:
+        """Of means (times * species, rates) by logarithms of rates, as the estimator has them by n trajectories."""
         named = dict(zip(RATES, np.exp(values), strict=True))
-        seen = sg.Experiment(self.times, select=SPECIES, parameters=named, n=self.slopes, seed=seed)
-        found = sg.sensitivity(self.model, seen, parameters=names, estimator=self.estimator, progress=False).table
+        seen = sg.Experiment(self.times, select=SPECIES, parameters=named, n=n, seed=seed)
+        found = sg.sensitivity(self.model, seen, parameters=RATES, estimator=self.estimator, progress=False).table
         wide = found.pivot_table("sensitivity", ["time", "observable"], "parameter", sort=False)
         index = pd.MultiIndex.from_product([found["time"].unique(), SPECIES])
-        return wide.loc[index, list(names)].to_numpy() * np.array([{**TRUTH, **named}[name] for name in names])
+        return wide.loc[index, list(RATES)].to_numpy() * np.exp(values)
+
+    def regressed(self, values: np.ndarray, seed: int, names: Sequence[str] = RATES) -> np.ndarray:
+        """The same derivatives by independent ensembles (blocks, times * species, rates) of the design."""
+        design = DESIGN[:, : len(names)]
+        means = []
+        for number, row in enumerate(design):
+            counts = self.simulated(values + row, seed + number, names)
+            means.append(counts.reshape(BLOCKS, len(counts) // BLOCKS, -1).mean(axis=1))
+        return np.einsum("kr,kbf->bfr", design, np.array(means)) / (len(design) * RADIUS**2)
 
     def step(self, values: np.ndarray, slopes: Sequence[np.ndarray], doubt: float, seed: int) -> np.ndarray:
         """Where logarithms of rates go from here, by the derivatives of two ensembles.
@@ -157,9 +201,9 @@ class Fitting:
         Rates are thought to be off by some ``doubt``. If they are, errors of derivatives, which the two ensembles tell,
         make residuals uncertain, and neither they nor the step are trusted beyond that.
         """
-        (one, two), residual = self._seen(values, slopes, seed)
+        (one, two), residual = self.seen(values, slopes, seed)
         mean, error = (one + two) / 2, np.mean((one - two) ** 2) / 4
-        variance = 1 + error * doubt**2 * len(values)
+        variance = 1 + self.cells / self.n + error * doubt**2 * len(values)
         curvature = mean.T @ mean / variance + np.eye(len(values)) / doubt**2
         change = -np.linalg.solve(curvature, mean.T @ residual / variance)
         print(
@@ -168,18 +212,23 @@ class Fitting:
         )
         return values + np.clip(change, -LARGEST, LARGEST)
 
-    def target(self, values: np.ndarray, slopes: Sequence[np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """An estimate near the end, and the information (rates, rates) of the data."""
-        white, residual = self._seen(values, slopes, seed)
-        together, m = white.sum(axis=0), len(white)
-        information = (together.T @ together - np.einsum("mfp,mfq->pq", white, white)) / (m * (m - 1))
-        scale = np.sqrt(np.diag(together.T @ together)) / m
-        size, axes = np.linalg.eigh(information / np.outer(scale, scale))
-        size = np.maximum(size, LEAST_SEEN * size.max())  # directions that noise alone may have made small
-        change = -(axes @ (axes.T @ (together.T @ residual / m / scale) / size)) / scale
-        return values + np.clip(change, -LARGEST, LARGEST), (axes * size) @ axes.T * np.outer(scale, scale)
+    def target(
+        self, values: np.ndarray, slopes: Sequence[np.ndarray], seed: int, parts: Sequence[slice] = (slice(None),)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An estimate near the end, and the information (rates, rates) of the data; derivatives differ in their noise
+        from one part of the means to another."""
+        white, residual = self.seen(values, slopes, seed)
+        curvature, slope = np.eye(len(values)) / LARGEST**2, np.zeros(len(values))
+        known = np.zeros_like(curvature)
+        for part in parts:
+            signal, left, own = weighed(white[:, part])
+            curvature += own
+            slope += left @ white[:, part].mean(axis=0).T @ residual[part]
+            known += signal
+        print(f"    mean square of residuals {np.mean(residual**2):.4g}", flush=True)
+        return values + np.clip(-np.linalg.solve(curvature, slope), -LARGEST, LARGEST), known
 
-    def _seen(self, values: np.ndarray, slopes: Sequence[np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def seen(self, values: np.ndarray, slopes: Sequence[np.ndarray], seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Derivatives (ensembles, means, rates) and what is left of the means, in units of the data's noise."""
         counts = self.simulated(values, seed)
         weights = Weights.of(counts, self.cells)
@@ -187,23 +236,34 @@ class Fitting:
         return white, weights.white((counts.mean(axis=0) - self.means).ravel())
 
 
-def fitted(fitting: Fitting, values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of rates, from some on, and the information of the data about them."""
-    slopes: list[np.ndarray] = []
-    for number, (horizon, doubt) in enumerate(SEARCH):
-        part, first = fitting.until(horizon), 1000 * seed + 10 * number
-        latest = [part.derivatives(values, first + side) for side in range(2)]
-        slopes = [*(slopes[-2:] if horizon == SEARCH[number - 1][0] else []), *latest]
-        values = part.step(values, latest, doubt, first + 2)
-        print(f"  to {horizon:g}: {said(values)}", flush=True)
-    ends, information = [], []
+def fitted(
+    fitting: Fitting, design: Fitting | None, values: np.ndarray, seed: int, share: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of rates, from some on, and the information of the data about them; without a design by a search.
+
+    ``share`` is that of the trajectories of ``SEARCH``."""
+    for number, (horizon, doubt, pairs, n) in enumerate(SEARCH):
+        part, first = fitting.until(horizon, n), 1000 * seed + 10 * number
+        early = [part.derivatives(values, first + side, round(pairs * share)) for side in range(2)]
+        if not np.all(np.isfinite(early)):
+            print(f"  to {horizon:g}: derivatives are not finite", flush=True)
+            return values, np.full((len(values), len(values)), np.nan)
+        values = part.step(values, early, doubt, first + 2)
+        print(f"  to {horizon:g}: {said(values)}, {clock.process_time():.0f} s of CPU", flush=True)
+    if not design:
+        return values, weighed(part.seen(values, early, 1000 * seed + 100)[0])[0]
+    known, late = len(early[0]), design.regressed(values, 1000 * seed + 200)
+    slopes = [np.concatenate([one, other[known:]]) for one, other in zip(early, late, strict=True)]
+    parts = [slice(known), slice(known, None)]
+    ends, told = [], []
     for number in range(AVERAGED):
-        end, known = fitting.target(values, slopes, 1000 * seed + 100 + number)
+        end, information = fitting.target(values, slopes, 1000 * seed + 100 + number, parts)
         ends.append(end)
-        information.append(known)
-        values = np.mean(ends, axis=0)
-        print(f"  average of {number + 1}: {said(values)}", flush=True)
-    return values, np.mean(information, axis=0)
+        told.append(information)
+        values = np.mean(ends[(number + 1) // 2 :], axis=0)
+        used = f"{len(ends) - (number + 1) // 2}: {said(values)}, {clock.process_time():.0f} s of CPU"
+        print(f"  average of {used}", flush=True)
+    return values, np.mean(told[AVERAGED // 2 :], axis=0)
 
 
 def said(values: np.ndarray) -> str:
@@ -236,22 +296,25 @@ def beats(counts: np.ndarray) -> dict[str, float]:
 
 def judged(model: Model, options: argparse.Namespace, seed: int) -> list[dict[str, Any]]:
     """Rows of one data set: a rate each, and one of periods."""
-    begun, random = clock.perf_counter(), np.random.default_rng(seed)
+    begun, random = clock.process_time(), np.random.default_rng(seed)
     truth = np.array(list(TRUTH.values()))
-    cells = gillespie(truth, TIMES, options.cells, seed + 1)
-    fitting = Fitting(model, cells.mean(axis=0), options.cells, options.estimator, options.n, options.slopes)
+    times = TIMES[SEARCH[-1][0] >= TIMES] if options.search_only else TIMES
+    cells = gillespie(truth, times, options.cells, seed + 1)
+    fitting = Fitting(model, cells.mean(axis=0), options.cells, options.estimator, options.n, times)
     start = np.log([TRUTH[name] for name in RATES]) + random.uniform(-START, START, len(RATES))
     print(f"seed {seed}: at the start {said(start)}", flush=True)
-    values, information = fitted(fitting, start, seed)
-    seconds = clock.perf_counter() - begun
-    print(f"seed {seed}: {said(values)}, {seconds:.0f} s", flush=True)
-    floor = np.sqrt(np.diag(np.linalg.inv(information)))
+    design = None if options.search_only else replace(fitting, n=options.design)
+    values, information = fitted(fitting, design, start, seed, options.share)
+    seconds = clock.process_time() - begun
+    print(f"seed {seed}: {said(values)}, {seconds:.0f} s of CPU", flush=True)
+    floor = floors(information)
     rows: list[dict[str, Any]] = [
         {
-            **{"kind": "rate", "estimator": options.estimator, "seed": seed, "cells": options.cells, "rate": name},
+            **{"kind": "rate", "estimator": options.estimator, "until": float(times[-1]), "share": options.share},
+            **{"seed": seed, "cells": options.cells, "rate": name},
             **{"truth": TRUTH[name], "start": float(np.exp(start[i]))},
             **{"estimate": float(np.exp(values[i])), "error": float(values[i] - np.log(TRUTH[name]))},
-            **{"floor": float(floor[i]), "seconds": seconds},
+            **{"floor": None if np.isnan(floor[i]) else float(floor[i]), "seconds": seconds},
         }
         for i, name in enumerate(RATES)
     ]
@@ -274,17 +337,26 @@ def judged(model: Model, options: argparse.Namespace, seed: int) -> list[dict[st
     return rows
 
 
+def floors(information: np.ndarray) -> np.ndarray:
+    """Standard deviations (rates,) that the data leave, NaN where nothing but noise is seen."""
+    if not np.all(np.isfinite(information)):
+        return np.full(len(information), np.nan)
+    variance = np.diag(np.linalg.pinv(information, hermitian=True))
+    return np.sqrt(np.where((np.diag(information) > 0) & (variance > 0), variance, np.nan))
+
+
 def told(model: Model, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What the cells tell of each rate, all others known: the least standard deviation of its logarithm, if any."""
-    cells = gillespie(np.array(list(TRUTH.values())), TIMES, options.n, 0)
-    fitting = Fitting(model, cells.mean(axis=0), options.cells, options.estimator, options.n, options.slopes)
-    values, weights = np.log([TRUTH[name] for name in RATES]), Weights.of(cells, options.cells)
-    one, two = (weights.white(fitting.derivatives(values, seed, tuple(TRUTH))) for seed in (1, 2))
-    information = np.sum(one * two, axis=0)  # so that noise does not enter squared
+    """What the cells tell of each rate, the others known (``alone``) or not (``floor``, ``alpha_R`` held)."""
+    names, truth = (*RATES, LEAK), np.log([TRUTH[name] for name in (*RATES, LEAK)])
+    fitting = Fitting(model, np.zeros((len(TIMES), 7)), options.cells, options.estimator, options.design)
+    weights = Weights.of(fitting.simulated(truth, 1, names), options.cells)
+    slopes = np.stack([weights.white(block) for block in fitting.regressed(truth, 2, names)])
+    known = weighed(slopes)[0]
+    alone = [value**-0.5 if value > 0 else None for value in np.diag(known).tolist()]
+    joint = [None if np.isnan(value) else value for value in floors(known[:-1, :-1]).tolist()]
     rows: list[dict[str, Any]] = []
-    for name, known in zip(TRUTH, information.tolist(), strict=True):
-        floor = known**-0.5 if known > 0 else None
-        rows.append({"kind": "told", "cells": options.cells, "rate": name, "floor": floor})
+    for name, one, every in zip(names, alone, (*joint, None), strict=True):
+        rows.append({"kind": "told", "cells": options.cells, "rate": name, "alone": one, "floor": every})
         print(rows[-1])
     return rows
 
@@ -294,12 +366,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(description="Rates of a genetic oscillator from means of cells.")
     parser.add_argument("--seeds", type=int, default=3, help="data sets")
-    parser.add_argument("--cells", type=int, default=4000, help="in the data")
-    parser.add_argument("--n", type=int, default=1000, help="trajectories of a simulation")
-    parser.add_argument("--slopes", type=int, default=20, help="trajectories of an ensemble for derivatives")
-    parser.add_argument("--estimator", default="coupled_fd", help="of derivatives, as sbmlgrad.sensitivity names them")
-    parser.add_argument("--long", type=int, default=20, help="trajectories for the period; 0 leaves it out")
-    parser.add_argument("--floors", action="store_true", help="only what cells tell of each rate, others known")
+    parser.add_argument("--cells", type=int, default=10_000, help="in the data")
+    parser.add_argument("--n", type=int, default=2500, help="trajectories of a simulation")
+    parser.add_argument("--design", type=int, default=800, help="trajectories at each of 32 points of a design")
+    parser.add_argument("--share", type=float, default=1.0, help="of the trajectories for derivatives in the search")
+    parser.add_argument("--estimator", default="coupled_fd", help="of derivatives, or several")
+    parser.add_argument("--search-only", action="store_true", help="only what an estimator finds within the first hour")
+    parser.add_argument("--long", type=int, default=40, help="trajectories for the period; 0 leaves it out")
+    parser.add_argument("--floors", action="store_true", help="only what cells tell of each rate")
     parser.add_argument(
         "-o", "--output", help="JSON file, written after each data set; what is in it is not done again"
     )
@@ -313,9 +387,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if path:
             write(str(path), facts("oscillator.py", given, options.n), rows)
         return 0
-    for seed in range(options.seeds):
-        if (options.estimator, seed) in done:
+    every = options.estimator.split(",")
+    for estimator, seed in ((name, number) for name in every for number in range(options.seeds)):
+        if (estimator, seed) in done:
             continue
+        options.estimator = estimator
         rows += judged(model, options, seed)
         if path:
             write(str(path), facts("oscillator.py", given, options.n), rows)
@@ -324,7 +400,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         off = part["error"].abs()
         medians = off.groupby(part["seed"]).median()
         print(f"{name}: median error {off.median():.3%} (by seed {medians.min():.3%} to {medians.max():.3%}), ", end="")
-        print(f"90 % below {off.quantile(0.9):.2%}; {np.sqrt(np.mean((off / part['floor']) ** 2)):.2f} floors")
+        floor = part["floor"].astype(float)
+        print(f"90 % below {off.quantile(0.9):.2%}; {np.sqrt(np.mean((off / floor) ** 2)):.2f} floors")
     return 0
 
 

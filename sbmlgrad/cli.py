@@ -16,6 +16,9 @@ import click
 from sbmlgrad import __version__
 from sbmlgrad.cli_errors import Commands
 from sbmlgrad.cli_options import (
+    DRAWS,
+    POINTS,
+    STARTS,
     Decorator,
     assignment,
     bounded,
@@ -72,7 +75,7 @@ time_options = _together(
     click.option("--end", type=number, required=True, metavar="TIME", help="Last output time."),
     click.option(
         "--points",
-        type=click.IntRange(min=2),
+        type=POINTS,
         required=True,
         metavar="NUMBER",
         help="Number of output times, equally spaced from start to end.",
@@ -342,7 +345,7 @@ def sensitivity(
 )
 @click.option(
     "--starts",
-    type=click.IntRange(1, 10_000),
+    type=STARTS,
     default=1,
     show_default=True,
     help="Fit from so many start values within the bounds; the best end counts.",
@@ -352,7 +355,7 @@ def sensitivity(
 @click.option("--profile", is_flag=True, help="Take limits from profiles, which the report shows.")
 @click.option(
     "--sample",
-    type=click.IntRange(16),
+    type=DRAWS,
     metavar="NUMBER",
     help="Draw so often from the posterior, into samples.csv of the report or beside --json.",
 )

@@ -17,9 +17,16 @@ T = TypeVar("T")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 DEBUG = "sbmlgrad.debug"
+STARTS = click.IntRange(1, 10_000)
+"""How many searches a fit may begin."""
+DRAWS = click.IntRange(16, 10_000_000)
+"""How many draws from a posterior may be asked for."""
+POINTS = click.IntRange(2, 10_000_000)
+"""How many output times there may be."""
+EVENTS = click.IntRange(1, 2**32 - 2)
+"""How many reactions may fire in a trajectory: draws of random numbers are counted in 32 bits."""
 _MOST_TRAJECTORIES = 2**31
 _LARGEST_SEED = 2**63 - 1
-_MOST_DRAWS = 2**32 - 2
 
 MAX_EVENTS = 100_000_000
 """As in :mod:`sbmlgrad.simulation.experiment`, whose imports take time."""
@@ -135,7 +142,7 @@ seed_option = click.option(
 
 max_events_option = click.option(
     "--max-events",
-    type=click.IntRange(1, _MOST_DRAWS),
+    type=EVENTS,
     default=MAX_EVENTS,
     show_default=True,
     metavar="NUMBER",

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sbmlgrad.cli_options import (
+    DRAWS,
+    EVENTS,
+    STARTS,
     assignment,
     check_apart,
     check_outputs,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--fit", "task", flag_value="fit", help="Estimate the parameters.")
 @click.option(
     "--starts",
-    type=click.IntRange(1),
+    type=STARTS,
     default=20,
     show_default=True,
     help="Of a fit: how many starts are drawn between the bounds.",
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-events",
-    type=click.IntRange(1),
+    type=EVENTS,
     default=1_000_000,
     show_default=True,
     metavar="NUMBER",
@@ -74,7 +77,7 @@ if TYPE_CHECKING:
 @click.option("--profile", is_flag=True, help="Of a fit: take limits from profiles, which the report shows.")
 @click.option(
     "--sample",
-    type=click.IntRange(16),
+    type=DRAWS,
     metavar="NUMBER",
     help="Of a fit: draw so often from the posterior, into samples.csv of the report or beside --json.",
 )

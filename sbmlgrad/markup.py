@@ -1,4 +1,4 @@
-"""Small tables in HTML, as notebooks show objects: text from files is escaped."""
+"""How objects show themselves: in a line, and in notebooks as small tables of HTML, with text from files escaped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from html import escape
 from typing import Any
 
 MOST_ROWS = 30
+
+
+def counted(number: int, what: str) -> str:
+    """``1 time``, ``2 times``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def html_table(caption: str, header: Sequence[str], rows: Iterable[Sequence[Any]], most: int = MOST_ROWS) -> str:

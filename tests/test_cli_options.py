@@ -105,3 +105,26 @@ def test_a_petab_problem_s_own_tables_are_not_overwritten(folder: Path) -> None:
     assert "lies in the folder of -o (report); name a place outside of it" in said
     said = refused("petab", "problem.yaml", "-o", "out", "--json", "out/simulations.tsv")
     assert said == "Error: --json: 'out/simulations.tsv' is written by -o too; give another name"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "petab problem.yaml --fit --starts {}",
+        "petab problem.yaml --fit --sample {}",
+        "petab problem.yaml --fit --max-events {}",
+        "fit model.xml data.csv -p k --starts {}",
+        "fit model.xml data.csv -p k --sample {}",
+        "simulate model.xml --end 1 --points {}",
+        "sensitivity model.xml --end 1 -p k --points {}",
+    ],
+)
+def test_numbers_that_no_memory_holds_are_wrong_usage(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("problem.yaml", "model.xml", "data.csv"):
+        (tmp_path / name).touch()
+    result = CliRunner().invoke(main, line.format(2**64).split())
+    assert result.exit_code == 2, result.output
+    assert f"{2**64} is not in the range" in result.stderr

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,11 +15,13 @@ from sbmlgrad.fitting.optimise import Descent, Row
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.profile import Margin, Surface
 from sbmlgrad.fitting.uncertainty import Verdict, covariance
+from sbmlgrad.markup import html_table
 
 if TYPE_CHECKING:
     import pandas
 
 MOMENTS = "weighted least squares of moments"
+_MOST_SHOWN = 6  # estimates in one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,3 +236,18 @@ def warnings_of(outcome: Outcome, table: pandas.DataFrame) -> tuple[str, ...]:
             texts.append(f"{name} is not determined by these data; fix it or measure more")
     first = () if outcome.converged else outcome.warnings[:1]
     return (*first, *texts, *outcome.warnings[len(first) :])
+
+
+def in_a_line(parameters: pandas.DataFrame, objective: str, converged: bool) -> str:
+    """The first estimates, what was made of the objective, and how the search ended."""
+    shown = [f"{name}={value:.4g}" for name, value in parameters["estimate"].items()]
+    more = f" and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+    return f"{', '.join(shown[:_MOST_SHOWN])}{more}; {objective}, {'converged' if converged else 'not converged'}"
+
+
+def in_html(message: str, parameters: pandas.DataFrame, goodness: pandas.Series, notes: Iterable[str]) -> str:
+    """The estimates under a message, how good the fit is, and what is to be said beside it."""
+    rows = parameters.reset_index(names="parameter")
+    numbers = html_table(message, list(rows.columns), rows.itertuples(index=False))
+    good = html_table("goodness of fit", list(map(str, goodness.index)), [goodness.tolist()])
+    return numbers + good + "".join(f"<p>{escape(text)}</p>" for text in notes)

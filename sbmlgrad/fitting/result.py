@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,11 @@ from sbmlgrad.about import __version__
 from sbmlgrad.errors import FitError
 from sbmlgrad.files import write_text
 from sbmlgrad.fitting.likelihood_fit import LikelihoodFit
-from sbmlgrad.fitting.outcome import MOMENTS, Outcome, Posed
+from sbmlgrad.fitting.outcome import MOMENTS, Outcome, Posed, in_a_line, in_html
 from sbmlgrad.fitting.petab_export import Origin, write_problem
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
 from sbmlgrad.fitting.sampled import Posterior, evaluations, sampled
 from sbmlgrad.fitting.trials import Trials
-from sbmlgrad.markup import html_table
 from sbmlgrad.model.labels import Labels, labels_of
 from sbmlgrad.model.model import Model
 from sbmlgrad.report.content import FitContent
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     import pandas
 
     from sbmlgrad.report.plots import Picture
-
-_MOST_SHOWN = 6  # estimates in one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,17 +226,10 @@ class Fit:
         return Origin.MOMENTS if self.loss_name == MOMENTS else Origin.JUMPS
 
     def __repr__(self) -> str:
-        estimates = [f"{name}={value:.4g}" for name, value in self.parameters["estimate"].items()]
-        shown = ", ".join(estimates[:_MOST_SHOWN])
-        more = f" and {len(estimates) - _MOST_SHOWN} more" if len(estimates) > _MOST_SHOWN else ""
-        ended = "converged" if self.converged else "not converged"
-        return f"<Fit: {shown}{more}; {self.loss_name} {self.loss:.6g}, {ended}>"
+        return f"<Fit: {in_a_line(self.parameters, f'{self.loss_name} {self.loss:.6g}', self.converged)}>"
 
     def _repr_html_(self) -> str:
-        rows = self.parameters.reset_index(names="parameter")
-        numbers = html_table(self.message, list(rows.columns), rows.itertuples(index=False))
-        goodness = html_table("goodness of fit", list(map(str, self.goodness.index)), [self.goodness.tolist()])
-        return numbers + goodness + "".join(f"<p>warning: {escape(text)}</p>" for text in self.warnings)
+        return in_html(self.message, self.parameters, self.goodness, (f"warning: {text}" for text in self.warnings))
 
     def record(self) -> FitRecord:
         """What the annotation of the fitted document says."""

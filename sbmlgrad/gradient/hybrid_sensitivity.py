@@ -153,8 +153,8 @@ def _switches_off(process: HybridModel, quantities: np.ndarray, index: int) -> s
     if quantities[index] != 0 or not process.channels:
         return ""
 
-    states = probes(process.start(quantities, expected)[0])
-    times = probes(np.zeros(1))[0] - 1.0
+    states = jnp.asarray(probes(np.asarray(process.start(jnp.asarray(quantities), expected)[0])))
+    times = jnp.asarray(probes(np.zeros(1))[0] - 1.0)
 
     def propensities(value: jax.Array) -> jax.Array:
         coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)[1]

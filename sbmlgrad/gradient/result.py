@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from sbmlgrad.markup import html_table
+from sbmlgrad.markup import counted, html_table
 
 if TYPE_CHECKING:
     import pandas
@@ -54,10 +54,11 @@ class Sensitivity:
         return getattr(self.table, name)
 
     def __repr__(self) -> str:
-        parameters, observables = (list(self.table[name].unique()) for name in ("parameter", "observable"))
+        observables, parameters, times = (
+            counted(self.table[what].nunique(), what) for what in ("observable", "parameter", "time")
+        )
         return (
-            f"<Sensitivity by {self.estimator!r}: {_counted(observables, 'observable')} by "
-            f"{_counted(parameters, 'parameter')} at {_counted(self.table['time'].unique(), 'time')}, "
+            f"<Sensitivity by {self.estimator!r}: {observables} by {parameters} at {times}, "
             f"n {self.n}, seed {self.seed}>"
         )
 
@@ -66,7 +67,3 @@ class Sensitivity:
         shown = [html_table(title, list(table.columns), table.itertuples(index=False)) for title, table in tables]
         note = f"<p>note: {escape(self.note)}</p>" if self.note else ""
         return f"<p>{escape(repr(self))}</p>{note}{''.join(shown)}"
-
-
-def _counted(items: Any, what: str) -> str:
-    return f"{len(items)} {what}{'' if len(items) == 1 else 's'}"

@@ -14,7 +14,7 @@ from sbmlgrad.model.elements import TIME, Event, symbol
 from sbmlgrad.model.functions import build
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.columns import Columns
-from sbmlgrad.network.formulas import formulas, refusals
+from sbmlgrad.network.formulas import formulas, refusals, too_deep
 from sbmlgrad.network.graph import RELATIONS, Graph
 from sbmlgrad.network.hybrid_model import Delays, EventSystem, HybridModel, Relations, Stepwise
 from sbmlgrad.network.landmarks import Landmarks
@@ -91,6 +91,8 @@ class Assembly:
         flowing = [index for index, change in zip(self.inputs, flow, strict=True) if self.graph.value(change) != 0.0]
         lines = Lines(self.graph, self.time, self.graph.dynamic([self.time, *flowing, *delays], self.drawn))
         needed = self.graph.reachable([index for outputs in outputs_of.values() for index in outputs])
+        if reasons := too_deep(self.graph.depth(needed)):
+            raise UnsupportedError(self.elements.source.path, reasons)
         landmarks = self._landmarks(needed, lines, delays)
         relations = self._relations(outputs_of, [*flowing, *delays])
         outputs_of["gaps"] = self._gaps(landmarks)

@@ -9,6 +9,8 @@ import sympy
 from sbmlgrad.model.elements import Elements
 from sbmlgrad.model.functions import draw, holds
 
+_DEEPEST = 5_000  # operations that wait for each other; XLA takes more than half a minute over more
+
 
 def refusals(elements: Elements) -> list[str]:
     """Why rate equations cannot be made of a model."""
@@ -31,6 +33,16 @@ def undefined(elements: Elements) -> list[str]:
         held = ", ".join(sorted(item.name for item in rule.free_symbols)) or "nothing"
         reasons.append(f"an algebraic rule on {held} cannot be solved for a variable that nothing else determines")
     return reasons
+
+
+def too_deep(depth: int) -> list[str]:
+    """Why formulas of a depth of so many operations are not compiled, if they are not."""
+    if depth <= _DEEPEST:
+        return []
+    return [
+        f"its rules and laws follow each other over {depth} operations, and {_DEEPEST} is the most that are compiled; "
+        "put in place of a long chain of rules what it comes to"
+    ]
 
 
 def formulas(elements: Elements) -> Iterable[tuple[str, sympy.Basic]]:

@@ -125,6 +125,13 @@ class Graph:
                     pending.extend(self.nodes[index].args)
         return sorted(needed)
 
+    def depth(self, nodes: Sequence[int]) -> int:
+        """How many operations wait for each other in these nodes, given in order."""
+        levels: dict[int, int] = {}
+        for index in nodes:
+            levels[index] = max((1 + levels.get(arg, 0) for arg in self.nodes[index].args), default=0)
+        return max(levels.values(), default=0)
+
     def _grouped(self, operation: str, indices: Sequence[int], empty: float) -> int:
         fixed, moving = self.apart(indices)
         if fixed and moving:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from sbmlgrad.about import __version__
 from sbmlgrad.errors import PetabError, UnknownIdError
 from sbmlgrad.files import write_text
+from sbmlgrad.markup import html_table
 from sbmlgrad.petab.check import check_ids, formulas
 from sbmlgrad.petab.counts import COUNTS, is_noise
 from sbmlgrad.petab.course import Surroundings, course
@@ -68,6 +70,10 @@ class Evaluation:
     def log_posterior(self) -> float | None:
         """Log of likelihood times prior, which is the posterior density up to a factor; None without priors."""
         return None if self.log_prior is None else self.llh + math.fsum(self.log_prior.values())
+
+    def _repr_html_(self) -> str:
+        table = self.simulations
+        return f"<p>{escape(repr(self))}</p>" + html_table("", list(table.columns), table.itertuples(index=False))
 
     def to_dict(self) -> dict[str, Any]:
         """What is written as JSON; infinite numbers become null."""

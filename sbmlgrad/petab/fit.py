@@ -23,6 +23,7 @@ _FINER = 1e-2  # times the tolerance, where value and gradient contradict each o
 _FINEST = 1e-12
 _NEAR = 0.1  # the first radius of a search that goes on from an end
 _SAME = 1e-2  # of log-likelihood: what tolerances may do to it
+_MOST_STARTS = 1_000_000
 _MOST_STEPS = 20_000  # of a solver, in a simulation: where it needs more, a search does not go
 
 
@@ -90,6 +91,8 @@ class MultiStart:
         if isinstance(self.options.starts, int | np.integer):
             if self.options.starts < 1:
                 raise FitError(f"{source}: {self.options.starts} starts are none; give at least 1")
+            if self.options.starts > _MOST_STARTS:
+                raise FitError(f"{source}: {self.options.starts:.3g} starts never end; give at most {_MOST_STARTS}")
             starts = draw_starts(self.definition, parameters, int(self.options.starts), self.options.seed)
         else:
             starts = check_starts(self.options.starts, parameters, source)

@@ -15,7 +15,7 @@ import numpy as np
 from sbmlgrad.about import __version__
 from sbmlgrad.files import write_text
 from sbmlgrad.fitting.ascent import inverse_information
-from sbmlgrad.fitting.outcome import Outcome, estimates, warnings_of
+from sbmlgrad.fitting.outcome import Outcome, estimates, in_a_line, in_html, warnings_of
 from sbmlgrad.fitting.parameters import Parameters
 from sbmlgrad.fitting.profiled import Profile, chosen, profiled
 from sbmlgrad.fitting.sampled import Posterior, evaluations, sampled
@@ -97,6 +97,12 @@ class PetabFit:
     """what limits are taken from, and a report shows; see :meth:`with_profile`"""
     posterior: Posterior | None = field(default=None, repr=False)
     """draws that a report shows; see :meth:`with_posterior`"""
+
+    def __repr__(self) -> str:
+        return f"<PetabFit: {in_a_line(self.parameters, f'llh {self.llh:.6g}', self.converged)}>"
+
+    def _repr_html_(self) -> str:
+        return in_html(self.message, self.parameters, self.goodness, (self.verdict, *self.warnings))
 
     def profile(
         self, parameters: str | Sequence[str] | None = None, *, points: int = 16, progress: bool = False

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ from sbmlgrad.errors import FitError, PetabError
 from sbmlgrad.fitting.checkpoint import Checkpoint, Ended
 from sbmlgrad.gradient.catalogue import as_estimator
 from sbmlgrad.gradient.estimator import Estimator
+from sbmlgrad.markup import counted, html_table
 from sbmlgrad.petab.counts import check_counts
 from sbmlgrad.petab.definition import Definition
 from sbmlgrad.petab.evaluate import Evaluation, Evaluator
@@ -52,9 +54,16 @@ class Problem:
     def __repr__(self) -> str:
         parts = self.definition
         return (
-            f"<PEtab {parts.version} problem {parts.source}: {len(parts.measurements)} measurements of "
-            f"{len(parts.observables)} observables in {len(parts.experiments)} experiments>"
+            f"<PEtab {parts.version} problem {parts.source}: {counted(len(parts.measurements), 'measurement')} of "
+            f"{counted(len(parts.observables), 'observable')} in {counted(len(parts.experiments), 'experiment')}>"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row.id, row.nominal, row.lower, row.upper, row.estimated) for row in self.definition.parameters.values()
+        ]
+        header = ["parameter", "nominal", "lower", "upper", "estimated"]
+        return f"<p>{escape(repr(self))}</p>" + html_table("parameters, on the linear scale", header, rows)
 
     def with_measurements(self, values: Sequence[float] | np.ndarray) -> Problem:
         """The same problem with other measured values (n,), in the order of the table, as for a bootstrap.

@@ -119,11 +119,20 @@ def _solution(
 
 
 def landmarks(model: HybridModel, quantities: np.ndarray, start: float, times: np.ndarray) -> tuple[Array, Array]:
-    """Times (k,) of what depends on time alone, and the switch (k,) behind each; see :class:`Landmarks`."""
+    """Times (k,) of what depends on time alone, and the switch (k,) behind each; see :class:`Landmarks`.
+
+    The last ones are kept: they are looked for before a run and in it.
+    """
     if model.landmarks is None:
         return jnp.zeros(0), jnp.zeros(0, jnp.int64)
-    marks = model.landmarks.find(quantities, start, float(times[-1]))
-    return jnp.asarray(marks[0]), jnp.asarray(marks[1])
+    key = (np.asarray(quantities, np.float64).tobytes(), start, float(times[-1]))
+    kept, marks = model.compiled.get("landmarks", (None, None))
+    if kept != key:
+        found = model.landmarks.find(quantities, start, float(times[-1]))
+        marks = jnp.asarray(found[0]), jnp.asarray(found[1])
+        model.compiled["landmarks"] = key, marks
+    assert marks is not None
+    return marks
 
 
 def sensitivities(

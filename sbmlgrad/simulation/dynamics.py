@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from sbmlgrad.network.hybrid_model import EventSystem, HybridModel
 from sbmlgrad.network.jacobian import coloured, held_variables, members
 from sbmlgrad.network.numpy_program import NumpyProgram
 from sbmlgrad.network.program import Program
+from sbmlgrad.simulation.deterministic import landmarks
 from sbmlgrad.simulation.distributions import expected
 
 _PER_CALL = 3e-6  # seconds that a call of numpy takes, and a number in it
@@ -70,7 +71,9 @@ class Dynamics:
     columns), and ``look_for_pattern`` what each of them depends on. ``seconds`` is about what a call with so many
     columns takes, ``nodes`` how many operations are in it. ``timed`` says whether anything follows time, ``is_deep``
     whether operations wait for each other so that they are compiled one by one, ``updates`` how many propensities
-    change when a reaction fires, where only those are computed.
+    change when a reaction fires, where only those are computed. ``stops`` is how often between two times the steps of a
+    solver have to end because of what follows time alone; it raises
+    :class:`~sbmlgrad.errors.SimulationError` for what nobody could follow.
     """
 
     state: np.ndarray
@@ -84,6 +87,7 @@ class Dynamics:
     events: EventSystem | None = None
     is_deep: bool = False
     updates: float | None = None
+    stops: Callable[[float, float], int] = field(default=lambda start, end: 0, repr=False)
     joined: Callable[[np.ndarray, np.ndarray], np.ndarray] = field(default=lambda times, states: states, repr=False)
     """The vectors of which programs are functions (inputs, columns)."""
 
@@ -193,7 +197,12 @@ def of_process(process: HybridModel, quantities: np.ndarray) -> Dynamics:
             inputs[1 + size + delays.indices] = now(inputs)
         return inputs
 
-    return _of_programs(programs, kept, joined, state, process.columns, process.whole, process.events)
+    dynamics = _of_programs(programs, kept, joined, state, process.columns, process.whole, process.events)
+
+    def stops(start: float, end: float) -> int:
+        return int(np.count_nonzero(np.isfinite(landmarks(process, quantities, start, np.array([end]))[0])))
+
+    return replace(dynamics, stops=stops)
 
 
 def of_network(

@@ -30,7 +30,9 @@ _NEAR = 0.01  # of a limit: what is not even near it need not be known closely
 _LAST = "the last forecast"  # its key in a cache
 _SOON = 6.0  # seconds, of which it need not be known closely how many they are
 _LANES = 20  # trajectories, of which a step takes as long as of fewer
+_MOST_STEPS = 1e15  # that are told from more
 _LONG = 60.0  # seconds that nobody should wait unwarned
+_UNSURE = 3.0  # times longer than expected that a run may take
 _ROUNDING = 1e-9  # of a propensity below 0 that may come of it
 
 
@@ -49,7 +51,7 @@ class Forecast:
     largest
         Index and number of the species of which there are most where following ended.
     steps
-        How many steps of a solver that took.
+        How many steps of a rough solver it takes to the end, those that what follows time alone cuts short included.
     """
 
     start: float
@@ -96,7 +98,11 @@ def _forecast(dynamics: Dynamics, start: float, end: float, limit: float, closel
     counts = np.where(dynamics.whole, np.nan_to_num(course.state), -1.0)
     largest = (int(np.argmax(counts)), float(np.max(counts))) if len(counts) else (0, 0.0)
     rest = float(course.lately) * float(end - course.reached) if course.reached < end else 0.0
-    ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest, course.steps)
+    steps = course.steps
+    if course.reached < end and course.limit_at is None:  # as many for the rest as for what was followed
+        steps = int(min(steps * (end - start) / max(course.reached - start, 1e-300), _MOST_STEPS))
+    steps += dynamics.stops(start, end) if course.limit_at is None else 0
+    ahead = Forecast(start, end, course.firings + rest, course.reached, limit, course.limit_at, largest, steps)
     few = np.any(np.maximum(dynamics.state, counts)[dynamics.changing] < _FEW)
     if closely and dynamics.only_counts and (few or not ahead.complete):
         return _corrected(ahead, dynamics, fly(dynamics, start, end))
@@ -216,7 +222,7 @@ def _look_ahead(
     if ahead.hopeless:
         raise TruncationError(f"{source}: {_too_many(ahead, variables)}", *too_many(ahead.firings, source != NETWORK))
     compiling, running = seconds(dynamics, ahead, e.n)
-    if compiling + running > _LONG:
+    if compiling + _UNSURE * running > _LONG:
         warn_user(_long(source, ahead, e.n, compiling, running))
     return ahead
 

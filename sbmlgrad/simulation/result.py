@@ -12,7 +12,7 @@ import numpy as np
 
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.headers import column
-from sbmlgrad.markup import html_table
+from sbmlgrad.markup import counted, html_table
 from sbmlgrad.model.labels import Labels
 
 if TYPE_CHECKING:
@@ -178,8 +178,8 @@ class Simulation:
         of = f" of {self.labels.title!r}" if self.labels.title else ""
         first, last = self.times[[0, -1]]
         return (
-            f"<Simulation{of} by {self.method!r}: {self.n} x {len(self.times)} times ({first:g} to {last:g}) x "
-            f"{len(self.mean.columns)} observables, seed {self.seed}>"
+            f"<Simulation{of} by {self.method!r}: {self.n} x {counted(len(self.times), 'time')} ({first:g} to "
+            f"{last:g}) x {counted(len(self.mean.columns), 'observable')}, seed {self.seed}>"
         )
 
     def _repr_html_(self) -> str:

@@ -125,6 +125,7 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> tuple[Meas
         for what is not such a table; the message names file, line, column and remedy.
     """
     table = of_frame(data) if isinstance(data, pd.DataFrame) else read_file(os.fspath(data))
+    _refuse_long(table)
     layout = Layout.of(table)
     if not table.rows:
         raise TableError(f"{table.source}: there are no rows under the columns' names; add one for each time")
@@ -142,6 +143,26 @@ def read_measurements(data: str | os.PathLike[str] | pd.DataFrame) -> tuple[Meas
             f"{table.source}: all cells beside {table.header[layout.time]!r} are blank; fill in what was measured"
         )
     return tuple(one for one in result if one.series)
+
+
+def _refuse_long(table: Table) -> None:
+    """Raise for a table that names in each row what was measured: a histogram, or what programs call long or tidy."""
+    header = [name.casefold() for name in table.header]
+    for named in sorted({"observable", "observableid", "variable", "species"} & set(header)):
+        index = header.index(named)
+        value = next((name for name in ("value", "measurement", "share") if name in header), None)
+        if value is None or not all(numbers.is_word(table, row[index]) for row in table.rows):
+            continue
+        what = f"columns {table.header[index]!r} and {table.header[header.index(value)]!r}"
+        if {"trajectories", "share"} & set(header):
+            raise TableError(
+                f"{table.source}: this is a histogram ({what}), and a table of measurements has cells, one a row, or "
+                "moments; write the cells (simulate --snapshots), or a row for each cell that was counted"
+            )
+        raise TableError(
+            f"{table.source}: this table is long ({what}), and a table of measurements has a column for each thing "
+            "measured; pivot it to columns named after those things, or give a PEtab problem to sbmlgrad petab"
+        )
 
 
 def _of_condition(

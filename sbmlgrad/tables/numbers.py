@@ -71,6 +71,11 @@ def is_missing(cell: Any) -> bool:
     return isinstance(cell, str) and cell.strip().lower() in _MISSING
 
 
+def is_word(table: Table, cell: Any) -> bool:
+    """Whether a cell holds neither a number nor a missing one."""
+    return isinstance(cell, str) and not is_missing(cell) and math.isnan(as_number(table, cell))
+
+
 def as_number(table: Table, cell: Any) -> float:
     """The number in a cell, with the table's decimal commas and Fortran's exponents; nan where it is none."""
     value = _as_float(cell)

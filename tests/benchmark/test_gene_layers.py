@@ -58,20 +58,36 @@ def test_paths_are_ordered_births_and_losses_at_their_rates(layers: ModuleType) 
     np.testing.assert_allclose(paths.grown.sum(axis=0), grown)
 
 
-def test_the_read_out_has_the_law_of_the_network(layers: ModuleType, small: Tree) -> None:
+@pytest.mark.parametrize("until", [1.0, 0.4])
+def test_the_read_out_has_the_law_of_the_network(layers: ModuleType, small: Tree, until: float) -> None:
     """Means, variances and covariance of two counts: 5 comparisons within 4.5 standard errors, and events in number."""
     n = 6000
-    counts, events = layers.read_out(small, np.tile(IMAGE, (n, 1)), seed=1)
+    counts, events = layers.read_out(small, np.tile(IMAGE, (n, 1)), seed=1, until=until)
     net = layers.network(small)
-    run = sg.expectations(net.with_inputs(IMAGE), lambda x, p, image: x[4:], [1.0], n=n, seed=2)
+    run = sg.expectations(net.with_inputs(IMAGE), lambda x, p, image: x[4:], [until], n=n, seed=2)
     a, b = counts.astype(float), run.values[0].T
     for f in (lambda x: x, lambda x: (x - b.mean(axis=0)) ** 2, lambda x: np.prod(x - b.mean(axis=0), axis=1)[:, None]):
         error = np.sqrt((np.var(f(a), axis=0) + np.var(f(b), axis=0)) / n)
         assert np.all(np.abs(f(a).mean(axis=0) - f(b).mean(axis=0)) < 4.5 * error)
     rates = np.asarray(layers.drives(small, IMAGE[None]))[0]
-    left = rates * (1 - np.exp(-layers.HIDDEN_LOSS)) / layers.HIDDEN_LOSS
-    expected = np.sum(2 * rates - left)
+    left = rates * (1 - np.exp(-layers.HIDDEN_LOSS * until)) / layers.HIDDEN_LOSS
+    expected = np.sum(2 * rates * until - left)
     assert abs(events.mean() - expected) < 4.5 * np.std(events) / np.sqrt(n)
+
+
+def test_more_molecules_drive_as_much_with_less_noise(layers: ModuleType, small: Tree) -> None:
+    """Twice the molecules make twice the read-out, of a variance less than twice the old one's: the drive has less.
+
+    Means within 4.5 standard errors; the curvature of the softplus moves them by less than that.
+    """
+    n = 6000
+    one, two = (
+        layers.read_out(layers.with_copies(small, factor), np.tile(IMAGE, (n, 1)), seed=3)[0] for factor in (20.0, 40.0)
+    )
+    off = two.mean(axis=0) - 2 * one.mean(axis=0)
+    assert np.all(np.abs(off) < 4.5 * np.sqrt((np.var(two, axis=0) + 4 * np.var(one, axis=0)) / n))
+    relative = [counts.var(axis=0) / counts.mean(axis=0) ** 2 for counts in (one, two)]
+    np.testing.assert_allclose(relative[0], 2 * relative[1], rtol=0.2)
 
 
 def test_its_other_form_takes_rates_in_place_of_images(layers: ModuleType, small: Tree) -> None:

@@ -49,7 +49,7 @@ def test_steps_go_to_the_truth_of_a_straight_line(oscillator: ModuleType, monkey
     """Two rates from six means: found within 5 floors, and floors are those of least squares."""
     random = np.random.default_rng(4)
     line = Line(random.normal(size=(6, 2)), np.array([0.1, -0.1]))
-    fitting = oscillator.Fitting(None, np.zeros((6, 1)), 4000, "coupled_fd", 4000, 20)
+    fitting = oscillator.Fitting(None, np.zeros((6, 1)), 4000, "coupled_fd", 4000)
     monkeypatch.setattr(oscillator.Fitting, "simulated", lambda self, values, seed: line.counts(values, seed))
     slopes = [line.slopes + 0.05 * random.normal(size=(6, 2)) for _ in range(4)]
     values = np.zeros(2)
@@ -59,6 +59,20 @@ def test_steps_go_to_the_truth_of_a_straight_line(oscillator: ModuleType, monkey
     floor = np.sqrt(np.diag(np.linalg.inv(4000 * line.slopes.T @ line.slopes)))
     assert np.all(np.abs(values - line.truth) < 5 * np.sqrt(2) * floor)
     assert np.allclose(np.sqrt(np.diag(np.linalg.inv(information))), floor, rtol=0.15)
+
+
+def test_directions_of_which_only_noise_is_seen_are_left_out(oscillator: ModuleType) -> None:
+    """Signal 100 in the one rate and none in the other, noise 1 in each of 400 means: the first keeps its share of
+    100^2 / (100^2 + 400 / 8), the second less than a tenth of what noise would make of it."""
+    random = np.random.default_rng(2)
+    slopes = np.zeros((400, 2))
+    slopes[:, 0] = 5.0
+    white = slopes + random.normal(size=(8, 400, 2))
+    signal, left, own = oscillator.weighed(white)
+    assert signal[0, 0] == pytest.approx(400 * 25, rel=0.05)
+    assert left[0, 0] == pytest.approx(10_000 / (10_000 + 50), rel=0.01)
+    assert signal[1, 1] < 0.2 * 50
+    assert own[1, 1] < 0.1 * 50
 
 
 def test_periods_are_read_off_a_regular_clock(oscillator: ModuleType) -> None:

@@ -97,3 +97,14 @@ def test_what_does_not_move_is_computed_once() -> None:
     assert [graph.nodes[index].operation for index in fixed] == ["input", "input", "mul", "div"]
     alone = graph.nodes[graph.expression(build(sympy.Mul, A, power(B, MINUS)), environment)]
     assert (alone.operation, alone.args) == ("div", (a, b))
+
+
+def test_depth_counts_operations_that_wait_for_each_other() -> None:
+    graph = Graph()
+    x = graph.input("x")
+    row = x
+    for number in range(5):
+        row = graph.add("mul", row, graph.constant(number + 2.0))
+    beside = graph.add("add", x, x)
+    assert graph.depth(graph.reachable([row, beside])) == 5
+    assert graph.depth(graph.reachable([x])) == 0

@@ -1,5 +1,6 @@
 """What a fit gives back, and the files in which it does."""
 
+import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -83,3 +84,18 @@ def test_the_command_fits(version1: Write, tmp_path: Path) -> None:
 def test_the_command_takes_no_values_for_a_fit(version1: Write) -> None:
     result = CliRunner().invoke(main, ["petab", str(version1()), "--fit", "--set", "s=1"])
     assert result.exit_code == 2
+
+
+def test_a_fit_shows_itself(fit: PetabFit) -> None:
+    assert repr(fit).startswith("<PetabFit: ")
+    assert "\n" not in repr(fit)
+    assert len(repr(fit)) < 300
+    shown = fit._repr_html_()
+    assert all(str(name) in shown for name in fit.parameters.index)
+    assert html.escape(fit.verdict) in shown
+
+
+def test_a_problem_and_an_evaluation_show_themselves(decay: Problem) -> None:
+    assert repr(decay).count("\n") == 0
+    assert all(name in decay._repr_html_() for name in decay.nominal)
+    assert "simulation" in decay.evaluate()._repr_html_()

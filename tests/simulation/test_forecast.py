@@ -119,6 +119,26 @@ def test_what_takes_minutes_is_said_before(birth_death: Path, monkeypatch: pytes
     assert "--method ode" in result.stderr
 
 
+def test_what_turns_with_time_costs_steps(model: Callable[..., sg.Model]) -> None:
+    """A law that turns 2 f times in a unit of time ends as many steps, which the mean alone does not show."""
+    swinging = model({"X": {"amount": 10}}, {"D": ("X ->", "X*(1 + sin(w*time))")}, {"w": 2 * np.pi * 1000})
+    process = jump_process(chemistry_of(swinging))
+    dynamics = of_process(process, np.array(list(process.quantities.values())))
+    assert dynamics.stops(0.0, 1.0) == pytest.approx(2000, abs=2)
+    assert forecast(dynamics, 0.0, 1.0, 1e8).steps > 2000
+
+
+def test_what_may_take_a_minute_is_said_though_less_is_expected(
+    birth_death: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for expected, told in ((30.0, True), (15.0, False)):
+        monkeypatch.setattr(module, "seconds", lambda dynamics, ahead, n, expected=expected: (2.0, expected))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LongRunWarning)
+            sg.simulate(birth_death, [0.1], n=4)
+        assert any(issubclass(item.category, LongRunWarning) for item in caught) == told
+
+
 def test_the_remedy_is_for_what_takes_long() -> None:
     told = module._long("m.xml", Forecast(0, 1, 5e4, 1, 1e8, None, (0, 1.0)), 10**6, compiling=2.0, running=7200.0)
     assert str(told) == (

@@ -211,6 +211,27 @@ def test_columns_may_be_called_by_names_of_the_model(tmp_path: Path) -> None:
         match(read(tmp_path, "time,R1,Active receptor\n0,1,1\n"), ids, names)
 
 
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (
+            "time,observable,value,trajectories,share\n1,X,0,3,0.3\n1,X,1,7,0.7\n",
+            "this is a histogram .*a row for each",
+        ),
+        ("time,variable,value\n1,X,0\n2,X,1\n", "this table is long .columns .variable. and .value.*pivot it"),
+        ("observableId,time,measurement\nobs_a,1,0\n", "this table is long .*sbmlgrad petab"),
+    ],
+)
+def test_what_is_no_table_of_columns_is_said_with_what_to_do(tmp_path: Path, table: str, says: str) -> None:
+    with pytest.raises(TableError, match=says):
+        read(tmp_path, table)
+
+
+def test_things_may_be_called_variable_and_value(tmp_path: Path) -> None:
+    series = read(tmp_path, "time,variable,value\n1,3,0\n2,4,1\n").series
+    assert [one.observable for one in series] == ["variable", "value"]
+
+
 # ---- tables out ----------------------------------------------------------------------------------------
 
 
