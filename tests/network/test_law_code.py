@@ -37,7 +37,7 @@ MINUTES = {"BIOMD0000000595"}  # takes over a minute to be read
     [pytest.param(path, id=path.stem, marks=[] if path.stem in FEW else [pytest.mark.slow]) for path in FILES],
 )
 def test_rates_are_those_of_roadrunner(path: Path) -> None:
-    """Rates of both directions of a reaction together, to 1e-9 of the sum of their sizes, since laws may be differences."""
+    """Of both directions of a reaction together, to 1e-9 of the sum of their sizes, since laws may be differences."""
     if path.stem in MINUTES:
         pytest.skip("takes over a minute to be read")
     model, prepared, data = as_data(path)
