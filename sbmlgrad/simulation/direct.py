@@ -158,12 +158,50 @@ class DirectMethod:
         return tuple(values)
 
 
-class _Blocks:
-    """Blocks of steps of all trajectories, and what is done for those that wait between them."""
+class Attendance:
+    """What is done for trajectories that wait: events and observations."""
 
     def __init__(self, method: DirectMethod, coefficients: Array, marks: Marks, keys: Streams, trajectory: Array):
         self.method, self.model, self.size = method, method.model, len(method.model.variables)
         self.coefficients, self.marks, self.keys, self.trajectory = coefficients, marks, keys, trajectory
+
+    def serve(self, waits: Array, paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array]:
+        """Serve those that wait, and once more those for which something comes at the very next instant.
+
+        Paths, their next stops, and records.
+        """
+
+        def again(paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array]:
+            paths = paths._replace(time=jnp.where(soon, until, paths.time))
+            paths, until, _, records = self._served(soon, paths, until, records)
+            return paths, until, records
+
+        paths, until, soon, records = self._served(waits, paths, until, records)
+        return lax.cond(jnp.any(soon), again, lambda *same: same, paths, until, records)
+
+    def _served(self, chosen: Array, paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array, Array]:
+        """Events and observations of the chosen: paths, their next stops, which come at once, and records."""
+
+        def attend(path: Path, coefficients: Array, number: Array) -> tuple[Path, Array, Array]:
+            realisation = Realisation(coefficients, self.keys, number)
+            return Trajectory(self.model, self.method.settings, self.marks, realisation).attend(path)
+
+        after, stop, soon = jax.vmap(attend)(paths, self.coefficients, self.trajectory)
+        after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
+        stop = jnp.where(after.status > DONE, after.time, stop)  # one that has failed stays where it did
+        row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
+        seen = after.state[:, : self.size]
+        if after.weight is not None and after.martingales is not None:
+            seen = jnp.column_stack([seen, after.weight, after.martingales])
+        records = records.at[row, jnp.arange(len(self.trajectory))].set(seen, mode="drop")
+        return after, jnp.where(chosen, lax.stop_gradient(stop), until), chosen & soon, records
+
+
+class _Blocks(Attendance):
+    """Blocks of steps of all trajectories, and what is done for those that wait between them."""
+
+    def __init__(self, method: DirectMethod, coefficients: Array, marks: Marks, keys: Streams, trajectory: Array):
+        super().__init__(method, coefficients, marks, keys, trajectory)
         program = self.model.start_program
         shared = isinstance(program, Program) and not program.draws
         self.fixed = tuple(
@@ -217,35 +255,10 @@ class _Blocks:
         return path._replace(weight=batch.carry[1], martingales=martingales)
 
     def _serve(self, waits: Array, batch: _BatchState) -> _BatchState:
-        """Serve those that wait, and once more those for which something comes at the very next instant."""
-
-        def again(paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array]:
-            paths = paths._replace(time=jnp.where(soon, until, paths.time))
-            paths, until, _, records = self._served(soon, paths, until, records)
-            return paths, until, records
-
-        paths, until, soon, records = self._served(waits, self.packed(batch), batch.until, batch.records)
-        paths, until, records = lax.cond(jnp.any(soon), again, lambda *same: same, paths, until, records)
+        paths, until, records = self.serve(waits, self.packed(batch), batch.until, batch.records)
         phase = jnp.where(waits, 0.5 * (paths.time + until), batch.phase)
         state = tuple(paths.state[:, : self.size].T)
         return batch._replace(state=state, time=paths.time, until=until, phase=phase, paths=paths, records=records)
-
-    def _served(self, chosen: Array, paths: Path, until: Array, records: Array) -> tuple[Path, Array, Array, Array]:
-        """Events and observations of the chosen: paths, their next stops, which come at once, and records."""
-
-        def attend(path: Path, coefficients: Array, number: Array) -> tuple[Path, Array, Array]:
-            realisation = Realisation(coefficients, self.keys, number)
-            return Trajectory(self.model, self.method.settings, self.marks, realisation).attend(path)
-
-        after, stop, soon = jax.vmap(attend)(paths, self.coefficients, self.trajectory)
-        after = jax.tree.map(lambda new, old: _where(chosen, new, old), after, paths)
-        stop = jnp.where(after.status > DONE, after.time, stop)  # one that has failed stays where it did
-        row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
-        seen = after.state[:, : self.size]
-        if after.weight is not None and after.martingales is not None:
-            seen = jnp.column_stack([seen, after.weight, after.martingales])
-        records = records.at[row, jnp.arange(len(self.trajectory))].set(seen, mode="drop")
-        return after, jnp.where(chosen, lax.stop_gradient(stop), until), chosen & soon, records
 
     def _changed(self, x: Arrays, inputs: Arrays, truth: Sequence[Array]) -> Array:
         """Whether a trigger that reactions may change is not what it was."""

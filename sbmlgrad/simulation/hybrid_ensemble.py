@@ -41,6 +41,7 @@ from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import Streams, key, streams
 from sbmlgrad.simulation.shares import Span, gathered, own_spans
 from sbmlgrad.simulation.solvers import ROSENBROCK, DormandPrince, Euler
+from sbmlgrad.simulation.sparse_direct import SparseDirect
 from sbmlgrad.simulation.ssa import compiler_options
 
 T = TypeVar("T")
@@ -371,9 +372,12 @@ def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
     key = ("hybrid", settings)
     if key not in model.compiled:
         options = compiler_options()
+        loop = _loop(model, settings)
+        if settings.as_data is None:
+            loop = jax.jit(loop, donate_argnums=(0, 1), compiler_options=options)
         functions = (
             jax.jit(partial(_begin, model, settings), compiler_options=options),
-            jax.jit(_loop(model, settings), donate_argnums=(0, 1), compiler_options=options),
+            loop,
             jax.jit(partial(_observe, model), compiler_options=options),
         )
         model.compiled.setdefault(key, functions)  # two chunks may ask at once; what both get compiles once
@@ -383,6 +387,8 @@ def _compiled(model: HybridModel, settings: Settings) -> tuple[Any, Any, Any]:
 
 def _loop(model: HybridModel, settings: Settings) -> Any:
     """What takes paths on: ``advance(paths, records, coefficients, marks, keys, trajectory)``."""
+    if settings.as_data is not None:
+        return SparseDirect(model, settings).advance
     if settings.solver is None:
         return DirectMethod(model, settings).advance
     return partial(_advance, model, settings)

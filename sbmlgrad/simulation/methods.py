@@ -28,6 +28,7 @@ from sbmlgrad.simulation.prepare import Prepared, prepare
 from sbmlgrad.simulation.result import Simulation, by_time
 from sbmlgrad.simulation.solvers import ROSENBROCK, Solver
 from sbmlgrad.simulation.sparse import run_sparse, suited
+from sbmlgrad.simulation.sparse_direct import suited_process
 
 _KEPT_BYTES = 2**30  # counts are kept by default up to this size
 
@@ -98,11 +99,6 @@ class SSA:
         progress: str | None = None,
     ) -> Simulation:
         if isinstance(model, Model) and not only_counts(model, experiment.select):
-            if self.sparse:
-                raise SimulationError(
-                    "method 'ssa-sparse': the model has more than reactions between numbers of molecules, such as "
-                    "events or laws that follow time; use method 'ssa'"
-                )
             return self._of_what_flows(model, experiment, keep_counts, progress)
         e, prepared = experiment, prepare(model, experiment.parameters, experiment.select)
         network = prepared.network
@@ -133,6 +129,7 @@ class SSA:
         self, model: Model, experiment: Experiment, keep_counts: bool | None, progress: str | None
     ) -> Simulation:
         process, quantities = prepare_hybrid(model, experiment.parameters, experiment.select)
+        settings = replace(self.settings, as_data=suited_process(process, quantities, self.sparse))
         look_ahead_at_process(process, quantities, experiment)
         counted = np.flatnonzero(process.whole)
         fractions = np.zeros((2, len(process.variables)), bool)
@@ -147,7 +144,7 @@ class SSA:
             return Part(chunk.first, grain_moments(chunk.observed), counts, chunk.events, more)
 
         def parts() -> Iterator[Part]:
-            for part in run_hybrid(process, quantities, experiment, self.settings, progress, take):
+            for part in run_hybrid(process, quantities, experiment, settings, progress, take):
                 not_whole, seen = part.more
                 np.logical_or(fractions, not_whole, out=fractions)
                 if observed is not None:

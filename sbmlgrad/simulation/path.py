@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from sbmlgrad.network.process_data import ProcessData
 from sbmlgrad.simulation.delay_history import DelayHistory
 from sbmlgrad.simulation.events import Pending
 from sbmlgrad.simulation.random import Streams
@@ -86,6 +87,8 @@ class Settings:
     """Whether the times of events carry derivatives."""
     scored: bool = False
     """Whether the density of the path is kept, with the times of reactions held: its derivative is the score."""
+    as_data: ProcessData | None = None
+    """The model for the loop of large sparse networks, where that is to run it."""
     martingales: tuple[tuple[int, int | None], ...] = ()
     """Pairs of a reaction j and a count h (None for 1): beside the density, the sums of h where j fires, less the
     integrals of h times its propensity, are kept; their mean is 0, whatever events do to counts."""

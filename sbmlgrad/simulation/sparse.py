@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -16,7 +14,7 @@ import numpy as np
 from sbmlgrad.cores import cores
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.network import ReactionNetwork
-from sbmlgrad.network.mass_action import MassAction, Numbers, mass_action_of, not_as_data
+from sbmlgrad.network.mass_action import MassAction, mass_action_of, not_as_data
 from sbmlgrad.simulation.ensemble import (
     Chunk,
     Ensemble,
@@ -29,6 +27,7 @@ from sbmlgrad.simulation.ensemble import (
 from sbmlgrad.simulation.progress import Progress
 from sbmlgrad.simulation.random import is_whole, streams
 from sbmlgrad.simulation.shares import GRAIN, Span, gathered, own_spans
+from sbmlgrad.simulation.sparse_arrays import SparseArrays
 from sbmlgrad.simulation.sparse_paths import Followed
 from sbmlgrad.simulation.ssa import initial_count
 
@@ -39,8 +38,6 @@ _FEWEST_BESIDE_GPU = 500  # reactions from which on this loop is faster than the
 _FIXED, _UPDATE, _INSTRUCTION = 38.0, 2.0, 7.0
 _OTHER_FIXED, _OTHER, _OTHER_INSTRUCTION = 12.0, 0.75, 3.0
 _BUDGET = 1 << 19  # random draws between two looks at whether anybody still waits
-_ONE_LEVEL = 500  # reactions up to which there are sums of one level
-_LEAF_BITS = 4  # log2 of the propensities in a sum where there are two levels: two lines of a cache
 _LARGEST_PIECE = 64  # trajectories
 
 
@@ -163,10 +160,11 @@ class SparseRun:
 
     def run(self, first: int, records: np.ndarray) -> int:
         """Fill the records (species, times, trajectories) from trajectory ``first`` on: how many reactions fired."""
-        loop, scratch, count = self.loop, self.scratch(), records.shape[-1]
-        task, place, kinds, code = self.task(first, count), scratch.place, self.kinds(), self.code()
+        arrays, count = self.arrays, records.shape[-1]
+        loop, scratch = arrays.loop, arrays.scratch()
+        task, place, kinds, code = self.task(first, count), scratch.place, self.kinds(), arrays.code()
         while True:
-            status = loop.advance(self.tables, scratch, kinds, code, task, records, _BUDGET)
+            status = loop.advance(arrays.tables, scratch, kinds, code, task, records, _BUDGET)
             done = int(place[loop.TRAJECTORY])
             times = np.full(count, self.ensemble.start)
             times[:done] = self.ensemble.times[-1]
@@ -181,10 +179,10 @@ class SparseRun:
 
     def _check(self, trajectory: int, scratch: Any, status: int) -> None:
         """Raise for a trajectory that cannot go on, and for one that clearly heads for too many reactions."""
-        loop, place, ensemble = self.loop, scratch.place, self.ensemble
+        loop, place, ensemble = self.arrays.loop, scratch.place, self.ensemble
         at = Whereabouts(trajectory, float(scratch.clock[0]), float(place[loop.FIRED]), scratch.x)
         if status == loop.BROKEN:
-            raise broken_law(ensemble.network, at, self.network.propensities(at.x[:, None], self.numbers)[:, 0])
+            raise broken_law(ensemble.network, at, self.network.propensities(at.x[:, None], self.arrays.numbers)[:, 0])
         forecast = at.fired
         if at.fired > ensemble.max_events / 100 and status != loop.TRUNCATED:
             total = int(place[loop.TOTAL]) * 2.0 ** -int(place[loop.EXPONENT])
@@ -194,13 +192,13 @@ class SparseRun:
 
     def switched_off(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reactions of which a factor is 0 in a state (species, states) that a direction moves: (pairs,) each."""
-        kinds, scratch, none = self.kinds(), self.scratch(), np.zeros(0, np.int64)
+        kinds, arrays, none = self.kinds(), self.arrays, np.zeros(0, np.int64)
         if kinds is None or kinds.slopes is None:
             return none, none
-        off = np.zeros(len(kinds.slopes.rates), bool)
+        off, scratch, task = np.zeros(len(kinds.slopes.rates), bool), arrays.scratch(), self.task(0, 1)
         for state in states.T:
             scratch.x[:] = state
-            if self.loop.weigh(self.tables, scratch, kinds, self.code(), self.task(0, 1)):
+            if arrays.loop.weigh(arrays.tables, scratch, kinds, arrays.code(), task):
                 off |= (kinds.slopes.rates != 0) & ~np.isfinite(kinds.slopes.relative)
         reactions = np.repeat(np.arange(self.network.reactions), np.diff(kinds.slopes.starts))
         return reactions[off], kinds.slopes.directions[off]
@@ -214,14 +212,6 @@ class SparseRun:
         """Room for what is followed; None where nothing is."""
         return None if self.followed is None else self.followed.arrays()
 
-    def code(self) -> Any:
-        """The instructions with room to work; None where all laws are products."""
-        code = self.network.code
-        if code is None:
-            return None
-        machine, registers = import_module("sbmlgrad.simulation.sparse_code"), np.zeros(code.longest)
-        return machine.Code(code.starts.astype(np.uint32), code.rows, self.numbers.in_code, registers)
-
     def task(self, first: int, count: int) -> Any:
         """What so many trajectories from trajectory ``first`` on are to do."""
         ensemble, keys = self.ensemble, streams(self.ensemble.seed)
@@ -234,78 +224,18 @@ class SparseRun:
                 x0[index] = np.round(value)
             else:
                 x0[index] = initial_count(value, keys, trajectory, index)
-        return self.loop.Task(
+        return self.arrays.loop.Task(
             times=np.asarray(ensemble.times, np.float64),
             x0=x0,
             start=float(ensemble.start),
             first=first,
             most=int(ensemble.max_events),
-            bits=self.bits,
-            group_bits=self.group_bits,
+            bits=self.arrays.bits,
+            group_bits=self.arrays.group_bits,
             keys=np.array([keys.waiting, keys.choice]),
         )
 
     @cached_property
-    def loop(self) -> Any:
-        """The module of the compiled loop, imported when it is needed, since Numba takes long."""
-        return import_module("sbmlgrad.simulation.sparse_loop")
-
-    @cached_property
-    def numbers(self) -> Numbers:
-        """Constants and offsets at the values of parameters."""
-        return self.network.numbers(self.ensemble.coefficients)
-
-    @cached_property
-    def tables(self) -> Any:
-        """The network with its numbers, as the loop takes it."""
-        network, dependents, species = self.network, self.network.dependents, self.network.jumps.items
-        rates = self.numbers.constants[dependents.reactions]
-        indices = {
-            "factor_starts": network.factors.starts,
-            "factor_species": network.factors.items,
-            "need_starts": network.needs.starts,
-            "need_species": network.needs.items,
-            "jump_starts": network.jumps.starts,
-            "jumps": np.stack([species, *(part[species] for part in dependents.runs)], axis=1),
-            "dependents": np.stack([dependents.reactions, dependents.partners], axis=1),
-        }
-        return self.loop.Tables(
-            constants=self.numbers.constants,
-            offsets=self.numbers.offsets,
-            least=network.least,
-            changes=network.changes,
-            rates=np.where(rates < 0, np.nan, rates),  # what follows a count by such a rate is computed in full
-            **{name: values.astype(np.uint32) for name, values in indices.items()},
-        )
-
-    @property
-    def bits(self) -> int:
-        """log2 of how many propensities are put together in a sum."""
-        reactions = self.network.reactions
-        return round(math.log2(max(reactions, 2)) / 2) if reactions <= _ONE_LEVEL else _LEAF_BITS
-
-    @property
-    def group_bits(self) -> int:
-        """log2 of how many there are in a sum of such sums."""
-        return round((_LEAF_BITS + math.log2(max(self.network.reactions, 2))) / 2)
-
-    def scratch(self) -> Any:
-        """Room for one trajectory at a time."""
-        reactions, bits, group_bits = self.network.reactions, self.bits, self.group_bits
-        groups = (reactions >> group_bits) + 1 if reactions > _ONE_LEVEL else 1
-        blocks = groups << (group_bits - bits) if groups > 1 else (reactions >> bits) + 1
-        uniforms, mantissas = np.zeros((2, self.loop.DRAWS))
-        return self.loop.Scratch(
-            x=np.zeros(self.network.size),
-            propensities=np.zeros(blocks << bits, np.int64),
-            blocks=np.zeros(blocks, np.int64),
-            groups=np.zeros(groups, np.int64),
-            exponentials=np.zeros(self.loop.DRAWS),
-            uniforms=uniforms,
-            uniform_bits=uniforms.view(np.int64),
-            mantissas=mantissas,
-            words=mantissas.view(np.int64),
-            powers=np.zeros(self.loop.DRAWS),
-            clock=np.zeros(1),
-            place=np.zeros(9, np.int64),
-        )
+    def arrays(self) -> SparseArrays:
+        """The network with its numbers."""
+        return SparseArrays(self.network, self.network.numbers(self.ensemble.coefficients))

@@ -15,7 +15,7 @@ import numpy as np
 
 from sbmlgrad.network.compiled import compiled_loop, compiled_part
 from sbmlgrad.simulation.sparse_code import law
-from sbmlgrad.simulation.sparse_slopes import fire, follow, forget, let_go_by, note, restart
+from sbmlgrad.simulation.sparse_slopes import follow, forget, let_go_by, note, restart, sum_fired
 
 DRAWS = 64  # random numbers made at once
 
@@ -117,7 +117,7 @@ def _four_rounds(a: Any, b: Any, r0: Any, r1: Any, r2: Any, r3: Any) -> Any:
 
 
 @compiled_loop
-def _draw(keys: Any, trajectory: Any, draw: Any, scratch: Any) -> None:
+def draw_block(keys: Any, trajectory: Any, draw: Any, scratch: Any) -> None:
     """The random numbers of the draws from ``draw`` on: exponentials, and uniforms on the grid of 2**-53.
 
     Each loop is one that a compiler turns into vector code.
@@ -258,7 +258,7 @@ def _follow(
 
 
 @compiled_part
-def _choose(scratch: Any, bits: Any, group_bits: Any, threshold: Any) -> Any:
+def choose(scratch: Any, bits: Any, group_bits: Any, threshold: Any) -> Any:
     """The reaction in whose part of the total a whole number below it lies."""
     block = 0
     if scratch.groups.size > 1:
@@ -278,7 +278,7 @@ def _choose(scratch: Any, bits: Any, group_bits: Any, threshold: Any) -> Any:
 
 
 @compiled_part
-def _fire(
+def fire(
     tables: Any, scratch: Any, kinds: Any, code: Any, bits: Any, group_bits: Any, reaction: Any, unit: Any, total: Any
 ) -> Any:
     """The total after a reaction; -1 where all is to be weighed anew, because the total leaves its range."""
@@ -324,7 +324,7 @@ def _trajectory(
         budget -= 1
         slot = draw % DRAWS
         if slot == 0:
-            _draw(task.keys, task.first + column, draw, scratch)
+            draw_block(task.keys, task.first + column, draw, scratch)
         draw += 1
         weight = np.float64(total)
         arrival = time + scratch.exponentials[slot] * unit / weight
@@ -333,11 +333,11 @@ def _trajectory(
         if arrival < until:
             time = arrival
             fired += 1
-            reaction = _choose(scratch, bits, group_bits, min(np.int64(scratch.uniforms[slot] * weight), total - 1))
+            reaction = choose(scratch, bits, group_bits, min(np.int64(scratch.uniforms[slot] * weight), total - 1))
             if kinds is not None:
                 kinds.fired[kinds.of[reaction]] += 1.0
-                fire(kinds.slopes, reaction)
-            total = _fire(tables, scratch, kinds, code, bits, group_bits, reaction, unit, total)
+                sum_fired(kinds.slopes, reaction)
+            total = fire(tables, scratch, kinds, code, bits, group_bits, reaction, unit, total)
             if total < 0:
                 if not weigh(tables, scratch, kinds, code, task):
                     status = BROKEN

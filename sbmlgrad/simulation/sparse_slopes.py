@@ -211,7 +211,7 @@ def _sum_up(slopes: Any) -> None:
 
 
 @compiled_part
-def fire(slopes: Any, reaction: Any) -> None:
+def sum_fired(slopes: Any, reaction: Any) -> None:
     """Have a reaction fire, before it changes anything."""
     if slopes is not None:
         for pair in range(np.int64(slopes.starts[reaction]), np.int64(slopes.starts[reaction + 1])):

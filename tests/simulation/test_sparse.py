@@ -78,7 +78,7 @@ def test_the_law_is_that_of_the_master_equation(
     small: sg.Model, fits: Fits, bits: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if bits:
-        monkeypatch.setattr("sbmlgrad.simulation.sparse._ONE_LEVEL", 1)
+        monkeypatch.setattr("sbmlgrad.simulation.sparse_arrays._ONE_LEVEL", 1)
     counts = np.asarray(sg.simulate(small, [0.4, 1.5], n=20_000, seed=7, method="ssa-sparse").counts)
     for index, time in enumerate((0.4, 1.5)):
         law = master((5, 3, 0, 1), time)
@@ -159,9 +159,9 @@ def prepared(network: MassAction, x0: list[float], n: int = 1) -> tuple[SparseRu
     """A run of a network of data and its scratch, weighed at the counts."""
     ensemble = Ensemble(None, x0, (), np.array([1.0]), n, 1)  # type: ignore[arg-type]
     run = SparseRun(ensemble, network, Progress(None, n, 0.0, 1.0))
-    scratch = run.scratch()
+    scratch = run.arrays.scratch()
     scratch.x[:] = x0
-    assert loop.weigh(run.tables, scratch, None, None, run.task(0, 1))
+    assert loop.weigh(run.arrays.tables, scratch, None, None, run.task(0, 1))
     return run, scratch
 
 
@@ -176,9 +176,9 @@ def test_a_reaction_with_1e_12_of_the_total_has_its_chance(index: int) -> None:
     assert 2**52 <= total < 2**62
     np.testing.assert_allclose(units / total, np.array(values) / sum(values), rtol=1e-3)
     ends = np.cumsum(units)
-    assert loop._choose(scratch, run.bits, run.group_bits, int(ends[index]) - 1) == index
-    assert loop._choose(scratch, run.bits, run.group_bits, int(ends[index] - units[index])) == index
-    assert loop._choose(scratch, run.bits, run.group_bits, total - 1) == len(values) - 1
+    assert loop.choose(scratch, run.arrays.bits, run.arrays.group_bits, int(ends[index]) - 1) == index
+    assert loop.choose(scratch, run.arrays.bits, run.arrays.group_bits, int(ends[index] - units[index])) == index
+    assert loop.choose(scratch, run.arrays.bits, run.arrays.group_bits, total - 1) == len(values) - 1
 
 
 @pytest.mark.parametrize("rare", ["first", "last"])
@@ -214,14 +214,15 @@ def test_nothing_drifts_when_much_has_come_and_gone() -> None:
     )
     run, scratch = prepared(network, [1e9, 5.0])
     total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
+    tables, bits = run.arrays.tables, (run.arrays.bits, run.arrays.group_bits)
     for count in [*np.geomspace(1e9, 10, 200).astype(int).tolist(), 1, 0, 3, 0]:
         scratch.x[0] = count
-        total, weight = loop._follow(run.tables, scratch, None, None, run.bits, run.group_bits, 0, unit, total)
+        total, weight = loop._follow(tables, scratch, None, None, *bits, 0, unit, total)
         assert weight >= 2**62 or scratch.propensities[:3].sum() == total
         if weight >= 2**62 or not 2**52 <= total < 2**62:  # as when a reaction fires
-            assert loop.weigh(run.tables, scratch, None, None, run.task(0, 1))
+            assert loop.weigh(run.arrays.tables, scratch, None, None, run.task(0, 1))
             total, unit = int(scratch.place[loop.TOTAL]), 2.0 ** scratch.place[loop.EXPONENT]
-        exact = network.propensities(scratch.x[:2, None], run.numbers)[:, 0]
+        exact = network.propensities(scratch.x[:2, None], run.arrays.numbers)[:, 0]
         np.testing.assert_allclose(scratch.propensities[:3] / unit, exact, rtol=1e-3, atol=exact.sum() * 1e-15)
     np.testing.assert_allclose(scratch.propensities[:3] / unit, [0.0, 5e-12, 0.0], rtol=1e-12)
 
@@ -279,7 +280,7 @@ def test_a_total_that_leaps_by_several_species_at_once() -> None:
 def test_random_numbers_are_those_of_the_plain_loop() -> None:
     _, scratch = prepared(isolated([1.0]), [0.0])
     keys = streams(9)
-    loop._draw(np.array([keys.waiting, keys.choice]), 5, 128, scratch)
+    loop.draw_block(np.array([keys.waiting, keys.choice]), 5, 128, scratch)
     trajectory, draw = np.full(64, 5, np.uint32), np.arange(128, 192).astype(np.uint32)
     np.testing.assert_array_equal(scratch.uniforms, np.asarray(uniform(keys.choice, trajectory, draw)))
     waiting = np.asarray(uniform(keys.waiting, trajectory, draw))
@@ -328,13 +329,6 @@ def test_a_line_without_slope_has_the_plain_loop(model: Models) -> None:
     with pytest.raises(SimulationError, match="'ssa-sparse': a number of molecules in a law is times 0 .* use"):
         suited(network, True, network.coefficients)
     assert suited(network, True, discretise(helped.with_parameters({"a": 2.0})).network.coefficients) is not None
-
-
-def test_events_are_refused_where_the_loop_is_asked_for(model: Models) -> None:
-    kick = {"kick": {"trigger": "time > 1", "set": {"A": "5"}}}
-    read = model({"A": {"amount": 3}}, {"gone": ("A ->", "k * A")}, {"k": 1.0}, events=kick)
-    with pytest.raises(SimulationError, match="'ssa-sparse': .* such as events .* use method 'ssa'"):
-        sg.simulate(read, [2.0], n=2, method="ssa-sparse")
 
 
 def test_a_long_law_is_refused_where_the_loop_is_asked_for(model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
