@@ -286,7 +286,7 @@ class _Formula:
 
 def _children(node: Any) -> list[Any]:
     count = node.getNumChildren()
-    if count <= _MANY:
+    if count <= _MANY or node.isLambda():  # whose bound variables libsbml counts, and loses when they are moved
         return [node.getChild(index) for index in range(count)]
     children = []
     for _ in range(count):  # once around: libsbml walks to a child along all before it

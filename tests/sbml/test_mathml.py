@@ -221,6 +221,13 @@ def test_functions_are_put_in_place_without_capture() -> None:
     assert value(call("f", "<ci>y</ci>", "<ci>x</ci>"), f + g) == 1.5 - 0.25
 
 
+def test_a_function_may_have_many_parameters() -> None:
+    names = [f"a{index}" for index in range(101)]
+    weighed = apply("plus", *(apply("times", f"<cn>{index}</cn>", f"<ci>a{index}</ci>") for index in range(101)))
+    f = function("f", " ".join(names), weighed)
+    assert value(call("f", *(f"<cn>{index}</cn>" for index in range(101))), f) == sum(i * i for i in range(101))
+
+
 def test_a_function_may_have_no_parameters() -> None:
     assert value(call("f"), function("f", "", FIVE)) == 5
 
