@@ -194,14 +194,14 @@ class SparseRun:
 
     def switched_off(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reactions of which a factor is 0 in a state (species, states) that a direction moves: (pairs,) each."""
-        kinds, scratch, none = self.kinds(), self.scratch(), np.zeros(0, np.int64)
+        kinds, none = self.kinds(), np.zeros(0, np.int64)
         if kinds is None or kinds.slopes is None:
             return none, none
-        off = np.zeros(len(kinds.slopes.rates), bool)
-        for state in states.T:
-            scratch.x[:] = state
-            if self.loop.weigh(self.tables, scratch, kinds, self.code(), self.task(0, 1)):
-                off |= (kinds.slopes.rates != 0) & ~np.isfinite(kinds.slopes.relative)
+        look = import_module("sbmlgrad.simulation.sparse_slopes").look
+        off, code = np.zeros(len(kinds.slopes.rates), bool), self.code()
+        for state in np.ascontiguousarray(states.T):  # also where other laws are negative, such as of a promoter
+            look(kinds.slopes, self.tables, code, state)
+            off |= (kinds.slopes.rates != 0) & np.isinf(kinds.slopes.relative)
         reactions = np.repeat(np.arange(self.network.reactions), np.diff(kinds.slopes.starts))
         return reactions[off], kinds.slopes.directions[off]
 
