@@ -23,7 +23,7 @@ from sbmlgrad.errors import EstimatorError, SbmlgradError, UnknownIdError, Unsup
 from sbmlgrad.gradient.controls import Controlled, between, linear_algebra
 from sbmlgrad.gradient.estimator import Estimate, Task
 from sbmlgrad.gradient.observables import Observable
-from sbmlgrad.gradient.problem import probes
+from sbmlgrad.gradient.problem import are_off, probes
 from sbmlgrad.model.model import Model
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.influence import moving
@@ -125,12 +125,17 @@ def estimate(process: Process, task: Task, estimator: str = "auto") -> Estimate:
             "(score or finite differences), or method 'ode' for the rate equations"
         )
     reasons = process.reasons(task.values)
-    if estimator == "score" and any(reasons.values()):
-        name = next(name for name, reason in reasons.items() if reason)
-        raise EstimatorError(f"estimator 'score': {name!r} {reasons[name]}, which it does not see; use 'auto'")
+    _refuse_unseen(estimator, reasons)
     scored = [name for name, reason in reasons.items() if not reason and estimator != "coupled_fd"]
+    parts = []
+    if scored:
+        part, missed = _by_score(process, scored, task)
+        reasons.update(dict.fromkeys(compress(scored, missed), "switches a reaction off"))
+        _refuse_unseen(estimator, reasons)
+        parts, scored = [_rows(part, ~missed)], list(compress(scored, ~missed))
     others = [name for name in process.parameters if name not in scored]
-    parts = [part(process, names, task) for part, names in ((_by_score, scored), (_by_differences, others)) if names]
+    if others:
+        parts.append(_by_differences(process, others, task))
     rows = dict(zip([*scored, *others], np.concatenate([p.derivatives for p in parts]), strict=True))
     errors = dict(zip([*scored, *others], np.concatenate([p.stderr for p in parts]), strict=True))
     because = "; ".join(f"{name!r} {reasons[name]}" for name in others if reasons[name])
@@ -154,23 +159,34 @@ def _switches_off(process: HybridModel, quantities: np.ndarray, index: int) -> s
         return ""
 
     states = jnp.asarray(probes(np.asarray(process.start(jnp.asarray(quantities), expected)[0])))
-    times = jnp.asarray(probes(np.zeros(1))[0] - 1.0)
+    times = jnp.asarray(probes(np.zeros(1))[0])
 
     def propensities(value: jax.Array) -> jax.Array:
         coefficients = process.start(jnp.asarray(quantities).at[index].set(value), expected)[1]
         return jax.vmap(process.propensities_at, in_axes=(0, 1, None))(times, states, coefficients)
 
     values, slopes = jax.jvp(propensities, (jnp.zeros(()),), (jnp.ones(()),))
-    off = np.any((np.asarray(values) == 0) & (np.asarray(slopes) != 0), axis=0)
+    off = np.any(are_off(values, slopes), axis=0)
     return f"is 0 and switches {process.channels[int(np.argmax(off))]!r} off" if off.any() else ""
 
 
-def _by_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
+def _refuse_unseen(estimator: str, reasons: Mapping[str, str]) -> None:
+    for name, reason in reasons.items():
+        if estimator == "score" and reason:
+            raise EstimatorError(f"estimator 'score': {name!r} {reason}, which it does not see; use 'auto'")
+
+
+def _rows(part: Estimate, kept: np.ndarray) -> Estimate:
+    return replace(part, derivatives=part.derivatives[kept], stderr=part.stderr[kept])
+
+
+def _by_score(process: Process, names: Sequence[str], task: Task) -> tuple[Estimate, np.ndarray]:
+    """An estimate, and for each name whether trajectories had a reaction that it switches off (names,)."""
     with linear_algebra().limit(limits=1):  # its threads would wait for those of the simulation
         return _by_controlled_score(process, names, task)
 
 
-def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> Estimate:
+def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> tuple[Estimate, np.ndarray]:
     quantities = process.at(task.values)
     directions = np.zeros((len(names), len(quantities)))
     directions[np.arange(len(names)), [process.indices[name] for name in names]] = 1.0
@@ -180,7 +196,7 @@ def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> 
     columns = np.searchsorted(grid, task.times)
     latest = np.broadcast_to(columns, (len(process.functions), len(columns)))
     fits = Controlled(latest, grid, task.start, task.n, len(names), len(martingales))
-    values = Moments()
+    values, missed = Moments(), np.zeros(len(names), bool)
     settings = replace(process.settings, martingales=martingales)
     experiment = replace(task, times=grid).experiment
     for chunk in run_scored(process.process, quantities, directions, experiment, settings):
@@ -190,9 +206,10 @@ def _by_controlled_score(process: Process, names: Sequence[str], task: Task) -> 
         direct = np.stack([_pushed(process, observed, slope) for slope in slopes])
         fits.add(seen, chunk.scores, chunk.martingales, chunk.gains, direct)
         process.keep(chunk.fractions)
+        missed |= chunk.missed
     mean, error = fits.expectations()
     derivatives, stderr = fits.derivatives()
-    return Estimate(mean, error, derivatives, stderr, task.n, values.sd)
+    return Estimate(mean, error, derivatives, stderr, task.n, values.sd), missed
 
 
 def _martingales(process: HybridModel, n: int) -> tuple[tuple[int, int | None], ...]:

@@ -264,13 +264,22 @@ def total(terms: Sequence[Any]) -> Any:
 
 
 def probes(counts: Sequence[float] | np.ndarray) -> np.ndarray:
-    """States (species, some) at which a law shows whether a parameter switches it off: one molecule more of each than
-    at the start, and numbers of any size, since some laws need several, or are others beyond a bound."""
+    """States (species, some) at which a law shows whether a parameter switches it off: the start, one molecule more of
+    each, none and one of each, and numbers of any size, since some laws need several, or are others beyond a bound.
+    In some of them there is nothing of half of the species, since a sum is 0 only where all of its terms are."""
     random = np.random.default_rng(0)
     states = np.exp(random.uniform(np.log(0.3), np.log(3000.0), (len(counts), _PROBES)))
     states[:, ::2] = np.round(states[:, ::2])
-    states[:, 0] = np.asarray(counts) + 1.0
+    states[:, ::4] *= random.random(states[:, ::4].shape) < 0.5
+    start = np.asarray(counts, np.float64)
+    states[:, :4] = np.stack([start + 1.0, start, np.zeros(len(start)), np.ones(len(start))], axis=1)
     return states
+
+
+def are_off(rates: Any, slopes: Any) -> np.ndarray:
+    """Where a law that is 0 has a derivative; none is known where it is no number, as of a root by a factor inside."""
+    slopes = np.asarray(slopes)
+    return (np.asarray(rates) == 0) & (slopes != 0) & ~np.isnan(slopes)
 
 
 # ---- from models and networks --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from jax import Array
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.accumulator import Accumulator, Direct
 from sbmlgrad.gradient.estimator import Estimate, Task, walk, walk_on_device
-from sbmlgrad.gradient.problem import Point, Problem, Tangents, probes, push, stack, total
+from sbmlgrad.gradient.problem import Point, Problem, Tangents, are_off, probes, push, stack, total
 from sbmlgrad.gradient.sparse_score import served, sparse_estimate
 from sbmlgrad.simulation import grains
 from sbmlgrad.simulation.ensemble import on_accelerator
@@ -174,7 +174,7 @@ def refuse_switched_off(name: str, problem: Problem, point: Point) -> None:
     for parameter, row in zip(problem.parameters, point.tangents.coefficients, strict=True):
         rates, slopes = compiled(probe, point.coefficients, row)
         for reaction, rate, slope in zip(problem.network.reactions, rates, slopes, strict=True):
-            if np.any((np.asarray(rate) == 0) & (np.asarray(slope) != 0)):
+            if are_off(rate, slope).any():
                 raise EstimatorError(
                     f"estimator {name!r} learns from reactions that fire, and {parameter!r} at its value switches "
                     f"{reaction!r} off; use 'auto' or 'alternative_path'"

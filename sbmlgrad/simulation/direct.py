@@ -70,7 +70,7 @@ class _Density(_Fired):
     martingales: tuple[tuple[int, int | None], ...]
 
     def initial(self, x: Arrays, coefficients: Arrays, aux: Any) -> Arrays:
-        zeros = (jnp.zeros(x[0].shape) for _ in range(1 + len(self.martingales)))
+        zeros = (jnp.zeros(x[0].shape) for _ in range(2 + len(self.martingales)))
         return (*super().initial(x, coefficients, aux), *zeros)
 
     def advance(self, carry: Arrays, step: Step, aux: Any) -> Arrays:
@@ -78,12 +78,13 @@ class _Density(_Fired):
         propensities = [jnp.broadcast_to(a, step.total.shape) for a in self.network.rates(step.x, aux)]
         fired = select_by(step.reaction, propensities, 1.0)
         density = jnp.log(jnp.where(step.fires, fired, 1.0)) - reduce(add, propensities) * step.wait
+        missed = reduce(add, [jnp.where(a == 0, a, 0.0) for a in propensities]) * step.wait
         gained = []
         for reaction, species in self.martingales:
             fires = jnp.where(step.reaction == np.float32(reaction), 1.0, 0.0)
             size = 1.0 if species is None else step.x[species]
             gained.append(size * (fires - propensities[reaction] * step.wait))
-        after = (old + new for old, new in zip(carry[1:], (density, *gained), strict=True))
+        after = (old + new for old, new in zip(carry[1:], (density, missed, *gained), strict=True))
         return (*super().advance(carry, step, aux)[:1], *after)
 
 
@@ -146,9 +147,9 @@ class DirectMethod:
         return tuple((reaction, None if h is None else self.reacting.index(h)) for reaction, h in pairs)
 
     def _scored_rows(self, paths: Path) -> Arrays:
-        if paths.weight is None or paths.martingales is None:
+        if paths.weight is None or paths.missed is None or paths.martingales is None:
             return ()
-        return (paths.weight, *paths.martingales.T)
+        return (paths.weight, paths.missed, *paths.martingales.T)
 
     def with_counts(self, x: Arrays, inputs: Arrays) -> Arrays:
         """Time, state and coefficients with these counts of the species that react."""
@@ -191,8 +192,8 @@ class Attendance:
         stop = jnp.where(after.status > DONE, after.time, stop)  # one that has failed stays where it did
         row = jnp.where(chosen & after.observed, after.position - 1, len(self.marks.times))
         seen = after.state[:, : self.size]
-        if after.weight is not None and after.martingales is not None:
-            seen = jnp.column_stack([seen, after.weight, after.martingales])
+        if after.weight is not None and after.missed is not None and after.martingales is not None:
+            seen = jnp.column_stack([seen, after.weight, after.missed, after.martingales])
         records = records.at[row, jnp.arange(len(self.trajectory))].set(seen, mode="drop")
         return after, jnp.where(chosen, lax.stop_gradient(stop), until), chosen & soon, records
 
@@ -251,8 +252,10 @@ class _Blocks(Attendance):
         path = path._replace(time=batch.time, state=state, steps=steps, draws=batch.carry[0])
         if not self.method.settings.scored:
             return path
-        martingales = jnp.stack(batch.carry[2:], axis=1) if batch.carry[2:] else path.martingales
-        return path._replace(weight=batch.carry[1], martingales=martingales)
+        _, weight, missed, *rest = batch.carry
+        return path._replace(
+            weight=weight, missed=missed, martingales=jnp.stack(rest, axis=1) if rest else path.martingales
+        )
 
     def _serve(self, waits: Array, batch: _BatchState) -> _BatchState:
         paths, until, records = self.serve(waits, self.packed(batch), batch.until, batch.records)

@@ -121,8 +121,7 @@ class Trajectory:
             vain=jnp.zeros((), jnp.int32),
             chatter=jnp.zeros((), jnp.int32),
             history=self.history,
-            weight=jnp.zeros(()) if self.settings.scored else None,
-            martingales=jnp.zeros(len(self.settings.martingales)) if self.settings.scored else None,
+            **self.settings.scores_at_start(),
         )
         return path if waits else self._checked(self._compared(self._remember(path, jnp.ones((), bool))))
 
@@ -418,6 +417,7 @@ class Trajectory:
         if path.weight is not None:  # the logarithm of a_j exp(-integral of all a)
             density = jnp.log(jnp.where(fires, propensities[chosen], 1.0)) - path.state[-1]
             path = path._replace(weight=jnp.where(fires, path.weight + density, path.weight))
+            path = path.missing(jnp.where(accepted, propensities, 1.0))
         if path.martingales is not None:
             pairs = self.settings.martingales
             jumps = [jnp.where(fires & (chosen == j), self._count(path.state, h), 0.0) for j, h in pairs]

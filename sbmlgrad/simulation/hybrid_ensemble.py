@@ -71,7 +71,7 @@ class ScoredChunk:
     trajectories) with the reactions' times held, and the ``scores`` (directions, times, trajectories), derivatives of
     the logarithm of the density of all reactions up to a time. ``martingales`` (martingales, times, trajectories) are
     those of the settings, and ``gains`` (directions, martingales, times, trajectories) are expected of the score times
-    each.
+    each. ``missed`` (directions,) says whether a propensity that is 0 has a derivative, which no score shows.
     """
 
     first: int
@@ -80,6 +80,7 @@ class ScoredChunk:
     scores: np.ndarray
     martingales: np.ndarray
     gains: np.ndarray
+    missed: np.ndarray
     fractions: np.ndarray
 
 
@@ -196,7 +197,7 @@ def run_scored(
     marks = Marks(jnp.asarray(times), landmarks(model, quantities, start, times)[0])
     fixed = (jnp.asarray(quantities), jnp.asarray(directions), marks, streams(experiment.seed))
     one = partial(_run_scored_chunk, model, fixed, batch_size, start, max_events)
-    numbers = len(times) * (1 + len(directions)) * (len(model.observables) + 1 + len(settings.martingales))
+    numbers = len(times) * (1 + len(directions)) * (len(model.observables) + 2 + len(settings.martingales))
     spans = own_spans(n, batch_size, numbers)
     return gathered(_in_order(one, settings, list(chain(*spans)), workers=1), spans)
 
@@ -221,14 +222,15 @@ def _run_scored_chunk(
             break
         settings = other
     values, slopes = np.asarray(values)[..., :count], np.asarray(slopes)[..., :count]
-    size = len(values) - 1 - len(settings.martingales)
+    size = len(values) - 2 - len(settings.martingales)
     return settings, ScoredChunk(
         first,
         observed=values[:size],
         slopes=slopes[:, :size],
         scores=slopes[:, size],
-        martingales=values[size + 1 :],
-        gains=-slopes[:, size + 1 :],  # what is expected of a martingale is all of it that has a derivative
+        martingales=values[size + 2 :],
+        gains=-slopes[:, size + 2 :],  # what is expected of a martingale is all of it that has a derivative
+        missed=np.any(slopes[:, size + 1] != 0, axis=(1, 2)),
         fractions=_fractions(paths, count),
     )
 
@@ -413,7 +415,7 @@ def _begin(
 
     paths, coefficients, states = jax.vmap(one)(trajectory)
     if settings.scored:
-        states = jnp.pad(states, ((0, 0), (0, 1 + len(settings.martingales))))
+        states = jnp.pad(states, ((0, 0), (0, 2 + len(settings.martingales))))
     records = jnp.zeros((len(marks.times), *states.shape))
     return paths, coefficients, records.at[0].set(states)
 
@@ -453,8 +455,9 @@ def _advance(
         def write(records: Array) -> Array:
             row = jnp.where(paths.observed, paths.position - 1, len(marks.times))
             state = paths.state[:, :size]
-            if paths.weight is not None and paths.martingales is not None:
-                state = jnp.column_stack([state, paths.weight - paths.state[:, -1], paths.martingales])
+            if paths.weight is not None and paths.missed is not None and paths.martingales is not None:
+                density = paths.weight - paths.state[:, -1]
+                state = jnp.column_stack([state, density, paths.missed, paths.martingales])
             return records.at[row, columns].set(state, mode="drop")
 
         records = lax.cond(jnp.any(paths.observed), write, lambda records: records, records)

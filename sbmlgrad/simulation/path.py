@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -43,6 +43,12 @@ class Path(NamedTuple):
     history: DelayHistory | None  # what delays need
     weight: Array | None  # log of the density of the reactions that have fired, each with the wait before it
     martingales: Array | None  # (martingales,) see Settings.martingales
+    missed: Array | None  # 0, with the derivative of propensities where they are 0, which no density shows
+
+    def missing(self, propensities: Array) -> Path:
+        """The same with what derivatives these propensities have where they are 0."""
+        off = jnp.sum(jnp.where(propensities == 0, propensities, 0.0))
+        return self._replace(missed=None if self.missed is None else self.missed + off)
 
 
 def foreseen(path: Path, number: Array, allowed: float, end: Array) -> Array:
@@ -92,3 +98,9 @@ class Settings:
     martingales: tuple[tuple[int, int | None], ...] = ()
     """Pairs of a reaction j and a count h (None for 1): beside the density, the sums of h where j fires, less the
     integrals of h times its propensity, are kept; their mean is 0, whatever events do to counts."""
+
+    def scores_at_start(self) -> dict[str, Any]:
+        """What a path carries for scores, at its start."""
+        size = len(self.martingales)
+        zeros = {"weight": jnp.zeros(()), "martingales": jnp.zeros(size), "missed": jnp.zeros(())}
+        return dict(zeros) if self.scored else dict.fromkeys(zeros)

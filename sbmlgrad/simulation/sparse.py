@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -195,11 +196,11 @@ class SparseRun:
         kinds, arrays, none = self.kinds(), self.arrays, np.zeros(0, np.int64)
         if kinds is None or kinds.slopes is None:
             return none, none
-        off, scratch, task = np.zeros(len(kinds.slopes.rates), bool), arrays.scratch(), self.task(0, 1)
-        for state in states.T:
-            scratch.x[:] = state
-            if arrays.loop.weigh(arrays.tables, scratch, kinds, arrays.code(), task):
-                off |= (kinds.slopes.rates != 0) & ~np.isfinite(kinds.slopes.relative)
+        look = import_module("sbmlgrad.simulation.sparse_slopes").look
+        off, code = np.zeros(len(kinds.slopes.rates), bool), arrays.code()
+        for state in np.ascontiguousarray(states.T):  # also where other laws are negative, such as of a promoter
+            look(kinds.slopes, arrays.tables, code, state)
+            off |= (kinds.slopes.rates != 0) & np.isinf(kinds.slopes.relative)
         reactions = np.repeat(np.arange(self.network.reactions), np.diff(kinds.slopes.starts))
         return reactions[off], kinds.slopes.directions[off]
 

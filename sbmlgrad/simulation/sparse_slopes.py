@@ -158,6 +158,14 @@ def _slope_of_angles(operation: Any, x: Any, value: Any) -> Any:
 
 
 @compiled_loop
+def look(slopes: Any, tables: Any, code: Any, x: Any) -> None:
+    """Compute the derivatives of all propensities in a state, whatever these are."""
+    for reaction in range(slopes.starts.size - 1):
+        if slopes.starts[reaction + 1] > slopes.starts[reaction]:
+            follow(slopes, tables, code, x, reaction, law(tables, code, x, reaction))
+
+
+@compiled_loop
 def mark(active: Any, starts: Any, rows: Any, moved: Any) -> None:
     """Mark the instructions into which numbers enter that are ``moved`` (numbers,)."""
     for reaction in range(starts.size - 1):

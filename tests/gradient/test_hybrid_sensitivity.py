@@ -239,3 +239,27 @@ def by_parameter(table: pd.DataFrame, column: str, names: Sequence[str]) -> np.n
     """A column of the table as an array (parameters, functions, times)."""
     shape = (len(TIMES), len(FUNCTIONS))
     return np.stack([table.loc[table["parameter"] == name, column].to_numpy().reshape(shape).T for name in names])
+
+
+SET_LATER = {"later": {"trigger": "time > 1.5", "set": {"k": "1"}}}
+DOSED = {"dose": {"trigger": "time > 0.5", "set": {"B": "B + 5"}}}
+
+
+@pytest.mark.parametrize(
+    ("law", "parameters", "more"),
+    [
+        ("k * A", {"k": 0.0}, {"events": SET_LATER}),
+        ("k * A", {"k": 9.0, "k0": 0.0}, {"events": SET_LATER, "initial": {"k": "k0"}}),
+        ("x * A", {"x": 0.0, "a": 0.0}, {"rates": {"x": "a"}}),
+        ("A * (a - 1)", {"a": 1.0}, {"events": DOSED}),
+    ],
+    ids=["start of a variable", "assigned at the start", "flows", "difference"],
+)
+def test_reactions_that_a_parameter_keeps_from_firing_are_noticed(
+    model: Make, law: str, parameters: dict[str, float], more: dict[str, Any]
+) -> None:
+    """Each derivative is -A or more of it, and no trajectory shows it."""
+    species = {"A": {"amount": 40}, "B": {"amount": 0}}
+    system, name = model(species, {"go": ("A -> B", law)}, parameters, **more), list(parameters)[-1]
+    with pytest.raises(sg.errors.EstimatorError, match=f"'score': {name!r} switches a reaction off, .* use 'auto'"):
+        sg.sensitivity(system, [1.0], parameters=[name], n=8, seed=1, estimator="score")

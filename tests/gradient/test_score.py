@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sbmlgrad as sg
 from sbmlgrad.errors import EstimatorError
 from sbmlgrad.gradient.estimator import Task
 from sbmlgrad.gradient.problem import Problem, differentiable
@@ -53,3 +56,13 @@ def test_a_mean_is_that_of_the_others() -> None:
 def test_a_reaction_that_is_switched_off_teaches_nothing() -> None:
     with pytest.raises(EstimatorError, match="'k' at its value switches"):
         Score().estimate(births(), Task([0.0], np.array([1.0]), 10, seed=1))
+
+
+def test_a_leak_at_0_is_refused_where_nothing_else_is_there(model: Callable[..., sg.Model]) -> None:
+    """Only where there is neither P nor Q is the law 0."""
+    species = {"M": {"amount": 0}, "P": {"amount": 0}, "Q": {"amount": 0}}
+    law = "leak + P^2 / (4 + P^2) + Q^2 / (4 + Q^2)"
+    reactions = {"make": ("-> M", law), "one": ("M -> P", "M"), "other": ("M -> Q", "M")}
+    system = model(species, reactions, {"leak": 0.0})
+    with pytest.raises(EstimatorError, match="'leak' at its value switches 'make' off"):
+        sg.sensitivity(system, [1.0], ["leak"], n=8, estimator="score")

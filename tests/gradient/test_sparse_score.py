@@ -111,6 +111,22 @@ def test_a_parameter_inside_a_law_that_switches_it_off_is_refused(
         sg.sensitivity(off, TIMES, ["z"], n=100, estimator="score")
 
 
+def test_it_is_refused_beside_laws_that_are_negative_elsewhere(
+    model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of promoters are, of which there is one each."""
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
+    monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
+    off = model(
+        {"A": {"amount": 8}, "B": {"amount": 0}, "G": {"amount": 1}},
+        {"go": ("A -> B", "A * (1 - exp(-z * A))"), "on": ("-> G", "1 - G"), "off": ("G ->", "G")},
+        {"z": 0.0},
+    )
+    with pytest.raises(EstimatorError, match="'score' learns from .* 'z' at its value switches 'go' off"):
+        sg.sensitivity(off, TIMES, ["z"], n=100, estimator="score")
+
+
 def test_controls_take_noise_off(small: sg.Model) -> None:
     """Against what the plain score has, which its own loop gives where the network is not sparse."""
     controlled = sg.sensitivity(small, [1.5], ["k2"], n=6000, seed=4, estimator="score")
