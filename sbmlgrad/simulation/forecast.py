@@ -31,6 +31,7 @@ _LAST = "the last forecast"  # its key in a cache
 _SOON = 6.0  # seconds, of which it need not be known closely how many they are
 _LANES = 20  # trajectories, of which a step takes as long as of fewer
 _MOST_STEPS = 1e15  # that are told from more
+_MOST_FIRINGS = 1e30  # of which it matters how many they are
 _LONG = 60.0  # seconds that nobody should wait unwarned
 _UNSURE = 3.0  # times longer than expected that a run may take
 _ROUNDING = 1e-9  # of a propensity below 0 that may come of it
@@ -189,14 +190,20 @@ class _Seen:
     values: np.ndarray
     cache: dict[Any, Any]
 
-    def before(self, start: float, end: float) -> Forecast | None:
-        """The last forecast, if values were within a factor of two and the time no shorter than half of this one."""
+    def before(self, start: float, end: float) -> tuple[Forecast, Forecast] | None:
+        """The last forecast, if values were within a factor of two and the time no shorter than half of this one; and
+        what it comes to if numbers grow exponentially: a rate or a time that is twice as large squares them.
+        """
         values, ahead = self.cache.get(_LAST, (None, None))
         if values is None or values.shape != self.values.shape or ahead.start != start:
             return None
         small, large = np.sort(np.abs([values, self.values]), axis=0)
         alike = np.array_equal(np.sign(values), np.sign(self.values)) and bool(np.all(large <= 2 * small))
-        return ahead if alike and end - start <= 2 * (ahead.end - start) else None
+        if not alike or end - start > 2 * (ahead.end - ahead.start):
+            return None
+        power = float(np.max(large[small > 0] / small[small > 0], initial=1.0))
+        power *= max(1.0, (end - start) / (ahead.end - ahead.start)) if end > ahead.end else 1.0
+        return ahead, replace(ahead, firings=max(ahead.firings, min(ahead.firings, _MOST_FIRINGS) ** power))
 
     def keep(self, ahead: Forecast) -> None:
         """For the next time."""
@@ -213,8 +220,8 @@ def _look_ahead(
         return ahead.firings > _NEAR * limit or seconds(dynamics, ahead, e.n)[1] > _SOON
 
     before = seen.before(e.start, end)
-    if before is not None and before.complete and not is_near(before):
-        return before
+    if before is not None and before[0].complete and not is_near(before[1]):
+        return before[0]
     ahead = forecast(dynamics, e.start, end, limit, closely=False)
     if is_near(ahead):
         ahead = forecast(dynamics, e.start, end, limit)

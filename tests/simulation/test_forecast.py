@@ -176,3 +176,12 @@ def test_a_second_call_looks_ahead_no_more(birth_death: Path, monkeypatch: pytes
     for parameters, end, times in (({}, 2.0, 1), ({"k": 12.0}, 3.0, 1), ({"k": 60.0}, 2.0, 2), ({"k": 60.0}, 40.0, 3)):
         sg.simulate(model, [end], n=4, seed=1, parameters=parameters)
         assert len(seen) == times
+
+
+@pytest.mark.parametrize(("rate", "end"), [(1.9, 11.5), (1.0, 20.0)])
+def test_growth_that_doubles_its_rate_is_looked_at_again(model: Callable[..., Model], rate: float, end: float) -> None:
+    # exp(11.5) reactions fire at first, and a thousandth of the limit; then exp(21.85), or exp(20)
+    described = model(parameters={"k": 1.0}, species={"X": {"amount": 1}}, reactions={"grow": ("X -> 2 X", "k * X")})
+    sg.simulate(described, [11.5], n=1, seed=1)
+    with pytest.raises(TruncationError, match="reactions would fire in each trajectory"):
+        sg.simulate(described, [end], n=1, seed=1, parameters={"k": rate})
