@@ -21,7 +21,7 @@ def refusal(problem: Path) -> str:
 
 
 def test_what_is_read_is_told(version1: Write, version2: Write) -> None:
-    assert repr(sg.read_petab(version1())).endswith("2 measurements of 1 observables in 2 experiments>")
+    assert repr(sg.read_petab(version1())).endswith("2 measurements of 1 observable in 2 experiments>")
     problem = sg.read_petab(version2())
     assert problem.definition.version == "2.0.0"
     assert dict(problem.nominal) == {"k": 0.25}

@@ -38,6 +38,7 @@ boundaryCondition="false" constant="false"/></listOfSpecies>
 <kineticLaw>{law}</kineticLaw></reaction></listOfReactions><listOfEvents>{events}</listOfEvents></model></sbml>"""
 
 
+@pytest.mark.filterwarnings("ignore::sbmlgrad.errors.LongRunWarning")  # that it would take days is said before
 def test_a_delay_that_is_none_in_any_unit_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Near time 0 floats tell times of 1e-300 apart, so that there was no end."""
     monkeypatch.setattr("sbmlgrad.simulation.events.MOST_AT_ONCE", 100)
@@ -54,6 +55,7 @@ def test_events_that_go_on_and_on_have_a_limit(monkeypatch: pytest.MonkeyPatch) 
         simulate(model, [0.0, 10.0], n=2)
 
 
+@pytest.mark.filterwarnings("ignore::sbmlgrad.errors.LongRunWarning")  # that it would take days is said before
 @pytest.mark.parametrize("method", ["ssa", "ode"])
 def test_events_that_will_be_too_many_are_noticed_early(method: str) -> None:
     with pytest.raises(TruncationError, match=r"at time 1\.5\S*e-08 .*executed 30001 times, and would be more "):
@@ -66,6 +68,7 @@ def test_events_that_will_not_be_too_many_go_on() -> None:
     assert solution.mean["X"].iloc[-1] == pytest.approx(10 * np.exp(-1.5), rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore::sbmlgrad.errors.LongRunWarning")  # that it would take days is said before
 @pytest.mark.parametrize("method", ["ssa", "ode"])
 def test_steps_that_will_be_too_many_are_noticed_early(model: Callable[..., Model], method: str) -> None:
     """What goes up and down 1.6e8 times in a unit of time; 16 times are no trouble."""
