@@ -70,6 +70,7 @@ def test_the_label_of_a_joint_range() -> None:
     assert region.label == "P(2 <= X < 5 and Y < 3)"
 
 
+@pytest.mark.slow  # one more of many cases, and half a minute
 def test_bursts_are_told_nearly_as_well_as_by_the_likelihood(snapshots: pd.DataFrame) -> None:
     data, free = snapshots[["time", "M"]], dict.fromkeys(TRUTH)
     exact = sg.fit(gene(), data, free, init=START, loss="projection").parameters
