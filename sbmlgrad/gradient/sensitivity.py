@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.assembly import default_observables
 from sbmlgrad.network.discretise import only_counts
+from sbmlgrad.network.influence import influenced
 from sbmlgrad.network.stochastic import chemistry_of
 from sbmlgrad.precision import require_float64
 from sbmlgrad.simulation.deterministic import prepare_equations, sensitivities
@@ -165,7 +166,8 @@ def _in_condition(
     point = {name: changes[name] for name in parameters if name in changes}
     if isinstance(model, Model) and point:
         structural = chemistry_of(model).structural
-        if any(name in structural or not value >= 0 for name, value in point.items()):
+        odd = any(name in structural or not value >= 0 for name, value in point.items())
+        if odd or _resizes(model, point, {*parameters, *changes}):
             point = {}
     held = {name: value for name, value in changes.items() if name not in point}
     if not held:
@@ -174,6 +176,14 @@ def _in_condition(
     key = ("condition", tuple(held.items()))
     changed: Model | ReactionNetwork = once(kept, key, lambda: model.with_parameters(held))
     return changed, point
+
+
+def _resizes(model: Model, point: Mapping[str, float], names: Iterable[str]) -> bool:
+    """Whether values move sizes at which amounts that are named, or concentrations, are taken as the other."""
+    elements = model.elements
+    if not any(name.strip("[]") in elements.species for name in names):
+        return False
+    return not influenced(model, point).isdisjoint(elements.compartments)
 
 
 def _asked(experiment: Experiment) -> list[Observable] | None:

@@ -26,6 +26,11 @@ def moving(model: Model, parameters: Sequence[str]) -> dict[str, str]:
     return {name: _moved(model, _influenced({symbol(name)}, definitions)) for name in parameters}
 
 
+def influenced(model: Model, names: Iterable[str]) -> set[str]:
+    """What follows any of these, themselves among it; by the form of the formulas."""
+    return {item.name for item in _influenced({symbol(name) for name in names}, _definitions(model))}
+
+
 def _definitions(model: Model) -> list[tuple[sympy.Symbol, AbstractSet[sympy.Symbol]]]:
     """Each symbol that something sets, with the symbols that this follows; several times, where several things do."""
     elements = model.elements

@@ -320,3 +320,19 @@ def test_what_a_law_hides_at_the_start(made: Callable[..., Any], estimator: str)
     row = sg.sensitivity(network, [5.0], ["n"], n=4_000, seed=1, estimator=estimator).table.iloc[0]
     assert 0 < row["stderr"] < 0.2
     assert abs(row["sensitivity"] - exact) < 4 * row["stderr"]  # false alarms: 6e-5 each
+
+
+@pytest.mark.parametrize(
+    ("names", "condition", "slopes"),
+    [(["[R]", "V"], {"V": 3.0}, [3.0, 2.0]), (["R", "V"], {"V": 3.0, "[R]": 2.0}, [1.0, 0.0])],
+)
+def test_amounts_and_concentrations_are_taken_at_the_size_that_a_condition_sets(
+    model: Callable[..., sg.Model], names: list[str], condition: dict[str, float], slopes: list[float]
+) -> None:
+    """There are 6 at the start in both conditions, the amount or twice the size, and exp(-1) of them at the end."""
+    species = {"R": {"amount": 6, "compartment": "V"}}
+    system = model(species, {"gone": ("R ->", "R")}, {}, compartments={"V": 2.0})
+    found = sg.sensitivity(system, sg.Experiment([1.0], parameters=condition, select=["R"]), names, method="ode")
+    np.testing.assert_allclose(found.expectations["expectation"], 6 * np.exp(-1), rtol=1e-6)
+    by_name = found.table.set_index("parameter")["sensitivity"]
+    np.testing.assert_allclose(by_name[names], np.array(slopes) * np.exp(-1), rtol=1e-6, atol=1e-9)
