@@ -14,6 +14,8 @@ from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
 from sbmlgrad.simulation.ensemble import on_host, stacked
 
+_ROUNDING = 1e-9  # of a propensity below 0 that may come of it
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -55,6 +57,9 @@ def prepare(
     with on_host():
         start = discrete.start(tuple(jnp.float64(v) for v in quantities.values()))
         counts, coefficients = (tuple(np.float64(v) for v in part) for part in start)
+        moved = bool(changes) and not np.array_equal(counts, discrete.network.x0)
+        if moved and _turned(discrete.network, counts, coefficients):
+            return prepare(model.with_parameters(changes), None, select)
     return Prepared(
         discrete.network,
         np.array(counts),
@@ -62,6 +67,13 @@ def prepare(
         discrete.observables,
         discrete.observe,
     )
+
+
+def _turned(network: ReactionNetwork, counts: Sequence[Any], coefficients: Sequence[Any]) -> bool:
+    """Whether a law that is a difference is negative at the start, where a model that says so splits it."""
+    if network.nonnegative or network.rates is None:
+        return False
+    return any(float(np.asarray(rate)) < -_ROUNDING for rate in network.rates(tuple(counts), tuple(coefficients)))
 
 
 def discretised(model: Model, select: Sequence[str] | None = None, timed: bool = False) -> DiscreteModel:

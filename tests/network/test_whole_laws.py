@@ -333,3 +333,16 @@ def test_another_total_is_decided_anew(model: Callable[..., sg.Model], other: fl
         assert chemistry_of(read.with_parameters({"N": other})).differences["on"].split
         truth = [((1,), lambda g: 1.0), ((-1,), lambda g: g)]
     assert_agrees(read, truth, {"N": other})
+
+
+@pytest.mark.parametrize("engine", ["counts", "events"])
+def test_another_start_is_decided_anew(model: Callable[..., sg.Model], engine: str) -> None:
+    """Of more copies than there is room for, as the model with that start says: copies are born and die."""
+    kick = {"kick": {"trigger": "time > 1", "set": {"unused": "1"}}} if engine == "events" else {}
+    read = model(G, {"on": ("-> G", "kon*(N - G)"), **OFF}, {**RATES, "unused": 0}, events=kick)
+    assert not chemistry_of(read).differences["on"].split
+    mean = 1.2 + (5 - 1.2) * np.exp(-END)  # 1.2 are born in a time, and each dies at the rate 1
+    variance = 5 * np.exp(-END) * (1 - np.exp(-END)) + 1.2 * (1 - np.exp(-END))
+    simulation = sg.simulate(read, [END], n=TRAJECTORIES, seed=26, parameters={"G": 5.0})
+    assert abs(simulation.mean["G"].iloc[0] - mean) < 4 * np.sqrt(variance / TRAJECTORIES)
+    assert simulation.sd["G"].iloc[0] ** 2 / variance == pytest.approx(1, abs=4 * np.sqrt(2.5 / TRAJECTORIES))
