@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -159,15 +159,16 @@ def _in_condition(
 ) -> tuple[Model | ReactionNetwork, Mapping[str, float]]:
     """The model with the values that the experiment puts in, and those of parameters to differentiate by.
 
-    Made once for values of others. Those by which it is differentiated are handed to what is compiled, so that a search
-    compiles nothing anew.
+    Made once for values of others, and of what moves starts. Those by which it is differentiated are handed to what is
+    compiled, so that a search compiles nothing anew.
     """
     changes = experiment.parameters
     point = {name: changes[name] for name in parameters if name in changes}
     if isinstance(model, Model) and point:
         structural = chemistry_of(model).structural
         odd = any(name in structural or not value >= 0 for name, value in point.items())
-        if odd or _resizes(model, point, {*parameters, *changes}):
+        moved = influenced(model, point)  # by whose starts laws are split, and amounts taken for concentrations
+        if odd or not moved.isdisjoint({*model.elements.species, *model.elements.compartments}):
             point = {}
     held = {name: value for name, value in changes.items() if name not in point}
     if not held:
@@ -176,14 +177,6 @@ def _in_condition(
     key = ("condition", tuple(held.items()))
     changed: Model | ReactionNetwork = once(kept, key, lambda: model.with_parameters(held))
     return changed, point
-
-
-def _resizes(model: Model, point: Mapping[str, float], names: Iterable[str]) -> bool:
-    """Whether values move sizes at which amounts that are named, or concentrations, are taken as the other."""
-    elements = model.elements
-    if not any(name.strip("[]") in elements.species for name in names):
-        return False
-    return not influenced(model, point).isdisjoint(elements.compartments)
 
 
 def _asked(experiment: Experiment) -> list[Observable] | None:
