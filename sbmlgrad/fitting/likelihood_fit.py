@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _CLOSE, _CLOSE_DRAWN = 0.002, 0.01  # of its width, to which a limit of a profile is found
 
+_NOWHERE = "enters no reaction or observable", ""  # a parameter, and no more of a remedy
+
 LIKELIHOODS = ("projection", "linear_noise", "particles", "dwells")
 SUMMARIES = {"moments": "means and standard deviations", "histograms": "histograms"}
 LOSSES = ("auto", *SUMMARIES, *LIKELIHOODS)
@@ -178,9 +180,10 @@ class LikelihoodFit:
             reached[study.trial.places] |= np.array(study.reaches(values[study.trial.places]), bool)
         for name, reaches in zip(self.parameters.names, reached, strict=True):
             if not reaches:
+                followed = any(isinstance(study, EquationStudy) for study in self.studies)
+                why, remedy = ("moves nothing measured at its start", " or start elsewhere") if followed else _NOWHERE
                 raise FitError(
-                    f"{self.studies[0].trial.source}: {name!r} enters no reaction or observable, so the data cannot "
-                    "tell its value"
+                    f"{self.studies[0].trial.source}: {name!r} {why}, so the data cannot tell its value; fix it{remedy}"
                 )
         self._total = self._of_all([study.likelihood(self._loss, values[study.trial.places]) for study in self.studies])
 

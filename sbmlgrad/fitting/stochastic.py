@@ -57,7 +57,7 @@ class MomentFit:
         for name, reached in zip(parameters.names, source.reaches(parameters.start), strict=True):
             if not reached:
                 raise FitError(
-                    f"{origin}: {name!r} enters no reaction or observable, so the data cannot tell its value"
+                    f"{origin}: {name!r} enters no reaction or observable, so the data cannot tell its value; fix it"
                 )
 
     def solve(self, bar: tqdm[Any]) -> Outcome:

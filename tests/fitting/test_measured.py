@@ -126,3 +126,10 @@ def test_every_value_needs_a_noise(birth_death: sg.Model) -> None:
     table = VALUES.assign(**{"[X]": [1.0, 2, 3]})
     with pytest.raises(SbmlgradError, match=r"there is none of '\[X\]'; give one for each observable"):
         sg.fit(birth_death, table, {"k": None}, noise={"X": "1"}, method="ode")
+
+
+def test_what_matters_beyond_a_bound_only_is_to_start_elsewhere(birth_death: sg.Model) -> None:
+    table, seen = VALUES.rename(columns={"X": "y"}), {"y": "piecewise(X, X < top, top)"}
+    bounds, init = {"k": None, "top": (1.0, 1e6)}, {"top": 1e5}
+    with pytest.raises(SbmlgradError, match=r"'top' moves nothing measured at its start, .*; fix it or start elsewh"):
+        sg.fit(birth_death, table, bounds, init=init, observables=seen, noise={"y": "1"}, method="ode")
