@@ -8,7 +8,7 @@ errors; B is the largest value of F among the states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from jax import Array
 
 from sbmlgrad.gradient.estimator import Estimate, Task
-from sbmlgrad.gradient.problem import Point, Problem
+from sbmlgrad.gradient.problem import Point, Problem, push
+from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.simulation.finite_state import StateSpace, evolve_and_integrate, explore
 
 
@@ -38,7 +39,8 @@ class Exact:
         counts, weights, slopes = start_law(point)
         horizon = float(grid[-1]) - task.start
         shares = np.full(len(counts), 1.0 / len(counts))  # states that only a derivative starts from count as well
-        space = explore(network, counts, point.coefficients, horizon, shares, self.tolerance, self.limit)
+        wider = problem.once(("followed", horizon), lambda: _with_what_is_off(problem, point, horizon))
+        space = explore(wider, counts, point.coefficients, horizon, shares, self.tolerance, self.limit)
         spread = [space.distribution(counts, column) for column in (weights, *slopes)]
         solver = _Solver(problem, space, grid, task.start, _fastest(space, network, point))
         tangents = [
@@ -62,6 +64,25 @@ class Exact:
             note=f"{len(space)} states; less than {max(lost, 1e-16):.1g} of the probability is left out; the column "
             "stderr bounds what that can do",
         )
+
+
+def _with_what_is_off(problem: Problem, point: Point, horizon: float) -> ReactionNetwork:
+    """The network, in which reactions of propensity 0 may fire if that has a derivative: where they lead counts."""
+    own, most = problem.network.rates, 1 / horizon if horizon else 1.0
+    assert own is not None
+    directions = [[None if d is None else jnp.ones(np.shape(d)) for d in row] for row in point.tangents.coefficients]
+
+    def rates(x: tuple[Any, ...], coefficients: tuple[Any, ...]) -> tuple[Any, ...]:
+        found = [jnp.broadcast_to(rate, jnp.shape(x[0])) for rate in own(x, coefficients)]
+        still = [None] * len(x)
+        moved = [jnp.zeros_like(rate) for rate in found]
+        for row in directions:
+            slopes = push(own, x, coefficients, still, row)[1]
+            moved = [total + jnp.abs(slope) for total, slope in zip(moved, slopes, strict=True)]
+        pairs = zip(found, moved, strict=True)
+        return tuple(jnp.where((rate == 0) & (move > 0), jnp.minimum(move, most), rate) for rate, move in pairs)
+
+    return replace(problem.network, rates=rates, propensities=None, nonnegative=False)
 
 
 def _fastest(space: StateSpace, network: Any, point: Point) -> float:
