@@ -19,6 +19,9 @@ from sbmlgrad.network.program import Program
 from sbmlgrad.simulation.deterministic import landmarks
 from sbmlgrad.simulation.distributions import expected
 
+ROUNDING = 1e-9
+"""Of a propensity, by how much it may be below 0 and come of rounding."""
+
 _PER_CALL = 3e-6  # seconds that a call of numpy takes, and a number in it
 _PER_NUMBER = 4e-9
 _LARGEST_DENSE = 100_000  # numbers in the matrix of jumps
@@ -95,6 +98,15 @@ class Dynamics:
     def channels(self) -> int:
         """How many reactions there are."""
         return self.jumps.shape[1]
+
+    def propensities(self, time: float) -> np.ndarray:
+        """Propensities (channels,) of ``state`` at a time."""
+        return self.rates(np.array([time]), self.state[:, None])[: self.channels, 0]
+
+    @property
+    def turned(self) -> bool:
+        """Whether a law that is a difference is negative at the start, where a model that says so splits it."""
+        return bool(np.any(self.propensities(0.0) < -ROUNDING))
 
     @cached_property
     def changing(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from sbmlgrad.network import ReactionNetwork
 from sbmlgrad.network.hybrid_model import HybridModel
 from sbmlgrad.network.mass_action import MassAction
 from sbmlgrad.network.program import LARGE, Program
-from sbmlgrad.simulation.dynamics import Dynamics, of_network, of_process
+from sbmlgrad.simulation.dynamics import ROUNDING, Dynamics, of_network, of_process
 from sbmlgrad.simulation.ensemble import propensities_of
 from sbmlgrad.simulation.experiment import Experiment, too_many
 from sbmlgrad.simulation.mean_course import follow
@@ -34,7 +34,6 @@ _MOST_STEPS = 1e15  # that are told from more
 _MOST_FIRINGS = 1e30  # of which it matters how many they are
 _LONG = 60.0  # seconds that nobody should wait unwarned
 _UNSURE = 3.0  # times longer than expected that a run may take
-_ROUNDING = 1e-9  # of a propensity below 0 that may come of it
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,8 @@ def impossible(dynamics: Dynamics, start: float, certain: bool = True) -> tuple[
         return None
     if not np.all(np.isfinite(state[dynamics.whole]) & (state[dynamics.whole] >= 0)):
         return None  # an error of its own
-    values = dynamics.rates(np.array([start]), state[:, None])[: dynamics.channels, 0]
-    bad = np.flatnonzero(~(values >= -_ROUNDING) | ~np.isfinite(values))
+    values = replace(dynamics, state=state).propensities(start)
+    bad = np.flatnonzero(~(values >= -ROUNDING) | ~np.isfinite(values))
     return (int(bad[0]), float(values[bad[0]])) if len(bad) else None
 
 

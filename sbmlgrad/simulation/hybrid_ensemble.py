@@ -23,7 +23,7 @@ from sbmlgrad.network.stochastic import chemistry_of, jump_process
 from sbmlgrad.simulation.deterministic import landmarks, with_values
 from sbmlgrad.simulation.direct import DirectMethod
 from sbmlgrad.simulation.distributions import expected, sample
-from sbmlgrad.simulation.dynamics import Dynamics, of_process
+from sbmlgrad.simulation.dynamics import of_process
 from sbmlgrad.simulation.ensemble import layout
 from sbmlgrad.simulation.experiment import Experiment
 from sbmlgrad.simulation.failures import MOST_SLOTS, check_drawn, check_effort, failure
@@ -50,7 +50,6 @@ T = TypeVar("T")
 _INITIAL = 2**32 - 1  # the draw of what is random at the start, which no event counts up to
 _STEPS_A_CALL = 4096  # so that an interrupt and the limit on events are seen
 _STEPS_AN_EVENT = 50  # attempts of the explicit solver for each reaction, beyond which the equations are stiff
-_ROUNDING = 1e-9  # of a propensity below 0 that may come of it
 _STIFF = 10_000  # fastest rate times duration: the explicit solver would take a third as many steps
 
 
@@ -103,14 +102,9 @@ def prepare_hybrid(
     if any(name in structural for name in values):  # they make other jumps
         model, values = model.with_parameters(values), {}
     process, quantities = with_values(model, values, build)
-    if values and _turned(of_process(process, quantities)):
+    if values and of_process(process, quantities).turned:
         return with_values(model.with_parameters(values), {}, build)
     return process, quantities
-
-
-def _turned(dynamics: Dynamics) -> bool:
-    """Whether a law that is a difference is negative at the start, where a model that says so splits it."""
-    return bool(np.any(dynamics.rates(np.zeros(1), dynamics.state[:, None])[: dynamics.channels] < -_ROUNDING))
 
 
 def run_hybrid(

@@ -12,9 +12,8 @@ import numpy as np
 from sbmlgrad.errors import SimulationError
 from sbmlgrad.model.model import Model
 from sbmlgrad.network import DiscreteModel, ReactionNetwork, discretise
+from sbmlgrad.simulation.dynamics import of_network
 from sbmlgrad.simulation.ensemble import on_host, stacked
-
-_ROUNDING = 1e-9  # of a propensity below 0 that may come of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,7 @@ def prepare(
         start = discrete.start(tuple(jnp.float64(v) for v in quantities.values()))
         counts, coefficients = (tuple(np.float64(v) for v in part) for part in start)
         moved = bool(changes) and not np.array_equal(counts, discrete.network.x0)
-        if moved and _turned(discrete.network, counts, coefficients):
+        if moved and not discrete.network.nonnegative and of_network(discrete.network, counts, coefficients).turned:
             return prepare(model.with_parameters(changes), None, select)
     return Prepared(
         discrete.network,
@@ -67,13 +66,6 @@ def prepare(
         discrete.observables,
         discrete.observe,
     )
-
-
-def _turned(network: ReactionNetwork, counts: Sequence[Any], coefficients: Sequence[Any]) -> bool:
-    """Whether a law that is a difference is negative at the start, where a model that says so splits it."""
-    if network.nonnegative or network.rates is None:
-        return False
-    return any(float(np.asarray(rate)) < -_ROUNDING for rate in network.rates(tuple(counts), tuple(coefficients)))
 
 
 def discretised(model: Model, select: Sequence[str] | None = None, timed: bool = False) -> DiscreteModel:
