@@ -163,7 +163,7 @@ def test_a_second_call_compiles_nothing(model: Callable[..., sg.Model]) -> None:
     jax.monitoring.register_event_duration_secs_listener(
         lambda name, seconds, **_: compiled.append(name) if "backend_compile" in name else None
     )
-    for each, names in ((plain, ["k", "g"]), (dosed, ["k", "g"]), (hill(2), ["n", "K"])):
+    for each, names in ((plain, ["k", "g"]), (dosed, ["k", "g"]), (hill(), ["n", "K"])):
         sg.sensitivity(each, [0.5, 2.0], names, n=512, seed=1, estimator="score")
         assert compiled
         compiled.clear()
@@ -288,11 +288,11 @@ def test_a_reaction_that_a_parameter_switches_off(lost: Callable[..., Any]) -> N
         sg.sensitivity(network, [3.0], ["c"], n=100, estimator="controlled_score")
 
 
-def hill(count: int) -> sg.ReactionNetwork:
+def hill() -> sg.ReactionNetwork:
     return sg.ReactionNetwork(
         [[1, -1]],
         lambda x, p: jnp.stack([5 / (1 + (x[0] / p["K"]) ** p["n"]), p["g"] * x[0]]),
-        x0=[count],
+        x0=[2],
         parameters={"K": 1.0, "n": 2.0, "g": 0.1},
     )
 

@@ -54,11 +54,16 @@ def test_derivatives_are_those_of_the_finite_state_projection(
 
 
 @pytest.fixture
-def enzymes(model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch) -> sg.Model:
-    """Laws of Michaelis and Menten, of Hill, and one with three parameters, one of them shared."""
+def taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sparse loop is taken by networks of any size."""
     monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
     monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
     monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
+
+
+@pytest.fixture
+def enzymes(model: Callable[..., sg.Model], taken: None) -> sg.Model:
+    """Laws of Michaelis and Menten, of Hill, and one with three parameters, one of them shared."""
     return model(
         {"A": {"amount": 8}, "B": {"amount": 0}, "C": {"amount": 2}},
         {
@@ -96,12 +101,8 @@ def test_what_is_inside_laws_has_controls(enzymes: sg.Model) -> None:
     assert np.median(inside / plain) < 0.9
 
 
-def test_a_parameter_inside_a_law_that_switches_it_off_is_refused(
-    model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
-    monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
-    monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
+@pytest.mark.usefixtures("taken")
+def test_a_parameter_inside_a_law_that_switches_it_off_is_refused(model: Callable[..., sg.Model]) -> None:
     off = model(
         {"A": {"amount": 8}, "B": {"amount": 0}},
         {"go": ("A -> B", "A * z / (1 + A * z)"), "back": ("B -> A", "B")},
@@ -111,13 +112,9 @@ def test_a_parameter_inside_a_law_that_switches_it_off_is_refused(
         sg.sensitivity(off, TIMES, ["z"], n=100, estimator="score")
 
 
-def test_it_is_refused_beside_laws_that_are_negative_elsewhere(
-    model: Callable[..., sg.Model], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("taken")
+def test_it_is_refused_beside_laws_that_are_negative_elsewhere(model: Callable[..., sg.Model]) -> None:
     """As those of promoters are, of which there is one each."""
-    monkeypatch.setattr("sbmlgrad.simulation.sparse._FIXED", 0.0)
-    monkeypatch.setattr("sbmlgrad.simulation.sparse._UPDATE", 0.0)
-    monkeypatch.setattr("sbmlgrad.simulation.sparse._INSTRUCTION", 0.0)
     off = model(
         {"A": {"amount": 8}, "B": {"amount": 0}, "G": {"amount": 1}},
         {"go": ("A -> B", "A * (1 - exp(-z * A))"), "on": ("-> G", "1 - G"), "off": ("G ->", "G")},
